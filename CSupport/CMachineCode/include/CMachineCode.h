@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one place that touches Capstone. Everything above sees instructions as the five things that
+// a patcher of call sites has to tell apart.
+//
+// A decoder allocates when it is made and never again, so `nmc_decode`, `nmc_decode_access` and
+// `nmc_confirms` may run under the loader's lock, with threads stopped, or in a signal handler. A
+// decoder belongs to one thread at a time.
+
+#ifndef CMACHINECODE_H
+#define CMACHINECODE_H
+
+#if !defined(__x86_64__) || !defined(__linux__)
+#error "nopscope patches x86-64 machine code on Linux; this target is another architecture or system"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct nmc_decoder nmc_decoder;
+
+/// What an instruction is to a patcher.
+enum {
+  NMC_OTHER = 0,
+  NMC_CALL = 1,           ///< `e8 rel32`, also `67 e8 rel32`; target: the destination
+  NMC_CALL_SLOT = 2,      ///< `ff 15 disp32`: call *slot(%rip); target: the slot's address
+  NMC_NOP = 3,            ///< a nop of any length; no target
+  NMC_RETURN = 4,         ///< near return; no target
+  NMC_JUMP = 5,           ///< `eb`/`e9`; target: the destination
+  NMC_JUMP_SLOT = 6,      ///< `ff 25 disp32`: jmp *slot(%rip); target: the slot's address
+  NMC_ENDBR64 = 7,        ///< `f3 0f 1e fa`
+  NMC_NOP_RUN = 8,        ///< only as an expectation: `length` bytes of one-byte nops (90)
+};
+
+typedef struct nmc_instruction {
+  uint64_t target;   ///< see the kinds; 0 where they name none
+  uint8_t kind;
+  uint8_t length;    ///< bytes
+} nmc_instruction;
+
+/// How an instruction touches memory, for the device model.
+typedef struct nmc_access {
+  uint8_t width;     ///< bytes of its memory operand; 0: it has none
+  uint8_t length;    ///< bytes of the instruction
+  bool reads, writes, locked;
+} nmc_access;
+
+/// Opens Capstone for x86-64 and warms it. NULL on failure, with `*error` naming the reason.
+nmc_decoder *nmc_decoder_create(const char **error);
+void nmc_decoder_destroy(nmc_decoder *decoder);
+
+/// Decodes the instruction at `bytes`, of which `available` may be read, as if it stood at
+/// `address`. False if Capstone does not decode it.
+bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, uint64_t address,
+                nmc_instruction *instruction);
+
+/// Decodes the memory access of the instruction at `bytes`; false if Capstone does not decode it.
+bool nmc_decode_access(nmc_decoder *decoder, const uint8_t *bytes, size_t available,
+                       uint64_t address, nmc_access *access);
+
+/// Whether the `length` bytes at `bytes` are exactly one instruction (NMC_NOP_RUN: `length`
+/// one-byte nops) of `kind` with `target`, by Capstone's decoding of those bytes alone.
+/// The signature is the patch core's `npc_verifier`; `decoder` is an `nmc_decoder *`.
+bool nmc_confirms(void *decoder, uint8_t kind, uint8_t length, uint64_t target, uint64_t address,
+                  const uint8_t *bytes);
+
+/// Text of the instruction decoded last, as Capstone prints it; valid until the next decoding.
+const char *nmc_mnemonic(const nmc_decoder *decoder);
+const char *nmc_operands(const nmc_decoder *decoder);
+
+#endif

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SIGSEGV, SIGBUS and SIGTRAP have several users in one process: the fault fix-up, watched pages,
+// int3 pokes, the program itself. One dispatcher asks each in turn and chains to the program's own
+// handler when nobody claims the signal.
+
+#ifndef NPC_FAULTS_H
+#define NPC_FAULTS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// Claims a signal (true: handled, return to the interrupted code as `context` now has it).
+/// Runs in the signal handler. `context` is a `ucontext_t *`.
+typedef bool (*npc_fault_handler)(int signal, siginfo_t *info, void *context);
+
+/// Set-up. Installs the dispatcher for SIGSEGV, SIGBUS and SIGTRAP, keeping the actions that were
+/// there; does nothing if it is installed. 0 or an errno.
+int npc_faults_install(void);
+
+/// Set-up. Puts the previous actions back, where the dispatcher is still the installed one.
+void npc_faults_remove(void);
+
+/// Set-up. Adds a handler; those added later are asked first. At most 8; 0 or ENOSPC.
+int npc_faults_add(npc_fault_handler handler);
+
+/// Fault fix-up: where one faulting instruction goes on. `at` and `landing` are code addresses,
+/// both in code that was written for it. Asked after the handlers. At most 16; 0 or ENOSPC.
+int npc_faults_add_fixup(const void *at, const void *landing);
+
+/// Page-fault error code of the fault in `context`: bit 0 the page was present, bit 1 a write,
+/// bit 4 an instruction fetch (Intel SDM vol. 3, 4.7).
+uint64_t npc_fault_error_code(const void *context);
+uint64_t npc_fault_pc(const void *context);
+void npc_fault_set_pc(void *context, uint64_t pc);
+/// Sets or clears the trap flag: one instruction runs, then SIGTRAP with si_code TRAP_TRACE.
+void npc_fault_single_step(void *context, bool on);
+
+/// Copies `length` bytes by ordinary loads, under the fix-up. False if a load faulted.
+bool npc_read_fixed_up(void *destination, const void *source, size_t length);
+
+#endif

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pokes and transactions.
+//
+//   poke         expected bytes -> new bytes at one site
+//   transaction  a set of pokes of one module, applied all or none
+//   protocol     how a transaction is made safe against running threads
+//   writer       how bytes reach read-only text
+//
+// A transaction, in order, with the patch lock and the loader's lock held throughout:
+//   1. find the module (load bias and build-id), and every poke inside its executable segments;
+//   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them;
+//   3. open the text, stop threads where the protocol says so, and look again (bytes, PCs);
+//   4. write all, step by step of the protocol, each step followed by a core sync;
+//   5. read all back; on any failure write the old bytes the same way;
+//   6. close the text, whatever happened; let the threads go.
+
+#ifndef NPC_POKE_H
+#define NPC_POKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NPC_SITE_BYTES = 6 };
+
+/// One site's change. 32 bytes: with the 16 of a call site, 48 bytes of table per site.
+typedef struct npc_poke {
+  uint64_t address;                        ///< of the first byte, in this process
+  uint64_t target;                         ///< what `expected` refers to, for the verifier
+  uint8_t expected[NPC_SITE_BYTES];
+  uint8_t replacement[NPC_SITE_BYTES];
+  uint8_t length;                          ///< 5 or 6
+  uint8_t expected_kind;                   ///< the verifier's name for `expected`
+  uint8_t flags;                           ///< NPC_POKE_*
+  uint8_t reserved;
+} npc_poke;
+_Static_assert(sizeof(npc_poke) == 32, "a poke is 32 bytes");
+
+enum {
+  /// `expected` is several instructions: no thread may stand between them.
+  NPC_POKE_RUN_OF_NOPS = 1,
+};
+
+/// Confirms that the `length` bytes at `bytes`, standing at `address`, are one instruction of
+/// `kind` with `target`. Must not allocate.
+typedef bool (*npc_verifier)(void *context, uint8_t kind, uint8_t length, uint64_t target,
+                             uint64_t address, const uint8_t *bytes);
+
+enum {
+  NPC_PROTOCOL_AUTOMATIC = 0,     ///< jump guard where every poke allows it, else stop-machine
+  NPC_PROTOCOL_STOP_MACHINE = 1,
+  NPC_PROTOCOL_JUMP_GUARD = 2,
+  NPC_PROTOCOL_BREAKPOINT = 3,
+  NPC_PROTOCOL_NONE = 4,          ///< plain writes: only before the module's first instruction runs
+};
+
+enum {
+  NPC_WRITER_MPROTECT = 1,        ///< RWX for the window
+  NPC_WRITER_PROC_MEM = 2,        ///< /proc/self/mem: no page changes its protection
+};
+
+/// What went wrong; the phase says when.
+enum {
+  NPC_OK = 0,
+  NPC_MODULE_GONE = 1,       ///< no such module at that load bias, or another build
+  NPC_OUTSIDE_TEXT = 2,      ///< a poke outside the module's executable segments
+  NPC_BAD_POKE = 3,          ///< not sorted, overlapping, or a length not 5 or 6
+  NPC_UNREADABLE = 4,        ///< reading faulted
+  NPC_MISMATCH = 5,          ///< the bytes are not the expected ones: `actual`
+  NPC_UNCONFIRMED = 6,       ///< the bytes are, but they are not the instruction expected
+  NPC_UNWRITABLE = 7,        ///< mprotect, open or pwrite refused: `error`
+  NPC_NOT_STOPPED = 8,       ///< `thread` did not stop; or blocks SIGTRAP (breakpoint)
+  NPC_THREAD_INSIDE = 9,     ///< `thread` stands inside a run of nops
+  NPC_UNSUITABLE = 10,       ///< the protocol cannot serve this poke (see `index`)
+  NPC_READ_BACK = 11,        ///< the bytes written are not the bytes read
+  NPC_NO_SYNC = 12,          ///< membarrier refused: `error`
+  NPC_STALE = 13,            ///< modules were unloaded since the generation was taken
+};
+
+enum {
+  NPC_PHASE_PREPARE = 0,
+  NPC_PHASE_VERIFY = 1,
+  NPC_PHASE_OPEN = 2,
+  NPC_PHASE_STOP = 3,
+  NPC_PHASE_WRITE = 4,
+  NPC_PHASE_READ_BACK = 5,
+};
+
+typedef struct npc_result {
+  int32_t status;                     ///< NPC_OK or what went wrong
+  int32_t phase;
+  int32_t error;                      ///< errno, where there is one
+  int32_t thread;                     ///< thread id, where there is one
+  uint64_t index;                     ///< the poke, where there is one
+  uint8_t actual[NPC_SITE_BYTES];     ///< the bytes found there
+  bool has_index, has_actual;
+  bool rolled_back;                   ///< something had been written, and was put back
+  int32_t protocol;                   ///< the one used
+  uint32_t stopped, asleep;           ///< threads, under stop-machine
+  uint64_t stopped_nanoseconds;       ///< how long they were stopped
+} npc_result;
+
+typedef struct npc_transaction {
+  const npc_poke *pokes;              ///< sorted by address, none overlapping
+  size_t count;
+  uint64_t load_bias;
+  const uint8_t *build_id;            ///< NULL: the module has none
+  uint32_t build_id_length;
+  bool check_unloads;                 ///< fail with NPC_STALE if the loader's count is not `subs`
+  uint64_t subs;
+  int32_t protocol, writer;
+  uint32_t stop_timeout_milliseconds; ///< 0: 1000
+  npc_verifier verify;                ///< never NULL
+  void *verifier;
+} npc_transaction;
+
+/// Set-up: the signal handlers, the stop signal, membarrier's registration, fork handlers.
+/// Idempotent. 0 or an errno.
+int npc_patch_prepare(void);
+
+/// Executes the transaction; true when every poke is in place.
+bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result);
+
+/// The patch lock: recursive, held across fork.
+void npc_patch_lock(void);
+void npc_patch_unlock(void);
+
+/// Whether the jump guard can serve this poke: one instruction before and after, its first two
+/// bytes at an even address, and so inside one cache line.
+bool npc_poke_allows_jump_guard(const npc_poke *poke);
+
+#endif

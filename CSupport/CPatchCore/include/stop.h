@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stop-machine for one process: every other thread is stopped at a known place.
+
+#ifndef NPC_STOP_H
+#define NPC_STOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NPC_STOP_MAX_THREADS = 4096 };
+
+typedef struct npc_stop_request {
+  /// How long to wait for all, in milliseconds; 0: 1000.
+  uint32_t timeout_milliseconds;
+  /// Also signal threads that sleep in a system call (poll, epoll_wait and nanosleep then return
+  /// EINTR). False: they are left asleep, and the caller's writes must be safe for one that wakes.
+  bool wake_sleepers;
+} npc_stop_request;
+
+typedef struct npc_stop_report {
+  uint32_t stopped;    ///< threads parked by the signal
+  uint32_t asleep;     ///< threads left in a system call
+  int32_t thread;      ///< on failure: the thread that did not stop
+  int32_t error;       ///< 0; ETIMEDOUT; EAGAIN (over NPC_STOP_MAX_THREADS); or errno of /proc
+} npc_stop_report;
+
+/// Set-up. Installs the stop signal's handler (the highest real-time signal that has none) and
+/// opens /proc/self/task. 0 or an errno.
+int npc_stop_prepare(void);
+
+/// Stops every other thread of this process. True when all are stopped; else none is left stopped.
+/// Not reentrant: the caller holds the patch lock.
+bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report);
+
+/// Lets them go. Each executes a serialising instruction before it returns to its code.
+void npc_resume_threads(void);
+
+/// While stopped: calls `inside(pc, context)` for the program counter of every stopped or sleeping
+/// thread, until it returns true; then returns that thread's id, else 0.
+int32_t npc_stop_find_pc(bool (*inside)(uint64_t pc, void *context), void *context);
+
+/// membarrier(PRIVATE_EXPEDITED_SYNC_CORE): every thread of this process executes a serialising
+/// instruction before it runs user code again. 0 or an errno.
+int npc_sync_cores(void);
+
+#endif

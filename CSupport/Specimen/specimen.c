@@ -1,0 +1,1 @@
+void specimen_placeholder(void) {}

@@ -1,0 +1,91 @@
+// swift-tools-version: 6.1
+// SPDX-License-Identifier: Apache-2.0
+//
+// Data goes one way: an ELF file -> its call sites -> a transaction on live text. Each arrow is one
+// dependency below; nothing points back.
+
+import PackageDescription
+
+let strictness: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+
+// The specimens are C and nothing else: functions compiled with -pg, NEEDED libc alone. SwiftPM puts
+// the Swift runtime's -l options before any flag of ours, so `link/` holds empty linker scripts of
+// those names, found first. `-O1 -fno-omit-frame-pointer` gives every function the prologue
+// `push %rbp; mov %rsp,%rbp`, so that its call site stands at +4.
+let specimenCompile: [CSetting] = [
+  .unsafeFlags([
+    "-pg", "-O1", "-fno-inline", "-fno-omit-frame-pointer", "-fcf-protection=none",
+    "-fno-exceptions", "-fno-asynchronous-unwind-tables", "-g0",
+  ])
+]
+let specimenLink: [LinkerSetting] = [
+  .unsafeFlags([
+    "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib", "-nostartfiles",
+    "-Xlinker", "--build-id=sha1", "-Xlinker", "-znow",
+  ])
+]
+
+let package = Package(
+  name: "nopscope",
+  products: [
+    .executable(name: "nopscope", targets: ["nopscope"]),
+    .library(name: "LivePatching", targets: ["LivePatching"]),
+    .library(name: "Specimen", type: .dynamic, targets: ["Specimen"]),
+    .library(name: "SpecimenOther", type: .dynamic, targets: ["SpecimenOther"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    // C and assembly.
+    .systemLibrary(
+      name: "CCapstone", path: "CSupport/CCapstone", pkgConfig: "capstone",
+      providers: [.apt(["libcapstone-dev"])]),
+    .target(name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode"),
+    .target(name: "CPatchCore", path: "CSupport/CPatchCore"),
+    .target(
+      name: "CUnloadLab", dependencies: ["CMachineCode", "CPatchCore"],
+      path: "CSupport/CUnloadLab",
+      // mcount runs before the function it traces has saved its floating-point arguments.
+      cSettings: [.unsafeFlags(["-mgeneral-regs-only", "-O2", "-fno-omit-frame-pointer"])]),
+    .target(
+      name: "Specimen", path: "CSupport/Specimen", exclude: ["link"], cSettings: specimenCompile,
+      linkerSettings: specimenLink),
+    .target(
+      name: "SpecimenOther", path: "CSupport/SpecimenOther", cSettings: specimenCompile,
+      linkerSettings: specimenLink),
+
+    // Swift.
+    .target(name: "ELFImage", swiftSettings: strictness),
+    .target(name: "MachineCode", dependencies: ["CMachineCode"], swiftSettings: strictness),
+    .target(
+      name: "CallSites", dependencies: ["ELFImage", "MachineCode"], swiftSettings: strictness),
+    .target(
+      name: "LivePatching", dependencies: ["CallSites", "ELFImage", "MachineCode", "CPatchCore"],
+      swiftSettings: strictness),
+    .target(
+      name: "UnloadLab",
+      dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
+      swiftSettings: strictness),
+    .executableTarget(
+      name: "nopscope",
+      dependencies: [
+        "CallSites", "ELFImage", "LivePatching", "MachineCode", "UnloadLab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strictness,
+      linkerSettings: [.unsafeFlags(["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization"])]),
+
+    // Tests mirror the sources.
+    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
+    .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),
+    .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
+    .testTarget(
+      name: "LivePatchingTests",
+      dependencies: ["LivePatching", "CallSites", "CPatchCore", "TestSupport"]),
+    .testTarget(
+      name: "UnloadLabTests", dependencies: ["UnloadLab", "CUnloadLab", "LivePatching", "TestSupport"]),
+    .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
+  ]
+)

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CMachineCode
+
+/// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
+public struct Instruction: Equatable, Sendable {
+  public enum Kind: UInt8, Sendable {
+    case other, call, callSlot, nop, `return`, jump, jumpSlot, endbr64
+  }
+
+  public var kind: Kind
+  /// In bytes.
+  public var length: Int
+  /// The destination of a direct call or jump, the slot's address of an indirect one, else 0.
+  public var target: UInt64
+}
+
+/// Capstone is missing or does not work.
+public struct DecoderUnavailable: Error, CustomStringConvertible {
+  public var reason: String
+  public var description: String {
+    "Capstone cannot decode x86-64 here: \(reason); reinstall libcapstone4 (libcapstone-dev)"
+  }
+}
+
+/// Capstone, for x86-64. Allocates when it is made and never again; belongs to one thread at a time.
+public final class Decoder {
+  /// An `nmc_decoder`, for C that decodes by itself: the patch core's verifier.
+  public let handle: OpaquePointer
+
+  public init() throws(DecoderUnavailable) {
+    var reason: UnsafePointer<CChar>?
+    guard let handle = nmc_decoder_create(&reason) else {
+      throw DecoderUnavailable(reason: reason.map { String(cString: $0) } ?? "unknown error")
+    }
+    self.handle = handle
+  }
+
+  deinit { nmc_decoder_destroy(handle) }
+
+  /// Decodes the first instruction of `bytes` as if it stood at `address`; nil if it is none.
+  public func decode(_ bytes: UnsafeRawBufferPointer, at address: UInt64) -> Instruction? {
+    var found = nmc_instruction()
+    guard let start = bytes.baseAddress,
+      nmc_decode(
+        handle, start.assumingMemoryBound(to: UInt8.self), bytes.count, address, &found),
+      let kind = Instruction.Kind(rawValue: found.kind)
+    else { return nil }
+    return Instruction(kind: kind, length: Int(found.length), target: found.target)
+  }
+
+  /// Text of the first instruction of `bytes`, as Capstone prints it: `call 0x7f0012341030`.
+  /// `(bad)` where Capstone decodes none.
+  public func text(_ bytes: [UInt8], at address: UInt64) -> String {
+    guard bytes.withUnsafeBytes({ decode($0, at: address) }) != nil else { return "(bad)" }
+    let operands = String(cString: nmc_operands(handle))
+    let mnemonic = String(cString: nmc_mnemonic(handle))
+    return operands.isEmpty ? mnemonic : "\(mnemonic) \(operands)"
+  }
+}

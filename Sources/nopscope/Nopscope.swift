@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+
+@main
+struct Nopscope: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nopscope",
+    abstract: "A NOP until you look: a function tracer that patches live x86-64 code.",
+    subcommands: [])
+}
