@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Loads and stores that may fault. Each faulting instruction has a label, and the fault dispatcher
+// goes on at the landing: the same idea as a kernel's exception table. Stores are one instruction
+// each, so that what a sibling CPU can see of them is known.
+
+        .text
+
+// bool npc_read_fixed_up(void *destination /*rdi*/, const void *source /*rsi*/, size_t length /*rdx*/)
+        .globl  npc_read_fixed_up
+        .type   npc_read_fixed_up, @function
+        .p2align 4
+npc_read_fixed_up:
+        .cfi_startproc
+1:      cmpq    $4, %rdx
+        jb      2f
+        .globl  npc_read_word_at
+        .hidden npc_read_word_at
+npc_read_word_at:
+        movl    (%rsi), %eax
+        movl    %eax, (%rdi)
+        addq    $4, %rsi
+        addq    $4, %rdi
+        subq    $4, %rdx
+        jmp     1b
+2:      testq   %rdx, %rdx
+        jz      3f
+        .globl  npc_read_byte_at
+        .hidden npc_read_byte_at
+npc_read_byte_at:
+        movb    (%rsi), %al
+        movb    %al, (%rdi)
+        incq    %rsi
+        incq    %rdi
+        decq    %rdx
+        jmp     2b
+3:      movl    $1, %eax
+        ret
+        .globl  npc_read_landing
+        .hidden npc_read_landing
+npc_read_landing:
+        xorl    %eax, %eax
+        ret
+        .cfi_endproc
+        .size   npc_read_fixed_up, . - npc_read_fixed_up
+
+// bool npc_write_bytes(void *destination, const void *source, size_t length): byte stores.
+        .globl  npc_write_bytes
+        .hidden npc_write_bytes
+        .type   npc_write_bytes, @function
+        .p2align 4
+npc_write_bytes:
+        .cfi_startproc
+1:      testq   %rdx, %rdx
+        jz      2f
+        movb    (%rsi), %al
+        .globl  npc_write_byte_at
+        .hidden npc_write_byte_at
+npc_write_byte_at:
+        movb    %al, (%rdi)
+        incq    %rsi
+        incq    %rdi
+        decq    %rdx
+        jmp     1b
+2:      movl    $1, %eax
+        ret
+        .cfi_endproc
+        .size   npc_write_bytes, . - npc_write_bytes
+
+// bool npc_write_pair(void *destination, uint16_t pair): one 2-byte store.
+        .globl  npc_write_pair
+        .hidden npc_write_pair
+        .type   npc_write_pair, @function
+        .p2align 4
+npc_write_pair:
+        .cfi_startproc
+        .globl  npc_write_pair_at
+        .hidden npc_write_pair_at
+npc_write_pair_at:
+        movw    %si, (%rdi)
+        movl    $1, %eax
+        ret
+        .globl  npc_write_landing
+        .hidden npc_write_landing
+npc_write_landing:
+        xorl    %eax, %eax
+        ret
+        .cfi_endproc
+        .size   npc_write_pair, . - npc_write_pair
+
+        .section .note.GNU-stack, "", @progbits

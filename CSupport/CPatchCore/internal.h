@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the patch core's files share among themselves.
+
+#ifndef NPC_INTERNAL_H
+#define NPC_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <signal.h>
+
+#include "poke.h"
+#include "stop.h"
+
+#define NPC_HIDDEN __attribute__((visibility("hidden")))
+
+// access.S
+NPC_HIDDEN extern const char npc_read_word_at[], npc_read_byte_at[], npc_read_landing[];
+NPC_HIDDEN extern const char npc_write_byte_at[], npc_write_pair_at[], npc_write_landing[];
+NPC_HIDDEN bool npc_write_bytes(void *destination, const void *source, size_t length);
+NPC_HIDDEN bool npc_write_pair(void *destination, uint16_t pair);
+
+// text.c: how bytes reach read-only text.
+typedef struct npc_text {
+  int32_t writer;
+  int memory;      // /proc/self/mem, or -1
+  int protection;  // what the text has when it is closed
+} npc_text;
+/// Opens the pages that hold `pokes`. On failure every page is as it was, and errno is set.
+NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
+/// Closes them. 0 or the errno of the page that could not be closed.
+NPC_HIDDEN int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count);
+/// Stores 1 byte, 2 bytes at once, or more byte by byte. False with errno set.
+NPC_HIDDEN bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes,
+                               size_t length);
+
+// protocol.c: the steps that make a change safe against running threads.
+/// How many leading bytes the protocol replaces first: 2 (`eb xx`), 1 (int3) or 0 (none).
+NPC_HIDDEN size_t npc_lead_length(const npc_poke *poke, int32_t protocol, int32_t writer);
+/// Writes all pokes, leads, tails, heads, a core sync after each, and reads them back; on failure
+/// puts back what it wrote. `result` has the status and the poke.
+NPC_HIDDEN void npc_protocol_write(const npc_transaction *transaction, const npc_text *text,
+                                   int32_t protocol, npc_result *result);
+/// The SIGTRAP handler of int3 leads.
+NPC_HIDDEN bool npc_protocol_trap(int signal, siginfo_t *info, void *context);
+
+// stop.c
+/// Stops what runs of the threads that were asleep or not there before; see npc_stop_threads.
+NPC_HIDDEN bool npc_stop_settle(npc_stop_report *report);
+/// A thread that blocks `signal`: 0, or its id. `asleep_only`: of those left asleep by the stop.
+NPC_HIDDEN int32_t npc_stop_find_blocking(int signal, bool asleep_only);
+/// A thread inside vfork or clone, whose child may run our text and is in no list: 0, or its id.
+NPC_HIDDEN int32_t npc_stop_find_vfork(void);
+
+#endif
