@@ -33,6 +33,31 @@ bool npc_loader_hook_poke(npc_poke *poke);
 /// Takes the jump out. 0 or an errno.
 int npc_loader_hook_remove(void);
 
+/// What is to be poked into a module as soon as it is listed, before its first instruction runs.
+/// The owner keeps it, and what it points to, alive until it is removed.
+typedef struct npc_load_plan {
+  const uint8_t *build_id;
+  uint32_t build_id_length;
+  const npc_poke *pokes;       ///< addresses and targets are link-time addresses
+  size_t count;
+  npc_poke *scratch;           ///< room for `count` pokes: the same ones, at run-time addresses
+  int32_t writer;
+  npc_verifier verify;
+  void *verifier;
+  // Written by the loader hook:
+  bool loaded;                 ///< the module is listed; `load_bias` is its own
+  uint64_t load_bias;
+  uint64_t subs;               ///< the loader's count of unloads when it came
+  uint32_t generation;         ///< how often it came
+  npc_result result;           ///< of the pokes of this generation
+  struct npc_load_plan *next;
+} npc_load_plan;
+
+/// Set-up. From now on the plan is applied, with NPC_PROTOCOL_NONE, whenever the module comes; when
+/// it goes, `loaded` becomes false before anybody can patch again.
+void npc_load_plan_add(npc_load_plan *plan);
+void npc_load_plan_remove(npc_load_plan *plan);
+
 /// Adds a callback; those are called in the order of adding. At most 8; 0 or ENOSPC.
 int npc_loader_subscribe(npc_loader_callback callback, void *context);
 void npc_loader_unsubscribe(npc_loader_callback callback, void *context);
@@ -46,7 +71,13 @@ typedef struct npc_module {
   uint64_t text_start, text_end;  ///< the hull of its executable segments
   uint64_t span_start, span_end;  ///< the hull of all its segments
   uint64_t adds, subs;         ///< the loader's counts
+  int text_protection;         ///< PROT_* of its first executable segment
+  const void *program_headers; ///< `Elf64_Phdr` array, valid inside the callback only
+  uint32_t program_header_count;
 } npc_module;
+
+/// Whether [address, address + length) lies in one executable segment of the module.
+bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length);
 
 /// Calls `visit` for every module of this namespace under the loader's write lock, until it
 /// returns true; returns whether one did.

@@ -85,6 +85,7 @@ enum {
   NPC_PHASE_STOP = 3,
   NPC_PHASE_WRITE = 4,
   NPC_PHASE_READ_BACK = 5,
+  NPC_PHASE_CLOSE = 6,
 };
 
 typedef struct npc_result {

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The jump in the loader. `_dl_debug_state` is an empty function in a slot of 16 bytes:
+//
+//   before   [f3 0f 1e fa]  c3              nop padding        (endbr64 where built with CET)
+//   after    [f3 0f 1e fa]  e9 rel32 -> near stub -> npc_loader_entry, which returns
+//
+// The padding is never executed: its bytes are written first, then, after a core sync, c3 becomes
+// e9 in one single-byte store. Taking it out is the reverse.
+
+#define _GNU_SOURCE
+#include "loader.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "faults.h"
+#include "internal.h"
+
+enum { MAX_SUBSCRIBERS = 8, JUMP_BYTES = 5, SLOT_BYTES = 16, STUB_BYTES = 14 };
+enum { KIND_NOP = 3, KIND_RETURN = 4, KIND_ENDBR64 = 7 };  // as CMachineCode.h numbers them
+
+NPC_HIDDEN extern const char npc_loader_entry[];
+
+static struct { npc_loader_callback callback; void *context; } subscribers[MAX_SUBSCRIBERS];
+static npc_load_plan *plans;
+static struct r_debug *debug;
+static npc_poke jump;  // length 0: not planted
+static int jump_protection;
+static void *stub;
+
+// --- announcements, with the loader's load lock held -------------------------------------------
+
+static bool adding, deleting;
+
+static void announce(int event) {
+  for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
+    if (subscribers[i].callback) subscribers[i].callback(event, subscribers[i].context);
+  }
+}
+
+static bool is_listed(const npc_module *module, void *context) {
+  const npc_load_plan *plan = context;
+  return module->build_id_length == plan->build_id_length &&
+         memcmp(module->build_id, plan->build_id, plan->build_id_length) == 0 &&
+         (!plan->loaded || module->load_bias == plan->load_bias);
+}
+
+static bool take(const npc_module *module, void *context) {
+  npc_load_plan *plan = context;
+  if (!is_listed(module, plan)) return false;
+  plan->load_bias = module->load_bias;
+  plan->subs = module->subs;
+  plan->loaded = true;
+  return true;
+}
+
+static void apply(npc_load_plan *plan) {
+  plan->generation++;
+  for (size_t i = 0; i < plan->count; i++) {
+    plan->scratch[i] = plan->pokes[i];
+    plan->scratch[i].address += plan->load_bias;
+    if (plan->scratch[i].target != 0) plan->scratch[i].target += plan->load_bias;
+  }
+  npc_transaction transaction = {
+    .pokes = plan->scratch, .count = plan->count, .load_bias = plan->load_bias,
+    .build_id = plan->build_id, .build_id_length = plan->build_id_length,
+    .protocol = NPC_PROTOCOL_NONE, .writer = plan->writer,
+    .verify = plan->verify, .verifier = plan->verifier,
+  };
+  npc_transaction_execute(&transaction, &plan->result);
+}
+
+static void look_for_plans(void) {
+  npc_patch_lock();
+  for (npc_load_plan *plan = plans; plan; plan = plan->next) {
+    if (!plan->loaded && npc_modules_visit(take, plan)) apply(plan);
+  }
+  npc_patch_unlock();
+}
+
+static void drop_vanished(void) {
+  for (npc_load_plan *plan = plans; plan; plan = plan->next) {
+    if (plan->loaded && !npc_modules_visit(is_listed, plan)) plan->loaded = false;
+  }
+}
+
+// Any namespace (dlmopen) in `state`; r_next came with r_version 2 (glibc 2.35).
+static bool any_in(int state) {
+  for (struct r_debug *d = debug; d;) {
+    if (d->r_state == (unsigned)state) return true;
+    d = d->r_version >= 2 ? (struct r_debug *)((struct r_debug_extended *)d)->r_next : NULL;
+  }
+  return false;
+}
+
+__attribute__((visibility("hidden"))) void npc_loader_announced(void);
+void npc_loader_announced(void) {
+  int saved = errno;
+  if (any_in(RT_ADD)) adding = true;
+  if (any_in(RT_DELETE)) {
+    if (!deleting) {
+      deleting = true;
+      npc_patch_lock();  // until the memory is gone and forgotten, nobody patches
+      announce(NPC_LOADER_DELETING);
+    }
+  } else if (deleting) {
+    deleting = false;
+    drop_vanished();
+    announce(NPC_LOADER_DELETED);
+    npc_patch_unlock();
+  }
+  if (adding && !any_in(RT_ADD)) {
+    adding = false;
+    look_for_plans();
+    announce(NPC_LOADER_ADDED);
+  }
+  errno = saved;
+}
+
+// --- planting ----------------------------------------------------------------------------------
+
+static bool find_debug(const npc_module *module, void *context) {
+  (void)context;  // the first module is the program
+  const ElfW(Phdr) *headers = module->program_headers;
+  for (uint32_t i = 0; i < module->program_header_count; i++) {
+    if (headers[i].p_type != PT_DYNAMIC) continue;
+    const ElfW(Dyn) *entry = (const void *)(module->load_bias + headers[i].p_vaddr);
+    for (; entry->d_tag != DT_NULL; entry++) {
+      if (entry->d_tag == DT_DEBUG) debug = (struct r_debug *)entry->d_un.d_ptr;
+    }
+  }
+  return true;
+}
+
+static bool find_protection(const npc_module *module, void *context) {
+  if (!npc_module_has_text(module, *(uint64_t *)context, SLOT_BYTES)) return false;
+  jump_protection = module->text_protection;
+  return true;
+}
+
+// The slot is `[endbr64] ret nop…`, by the verifier's word, with room for a jump behind the ret.
+static int check_slot(uint64_t brk, npc_verifier verify, void *verifier, uint64_t *at) {
+  uint8_t bytes[SLOT_BYTES];
+  if (!npc_read_fixed_up(bytes, (const void *)brk, sizeof bytes)) return EFAULT;
+  size_t offset = verify(verifier, KIND_ENDBR64, 4, 0, brk, bytes) ? 4 : 0;
+  if (!verify(verifier, KIND_RETURN, 1, 0, brk + offset, bytes + offset)) return EBUSY;
+  *at = brk + offset;
+  for (size_t next = offset + 1; next < offset + JUMP_BYTES;) {
+    uint8_t length = 1;
+    while (length < 12 && next + length <= SLOT_BYTES &&
+           !verify(verifier, KIND_NOP, length, 0, brk + next, bytes + next)) length++;
+    if (length == 12 || next + length > SLOT_BYTES) return ENOTSUP;
+    next += length;
+  }
+  memcpy(jump.expected, bytes + offset, JUMP_BYTES);
+  return 0;
+}
+
+static int make_stub(uint64_t at) {
+  uint8_t *code = npc_map_near(at, at + JUMP_BYTES, STUB_BYTES);
+  if (code == NULL) return errno;
+  static const uint8_t jump_through[6] = {0xff, 0x25};  // jmp *0(%rip), the address behind it
+  const char *entry = npc_loader_entry;
+  memcpy(code, jump_through, sizeof jump_through);
+  memcpy(code + sizeof jump_through, &entry, sizeof entry);
+  if (mprotect(code, SLOT_BYTES, PROT_READ | PROT_EXEC) != 0) {
+    int error = errno;
+    munmap(code, SLOT_BYTES);
+    return error;
+  }
+  stub = code;
+  return 0;
+}
+
+// Writes `bytes` over the jump's place: the padding and the first byte in the order given.
+static int write_jump(const uint8_t *bytes, bool head_first) {
+  npc_text text = {.writer = NPC_WRITER_MPROTECT, .protection = jump_protection};
+  if (!npc_text_open(&text, &jump, 1)) {
+    text.writer = NPC_WRITER_PROC_MEM;
+    if (!npc_text_open(&text, &jump, 1)) return errno;
+  }
+  int error = 0;
+  for (int part = 0; part < 2 && !error; part++) {
+    bool head = (part == 0) == head_first;
+    size_t offset = head ? 0 : 1, length = head ? 1 : JUMP_BYTES - 1;
+    if (!npc_text_write(&text, jump.address + offset, bytes + offset, length)) error = errno;
+    if (!error) error = npc_sync_cores();
+  }
+  int closing = npc_text_close(&text, &jump, 1);
+  return error ? error : closing;
+}
+
+static int plant(npc_verifier verify, void *verifier) {
+  if (debug == NULL) npc_modules_visit(find_debug, NULL);
+  if (debug == NULL || debug->r_brk == 0) return ENOTSUP;
+  uint64_t brk = debug->r_brk, at = 0;
+  if (!npc_modules_visit(find_protection, &brk)) return ENOTSUP;
+  int error = check_slot(brk, verify, verifier, &at);
+  if (!error && stub == NULL) error = make_stub(at);
+  if (error) return error;
+  int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
+  jump.address = at;
+  jump.length = JUMP_BYTES;
+  jump.replacement[0] = 0xe9;
+  memcpy(jump.replacement + 1, &displacement, sizeof displacement);
+  error = write_jump(jump.replacement, false);
+  if (error) {
+    write_jump(jump.expected, true);
+    jump.length = 0;
+  }
+  return error;
+}
+
+int npc_loader_hook_install(npc_verifier verify, void *verifier) {
+  int error = npc_patch_prepare();
+  if (error) return error;
+  npc_patch_lock();
+  if (jump.length == 0) error = plant(verify, verifier);
+  npc_patch_unlock();
+  return error;
+}
+
+bool npc_loader_hook_installed(void) { return jump.length != 0; }
+
+bool npc_loader_hook_poke(npc_poke *poke) {
+  *poke = jump;
+  return jump.length != 0;
+}
+
+int npc_loader_hook_remove(void) {
+  npc_patch_lock();
+  int error = 0;
+  uint8_t actual[JUMP_BYTES];
+  if (jump.length != 0) {
+    if (!npc_read_fixed_up(actual, (const void *)jump.address, JUMP_BYTES) ||
+        memcmp(actual, jump.replacement, JUMP_BYTES) != 0) error = EBUSY;
+    else error = write_jump(jump.expected, true);
+    if (!error) jump.length = 0;
+  }
+  npc_patch_unlock();
+  return error;
+}
+
+int npc_loader_subscribe(npc_loader_callback callback, void *context) {
+  int error = ENOSPC;
+  npc_patch_lock();
+  for (int i = 0; i < MAX_SUBSCRIBERS && error; i++) {
+    if (subscribers[i].callback) continue;
+    subscribers[i].context = context;
+    subscribers[i].callback = callback;
+    error = 0;
+  }
+  npc_patch_unlock();
+  return error;
+}
+
+void npc_loader_unsubscribe(npc_loader_callback callback, void *context) {
+  npc_patch_lock();
+  for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
+    if (subscribers[i].callback == callback && subscribers[i].context == context)
+      subscribers[i].callback = NULL;
+  }
+  npc_patch_unlock();
+}
+
+void npc_load_plan_add(npc_load_plan *plan) {
+  npc_patch_lock();
+  plan->next = plans;
+  plans = plan;
+  npc_patch_unlock();
+}
+
+void npc_load_plan_remove(npc_load_plan *plan) {
+  npc_patch_lock();
+  for (npc_load_plan **link = &plans; *link; link = &(*link)->next) {
+    if (*link == plan) {
+      *link = plan->next;
+      break;
+    }
+  }
+  npc_patch_unlock();
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Modules as the loader lists them. dl_iterate_phdr holds the loader's write lock over all its
+// callbacks, so every module seen here is mapped and stays mapped until the visit returns
+// (glibc 2.36, elf/dl-iteratephdr.c, elf/dl-close.c).
+
+#define _GNU_SOURCE
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "loader.h"
+
+static int protection_of(uint32_t flags) {
+  return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
+         (flags & PF_X ? PROT_EXEC : 0);
+}
+
+static void widen(uint64_t *start, uint64_t *end, uint64_t from, uint64_t to) {
+  if (*end == 0 || from < *start) *start = from;
+  if (to > *end) *end = to;
+}
+
+static void find_build_id(npc_module *module, const ElfW(Phdr) * header) {
+  const uint8_t *at = (const uint8_t *)(module->load_bias + header->p_vaddr);
+  const uint8_t *end = at + header->p_memsz;
+  while (end - at >= (ptrdiff_t)sizeof(ElfW(Nhdr))) {
+    const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)at;
+    const uint8_t *name = at + sizeof *note;
+    size_t name_size = ((size_t)note->n_namesz + 3) & ~(size_t)3;
+    size_t size = ((size_t)note->n_descsz + 3) & ~(size_t)3;
+    if (name_size > (size_t)(end - name) || size > (size_t)(end - name) - name_size) return;
+    if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
+      module->build_id = name + name_size;
+      module->build_id_length = note->n_descsz;
+      return;
+    }
+    at = name + name_size + size;
+  }
+}
+
+static void describe(const struct dl_phdr_info *info, npc_module *module) {
+  *module = (npc_module){.load_bias = info->dlpi_addr, .name = info->dlpi_name,
+                         .adds = info->dlpi_adds, .subs = info->dlpi_subs,
+                         .program_headers = info->dlpi_phdr,
+                         .program_header_count = info->dlpi_phnum};
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+    uint64_t from = module->load_bias + header->p_vaddr, to = from + header->p_memsz;
+    if (header->p_type == PT_NOTE && module->build_id == NULL) find_build_id(module, header);
+    if (header->p_type != PT_LOAD) continue;
+    widen(&module->span_start, &module->span_end, from, to);
+    if (!(header->p_flags & PF_X)) continue;
+    if (module->text_end == 0) module->text_protection = protection_of(header->p_flags);
+    widen(&module->text_start, &module->text_end, from, to);
+  }
+}
+
+bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length) {
+  const ElfW(Phdr) *headers = module->program_headers;
+  for (uint32_t i = 0; i < module->program_header_count; i++) {
+    uint64_t from = module->load_bias + headers[i].p_vaddr;
+    if (headers[i].p_type == PT_LOAD && headers[i].p_flags & PF_X && address >= from &&
+        address - from <= headers[i].p_memsz && length <= headers[i].p_memsz - (address - from))
+      return true;
+  }
+  return false;
+}
+
+typedef struct {
+  bool (*visit)(const npc_module *module, void *context);
+  void *context;
+} visitor;
+
+static int callback(struct dl_phdr_info *info, size_t size, void *context) {
+  (void)size;
+  const visitor *v = context;
+  npc_module module;
+  describe(info, &module);
+  return v->visit(&module, v->context);
+}
+
+bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context) {
+  visitor v = {visit, context};
+  return dl_iterate_phdr(callback, &v) != 0;
+}
+
+// --- near memory ------------------------------------------------------------------------------
+
+static uint64_t round_up(uint64_t value) { return (value + 4095) & ~(uint64_t)4095; }
+
+// Reads one line of /proc/self/maps from `file`, of which only the two addresses matter.
+typedef struct { int file; char buffer[4096]; ssize_t length, at; } maps_reader;
+
+static int next_byte(maps_reader *reader) {
+  if (reader->at == reader->length) {
+    reader->length = read(reader->file, reader->buffer, sizeof reader->buffer);
+    reader->at = 0;
+    if (reader->length <= 0) return -1;
+  }
+  return (unsigned char)reader->buffer[reader->at++];
+}
+
+static bool next_mapping(maps_reader *reader, uint64_t *start, uint64_t *end) {
+  uint64_t *field = start;
+  *start = *end = 0;
+  int byte;
+  while ((byte = next_byte(reader)) >= 0 && byte != ' ') {
+    if (byte == '-') field = end;
+    else *field = *field << 4 | (uint64_t)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
+  }
+  while (byte >= 0 && byte != '\n') byte = next_byte(reader);
+  return byte >= 0;
+}
+
+// The hole nearest to the module that leaves all of it in reach of a 32-bit displacement.
+static uint64_t find_hole(uint64_t low, uint64_t high, uint64_t length) {
+  const uint64_t reach = 0x7ff00000;
+  uint64_t floor = high > reach ? high - reach : 0x10000, ceiling = low + reach;
+  uint64_t best = 0, best_distance = UINT64_MAX, start, end, previous = 0x10000;
+  maps_reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  if (reader.file < 0) return 0;
+  while (next_mapping(&reader, &start, &end)) {
+    uint64_t from = previous > floor ? previous : floor, to = start < ceiling ? start : ceiling;
+    if (to > from && to - from >= length) {
+      uint64_t candidate = to <= low ? to - length : from;
+      uint64_t distance = candidate < low ? low - candidate : candidate - low;
+      if (distance < best_distance) best = candidate, best_distance = distance;
+    }
+    previous = end;
+  }
+  close(reader.file);
+  return best;
+}
+
+void *npc_map_near(uint64_t low, uint64_t high, size_t length) {
+  length = round_up(length);
+  for (int attempt = 0; attempt < 16; attempt++) {
+    uint64_t hole = find_hole(low, high, length);
+    if (hole == 0) break;
+    void *memory = mmap((void *)hole, length, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (memory != MAP_FAILED) return memory;
+    if (errno != EEXIST) return NULL;  // EEXIST: another thread was faster
+  }
+  errno = ENOMEM;
+  return NULL;
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a set of pokes is written while other threads may run the same text. Three steps, each
+// followed by a core sync (membarrier), so that no CPU mixes the bytes of two steps:
+//
+//   1. leads   the first bytes of every site become a lead: `eb xx` (2 bytes, a jump over the
+//              rest) or int3 (1 byte, emulated by the trap handler), so that no thread that
+//              arrives executes what stands behind them;
+//   2. tails   everything behind the lead becomes the new bytes;
+//   3. heads   the first bytes become the new ones, in one store of the lead's size.
+//
+// protocol      lead                                        other threads
+// jump guard    eb xx, at an even address                   run
+// breakpoint    int3                                        run
+// stop-machine  eb xx unless it would straddle a 16-byte    stopped; a sleeper that wakes meets
+//               fetch block, then int3                      the lead
+// none          none: one write                             have never run this text
+//
+// With /proc/self/mem leads are int3: only single bytes are promised to be written at once.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "faults.h"
+#include "internal.h"
+
+// For the trap handler: what is being written, and the hull of what was written last, for a thread
+// that trapped before the heads were written and whose handler runs after.
+static _Atomic(const npc_transaction *) active;
+static _Atomic uint32_t readers;
+static _Atomic uint64_t recent_low, recent_high;
+
+bool npc_poke_allows_jump_guard(const npc_poke *poke) {
+  return poke->address % 2 == 0 && !(poke->flags & NPC_POKE_RUN_OF_NOPS);
+}
+
+size_t npc_lead_length(const npc_poke *poke, int32_t protocol, int32_t writer) {
+  if (protocol == NPC_PROTOCOL_NONE) return 0;
+  if (protocol == NPC_PROTOCOL_BREAKPOINT || writer == NPC_WRITER_PROC_MEM) return 1;
+  if (protocol == NPC_PROTOCOL_JUMP_GUARD) return 2;
+  return poke->address % 16 != 15 ? 2 : 1;
+}
+
+static void lead_bytes(const npc_poke *poke, size_t length, uint8_t lead[2]) {
+  lead[0] = length == 2 ? 0xeb : 0xcc;
+  lead[1] = (uint8_t)(poke->length - 2);
+}
+
+typedef enum { LEADS, TAILS, HEADS } step;
+
+typedef struct {
+  const npc_transaction *transaction;
+  const npc_text *text;
+  int32_t protocol;
+} writing;
+
+static size_t lead_of(const writing *w, const npc_poke *poke) {
+  return npc_lead_length(poke, w->protocol, w->transaction->writer);
+}
+
+static bool write_step(const writing *w, const npc_poke *poke, step which, const uint8_t *bytes) {
+  size_t lead = lead_of(w, poke);
+  uint8_t jump[2];
+  switch (which) {
+    case LEADS:
+      lead_bytes(poke, lead, jump);
+      return lead == 0 || npc_text_write(w->text, poke->address, jump, lead);
+    case TAILS:
+      return npc_text_write(w->text, poke->address + lead, bytes + lead, poke->length - lead);
+    default:
+      return lead == 0 || npc_text_write(w->text, poke->address, bytes, lead);
+  }
+}
+
+// Whether the bytes are some mixture that this transaction itself writes: only then may a roll-back
+// write there.
+static bool is_ours(const writing *w, const npc_poke *poke, const uint8_t *actual) {
+  size_t lead = lead_of(w, poke), tail = poke->length - lead;
+  uint8_t jump[2];
+  lead_bytes(poke, lead, jump);
+  bool head = lead == 0 || memcmp(actual, jump, lead) == 0 ||
+              memcmp(actual, poke->expected, lead) == 0 ||
+              memcmp(actual, poke->replacement, lead) == 0;
+  // Tails are written byte by byte: a fault half-way leaves some of each.
+  for (size_t i = lead; head && i < lead + tail; i++)
+    head = actual[i] == poke->expected[i] || actual[i] == poke->replacement[i];
+  return head;
+}
+
+// Puts the expected bytes back at the first `touched` pokes, by the same steps.
+static void roll_back(const writing *w, size_t touched, npc_result *result) {
+  uint8_t actual[NPC_SITE_BYTES];
+  for (step which = LEADS; which <= HEADS; which++) {
+    for (size_t i = 0; i < touched; i++) {
+      const npc_poke *poke = &w->transaction->pokes[i];
+      if (!npc_read_fixed_up(actual, (const void *)poke->address, poke->length)) continue;
+      if (is_ours(w, poke, actual)) write_step(w, poke, which, poke->expected);
+    }
+    npc_sync_cores();
+  }
+  result->rolled_back = true;
+}
+
+static void fail(npc_result *result, int status, int phase, size_t index, int error) {
+  result->status = status;
+  result->phase = phase;
+  result->index = index;
+  result->has_index = true;
+  result->error = error;
+}
+
+static bool write_all(const writing *w, size_t *touched, npc_result *result) {
+  const npc_transaction *transaction = w->transaction;
+  for (step which = LEADS; which <= HEADS; which++) {
+    for (size_t i = 0; i < transaction->count; i++) {
+      const npc_poke *poke = &transaction->pokes[i];
+      if (i >= *touched) *touched = i + 1;
+      if (write_step(w, poke, which, poke->replacement)) continue;
+      fail(result, NPC_UNWRITABLE, NPC_PHASE_WRITE, i, errno);
+      return false;
+    }
+    int error = npc_sync_cores();
+    if (error) {
+      fail(result, NPC_NO_SYNC, NPC_PHASE_WRITE, 0, error);
+      result->has_index = false;
+      return false;
+    }
+    // Behind the leads nobody new gets in. Who woke since the stop is stopped now, wherever he is.
+    if (which == LEADS && w->protocol == NPC_PROTOCOL_STOP_MACHINE) {
+      npc_stop_report report = {0};
+      if (!npc_stop_settle(&report)) {
+        fail(result, NPC_NOT_STOPPED, NPC_PHASE_WRITE, 0, report.error);
+        result->has_index = false;
+        result->thread = report.thread;
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+static bool read_back(const npc_transaction *transaction, npc_result *result) {
+  for (size_t i = 0; i < transaction->count; i++) {
+    const npc_poke *poke = &transaction->pokes[i];
+    uint8_t actual[NPC_SITE_BYTES] = {0};
+    bool readable = npc_read_fixed_up(actual, (const void *)poke->address, poke->length);
+    if (readable && memcmp(actual, poke->replacement, poke->length) == 0) continue;
+    fail(result, readable ? NPC_READ_BACK : NPC_UNREADABLE, NPC_PHASE_READ_BACK, i, 0);
+    memcpy(result->actual, actual, sizeof actual);
+    result->has_actual = readable;
+    return false;
+  }
+  return true;
+}
+
+static void publish(const npc_transaction *transaction) {
+  const npc_poke *last = &transaction->pokes[transaction->count - 1];
+  atomic_store(&recent_low, transaction->pokes[0].address);
+  atomic_store(&recent_high, last->address + last->length);
+  atomic_store(&active, transaction);
+}
+
+static void retract(void) {
+  atomic_store(&active, NULL);
+  while (atomic_load(&readers) != 0) sched_yield();  // the handler takes no lock: it ends
+}
+
+void npc_protocol_write(const npc_transaction *transaction, const npc_text *text, int32_t protocol,
+                        npc_result *result) {
+  writing w = {transaction, text, protocol};
+  size_t touched = 0;
+  publish(transaction);
+  if (!write_all(&w, &touched, result) || !read_back(transaction, result))
+    roll_back(&w, touched, result);
+  retract();
+}
+
+// --- the trap handler -------------------------------------------------------------------------
+
+static const npc_poke *find(const npc_transaction *transaction, uint64_t address) {
+  size_t low = 0, high = transaction->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (transaction->pokes[middle].address < address) low = middle + 1;
+    else high = middle;
+  }
+  if (low == transaction->count || transaction->pokes[low].address != address) return NULL;
+  return &transaction->pokes[low];
+}
+
+// Does what the expected instruction would have done: the text still means the old bytes until the
+// heads are written, and after a roll-back it means them for good.
+static void emulate(const npc_poke *poke, ucontext_t *context) {
+  greg_t *registers = context->uc_mcontext.gregs;
+  const uint8_t *bytes = poke->expected;
+  uint64_t next = poke->address + poke->length, destination = 0;
+  int32_t displacement;
+  memcpy(&displacement, bytes + poke->length - 4, sizeof displacement);
+  if (bytes[0] == 0xe8 || (bytes[0] == 0x67 && bytes[1] == 0xe8))
+    destination = next + (uint64_t)(int64_t)displacement;
+  else if (bytes[0] == 0xff && bytes[1] == 0x15)
+    destination = *(const uint64_t *)(next + (uint64_t)(int64_t)displacement);
+  if (destination != 0) {
+    registers[REG_RSP] -= 8;
+    *(uint64_t *)registers[REG_RSP] = next;
+  }
+  registers[REG_RIP] = (greg_t)(destination ? destination : next);
+}
+
+bool npc_protocol_trap(int signal, siginfo_t *info, void *context) {
+  if (signal != SIGTRAP || info->si_code == TRAP_TRACE) return false;
+  uint64_t address = npc_fault_pc(context) - 1;
+  bool claimed = false;
+  atomic_fetch_add(&readers, 1);
+  const npc_transaction *transaction = atomic_load(&active);
+  const npc_poke *poke = transaction ? find(transaction, address) : NULL;
+  if (poke) {
+    emulate(poke, context);
+    claimed = true;
+  }
+  atomic_fetch_sub(&readers, 1);
+  if (claimed || address < atomic_load(&recent_low) || address >= atomic_load(&recent_high))
+    return claimed;
+  // Ours, and finished since: the int3 is gone, so run what stands there now.
+  uint8_t byte = 0xcc;
+  if (!npc_read_fixed_up(&byte, (const void *)address, 1) || byte == 0xcc) return false;
+  npc_fault_set_pc(context, address);
+  return true;
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stop-machine. Steps:
+//   1. read the list of threads; a thread that runs gets a queued real-time signal that carries its
+//      slot in the table; one that sleeps in a system call is left asleep (unless asked otherwise),
+//      its PC known from /proc/self/task/TID/syscall;
+//   2. each handler notes its PC and parks on a futex;
+//   3. read the list again, until nobody new is in it;
+//   4. wait, bounded, for those signalled; a thread that died meanwhile is forgotten.
+// A sleeper may wake at any time. Whoever writes text must write so that it meets a safe lead, and
+// then call npc_stop_settle, which stops those that woke.
+
+#define _GNU_SOURCE
+#include "stop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { SIGNALLED = 1, PARKED = 2, ASLEEP = 3, GONE = 4 };
+
+typedef struct stop_slot {
+  int32_t thread;
+  _Atomic int32_t state;
+  uint64_t pc;
+  int64_t system_call;  // of a sleeper
+} stop_slot;
+
+// Under the patch lock, but for what the handlers write into their own slots.
+static stop_slot slots[NPC_STOP_MAX_THREADS];
+static uint32_t slot_count;
+static npc_stop_request current;
+static struct timespec deadline;
+
+static _Atomic uint32_t epoch;     // of the stop under way; stale signals carry an older one
+static _Atomic uint32_t released;  // the last epoch that was let go; parked threads wait on it
+static _Atomic uint32_t arrivals;  // futex of the stopper
+static int stop_signal;
+
+static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
+                  const struct timespec *timeout) {
+  return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+static void serialise(void) {
+  uint32_t a = 0, b, c = 0, d;
+  __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d)::"memory");
+}
+
+static void park(int signal, siginfo_t *info, void *context) {
+  (void)signal;
+  uint64_t cookie = (uint64_t)info->si_value.sival_ptr;
+  uint32_t mine = (uint32_t)(cookie >> 32), index = (uint32_t)cookie;
+  if (info->si_code != SI_QUEUE || info->si_pid != getpid()) return;
+  if (mine != atomic_load(&epoch) || mine == atomic_load(&released)) return;  // came too late
+  if (index >= NPC_STOP_MAX_THREADS) return;
+  int saved = errno;
+  slots[index].pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+  atomic_store(&slots[index].state, PARKED);
+  atomic_fetch_add(&arrivals, 1);
+  futex(&arrivals, FUTEX_WAKE, 1, NULL);
+  uint32_t seen;
+  while ((seen = atomic_load(&released)) != mine) futex(&released, FUTEX_WAIT, seen, NULL);
+  serialise();
+  errno = saved;
+}
+
+int npc_stop_prepare(void) {
+  if (stop_signal != 0) return 0;
+  for (int signal = SIGRTMAX; signal >= SIGRTMIN; signal--) {
+    struct sigaction old;
+    if (sigaction(signal, NULL, &old) != 0) return errno;
+    if (old.sa_handler != SIG_DFL) continue;
+    // While parked nothing else may run on this thread, so its handler blocks every signal.
+    struct sigaction action = {.sa_sigaction = park,
+                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    sigfillset(&action.sa_mask);
+    if (sigaction(signal, &action, NULL) != 0) return errno;
+    stop_signal = signal;
+    return npc_sync_cores();
+  }
+  return EAGAIN;
+}
+
+int npc_sync_cores(void) {
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0) return 0;
+  if (errno != EPERM) return errno;
+  // Not registered yet, or a forked child, which does not inherit it.
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) != 0)
+    return errno;
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0 ? 0 : errno;
+}
+
+// Reads /proc/self/task/TID/`leaf` into `buffer`, NUL-terminated. False if it is gone or refused.
+static bool read_task_file(int tasks, int32_t thread, const char *leaf, char *buffer, size_t size) {
+  char path[64];
+  snprintf(path, sizeof path, "%d/%s", thread, leaf);
+  int file = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  ssize_t length = read(file, buffer, size - 1);
+  close(file);
+  if (length <= 0) return false;
+  buffer[length] = 0;
+  return true;
+}
+
+// "running"; "NR a0 a1 a2 a3 a4 a5 SP PC" in a system call; "-1 SP PC" blocked outside one.
+// True if the thread sleeps in a system call.
+static bool is_asleep(int tasks, stop_slot *slot) {
+  char text[256];
+  if (!read_task_file(tasks, slot->thread, "syscall", text, sizeof text)) return false;
+  char *end;
+  int64_t number = strtoll(text, &end, 10);
+  if (end == text || number < 0) return false;
+  char *pc = strrchr(text, ' ');
+  slot->system_call = number;
+  slot->pc = pc ? strtoull(pc + 1, NULL, 16) : 0;
+  return true;
+}
+
+static void signal_thread(uint32_t index) {
+  stop_slot *slot = &slots[index];
+  siginfo_t info = {.si_signo = stop_signal, .si_code = SI_QUEUE};
+  info.si_pid = getpid();
+  info.si_uid = getuid();
+  info.si_value.sival_ptr = (void *)((uint64_t)atomic_load(&epoch) << 32 | index);
+  atomic_store(&slot->state, SIGNALLED);
+  long status = syscall(SYS_rt_tgsigqueueinfo, getpid(), slot->thread, stop_signal, &info);
+  if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
+}
+
+static void classify(int tasks, uint32_t index) {
+  if (!current.wake_sleepers && is_asleep(tasks, &slots[index]))
+    atomic_store(&slots[index].state, ASLEEP);
+  else
+    signal_thread(index);
+}
+
+static bool is_known(int32_t thread) {
+  for (uint32_t i = 0; i < slot_count; i++) {
+    if (slots[i].thread == thread && atomic_load(&slots[i].state) != GONE) return true;
+  }
+  return false;
+}
+
+// Calls `visit` for every thread of this process until it returns something other than 0, which is
+// returned; -1 with errno if the list cannot be read.
+static int each_thread(int tasks, int (*visit)(int tasks, int32_t thread, void *context),
+                       void *context) {
+  static char buffer[32768] __attribute__((aligned(8)));
+  if (lseek(tasks, 0, SEEK_SET) < 0) return -1;
+  for (;;) {
+    long length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer);
+    if (length <= 0) return length < 0 ? -1 : 0;
+    for (long at = 0; at < length;) {
+      struct dirent64 *entry = (struct dirent64 *)(buffer + at);
+      at += entry->d_reclen;
+      int32_t thread = atoi(entry->d_name);
+      int status = thread > 0 ? visit(tasks, thread, context) : 0;
+      if (status != 0) return status;
+    }
+  }
+}
+
+static int add_if_new(int tasks, int32_t thread, void *found) {
+  if (thread == (int32_t)syscall(SYS_gettid) || is_known(thread)) return 0;
+  if (slot_count == NPC_STOP_MAX_THREADS) {
+    errno = EAGAIN;
+    return -1;
+  }
+  slots[slot_count] = (stop_slot){.thread = thread};
+  classify(tasks, slot_count++);
+  ++*(int *)found;
+  return 0;
+}
+
+static bool is_past(const struct timespec *time) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec > time->tv_sec || (now.tv_sec == time->tv_sec && now.tv_nsec >= time->tv_nsec);
+}
+
+// The slot of a thread that was signalled and has not parked, or slot_count.
+static uint32_t find_missing(void) {
+  for (uint32_t i = 0; i < slot_count; i++) {
+    if (atomic_load(&slots[i].state) == SIGNALLED) return i;
+  }
+  return slot_count;
+}
+
+static bool wait_for_all(npc_stop_report *report) {
+  const struct timespec look_again = {.tv_nsec = 2 * 1000 * 1000};
+  for (;;) {
+    uint32_t seen = atomic_load(&arrivals);
+    uint32_t missing = find_missing();
+    if (missing == slot_count) return true;
+    if (is_past(&deadline)) {
+      report->thread = slots[missing].thread;
+      report->error = ETIMEDOUT;
+      return false;
+    }
+    futex(&arrivals, FUTEX_WAIT, seen, &look_again);
+    // A thread that ended after it was signalled never parks.
+    if (atomic_load(&slots[missing].state) == SIGNALLED &&
+        syscall(SYS_tgkill, getpid(), slots[missing].thread, 0) != 0 && errno == ESRCH)
+      atomic_store(&slots[missing].state, GONE);
+  }
+}
+
+static void count(npc_stop_report *report) {
+  report->stopped = report->asleep = 0;
+  for (uint32_t i = 0; i < slot_count; i++) {
+    int state = atomic_load(&slots[i].state);
+    report->stopped += state == PARKED;
+    report->asleep += state == ASLEEP;
+  }
+}
+
+// Stops those that are new and those that woke, until a pass finds neither.
+static bool settle(int tasks, npc_stop_report *report) {
+  for (;;) {
+    int changed = 0;
+    if (each_thread(tasks, add_if_new, &changed) != 0) {
+      report->error = errno;
+      return false;
+    }
+    for (uint32_t i = 0; i < slot_count; i++) {
+      if (atomic_load(&slots[i].state) != ASLEEP || is_asleep(tasks, &slots[i])) continue;
+      signal_thread(i);
+      changed++;
+    }
+    if (!wait_for_all(report)) return false;
+    if (changed == 0) break;
+  }
+  count(report);
+  return true;
+}
+
+bool npc_stop_settle(npc_stop_report *report) {
+  int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (tasks < 0) {
+    report->error = errno;
+    return false;
+  }
+  bool settled = settle(tasks, report);
+  close(tasks);
+  return settled;
+}
+
+bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report) {
+  *report = (npc_stop_report){0};
+  current = *request;
+  uint32_t milliseconds = request->timeout_milliseconds ? request->timeout_milliseconds : 1000;
+  clock_gettime(CLOCK_MONOTONIC, &deadline);
+  deadline.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+  deadline.tv_sec += milliseconds / 1000 + deadline.tv_nsec / 1000000000;
+  deadline.tv_nsec %= 1000000000;
+  slot_count = 0;
+  atomic_fetch_add(&epoch, 1);
+  if (npc_stop_settle(report)) return true;
+  npc_resume_threads();
+  return false;
+}
+
+void npc_resume_threads(void) {
+  atomic_store(&released, atomic_load(&epoch));
+  futex(&released, FUTEX_WAKE, INT32_MAX, NULL);
+}
+
+int32_t npc_stop_find_pc(bool (*inside)(uint64_t pc, void *context), void *context) {
+  for (uint32_t i = 0; i < slot_count; i++) {
+    int state = atomic_load(&slots[i].state);
+    if ((state == PARKED || state == ASLEEP) && inside(slots[i].pc, context))
+      return slots[i].thread;
+  }
+  return 0;
+}
+
+int32_t npc_stop_find_vfork(void) {
+  for (uint32_t i = 0; i < slot_count; i++) {
+    int64_t number = slots[i].system_call;
+    if (atomic_load(&slots[i].state) == ASLEEP &&
+        (number == SYS_vfork || number == SYS_clone || number == SYS_clone3))
+      return slots[i].thread;
+  }
+  return 0;
+}
+
+static bool blocks(int tasks, int32_t thread, int signal) {
+  char text[4096];
+  if (!read_task_file(tasks, thread, "status", text, sizeof text)) return false;
+  const char *line = strstr(text, "\nSigBlk:");
+  return line && (strtoull(line + 8, NULL, 16) >> (signal - 1) & 1);
+}
+
+typedef struct { int signal; bool asleep_only; } blocking_query;
+
+static int blocks_in_query(int tasks, int32_t thread, void *context) {
+  const blocking_query *query = context;
+  if (query->asleep_only) {
+    uint32_t i = 0;
+    while (i < slot_count &&
+           (slots[i].thread != thread || atomic_load(&slots[i].state) != ASLEEP)) i++;
+    if (i == slot_count) return 0;
+  }
+  return blocks(tasks, thread, query->signal) ? thread : 0;
+}
+
+int32_t npc_stop_find_blocking(int signal, bool asleep_only) {
+  int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (tasks < 0) return 0;
+  blocking_query query = {signal, asleep_only};
+  int found = each_thread(tasks, blocks_in_query, &query);
+  close(tasks);
+  return found > 0 ? found : 0;
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The writers: how bytes reach text that is mapped read-only.
+//
+//   mprotect         RWX for the window. Not RW: a thread that meets a page without X dies, and
+//                    where making memory executable again is forbidden (PR_SET_MDWE, SELinux's
+//                    execmod) RW could not be undone, while RWX is refused at the start.
+//   /proc/self/mem   no page changes its protection; kernels from 6.12 can forbid it.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { PAGE = 4096 };
+
+static uint64_t page_of(uint64_t address) { return address & ~(uint64_t)(PAGE - 1); }
+
+// The run of adjacent pages that begins with poke `first`: [*start, *end), and the first poke
+// behind it. Pages between that hold no poke are not opened: nobody has proven anything of them.
+static size_t page_run(const npc_poke *pokes, size_t first, size_t count, uint64_t *start,
+                       uint64_t *end) {
+  *start = page_of(pokes[first].address);
+  *end = *start;
+  size_t i = first;
+  for (; i < count && page_of(pokes[i].address) <= *end; i++)
+    *end = page_of(pokes[i].address + pokes[i].length - 1u) + PAGE;
+  return i;
+}
+
+// mprotect of every run of pages up to poke `count`. On failure `*done` is the first poke of the
+// run that failed.
+static bool protect(const npc_poke *pokes, size_t count, int protection, size_t *done) {
+  uint64_t start, end;
+  for (size_t i = 0; i < count;) {
+    size_t next = page_run(pokes, i, count, &start, &end);
+    *done = i;
+    if (mprotect((void *)start, end - start, protection) != 0) return false;
+    i = next;
+  }
+  *done = count;
+  return true;
+}
+
+bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count) {
+  size_t done;
+  text->memory = -1;
+  if (text->writer == NPC_WRITER_PROC_MEM) {
+    text->memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+    return text->memory >= 0;
+  }
+  if (protect(pokes, count, text->protection | PROT_WRITE, &done)) return true;
+  int error = errno;
+  size_t closed;
+  // The run that failed may have changed in part; closing it too is harmless.
+  uint64_t start, end;
+  protect(pokes, page_run(pokes, done, count, &start, &end), text->protection, &closed);
+  errno = error;
+  return false;
+}
+
+int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count) {
+  if (text->writer == NPC_WRITER_PROC_MEM) {
+    close(text->memory);
+    text->memory = -1;
+    return 0;
+  }
+  int error = 0;
+  uint64_t start, end;
+  for (size_t i = 0; i < count;) {
+    i = page_run(pokes, i, count, &start, &end);
+    if (mprotect((void *)start, end - start, text->protection) == 0) continue;
+    // One call failed (a hole where somebody unmapped a page, say): page by page, so that no other
+    // page stays open because of it.
+    for (; start < end; start += PAGE) {
+      if (mprotect((void *)start, PAGE, text->protection) != 0 && errno != ENOMEM) error = errno;
+    }
+  }
+  return error;
+}
+
+bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes, size_t length) {
+  if (text->writer == NPC_WRITER_PROC_MEM) {
+    ssize_t written = pwrite(text->memory, bytes, length, (off_t)address);
+    if (written == (ssize_t)length) return true;
+    if (written >= 0) errno = EIO;
+    return false;
+  }
+  bool stored = length == 2 ? npc_write_pair((void *)address, (uint16_t)(bytes[0] | bytes[1] << 8))
+                            : npc_write_bytes((void *)address, bytes, length);
+  if (!stored) errno = EFAULT;
+  return stored;
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A transaction, from its pokes to its result; poke.h has the order of the steps.
+
+#define _GNU_SOURCE
+#include <elf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "faults.h"
+#include "internal.h"
+#include "loader.h"
+
+static pthread_mutex_t lock;
+
+void npc_patch_lock(void) { pthread_mutex_lock(&lock); }
+void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int prepare_error;
+
+static void prepare(void) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&lock, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  // A child forked in the middle of a transaction would inherit half of one, and a held lock.
+  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, npc_patch_unlock);
+  if (prepare_error == 0) prepare_error = npc_stop_prepare();
+  if (prepare_error == 0) prepare_error = npc_faults_add(npc_protocol_trap);
+}
+
+int npc_patch_prepare(void) {
+  pthread_once(&once, prepare);
+  return prepare_error ? prepare_error : npc_faults_install();
+}
+
+typedef struct {
+  const npc_transaction *transaction;
+  npc_result *result;
+} execution;
+
+static bool fail(const execution *e, int status, int phase, int error) {
+  e->result->status = status;
+  e->result->phase = phase;
+  e->result->error = error;
+  return false;
+}
+
+static bool fail_at(const execution *e, int status, int phase, size_t index) {
+  e->result->index = index;
+  e->result->has_index = true;
+  return fail(e, status, phase, 0);
+}
+
+// The bytes at poke `i` are the expected ones.
+static bool compare(const execution *e, size_t i, int phase) {
+  const npc_poke *poke = &e->transaction->pokes[i];
+  uint8_t actual[NPC_SITE_BYTES] = {0};
+  if (!npc_read_fixed_up(actual, (const void *)poke->address, poke->length))
+    return fail_at(e, NPC_UNREADABLE, phase, i);
+  if (memcmp(actual, poke->expected, poke->length) == 0) return true;
+  memcpy(e->result->actual, actual, sizeof actual);
+  e->result->has_actual = true;
+  return fail_at(e, NPC_MISMATCH, phase, i);
+}
+
+static bool verify_all(const execution *e) {
+  const npc_transaction *t = e->transaction;
+  for (size_t i = 0; i < t->count; i++) {
+    const npc_poke *poke = &t->pokes[i];
+    if (!compare(e, i, NPC_PHASE_VERIFY)) return false;
+    // The bytes just compared, not the memory again: what is confirmed is what was proven.
+    if (!t->verify(t->verifier, poke->expected_kind, poke->length, poke->target, poke->address,
+                   poke->expected))
+      return fail_at(e, NPC_UNCONFIRMED, NPC_PHASE_VERIFY, i);
+  }
+  return true;
+}
+
+static bool check_shape(const execution *e) {
+  const npc_transaction *t = e->transaction;
+  for (size_t i = 0; i < t->count; i++) {
+    const npc_poke *poke = &t->pokes[i];
+    bool sized = poke->length == 5 || poke->length == 6;
+    if (!sized || (i > 0 && t->pokes[i - 1].address + t->pokes[i - 1].length > poke->address))
+      return fail_at(e, NPC_BAD_POKE, NPC_PHASE_PREPARE, i);
+    if (t->protocol == NPC_PROTOCOL_JUMP_GUARD &&
+        (t->writer == NPC_WRITER_PROC_MEM || !npc_poke_allows_jump_guard(poke)))
+      return fail_at(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, i);
+    if (t->protocol == NPC_PROTOCOL_BREAKPOINT && poke->flags & NPC_POKE_RUN_OF_NOPS)
+      return fail_at(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, i);
+  }
+  return true;
+}
+
+static int32_t choose_protocol(const npc_transaction *t) {
+  if (t->protocol != NPC_PROTOCOL_AUTOMATIC) return t->protocol;
+  if (t->writer == NPC_WRITER_PROC_MEM) return NPC_PROTOCOL_STOP_MACHINE;
+  for (size_t i = 0; i < t->count; i++) {
+    if (!npc_poke_allows_jump_guard(&t->pokes[i])) return NPC_PROTOCOL_STOP_MACHINE;
+  }
+  return NPC_PROTOCOL_JUMP_GUARD;
+}
+
+// Whether a thread that stands at `pc` is in the middle of a run of nops.
+static bool stands_inside(uint64_t pc, void *context) {
+  const npc_transaction *t = context;
+  size_t low = 0, high = t->count;
+  while (low < high) {  // the last poke that begins before pc
+    size_t middle = low + (high - low) / 2;
+    if (t->pokes[middle].address < pc) low = middle + 1;
+    else high = middle;
+  }
+  if (low == 0) return false;
+  const npc_poke *poke = &t->pokes[low - 1];
+  return poke->flags & NPC_POKE_RUN_OF_NOPS && pc < poke->address + poke->length;
+}
+
+// With the threads stopped: nobody is in the middle of what is about to change, and no sleeper can
+// meet an int3 that its signal mask turns into its death.
+static bool check_threads(const execution *e) {
+  const npc_transaction *t = e->transaction;
+  bool runs = false, traps = false;
+  for (size_t i = 0; i < t->count; i++) {
+    runs |= t->pokes[i].flags & NPC_POKE_RUN_OF_NOPS;
+    traps |= npc_lead_length(&t->pokes[i], NPC_PROTOCOL_STOP_MACHINE, t->writer) == 1;
+  }
+  int32_t inside = runs ? npc_stop_find_pc(stands_inside, (void *)(uintptr_t)t) : 0;
+  if (runs && inside == 0) inside = npc_stop_find_vfork();
+  if (inside != 0) {
+    e->result->thread = inside;
+    return fail(e, NPC_THREAD_INSIDE, NPC_PHASE_STOP, 0);
+  }
+  int32_t blocking = traps ? npc_stop_find_blocking(SIGTRAP, true) : 0;
+  if (blocking != 0) {
+    e->result->thread = blocking;
+    return fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, EPERM);
+  }
+  return true;
+}
+
+static bool stop(const execution *e) {
+  npc_stop_request request = {.timeout_milliseconds = e->transaction->stop_timeout_milliseconds};
+  npc_stop_report report;
+  bool stopped = npc_stop_threads(&request, &report);
+  e->result->stopped = report.stopped;
+  e->result->asleep = report.asleep;
+  e->result->thread = report.thread;
+  return stopped || fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, report.error);
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static bool look_again(const execution *e, int phase) {
+  for (size_t i = 0; i < e->transaction->count; i++) {
+    if (!compare(e, i, phase)) return false;
+  }
+  return true;
+}
+
+static void write_stopped(const execution *e, const npc_text *text) {
+  // A thread that stands inside a run of nops leaves it within a few instructions.
+  for (int attempt = 0; attempt < 10; attempt++) {
+    *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
+    uint64_t began = now();
+    if (!stop(e)) return;
+    if (check_threads(e) && look_again(e, NPC_PHASE_STOP))
+      npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
+    npc_resume_threads();
+    e->result->stopped_nanoseconds = now() - began;
+    if (e->result->status != NPC_THREAD_INSIDE) return;
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+  }
+}
+
+static void write_running(const execution *e, const npc_text *text) {
+  int32_t protocol = e->result->protocol;
+  if (protocol == NPC_PROTOCOL_BREAKPOINT) {
+    int32_t blocking = npc_stop_find_blocking(SIGTRAP, false);
+    if (blocking != 0) {
+      e->result->thread = blocking;
+      fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, EPERM);
+      return;
+    }
+  }
+  if (look_again(e, NPC_PHASE_OPEN)) npc_protocol_write(e->transaction, text, protocol, e->result);
+}
+
+static void run(const execution *e, int protection) {
+  const npc_transaction *t = e->transaction;
+  if (t->count == 0 || !verify_all(e)) return;
+  e->result->protocol = choose_protocol(t);
+  npc_text text = {.writer = t->writer, .protection = protection};
+  if (!npc_text_open(&text, t->pokes, t->count)) {
+    fail(e, NPC_UNWRITABLE, NPC_PHASE_OPEN, errno);
+    return;
+  }
+  if (e->result->protocol == NPC_PROTOCOL_STOP_MACHINE) write_stopped(e, &text);
+  else write_running(e, &text);
+  int error = npc_text_close(&text, t->pokes, t->count);
+  if (error != 0 && e->result->status == NPC_OK) fail(e, NPC_UNWRITABLE, NPC_PHASE_CLOSE, error);
+}
+
+// Every poke lies in one of the module's executable segments, all of one protection.
+static bool check_place(const execution *e, const npc_module *module) {
+  const npc_transaction *t = e->transaction;
+  for (size_t i = 0; i < t->count; i++) {
+    if (!npc_module_has_text(module, t->pokes[i].address, t->pokes[i].length))
+      return fail_at(e, NPC_OUTSIDE_TEXT, NPC_PHASE_PREPARE, i);
+  }
+  return true;
+}
+
+static bool is_wanted(const npc_transaction *t, const npc_module *module) {
+  return module->load_bias == t->load_bias && module->build_id_length == t->build_id_length &&
+         (t->build_id_length == 0 ||
+          memcmp(module->build_id, t->build_id, t->build_id_length) == 0);
+}
+
+static bool visit(const npc_module *module, void *context) {
+  const execution *e = context;
+  if (!is_wanted(e->transaction, module)) return false;
+  *e->result = (npc_result){0};
+  if (e->transaction->check_unloads && module->subs != e->transaction->subs)
+    fail(e, NPC_STALE, NPC_PHASE_PREPARE, 0);
+  else if (check_place(e, module))
+    run(e, module->text_protection);
+  return true;
+}
+
+bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result) {
+  execution e = {transaction, result};
+  *result = (npc_result){.status = NPC_MODULE_GONE};
+  if (!check_shape(&e)) return false;
+  npc_patch_lock();
+  npc_modules_visit(visit, &e);
+  npc_patch_unlock();
+  return result->status == NPC_OK;
+}
