@@ -90,6 +90,29 @@ bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), v
   return dl_iterate_phdr(callback, &v) != 0;
 }
 
+typedef struct { npc_module_record *records; size_t capacity, count; } copying;
+
+static bool copy(const npc_module *module, void *context) {
+  copying *c = context;
+  if (c->count++ >= c->capacity) return false;
+  npc_module_record *record = &c->records[c->count - 1];
+  *record = (npc_module_record){.load_bias = module->load_bias, .text_start = module->text_start,
+                                .text_end = module->text_end, .span_start = module->span_start,
+                                .span_end = module->span_end, .adds = module->adds,
+                                .subs = module->subs};
+  strncpy(record->name, module->name, sizeof record->name - 1);
+  if (module->build_id_length > sizeof record->build_id) return false;
+  record->build_id_length = module->build_id_length;
+  if (module->build_id) memcpy(record->build_id, module->build_id, module->build_id_length);
+  return false;
+}
+
+size_t npc_modules_copy(npc_module_record *records, size_t capacity) {
+  copying c = {records, capacity, 0};
+  npc_modules_visit(copy, &c);
+  return c.count;
+}
+
 // --- near memory ------------------------------------------------------------------------------
 
 static uint64_t round_up(uint64_t value) { return (value + 4095) & ~(uint64_t)4095; }

@@ -83,6 +83,18 @@ bool npc_module_has_text(const npc_module *module, uint64_t address, size_t leng
 /// returns true; returns whether one did.
 bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context);
 
+/// A module as a copy that outlives the visit. `name` is cut, NUL-terminated.
+typedef struct npc_module_record {
+  uint64_t load_bias, text_start, text_end, span_start, span_end, adds, subs;
+  uint32_t build_id_length;  ///< 0: it has none, or a longer one than fits
+  uint8_t build_id[64];
+  char name[1024];
+} npc_module_record;
+
+/// Copies the modules of this namespace, `capacity` at most, in the loader's order. Returns how
+/// many there are.
+size_t npc_modules_copy(npc_module_record *records, size_t capacity);
+
 /// Maps `length` bytes, readable and writable, within 2 GiB of all of [low, high), never at an
 /// address that is in use. NULL with errno where there is no room.
 void *npc_map_near(uint64_t low, uint64_t high, size_t length);

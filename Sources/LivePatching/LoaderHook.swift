@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import Glibc
+import MachineCode
+
+/// The jump in the loader's debug hook, through which loads and unloads are announced.
+public enum LoaderHook {
+  /// Plants the jump; does nothing if it is there. It stays until `remove`.
+  public static func install(decoder: Decoder) throws(LoaderHookError) {
+    let error = npc_loader_hook_install(capstoneVerifier, UnsafeMutableRawPointer(decoder.handle))
+    guard error == 0 else { throw LoaderHookError(errorNumber: error) }
+  }
+
+  public static var isInstalled: Bool { npc_loader_hook_installed() }
+
+  public static func remove() throws(LoaderHookError) {
+    let error = npc_loader_hook_remove()
+    guard error == 0 else { throw LoaderHookError(errorNumber: error) }
+  }
+
+  /// The journal's entry for the jump itself, for `audit`.
+  public static var change: KnownChange? {
+    var poke = npc_poke()
+    guard npc_loader_hook_poke(&poke) else { return nil }
+    return KnownChange(
+      address: poke.address,
+      original: withUnsafeBytes(of: poke.expected) { [UInt8]($0.prefix(Int(poke.length))) },
+      current: withUnsafeBytes(of: poke.replacement) { [UInt8]($0.prefix(Int(poke.length))) })
+  }
+}
+
+public struct LoaderHookError: Error, CustomStringConvertible {
+  public var errorNumber: Int32
+  public var description: String {
+    switch errorNumber {
+    case EBUSY:
+      "the loader's debug hook holds other bytes than the loader's own: a debugger's breakpoint, "
+        + "or another tracer? Detach it first"
+    case ENOTSUP: "this C library's loader has no debug hook with room for a jump"
+    default:
+      "the loader's debug hook cannot be planted: \(String(cString: strerror(errorNumber)))"
+    }
+  }
+}

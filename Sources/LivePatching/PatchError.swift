@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import Glibc
+
+/// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
+/// back, not one byte was written.
+public struct PatchError: Error, Equatable, Sendable {
+  public enum Reason: Int32, Sendable {
+    case moduleGone = 1
+    case outsideText, badPoke, unreadable, mismatch, unconfirmed, unwritable, notStopped
+    case threadInside, unsuitable, readBack, noSync, stale
+    /// A site is further from its stub than a 32-bit displacement reaches.
+    case outOfReach = 100
+  }
+
+  public enum Phase: Int32, Sendable {
+    case prepare, verify, open, stop, write, readBack, close
+  }
+
+  public var reason: Reason
+  public var phase: Phase
+  /// The module's name.
+  public var module: String
+  /// The site's link-time address, where the error is about one site.
+  public var offset: UInt64?
+  public var function: String?
+  public var expected: [UInt8]
+  /// What was found there instead; empty where it was not read.
+  public var actual: [UInt8]
+  /// A thread id, where one thread is the reason.
+  public var thread: Int32
+  public var errorNumber: Int32
+  public var isRolledBack: Bool
+}
+
+extension PatchError: CustomStringConvertible {
+  /// One line: what, where, expected and found, next step.
+  public var description: String {
+    var line = module.isEmpty ? "the program" : module
+    if let offset { line += "+\(hexadecimal(address: offset))" }
+    if let function { line += " (\(function))" }
+    line += ": \(sentence)"
+    return isRolledBack ? line + " (what had been written was put back)" : line
+  }
+
+  private var sentence: String {
+    switch reason {
+    case .moduleGone: "is not loaded, or another build of it is; nothing was written"
+    case .stale:
+      "modules were unloaded since this one was looked at; look again (nothing was written)"
+    case .outsideText: "lies outside the module's executable segments; nothing was written"
+    case .badPoke: "the pokes are not sorted, or overlap, or are not of 5 or 6 bytes"
+    case .unreadable: "expected \(hexadecimal(expected)), but nothing is mapped there now"
+    case .mismatch:
+      "expected \(hexadecimal(expected)), found \(hexadecimal(actual))"
+        + (actual.contains(0xcc)
+          ? ": a debugger's breakpoint? Detach it first"
+          : ": somebody else changed it; nothing was written")
+    case .unconfirmed:
+      "\(hexadecimal(expected)) is not the instruction expected there, by Capstone's decoding"
+    case .unwritable: unwritable
+    case .notStopped: notStopped
+    case .threadInside: "thread \(thread) stands between its nops and did not leave; try again"
+    case .unsuitable: "the protocol cannot serve this site; use stop-machine"
+    case .readBack: "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"
+    case .noSync: "membarrier is refused (\(errorText)): live patching needs Linux 4.16 or later"
+    case .outOfReach: "its stub is out of reach of a 32-bit displacement"
+    }
+  }
+
+  private var errorText: String { String(cString: strerror(errorNumber)) }
+
+  private var unwritable: String {
+    switch phase {
+    case .open:
+      "the text cannot be opened for writing (\(errorText)); nothing was written: try the other "
+        + "writer (mprotect, procmem)"
+    case .close: "written, but the text could not be closed again (\(errorText))"
+    default: "the write was refused (\(errorText)): try the other writer (mprotect, procmem)"
+    }
+  }
+
+  private var notStopped: String {
+    switch errorNumber {
+    case EPERM: "thread \(thread) blocks SIGTRAP, which an int3 would turn into its death; "
+        + "unblock it, or use the jump guard (nothing was written)"
+    case ETIMEDOUT: "thread \(thread) did not stop in time (does it block every signal?); "
+        + "nothing was written"
+    default: "the threads could not be stopped (\(errorText)); nothing was written"
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMachineCode
+import CPatchCore
+import CallSites
+
+/// Capstone as the patch core's verifier: C all the way, so that it may run under the loader's lock
+/// and with threads stopped.
+let capstoneVerifier: npc_verifier = nmc_confirms
+
+extension SiteTable {
+  /// What Capstone has to see in the site's original bytes: an `NMC_` kind, and its link-time
+  /// target (0 where it has none).
+  func expectation(of site: CallSite) -> (kind: UInt8, target: UInt64) {
+    switch site.form {
+    case .e8, .addr32e8: (UInt8(NMC_CALL), target(of: site))
+    case .ff15: (UInt8(NMC_CALL_SLOT), target(of: site))
+    case .nop5, .nop6: (UInt8(NMC_NOP), 0)
+    case .nop1x5: (UInt8(NMC_NOP_RUN), 0)
+    }
+  }
+
+  func code(of site: CallSite) -> Code { Code(originalBytes(of: site)) }
+}
+
+extension PatchError {
+  /// The core's result in the words of the module and its table.
+  init(_ result: npc_result, pokes: [npc_poke], module: LoadedModule, table: SiteTable) {
+    let poke = result.has_index && result.index < pokes.count ? pokes[Int(result.index)] : nil
+    let offset = poke.map { $0.address &- module.loadBias }
+    let length = Int(poke?.length ?? 0)
+    self.init(
+      reason: Reason(rawValue: result.status) ?? .moduleGone,
+      phase: Phase(rawValue: result.phase) ?? .prepare, module: module.name, offset: offset,
+      function: offset.flatMap { table.site(at: $0) }.flatMap { table.functionName(of: $0) },
+      expected: poke.map { withUnsafeBytes(of: $0.expected) { [UInt8]($0.prefix(length)) } } ?? [],
+      actual: result.has_actual
+        ? withUnsafeBytes(of: result.actual) { [UInt8]($0.prefix(length)) } : [],
+      thread: result.thread, errorNumber: result.error, isRolledBack: result.rolled_back)
+  }
+}
+
+extension SiteTable {
+  /// The site at that link-time address, by binary search.
+  public func site(at offset: UInt64) -> CallSite? { index(at: offset).map { sites[$0] } }
+
+  /// Its index in `sites`.
+  public func index(at offset: UInt64) -> Int? {
+    var low = 0
+    var high = sites.count
+    while low < high {
+      let middle = low + (high - low) / 2
+      if sites[middle].offset < offset { low = middle + 1 } else { high = middle }
+    }
+    return low < sites.count && sites[low].offset == offset ? low : nil
+  }
+}
