@@ -74,7 +74,12 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness,
-      linkerSettings: [.unsafeFlags(["-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization"])]),
+      linkerSettings: [
+        .unsafeFlags([
+          "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims",
+          "-lswiftSynchronization",
+        ])
+      ]),
 
     // Tests mirror the sources.
     .target(name: "TestSupport", path: "Tests/TestSupport"),
@@ -85,7 +90,8 @@ let package = Package(
       name: "LivePatchingTests",
       dependencies: ["LivePatching", "CallSites", "CPatchCore", "TestSupport"]),
     .testTarget(
-      name: "UnloadLabTests", dependencies: ["UnloadLab", "CUnloadLab", "LivePatching", "TestSupport"]),
+      name: "UnloadLabTests",
+      dependencies: ["UnloadLab", "CUnloadLab", "LivePatching", "TestSupport"]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
   ]
 )

@@ -23,7 +23,9 @@ public struct DecoderUnavailable: Error, CustomStringConvertible {
   }
 }
 
-/// Capstone, for x86-64. Allocates when it is made and never again; belongs to one thread at a time.
+/// Capstone, for x86-64.
+///
+/// Allocates when it is made and never again; belongs to one thread at a time.
 public final class Decoder {
   /// An `nmc_decoder`, for C that decodes by itself: the patch core's verifier.
   public let handle: OpaquePointer
@@ -50,6 +52,7 @@ public final class Decoder {
   }
 
   /// Text of the first instruction of `bytes`, as Capstone prints it: `call 0x7f0012341030`.
+  ///
   /// `(bad)` where Capstone decodes none.
   public func text(_ bytes: [UInt8], at address: UInt64) -> String {
     guard bytes.withUnsafeBytes({ decode($0, at: address) }) != nil else { return "(bad)" }
