@@ -1,0 +1,184 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a fresh Debian or Ubuntu needs before this package builds and its tests run. Sourced by the
+# scripts beside it. Idempotent: it looks for the things themselves (a command, a header, a library)
+# and asks the package manager only for what is missing, so that it takes about a second when
+# nothing is, and works on other distributions where they are already there.
+#
+# Everything it says goes to stderr. It leaves with status 125, "we failed before it ran".
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+readonly swift_minimum=6.1
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+die() {
+  say "$@"
+  exit 125
+}
+
+# The packages still to be installed, and why, each once and in order.
+missing_packages=()
+missing_reasons=()
+
+# want PACKAGE REASON: notes that a Debian package is to be installed.
+want() {
+  local package
+  for package in "${missing_packages[@]+"${missing_packages[@]}"}"; do
+    [[ $package != "$1" ]] || return 0
+  done
+  missing_packages+=("$1")
+  missing_reasons+=("$1 ($2)")
+}
+
+need_command() { # COMMAND PACKAGE
+  command -v "$1" >/dev/null || want "$2" "$1"
+}
+
+need_platform() {
+  local system machine
+  system=$(uname -s) machine=$(uname -m)
+  [[ $system == Linux ]] || die "nopscope patches live code on Linux; this is $system"
+  [[ $machine == x86_64 ]] || die "nopscope patches x86-64 machine code; this machine is $machine"
+}
+
+# Where the installers of swift.org and the distributions put the toolchain, when PATH has none.
+# Other programs are called swift too (OpenStack's): only what answers as the compiler counts.
+swift_version_of() { # COMMAND
+  "$1" --version 2>/dev/null </dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1
+}
+
+need_swift() {
+  local candidate version='' too_old=''
+  for candidate in swift "${SWIFT_TOOLCHAIN:-/opt/swift}/usr/bin/swift" \
+    "$HOME/.local/share/swiftly/bin/swift" "$HOME/.swiftly/bin/swift" \
+    /opt/swift/usr/bin/swift /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
+    candidate=$(command -v "$candidate") || continue
+    version=$(swift_version_of "$candidate")
+    [[ -n $version ]] || continue
+    if [[ $(printf '%s\n' "$swift_minimum" "$version" | sort -V | head -n 1) != "$swift_minimum" ]]; then
+      too_old="$candidate is Swift $version; "
+      continue
+    fi
+    swift_bin=$(dirname "$candidate")
+    case ":$PATH:" in
+      *":$swift_bin:"*) ;;
+      *) PATH="$swift_bin:$PATH" ;;
+    esac
+    # The compilers that came with it, behind a link into /usr/bin, say.
+    swift_bin=$(dirname "$(readlink -f "$candidate")")
+    command -v clang >/dev/null || [[ ! -x $swift_bin/clang ]] || PATH="$PATH:$swift_bin"
+    export PATH
+    return 0
+  done
+  die "${too_old:-no Swift compiler found; }this package needs Swift $swift_minimum or later, which
+  apt does not have. Install it with swiftly, swift.org's installer:
+    https://www.swift.org/install/linux/
+  or unpack a toolchain from there into /opt/swift (then /opt/swift/usr/bin/swift is found), or
+  name the place of yours: SWIFT_TOOLCHAIN=DIR, where DIR/usr/bin/swift is. Then run this again."
+}
+
+# The toolchain is a tarball: nothing has seen to the libraries that its programs load.
+need_swift_libraries() {
+  local library unknown=''
+  for library in $(swift_missing_libraries); do
+    case $library in
+      libcurl.so.4) want libcurl4 "the Swift package manager loads $library" ;;
+      libxml2.so.2) want libxml2 "the Swift package manager loads $library" ;;
+      libsqlite3.so.0) want libsqlite3-0 "the Swift package manager loads $library" ;;
+      libncurses.so.6 | libtinfo.so.6) want libncurses6 "the Swift package manager loads $library" ;;
+      libuuid.so.1) want libuuid1 "the Swift compiler loads $library" ;;
+      libz.so.1) want zlib1g "the Swift compiler loads $library" ;;
+      libstdc++.so.6) want libstdc++6 "the Swift compiler loads $library" ;;
+      *) unknown+=" $library" ;;
+    esac
+  done
+  [[ -z $unknown ]] || say "the Swift toolchain lacks:$unknown (https://www.swift.org/install/linux/" \
+    "names the packages of your distribution); going on without"
+}
+
+swift_missing_libraries() {
+  local program
+  for program in swift-package swift-frontend; do
+    [[ -x $swift_bin/$program ]] || continue
+    ldd "$swift_bin/$program" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
+  done | sort -u
+}
+
+need_build_tools() {
+  need_command gcc gcc
+  need_command pkg-config pkg-config
+  need_command git git
+  need_command clang clang
+  need_command ld binutils
+  need_command objcopy binutils
+  # The linker that Swift calls by default has had a package of its own since Debian 13.
+  command -v ld.gold >/dev/null || want binutils-gold ld.gold
+  [[ -e /usr/include/unistd.h ]] || want libc6-dev 'C headers'
+  # Swift's static runtime links the C++ library that the system's compiler brings.
+  command -v g++ >/dev/null || want g++ libstdc++
+  [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt ]] ||
+    want ca-certificates 'fetching the Swift packages'
+  pkg-config --exists capstone 2>/dev/null || want libcapstone-dev 'the disassembler'
+}
+
+# Leaves `as_root` holding the words to put before a command that needs root.
+find_root() {
+  as_root=()
+  [[ $(id -u) != 0 ]] || return 0
+  command -v sudo >/dev/null || return 1
+  # Without a terminal nobody can type a password.
+  if [[ -t 0 || -t 2 ]]; then as_root=(sudo); else as_root=(sudo -n); fi
+  "${as_root[@]}" true 2>/dev/null
+}
+
+# Debian 12 and Ubuntu 24.04 have gold inside binutils.
+settle_gold() {
+  local index
+  for index in "${!missing_packages[@]}"; do
+    [[ ${missing_packages[index]} == binutils-gold ]] || continue
+    apt-cache show binutils-gold >/dev/null 2>&1 || missing_packages[index]=binutils
+  done
+}
+
+install_missing() {
+  ((${#missing_packages[@]} > 0)) || return 0
+  local names="${missing_packages[*]}" log status=0
+  say "missing: $(printf '%s, ' "${missing_reasons[@]}" | sed 's/, $//')"
+  command -v apt-get >/dev/null ||
+    die "this system has no apt-get: install its packages of $names (Debian's names), then run this again"
+  find_root ||
+    die "installing needs root, and this user has no sudo that answers: let an administrator run
+    apt-get install $names
+  then run this again"
+  say "installing with apt-get: $names"
+  log=$(mktemp)
+  "${as_root[@]+"${as_root[@]}"}" apt-get update </dev/null >"$log" 2>&1 ||
+    say "apt-get update failed, going on with the lists that are there: $(grep '^E:' "$log" | head -n 1)"
+  settle_gold
+  "${as_root[@]+"${as_root[@]}"}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends "${missing_packages[@]}" </dev/null >"$log" 2>&1 ||
+    status=$?
+  if ((status != 0)); then
+    tail -n 15 "$log" >&2
+    rm -f "$log"
+    die "apt-get install $names failed with status $status: its last lines are above"
+  fi
+  rm -f "$log"
+  missing_packages=()
+  missing_reasons=()
+}
+
+# Everything that building and testing need. Further needs are named before it, by need_command.
+setup() {
+  need_platform
+  need_swift
+  need_swift_libraries
+  need_build_tools
+  install_missing
+  pkg-config --exists capstone || die "pkg-config finds no capstone although libcapstone-dev is there"
+  # The compiler starts with the C library of the machine; said here, it is not a page of errors.
+  swift package --version >/dev/null 2>&1 </dev/null ||
+    die "swift package does not start: $(swift package --version 2>&1 </dev/null | head -n 1)"
+}
