@@ -43,67 +43,68 @@ need_platform() {
   [[ $machine == x86_64 ]] || die "nopscope patches x86-64 machine code; this machine is $machine"
 }
 
-# Where the installers of swift.org and the distributions put the toolchain, when PATH has none.
 # Other programs are called swift too (OpenStack's): only what answers as the compiler counts.
 swift_version_of() { # COMMAND
   "$1" --version 2>/dev/null </dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1
 }
 
-need_swift() {
-  local candidate version='' too_old=''
-  for candidate in swift "${SWIFT_TOOLCHAIN:-/opt/swift}/usr/bin/swift" \
-    "$HOME/.local/share/swiftly/bin/swift" "$HOME/.swiftly/bin/swift" \
-    /opt/swift/usr/bin/swift /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
-    candidate=$(command -v "$candidate") || continue
-    version=$(swift_version_of "$candidate")
-    [[ -n $version ]] || continue
-    if [[ $(printf '%s\n' "$swift_minimum" "$version" | sort -V | head -n 1) != "$swift_minimum" ]]; then
-      too_old="$candidate is Swift $version; "
-      continue
-    fi
-    swift_bin=$(dirname "$candidate")
-    case ":$PATH:" in
-      *":$swift_bin:"*) ;;
-      *) PATH="$swift_bin:$PATH" ;;
-    esac
-    # The compilers that came with it, behind a link into /usr/bin, say.
-    swift_bin=$(dirname "$(readlink -f "$candidate")")
-    command -v clang >/dev/null || [[ ! -x $swift_bin/clang ]] || PATH="$PATH:$swift_bin"
-    export PATH
-    return 0
-  done
-  die "${too_old:-no Swift compiler found; }this package needs Swift $swift_minimum or later, which
-  apt does not have. Install it with swiftly, swift.org's installer:
-    https://www.swift.org/install/linux/
-  or unpack a toolchain from there into /opt/swift (then /opt/swift/usr/bin/swift is found), or
-  name the place of yours: SWIFT_TOOLCHAIN=DIR, where DIR/usr/bin/swift is. Then run this again."
+is_at_least() { # VERSION MINIMUM
+  [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]
 }
 
-# The toolchain is a tarball: nothing has seen to the libraries that its programs load.
-need_swift_libraries() {
+# A toolchain is a tarball: nothing has seen to the libraries that its programs load.
+swift_missing_libraries() { # DIRECTORY
+  local program
+  for program in swift-package swift-frontend; do
+    [[ -x $1/$program ]] || continue
+    ldd "$1/$program" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
+  done | sort -u
+}
+
+need_swift_libraries() { # DIRECTORY
   local library unknown=''
-  for library in $(swift_missing_libraries); do
+  for library in $(swift_missing_libraries "$1"); do
     case $library in
-      libcurl.so.4) want libcurl4 "the Swift package manager loads $library" ;;
-      libxml2.so.2) want libxml2 "the Swift package manager loads $library" ;;
-      libsqlite3.so.0) want libsqlite3-0 "the Swift package manager loads $library" ;;
-      libncurses.so.6 | libtinfo.so.6) want libncurses6 "the Swift package manager loads $library" ;;
-      libuuid.so.1) want libuuid1 "the Swift compiler loads $library" ;;
-      libz.so.1) want zlib1g "the Swift compiler loads $library" ;;
-      libstdc++.so.6) want libstdc++6 "the Swift compiler loads $library" ;;
+      libcurl.so.4) want libcurl4 "$library of the Swift toolchain" ;;
+      libxml2.so.2) want libxml2 "$library of the Swift toolchain" ;;
+      libsqlite3.so.0) want libsqlite3-0 "$library of the Swift toolchain" ;;
+      libncurses.so.6 | libtinfo.so.6) want libncurses6 "$library of the Swift toolchain" ;;
+      libuuid.so.1) want libuuid1 "$library of the Swift toolchain" ;;
+      libz.so.1) want zlib1g "$library of the Swift toolchain" ;;
+      libstdc++.so.6 | libgcc_s.so.1) want libstdc++6 "$library of the Swift toolchain" ;;
       *) unknown+=" $library" ;;
     esac
   done
-  [[ -z $unknown ]] || say "the Swift toolchain lacks:$unknown (https://www.swift.org/install/linux/" \
-    "names the packages of your distribution); going on without"
+  [[ -z $unknown ]] || say "the Swift toolchain in $1 lacks$unknown:" \
+    "https://www.swift.org/install/linux/ names the packages of your distribution"
 }
 
-swift_missing_libraries() {
-  local program
-  for program in swift-package swift-frontend; do
-    [[ -x $swift_bin/$program ]] || continue
-    ldd "$swift_bin/$program" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
-  done | sort -u
+# Where the installers of swift.org and the distributions put the toolchain, when PATH has none.
+need_swift() {
+  local candidate version directory found=''
+  for candidate in ${SWIFT_TOOLCHAIN:+"$SWIFT_TOOLCHAIN/usr/bin/swift"} swift \
+    "$HOME/.local/share/swiftly/bin/swift" "$HOME/.swiftly/bin/swift" \
+    /opt/swift/usr/bin/swift /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
+    candidate=$(command -v "$candidate") || continue
+    # Behind a link into /usr/bin, say, the compilers that came with it.
+    directory=$(dirname "$(readlink -f "$candidate")")
+    need_swift_libraries "$directory"
+    install_missing
+    version=$(swift_version_of "$candidate")
+    if [[ -z $version ]] || ! is_at_least "$version" "$swift_minimum"; then
+      found="$candidate is ${version:+Swift }${version:-no Swift compiler that starts}; "
+      continue
+    fi
+    [[ $(command -v swift) == "$candidate" ]] || PATH="$(dirname "$candidate"):$PATH"
+    command -v clang >/dev/null || [[ ! -x $directory/clang ]] || PATH="$PATH:$directory"
+    export PATH
+    return 0
+  done
+  die "${found:-no Swift compiler found; }this package needs Swift $swift_minimum or later, which" \
+    "apt does not have.
+  Install it with swiftly, swift.org's installer: https://www.swift.org/install/linux/
+  or unpack a toolchain from there into /opt/swift, so that /opt/swift/usr/bin/swift is there,
+  or name the place of yours: SWIFT_TOOLCHAIN=DIR, where DIR/usr/bin/swift is. Then run this again."
 }
 
 need_build_tools() {
@@ -174,7 +175,6 @@ install_missing() {
 setup() {
   need_platform
   need_swift
-  need_swift_libraries
   need_build_tools
   install_missing
   pkg-config --exists capstone || die "pkg-config finds no capstone although libcapstone-dev is there"
