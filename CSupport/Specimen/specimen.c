@@ -1,1 +1,0 @@
-void specimen_placeholder(void) {}
