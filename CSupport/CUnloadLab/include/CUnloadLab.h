@@ -2,9 +2,12 @@
 #ifndef CUNLOADLAB_H
 #define CUNLOADLAB_H
 
+#include "daemon.h"
 #include "e1000e.h"
 #include "e1000e_driver.h"
+#include "experiments.h"
 #include "probe.h"
 #include "watch.h"
+#include "workers.h"
 
 #endif
