@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ELFImage
+public import MachineCode
+
+/// Confirms candidates: Capstone decodes from the function's start, and the candidate must be one
+/// of the instructions met, with the right target.
+///
+/// Each byte is decoded at most once, whatever the candidates: they come sorted, and decoding goes
+/// on from the last one while the function is the same.
+public struct CallSiteConfirmer {
+  let image: ELFImage
+  let decoder: Decoder
+  let functions: FunctionExtents
+  private let calls: [McountEntry]
+  private let slots: [McountEntry]
+  public private(set) var sites: [CallSite] = []
+  public private(set) var skipped: [SkippedSite] = []
+
+  public init(
+    _ image: ELFImage, _ targets: McountTargets, _ functions: FunctionExtents, _ decoder: Decoder
+  ) {
+    self.image = image
+    self.decoder = decoder
+    self.functions = functions
+    calls = targets.calls
+    slots = targets.slots
+  }
+
+  /// Confirms `candidates`, sorted by offset, into `sites` and `skipped`.
+  public mutating func confirm(_ candidates: [Candidate]) {
+    let extents = functions.extents
+    var next = 0
+    var function = 0
+    while next < candidates.count {
+      let offset = candidates[next].offset
+      while function < extents.count, extents[function].lowerBound <= offset { function += 1 }
+      guard let segment = image.segment(containing: offset), segment.isExecutable else {
+        skip(offset, .outsideText)
+        next += 1
+        continue
+      }
+      guard function > 0, extents[function - 1].contains(offset),
+        segment.fileAddresses.contains(extents[function - 1].lowerBound)
+      else {
+        skip(offset, .noFunctionStart)
+        next += 1
+        continue
+      }
+      var extent = extents[function - 1]
+      if function < extents.count, extents[function].lowerBound < extent.upperBound {
+        extent = extent.lowerBound..<extents[function].lowerBound
+      }
+      next = confirm(candidates, from: next, in: extent, segment)
+    }
+  }
+
+  /// Decodes one function up to its last candidate; returns the index of the first one after it.
+  private mutating func confirm(
+    _ candidates: [Candidate], from first: Int, in function: Range<UInt64>, _ segment: Segment
+  ) -> Int {
+    let end = min(function.upperBound, segment.fileAddresses.upperBound)
+    var next = first
+    var at = function.lowerBound
+    while next < candidates.count, candidates[next].offset < end {
+      guard let instruction = decode(at, in: segment) else {
+        skip(candidates[next].offset, .undecodable)
+        next += 1
+        continue
+      }
+      let after = at + UInt64(instruction.length)
+      while next < candidates.count, candidates[next].offset < after {
+        judge(candidates[next], instruction, at: at, functionStart: function.lowerBound)
+        next += 1
+      }
+      at = after
+    }
+    return next
+  }
+
+  /// The instruction at a link-time address that lies in `segment`.
+  func decode(_ address: UInt64, in segment: Segment) -> Instruction? {
+    guard segment.fileAddresses.contains(address) else { return nil }
+    let start = Int(segment.offset + (address - segment.address))
+    let end = min(start + 15, segment.fileRange.upperBound)
+    return image.bytes.storage.withUnsafeBytes { bytes in
+      decoder.decode(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: address)
+    }
+  }
+
+  private mutating func skip(_ offset: UInt64, _ why: SkippedSite.Reason) {
+    // The compiler's list and the scan may name the same place.
+    if skipped.last?.offset != offset { skipped.append(SkippedSite(offset: offset, why: why)) }
+  }
+
+  private mutating func append(_ site: CallSite) {
+    if sites.last?.offset != site.offset { sites.append(site) }
+  }
+}
+
+// MARK: - Calls
+
+extension CallSiteConfirmer {
+  private enum Verdict {
+    case site(CallSite.Form, CallSite.Kind)
+    case skip(SkippedSite.Reason)
+  }
+
+  private mutating func judge(
+    _ candidate: Candidate, _ instruction: Instruction, at address: UInt64, functionStart: UInt64
+  ) {
+    let isPrefixed =
+      candidate.source == .directCall && instruction.kind == .call
+      && instruction.length == 6 && candidate.offset == address + 1
+    guard candidate.offset == address || isPrefixed else {
+      skip(candidate.offset, .notAnInstructionBoundary)
+      return
+    }
+    switch verdict(instruction, candidate.source, at: address, functionStart) {
+    case .skip(let why): skip(address, why)
+    case .site(let form, let kind):
+      guard let distance = UInt32(exactly: address - functionStart) else {
+        skip(address, .noFunctionStart)
+        return
+      }
+      append(CallSite(offset: address, functionOffset: distance, form: form, kind: kind))
+    }
+  }
+
+  private func verdict(
+    _ instruction: Instruction, _ source: Candidate.Source, at address: UInt64,
+    _ functionStart: UInt64
+  ) -> Verdict {
+    guard let start = image.fileOffset(ofAddress: address, size: UInt64(instruction.length)) else {
+      return .skip(.outsideText)
+    }
+    let bytes = image.bytes.storage
+    let first = (bytes[start], instruction.length > 1 ? bytes[start + 1] : 0)
+    switch (instruction.kind, instruction.length, first.0, first.1) {
+    case (.call, 5, 0xe8, _): return called(instruction.target, calls, .e8)
+    case (.call, 6, 0x67, 0xe8): return called(instruction.target, calls, .addr32e8)
+    case (.callSlot, 6, 0xff, 0x15): return called(instruction.target, slots, .ff15)
+    case (.call, _, _, _), (.callSlot, _, _, _): return .skip(.prefixedCall)
+    case (.nop, 5, _, _), (.nop, 6, _, _):
+      guard source == .mcountLocation else { return .skip(.otherInstruction) }
+      // gcc's -mnop-mcount: with the call gone, only the place tells which call it was.
+      let form: CallSite.Form = instruction.length == 5 ? .nop5 : .nop6
+      return .site(form, isEntry(address, functionStart) ? .fentry : .mcount)
+    default: return .skip(.otherInstruction)
+    }
+  }
+
+  private func called(
+    _ target: UInt64, _ entries: [McountEntry], _ form: CallSite.Form
+  ) -> Verdict {
+    for entry in entries where entry.address == target { return .site(form, entry.kind) }
+    return .skip(.otherTarget)
+  }
+
+  /// Whether `address` is the function's first byte, or follows its endbr64.
+  func isEntry(_ address: UInt64, _ functionStart: UInt64) -> Bool {
+    address == functionStart || address == afterEndbr64(functionStart)
+  }
+
+  /// The address after the endbr64 at `address`; `address` itself where there is none.
+  func afterEndbr64(_ address: UInt64) -> UInt64 {
+    guard let segment = image.segment(containing: address),
+      decode(address, in: segment)?.kind == .endbr64
+    else { return address }
+    return address + 4
+  }
+}
+
+// MARK: - Patchable entries
+
+extension CallSiteConfirmer {
+  /// Confirms areas of nops that `__patchable_function_entries` lists: ascending link-time
+  /// addresses. Only nops at a function's entry become sites: a call put anywhere else would
+  /// destroy the red zone.
+  ///
+  /// With `-fpatchable-function-entry=N,M` the area begins M bytes before the entry; those M stay.
+  public mutating func confirmPatchable(_ areas: [UInt64]) {
+    var end: UInt64 = 0
+    for area in areas {
+      guard let segment = image.segment(containing: area), segment.isExecutable else {
+        skip(area, .outsideText)
+        continue
+      }
+      guard area >= end else {
+        skip(area, .overlappingArea)
+        continue
+      }
+      end = area + 1
+      guard let function = entry(ofArea: area, in: segment, &end) else { continue }
+      let address = afterEndbr64(function)
+      end = max(end, address + 1)
+      judgeArea(max(area, address), function, segment)
+    }
+  }
+
+  /// The start of the function that the area at `area` belongs to. Moves `end` past what it looked
+  /// at, so that no byte is decoded for two areas.
+  private mutating func entry(
+    ofArea area: UInt64, in segment: Segment, _ end: inout UInt64
+  ) -> UInt64? {
+    let index = functions.index(before: area)
+    if let index {
+      let extent = functions.extents[index]
+      if extent.contains(area), isEntry(area, extent.lowerBound) { return extent.lowerBound }
+    }
+    let next = index.map { $0 + 1 } ?? 0
+    var at = area
+    while next < functions.extents.count, at < functions.extents[next].lowerBound {
+      guard let nop = decode(at, in: segment), nop.kind == .nop else { break }
+      at += UInt64(nop.length)
+      end = at
+    }
+    if next < functions.extents.count, at == functions.extents[next].lowerBound { return at }
+    let isInside = index.map { functions.extents[$0].contains(area) } ?? false
+    skip(area, isInside ? .notAtFunctionEntry : .noFunctionStart)
+    return nil
+  }
+
+  private mutating func judgeArea(_ address: UInt64, _ function: UInt64, _ segment: Segment) {
+    var lengths: [Int] = []
+    var at = address
+    while lengths.count < 5, at - address < 5, let nop = decode(at, in: segment), nop.kind == .nop {
+      lengths.append(nop.length)
+      at += UInt64(nop.length)
+    }
+    let form: CallSite.Form
+    switch lengths.first ?? 0 {
+    case 5: form = .nop5
+    case 6: form = .nop6
+    case 7...: return skip(address, .instructionTooLong(bytes: UInt8(lengths[0])))
+    default:
+      if at - address < 5 { return skip(address, .areaTooShort(bytes: UInt8(at - address))) }
+      guard lengths == [1, 1, 1, 1, 1] else {
+        return skip(address, .mixedArea(bytes: UInt8(lengths[0])))
+      }
+      form = .nop1x5
+    }
+    append(
+      CallSite(
+        offset: address, functionOffset: UInt32(address - function), form: form, kind: .patchable))
+  }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ELFImage
+
+/// A place that may be a call site, before Capstone has had its say.
+public struct Candidate: Equatable, Sendable {
+  public enum Source: UInt8, Sendable {
+    /// An `e8` whose target is right. It may be the second byte of `67 e8`, or no instruction.
+    case directCall
+    /// An `ff 15` whose slot is right.
+    case slotCall
+    /// An entry of __mcount_loc.
+    case mcountLocation
+  }
+
+  /// Link-time address.
+  public var offset: UInt64
+  public var source: Source
+}
+
+/// Looks for the bytes of calls whose computed target is exactly mcount's or __fentry__'s.
+///
+/// Reads each byte of text once, and decodes nothing.
+public struct CallSiteScanner: Sendable {
+  let image: ELFImage
+  private let calls: [UInt64]
+  private let slots: [UInt64]
+
+  public init(_ image: ELFImage, _ targets: McountTargets) {
+    self.image = image
+    calls = targets.calls.map(\.address)
+    slots = targets.slots.map(\.address)
+  }
+
+  /// All candidates, by offset.
+  public func scan() -> [Candidate] {
+    var found: [Candidate] = []
+    guard !calls.isEmpty || !slots.isEmpty else { return found }
+    for segment in image.executableSegments { scan(segment, &found) }
+    return found
+  }
+
+  private func scan(_ segment: Segment, _ found: inout [Candidate]) {
+    let range = segment.fileRange
+    guard range.count >= 5 else { return }
+    let text = image.bytes.storage.span.extracting(range)
+    let calls = self.calls.span
+    let slots = self.slots.span
+    let last = text.count - 5
+    var index = 0
+    while index <= last {
+      let byte = text[index]
+      if byte == 0xe8 {
+        let target = segment.address &+ Self.target(text, index + 1)
+        if Self.contains(calls, target) {
+          found.append(
+            Candidate(offset: segment.address + UInt64(index), source: .directCall))
+        }
+      } else if byte == 0xff, text[index + 1] == 0x15, index < last {
+        let target = segment.address &+ Self.target(text, index + 2)
+        if Self.contains(slots, target) {
+          found.append(Candidate(offset: segment.address + UInt64(index), source: .slotCall))
+        }
+      }
+      index += 1
+    }
+  }
+
+  /// Where the four bytes at `index`, a displacement that ends its instruction, point: relative to
+  /// the text's first byte.
+  @inline(__always)
+  private static func target(_ text: borrowing Span<UInt8>, _ index: Int) -> UInt64 {
+    let displacement =
+      UInt32(text[index]) | UInt32(text[index + 1]) << 8 | UInt32(text[index + 2]) << 16
+      | UInt32(text[index + 3]) << 24
+    return UInt64(bitPattern: Int64(index + 4) &+ Int64(Int32(bitPattern: displacement)))
+  }
+
+  @inline(__always)
+  private static func contains(_ addresses: borrowing Span<UInt64>, _ address: UInt64) -> Bool {
+    for index in addresses.indices where addresses[index] == address { return true }
+    return false
+  }
+
+  /// The PLT stubs in `segment`: `jmp *slot(%rip)` through one of `slots`.
+  static func stubs(
+    in segment: Segment, of image: ELFImage, through slots: [McountEntry],
+    _ found: (McountEntry) -> Void
+  ) {
+    let range = segment.fileRange
+    guard range.count >= 6 else { return }
+    let text = image.bytes.storage.span.extracting(range)
+    for index in 0...(text.count - 6) where text[index] == 0xff && text[index + 1] == 0x25 {
+      let target = segment.address &+ Self.target(text, index + 2)
+      for slot in slots where slot.address == target {
+        var stub = slot
+        stub.place = .stub
+        stub.address = segment.address + UInt64(stubStart(text, jump: index))
+        found(stub)
+      }
+    }
+  }
+
+  /// A stub begins at its `bnd` prefix, or at the endbr64 before that.
+  private static func stubStart(_ text: borrowing Span<UInt8>, jump: Int) -> Int {
+    var start = jump
+    if start >= 1, text[start - 1] == 0xf2 { start -= 1 }
+    if start >= 4, text[start - 4] == 0xf3, text[start - 3] == 0x0f, text[start - 2] == 0x1e,
+      text[start - 1] == 0xfa
+    {
+      start -= 4
+    }
+    return start
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ELFImage
+import Synchronization
+
+/// Names of functions by address. The index is made when the first name is asked for: patching
+/// needs none.
+final class FunctionNames: Sendable {
+  private struct Index: Sendable {
+    var symbols: SymbolTable
+    /// Indices of the functions' symbols, by address, the best name of an address first.
+    var byAddress: [UInt32]
+  }
+
+  private enum State {
+    case notMade
+    case made([Index])
+  }
+
+  private let image: ELFImage
+  private let state = Mutex(State.notMade)
+
+  init(_ image: ELFImage) { self.image = image }
+
+  /// The name of the function that starts at a link-time address; nil where no symbol says.
+  func name(at address: UInt64) -> String? {
+    let indices = state.withLock { state -> [Index] in
+      if case .made(let indices) = state { return indices }
+      let indices = [try? image.staticSymbols(), try? image.dynamicSymbols()]
+        .compactMap { $0.flatMap { Self.index($0) } }
+      state = .made(indices)
+      return indices
+    }
+    for index in indices {
+      if let name = Self.name(at: address, index) { return name }
+    }
+    return nil
+  }
+
+  private static func index(_ symbols: SymbolTable) -> Index? {
+    var keys: [(address: UInt64, rank: UInt8, index: UInt32)] = []
+    for index in 0..<symbols.count {
+      guard let symbol = try? symbols[index], symbol.isDefined, symbol.isFunction else { continue }
+      // Global, weak, local: the name that people know first.
+      let rank: UInt8 = symbol.binding == 1 ? 0 : symbol.binding == 2 ? 1 : 2
+      keys.append((symbol.value, rank, UInt32(index)))
+    }
+    keys.sort { ($0.address, $0.rank, $0.index) < ($1.address, $1.rank, $1.index) }
+    return Index(symbols: symbols, byAddress: keys.map(\.index))
+  }
+
+  private static func name(at address: UInt64, _ index: Index) -> String? {
+    var low = 0
+    var high = index.byAddress.count
+    while low < high {
+      let middle = (low + high) / 2
+      let symbol = try? index.symbols[Int(index.byAddress[middle])]
+      if let symbol, symbol.value < address { low = middle + 1 } else { high = middle }
+    }
+    guard low < index.byAddress.count,
+      let symbol = try? index.symbols[Int(index.byAddress[low])], symbol.value == address
+    else { return nil }
+    let name = try? index.symbols.name(of: symbol)
+    return name?.isEmpty == false ? name : nil
+  }
+}

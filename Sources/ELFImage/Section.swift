@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One section header.
+public struct Section: Equatable, Sendable {
+  public enum Kind {
+    public static let symbols: UInt32 = 2  // SHT_SYMTAB
+    public static let strings: UInt32 = 3  // SHT_STRTAB
+    public static let relocations: UInt32 = 4  // SHT_RELA
+    public static let note: UInt32 = 7  // SHT_NOTE
+    public static let empty: UInt32 = 8  // SHT_NOBITS
+    public static let dynamicSymbols: UInt32 = 11  // SHT_DYNSYM
+  }
+
+  /// Offset of its name in the section of names.
+  public var nameOffset: UInt32
+  /// SHT_*.
+  public var type: UInt32
+  /// SHF_*.
+  public var flags: UInt64
+  /// Link-time address; 0 where it is not mapped.
+  public var address: UInt64
+  public var offset: UInt64
+  public var size: UInt64
+  public var link: UInt32
+  public var info: UInt32
+  public var entrySize: UInt64
+
+  /// Whether the file holds `size` bytes for it.
+  public var isInFile: Bool { type != Kind.empty && type != 0 }
+}
+
+extension Section {
+  static func readAll(_ bytes: ELFBytes, _ header: ELFHeader) throws(ELFError) -> [Section] {
+    let table = try ELFHeader.table(
+      bytes, at: header.sectionHeaderOffset, count: header.sectionCount,
+      entrySize: ELFHeader.sectionHeaderSize, "the section headers")
+    var sections: [Section] = []
+    sections.reserveCapacity(Int(header.sectionCount))
+    for offset in stride(
+      from: table.lowerBound, to: table.upperBound, by: ELFHeader.sectionHeaderSize)
+    {
+      let section = try Section(bytes, at: UInt64(offset))
+      if section.isInFile {
+        _ = try bytes.range(
+          at: section.offset, size: section.size, "the contents of section \(sections.count)")
+      }
+      sections.append(section)
+    }
+    return sections
+  }
+
+  private init(_ bytes: ELFBytes, at offset: UInt64) throws(ELFError) {
+    let what = "a section header"
+    nameOffset = try bytes.load(UInt32.self, at: offset, what)
+    type = try bytes.load(UInt32.self, at: offset + 4, what)
+    flags = try bytes.load(UInt64.self, at: offset + 8, what)
+    address = try bytes.load(UInt64.self, at: offset + 16, what)
+    self.offset = try bytes.load(UInt64.self, at: offset + 24, what)
+    size = try bytes.load(UInt64.self, at: offset + 32, what)
+    link = try bytes.load(UInt32.self, at: offset + 40, what)
+    info = try bytes.load(UInt32.self, at: offset + 44, what)
+    entrySize = try bytes.load(UInt64.self, at: offset + 56, what)
+  }
+
+  /// The number of its entries of `size` bytes each.
+  func entryCount(of size: UInt64, _ bytes: ELFBytes, _ what: String) throws(ELFError) -> UInt64 {
+    guard entrySize == size else {
+      throw bytes.malformed(
+        what, at: offset, expected: "entries of \(size) bytes", found: "\(entrySize) (sh_entsize)")
+    }
+    guard self.size % size == 0 else {
+      throw bytes.malformed(
+        what, at: offset, expected: "whole entries of \(size) bytes", found: "\(self.size) bytes")
+    }
+    return self.size / size
+  }
+}
