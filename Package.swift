@@ -61,7 +61,7 @@ let package = Package(
     .target(
       name: "CallSites", dependencies: ["ELFImage", "MachineCode"], swiftSettings: strictness),
     .target(
-      name: "LivePatching", dependencies: ["CallSites", "ELFImage", "MachineCode", "CPatchCore"],
+      name: "LivePatching", dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
       swiftSettings: strictness),
     .target(
       name: "UnloadLab",

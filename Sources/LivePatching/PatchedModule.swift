@@ -91,7 +91,7 @@ public final class PatchedModule {
     let result = try execute(pokes, of: changed, options)
     for site in changed { stateIndices[site] = target }
     return PatchReport(
-      sites: changed.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
+      sites: pokes.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
       stoppedThreads: Int(result.stopped), sleepingThreads: Int(result.asleep),
       stoppedNanoseconds: result.stopped_nanoseconds)
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import CMachineCode
+import CMachineCode
 
 /// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
 public struct Instruction: Equatable, Sendable {
