@@ -24,6 +24,18 @@ public final class Library {
     return address
   }
 
+  /// Gives the handle away: whoever takes it calls dlclose.
+  public func relinquish() -> UnsafeMutableRawPointer? {
+    defer { handle = nil }
+    return handle
+  }
+
+  /// Takes over a handle that somebody else opened.
+  public init(path: String, handle: UnsafeMutableRawPointer) {
+    self.path = path
+    self.handle = handle
+  }
+
   /// dlclose, once.
   public func close() {
     guard let open = handle else { return }

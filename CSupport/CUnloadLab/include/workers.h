@@ -27,6 +27,7 @@ void nul_workers_stop(nul_workers *workers, uint64_t *calls, uint64_t *wrong);
 
 /// What an armed site calls in the scenes and the tests: counts, and changes no register.
 extern const char nul_count_entry[];
+static inline const void *nul_count_entry_address(void) { return nul_count_entry; }
 /// How often it was called.
 uint64_t nul_entries(void);
 

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which engine still has a record of a site whose module is gone.
+public enum LabEngine: String, CaseIterable, Sendable, Encodable {
+  /// 2.6.27 as it was.
+  case shipped
+  /// 2.6.27, with the bytes verified by Capstone before each compare-and-swap.
+  case verified
+  /// 2.6.27, with its records released when their module goes.
+  case zapped
+  /// 2.6.28.
+  case `static`
+}
+
+/// What came to stand at the stale address.
+public enum Occupant: String, CaseIterable, Sendable, Encodable {
+  case nothing
+  case otherBytes = "other-bytes"
+  case sameBytes = "same-bytes"
+  case otherModule = "other-module"
+  case sameModule = "same-module"
+  case device
+}
+
+/// What the record said when its module went.
+public enum RecordState: String, CaseIterable, Sendable, Encodable {
+  case pending, converted, enabled
+}
+
+public enum Outcome: String, CaseIterable, Sendable, Encodable {
+  /// No access that could change anything.
+  case untouched
+  /// The access faulted; the fix-up caught it.
+  case fault
+  /// A locked write cycle took place and left the value as it was.
+  case mismatchWriteCycle = "mismatch-write-cycle"
+  /// Foreign memory was changed.
+  case overwritten
+  /// A device register was read or written.
+  case deviceAccess = "device-access"
+  /// The function is called, and its site stays a slow call.
+  case neverNopped = "never-nopped"
+  /// This state does not exist at an unload.
+  case unreachable
+}
+
+/// One cell of the table: what one engine did to one occupant, by one state of its record. All of
+/// it was measured in this process.
+public struct UnloadCell: Sendable, Encodable {
+  public var engine: LabEngine
+  public var occupant: Occupant
+  public var record: RecordState
+  public var outcome: Outcome
+  public var deviceReads: UInt64
+  public var deviceWrites: UInt64
+  /// Bytes of the occupant (of a device: of its registers and flash) that differ from before.
+  public var bytesChanged: Int
+  public var expected: Outcome
+  public var held: Bool
+  /// Reads and write cycles that the occupant's page saw; nil where it cannot be watched.
+  public var reads: UInt64?
+  public var writeCycles: UInt64?
+  /// The kernel put the occupant on the module's address with no hint.
+  public var landed: Bool
+  /// The same module again: whether its site became a nop after it was called.
+  public var noppedAgain: Bool?
+}
+
+extension UnloadCell {
+  /// What follows from the two designs (`docs/story.md` has the reasons).
+  public static func expectation(
+    _ engine: LabEngine, _ occupant: Occupant, _ record: RecordState
+  ) -> Outcome {
+    switch engine {
+    case .static: return record == .pending ? .unreachable : .untouched
+    case .zapped: return .untouched
+    case .shipped, .verified: break
+    }
+    switch occupant {
+    case .nothing: return .fault
+    case .sameBytes: return .overwritten
+    case .device: return .deviceAccess
+    case .otherBytes, .otherModule:
+      return engine == .shipped ? .mismatchWriteCycle : .untouched
+    case .sameModule: return sameModule(engine, record)
+    }
+  }
+
+  private static func sameModule(_ engine: LabEngine, _ record: RecordState) -> Outcome {
+    switch record {
+    case .pending: .overwritten
+    case .converted: .neverNopped
+    case .enabled: engine == .shipped ? .mismatchWriteCycle : .untouched
+    }
+  }
+}
