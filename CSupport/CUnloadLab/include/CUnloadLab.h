@@ -6,6 +6,7 @@
 #include "e1000e.h"
 #include "e1000e_driver.h"
 #include "experiments.h"
+#include "image.h"
 #include "placement.h"
 #include "probe.h"
 #include "watch.h"
