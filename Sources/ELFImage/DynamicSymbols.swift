@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The dynamic symbol table, found through the dynamic segment. That segment does not say how many
-/// symbols there are: the hash tables do.
+/// symbols there are: .dynsym does, or the hash tables (for symbols that others may look up) and
+/// the relocations (for those that this file looks up).
 extension SymbolTable {
   /// Nil where the file has no dynamic symbols.
   init?(_ dynamic: DynamicSegment, _ image: borrowing ELFImage) throws(ELFError) {
@@ -10,9 +11,7 @@ extension SymbolTable {
     let size = dynamic.stringsSize ?? 0
     let names = UInt64(try image.fileOffset(ofAddress: strings, size: size, "DT_STRTAB"))
     let start = UInt64(try image.fileOffset(ofAddress: symbols, size: 0, "DT_SYMTAB"))
-    let counted = try Self.dynamicCount(dynamic, image)
-    // A file without a hash table: what fits before the names, which every linker puts after.
-    let count = counted ?? (strings > symbols ? (strings - symbols) / Self.entrySize : 0)
+    let count = try Self.dynamicCount(dynamic, start, image)
     let (length, overflow) = count.multipliedReportingOverflow(by: Self.entrySize)
     guard !overflow else { throw bytes.truncated("DT_SYMTAB", start, .max) }
     _ = try image.fileOffset(ofAddress: symbols, size: length, "DT_SYMTAB")
@@ -20,14 +19,22 @@ extension SymbolTable {
   }
 
   private static func dynamicCount(
-    _ dynamic: DynamicSegment, _ image: borrowing ELFImage
-  ) throws(ELFError) -> UInt64? {
+    _ dynamic: DynamicSegment, _ start: UInt64, _ image: borrowing ELFImage
+  ) throws(ELFError) -> UInt64 {
+    for section in image.sections
+    where section.type == Section.Kind.dynamicSymbols && section.offset == start {
+      return section.size / entrySize
+    }
     if let hash = dynamic.hash {
       let at = UInt64(try image.fileOffset(ofAddress: hash, size: 8, "DT_HASH"))
       return UInt64(try image.bytes.load(UInt32.self, at: at + 4, "DT_HASH"))  // nchain
     }
-    guard let hash = dynamic.gnuHash else { return nil }
-    return try gnuCount(hash, image)
+    var count: UInt64 = 0
+    if let hash = dynamic.gnuHash { count = try gnuCount(hash, image) }
+    for table in try image.dynamicRelocations() {
+      for index in 0..<table.count { count = max(count, UInt64(try table[index].symbol) + 1) }
+    }
+    return count
   }
 
   /// The last chain starts at the highest bucket and ends at the first odd value.

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A C file compiled at test time: one row of the table of forms.
+public struct Fixture: Hashable, Sendable, CustomStringConvertible {
+  public enum Compiler: String, Sendable, CaseIterable {
+    case gcc, clang
+
+    var path: String? { self == .gcc ? Tools.find("gcc") : Tools.findBesideSwift("clang") }
+  }
+
+  public enum Product: String, Sendable {
+    case sharedObject, executable, staticExecutable, positionIndependentExecutable
+  }
+
+  public var compiler: Compiler
+  public var compile: [String]
+  public var link: [String]
+  public var product: Product
+  /// C; `FixtureSource.shapes` as a rule.
+  public var source: String
+
+  public init(
+    _ compiler: Compiler, _ compile: [String], link: [String] = [],
+    as product: Product = .sharedObject, source: String = FixtureSource.shapes
+  ) {
+    self.compiler = compiler
+    self.compile = compile
+    self.link = link
+    self.product = product
+    self.source = source
+  }
+
+  public var description: String {
+    ([compiler.rawValue] + compile + link + [product.rawValue]).joined(separator: " ")
+  }
+
+  /// The linked file. Built once a process.
+  public func build() throws -> String { try FixtureCache.shared.built(self).linked }
+
+  /// The object file that the linked one was made of, with the compiler's own relocations.
+  public func buildObject() throws -> String { try FixtureCache.shared.built(self).object }
+}
+
+/// What fixtures have been built: compiling takes a hundred times as long as looking at the result.
+private final class FixtureCache: @unchecked Sendable {
+  static let shared = FixtureCache()
+
+  struct Built {
+    var object, linked: String
+  }
+
+  private let lock = NSLock()
+  private var done: [Fixture: Result<Built, any Error>] = [:]
+
+  /// One build at a time: the machine has other work.
+  func built(_ fixture: Fixture) throws -> Built {
+    try lock.withLock {
+      if let known = done[fixture] { return known }
+      let result = Result { try build(fixture) }
+      done[fixture] = result
+      return result
+    }.get()
+  }
+
+  private func build(_ fixture: Fixture) throws -> Built {
+    guard let compiler = fixture.compiler.path else {
+      throw TestSupportError("\(fixture.compiler.rawValue) is neither in PATH nor beside swift")
+    }
+    let folder = try TemporaryFolder.shared.fresh("fixture")
+    try fixture.source.write(toFile: folder + "/a.c", atomically: false, encoding: .utf8)
+    let built = Built(object: folder + "/a.o", linked: folder + "/a.out")
+    try Tools.run(
+      compiler,
+      position(fixture.product) + fixture.compile
+        + ["-c", folder + "/a.c", "-o", built.object])
+    var link = ["-Wl,--build-id=sha1"] + fixture.link + [built.object, "-o", built.linked]
+    switch fixture.product {
+    case .sharedObject: link = ["-shared"] + link
+    case .executable: link = ["-no-pie"] + link
+    case .staticExecutable: link = ["-no-pie", "-static"] + link
+    case .positionIndependentExecutable: link = ["-pie"] + link
+    }
+    try Tools.run(compiler, link)
+    return built
+  }
+
+  /// What the product asks of the compiler; the fixture's own flags come after and win.
+  private func position(_ product: Fixture.Product) -> [String] {
+    switch product {
+    case .sharedObject: ["-fPIC"]
+    case .positionIndependentExecutable: ["-fPIE"]
+    case .executable, .staticExecutable: ["-fno-pie"]
+    }
+  }
+}
