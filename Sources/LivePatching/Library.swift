@@ -46,5 +46,6 @@ public final class Library {
 
 public struct LibraryError: Error, CustomStringConvertible {
   public var text: String
+  public init(text: String) { self.text = text }
   public var description: String { text }
 }

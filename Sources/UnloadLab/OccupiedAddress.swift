@@ -67,8 +67,9 @@ final class OccupiedAddress {
   }
 
   private static func fill(_ span: Range<UInt64>, _ ip: UInt64, _ bytes: [UInt8]) {
-    memset(UnsafeMutableRawPointer(bitPattern: UInt(span.lowerBound)), 0xa5, span.count)
-    memcpy(UnsafeMutableRawPointer(bitPattern: UInt(ip)), bytes, bytes.count)
+    guard let start = UnsafeMutableRawPointer(bitPattern: UInt(span.lowerBound)) else { return }
+    memset(start, 0xa5, span.count)
+    memcpy(start + Int(ip - span.lowerBound), bytes, bytes.count)
   }
 
   private static func bytes(_ range: Range<UInt64>) -> [UInt8] {

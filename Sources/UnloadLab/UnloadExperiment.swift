@@ -45,16 +45,24 @@ public final class UnloadExperiment {
       intervalMicroseconds: 600_000_000)
     try engine.attach()
     defer { engine.detach() }
+    // One record a cell: the module's constructors and destructor call mcount unrecorded.
+    McountMode.current = .off
     let library = try Library(path: specimens.path)
     let module = try loadedSpecimen()
     let ip = module.loadBias + specimens.table.sites[site].offset
     try engine.register(text(of: module))
+    McountMode.current = .record
     try call(library)
+    McountMode.current = .off
     try bring(engine, to: record, ip)
     let place = try OccupiedAddress(
       occupant, insteadOf: module, handle: library.relinquish()!, ip: ip,
       expected: bytes(at: ip), specimens: specimens)
-    defer { place.vacate() }
+    defer {
+      McountMode.current = .off
+      place.vacate()
+    }
+    McountMode.current = .record
     if occupant == .sameModule { try engine.register(text(of: loadedSpecimen())) }
     let faults = engine.statistics.faulted
     let observation = try place.observe {
