@@ -6,13 +6,13 @@ import LivePatching
 
 /// What stands at the stale address: put there when the module goes, compared byte by byte, and
 /// watched access by access.
-final class OccupiedAddress {
-  let occupant: Occupant
+public final class OccupiedAddress {
+  public let occupant: Occupant
   let span: Range<UInt64>
   let placement: nul_placement
   let library: Library?
   private let path: String
-  private var device: E1000eDevice?
+  public private(set) var device: E1000eDevice?
   private let deviceBefore: [UInt8]
   private let before: [UInt8]
   private var compared: Range<UInt64>

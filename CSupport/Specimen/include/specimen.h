@@ -35,6 +35,14 @@ unsigned specimen_popcount(uint64_t value);
 unsigned specimen_collatz(uint64_t start);
 int specimen_apply(int (*function)(int, int), int a, int b);
 
+// One int in, one int out: what threads call without end in the scene `live`.
+int specimen_square(int n);
+int specimen_negate(int n);
+int specimen_parity(int n);
+int specimen_triangle(int n);
+int specimen_digits(int n);      ///< decimal digits
+int specimen_fibonacci(int n);   ///< by double recursion
+
 /// How many calls the constructor made that arrived; it makes SPECIMEN_CONSTRUCTOR_CALLS.
 extern long specimen_constructed;
 enum { SPECIMEN_CONSTRUCTOR_CALLS = 3 };
