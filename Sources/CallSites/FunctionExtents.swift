@@ -8,6 +8,9 @@ public struct FunctionExtents: Sendable {
   /// Link-time addresses, ascending, no start twice.
   public private(set) var extents: [Range<UInt64>]
 
+  /// Extents known from elsewhere: ascending, no start twice.
+  init(extents: [Range<UInt64>]) { self.extents = extents }
+
   public init(_ image: ELFImage) throws(ELFError) {
     var found = try image.unwindFunctions()
     let symbols = try image.staticSymbols()

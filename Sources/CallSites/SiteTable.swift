@@ -127,10 +127,3 @@ extension SiteTable {
     names.name(at: site.functionStart)
   }
 }
-
-extension SiteTable {
-  /// The table recorded in the file where there is one, else discovery.
-  public static func load(path: String, decoder: Decoder) throws(SiteError) -> SiteTable {
-    try discover(path: path, decoder: decoder)
-  }
-}

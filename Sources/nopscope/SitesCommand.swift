@@ -51,10 +51,7 @@ struct SitesCommand: ParsableCommand {
       printSites(table)
     }
     if table.sites.isEmpty {
-      complain(
-        "\(file): no call sites found"
-          + (table.skipped.isEmpty ? "" : ", \(grouped(table.skipped.count)) skipped (--skipped)")
-          + ": compile with -pg or -fpatchable-function-entry=5")
+      complain(noSites(file, table))
       throw ExitCode(1)
     }
     if !json { write(summary(table) + "\n", to: 2) }
@@ -88,19 +85,6 @@ extension SitesCommand {
 
   private func padded(_ text: String, _ width: Int) -> String {
     text + String(repeating: " ", count: max(0, width - text.count))
-  }
-
-  /// `4,812 sites (4,790 e8, 22 ff15), 3 skipped`.
-  private func summary(_ table: SiteTable) -> String {
-    var counts = [Int](repeating: 0, count: CallSite.Form.allCases.count)
-    for site in table.sites { counts[Int(site.form.rawValue)] += 1 }
-    let forms = CallSite.Form.allCases.compactMap { form in
-      let count = counts[Int(form.rawValue)]
-      return count > 0 ? "\(grouped(count)) \(form.name)" : nil
-    }
-    return
-      "\(grouped(table.sites.count)) site\(table.sites.count == 1 ? "" : "s") (\(forms.joined(separator: ", "))), "
-      + "\(grouped(table.skipped.count)) skipped"
   }
 }
 

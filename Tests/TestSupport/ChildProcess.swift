@@ -65,7 +65,7 @@ private func spawn(
   for (name, value) in environment { variables[name] = value }
   let words = ([executable] + arguments).map { strdup($0) } + [nil]
   let settings = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
-  defer { (words + settings).forEach { free($0) } }
+  defer { for text in words + settings { free(text) } }
   var child: pid_t = 0
   let status = posix_spawnp(&child, executable, &actions, &attributes, words, settings)
   guard status == 0 else {
