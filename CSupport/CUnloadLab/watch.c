@@ -206,7 +206,7 @@ static int prepare(void) {
   int failed = npc_faults_install();
   if (failed) return failed;
   if (!watch.decoder) watch.decoder = nmc_decoder_create(NULL);
-  if (!watch.decoder) return ENOMEM;
+  if (!watch.decoder) return ELIBACC;
   return npc_faults_add(handle);
 }
 

@@ -61,7 +61,7 @@ public enum WatchError: Error, Equatable, CustomStringConvertible {
     case EINVAL: self = .misaligned(address: address, length: length)
     case EBUSY: self = .alreadyWatching
     case ENOSPC: self = .noHandlerPlace
-    case ENOMEM: self = .noDecoder
+    case ELIBACC: self = .noDecoder
     default: self = .refused(address: address, errno: status)
     }
   }

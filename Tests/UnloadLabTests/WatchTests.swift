@@ -196,8 +196,12 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     #expect(throws: WatchError.misaligned(address: address(pages.start + 8), length: 4096)) {
       _ = try WatchedMemory(.init(start: pages.start + 8, count: 4096))
     }
-    // Address 0 is never mapped: mprotect says EACCES or ENOMEM as the kernel finds first.
-    #expect(throws: WatchError.self) { _ = try WatchedMemory(.init(start: nil, count: 4096)) }
+    // Below vm.mmap_min_addr nothing is ever mapped.
+    let unmapped = UnsafeMutableRawPointer(bitPattern: 4096)
+    let error = #expect(throws: WatchError.refused(address: 4096, errno: ENOMEM)) {
+      _ = try WatchedMemory(.init(start: unmapped, count: 4096))
+    }
+    #expect(error?.description.contains("watch at 0x1000: mprotect: Cannot allocate") == true)
     let watch = try WatchedMemory(pages.buffer)
     #expect(throws: WatchError.alreadyWatching) { _ = try WatchedMemory(pages.buffer) }
     #expect(throws: WatchError.alreadyWatching) {

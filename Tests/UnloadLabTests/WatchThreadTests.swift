@@ -48,6 +48,10 @@ private let handlerRuns = Atomic<Int>(0)
       handlerRuns.add(1, ordering: .relaxed)
     }
     sigaction(SIGUSR2, &action, &old)
+    // libdispatch's threads, on which tests run, block all signals.
+    var (unblocked, mask) = (sigset_t(), sigset_t())
+    sigaddset(&unblocked, SIGUSR2)
+    pthread_sigmask(SIG_UNBLOCK, &unblocked, &mask)
     let watch = try WatchedMemory(pages.buffer)
     let target = pthread_self()
     finished.store(0, ordering: .relaxed)
@@ -62,6 +66,7 @@ private let handlerRuns = Atomic<Int>(0)
     }
     let counts = watch.counts
     watch.close()
+    pthread_sigmask(SIG_SETMASK, &mask, nil)
     sigaction(SIGUSR2, &old, nil)
     let inHandler = handlerRuns.load(ordering: .relaxed)
     #expect(inHandler > 0)

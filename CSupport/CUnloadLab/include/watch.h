@@ -67,7 +67,7 @@ enum { NUL_WATCH_LOG = 1024 };  ///< accesses kept of one watch, the first ones
 /// mapping of the caller's, and gives them `protection`: PROT_NONE to see every access, PROT_READ
 /// or PROT_READ | PROT_EXEC to see the writes alone. Counts and log begin anew.
 /// 0, or EINVAL (alignment, empty), EBUSY (another watch is on), ENOSPC (no place left among the
-/// fault handlers), ENOMEM (no decoder), or mprotect's errno.
+/// fault handlers), ELIBACC (no decoder from Capstone), or mprotect's errno (ENOMEM: not mapped).
 int nul_watch_start(void *start, size_t length, int protection, nul_watch_hooks hooks);
 
 /// Set-up. Ends the watch and gives the pages `protection`; counts and log stay. 0 or mprotect's
