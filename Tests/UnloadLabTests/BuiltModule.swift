@@ -93,7 +93,8 @@ struct LoadedModule: ~Copyable {
   /// The load bias. In glibc a handle is a `struct link_map *`, whose first field is l_addr.
   var base: UInt { handle.load(as: UInt.self) }
 
-  func function<Function>(_ name: String, as type: Function.Type = Function.self) throws -> Function {
+  func function<Function>(_ name: String, as type: Function.Type = Function.self) throws -> Function
+  {
     unsafeBitCast(try #require(dlsym(handle, name), "\(name) is not exported"), to: type)
   }
 

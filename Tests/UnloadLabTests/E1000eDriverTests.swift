@@ -40,6 +40,35 @@ import UnloadLab
     #expect(block.device.counts.erases == 2)
   }
 
+  @Test func throughoutACommitOneBankIsValidAndWhole() throws {
+    let block = try Block()
+    let driver = try E1000eDriver(block.device)
+    let image = try driver.readWords(from: 0, count: 0x40)
+    let device = block.device
+    for _ in 0..<2 {
+      var broken = 0
+      driver.onCycleStarted { if !device.nvm.isIntact { broken += 1 } }
+      try driver.commit(image)
+      #expect(broken == 0)
+    }
+  }
+
+  @Test("A commit that fails half-way leaves the old bank", arguments: [2, 20, 100])
+  func failingCommit(cycle: Int) throws {
+    let block = try Block()
+    let driver = try E1000eDriver(block.device)
+    let image = try driver.readWords(from: 0, count: 0x40)
+    let start = block.pages.start
+    var cycles = 0
+    driver.onCycleStarted {
+      cycles += 1
+      if cycles == cycle { nul_store16(start + 4, UInt16(E1000E_FDONE)) }
+    }
+    #expect(throws: E1000eDriverError.timedOut) { try driver.commit(image) }
+    #expect(cycles == cycle)
+    #expect(block.device.nvm == .init(validBank: 0, sum: 0xBABA))
+  }
+
   @Test func aWriteThatBreaksTheSumIsFoundInTheDriversOwnWords() throws {
     let block = try Block()
     let driver = try E1000eDriver(block.device)
@@ -97,9 +126,11 @@ import UnloadLab
     #expect(throws: E1000eDriverError.busy) { try driver.readWords(from: 0, count: 1) }
   }
 
-  @Test("Nothing beyond the bank is touched", arguments: [
-    (2, 0, 1), (0, 4096, 1), (1, 4095, 2), (0, 0, 4097),
-  ])
+  @Test(
+    "Nothing beyond the bank is touched",
+    arguments: [
+      (2, 0, 1), (0, 4096, 1), (1, 4095, 2), (0, 0, 4097),
+    ])
   func badRange(bank: Int, offset: Int, count: Int) throws {
     let block = try Block()
     let driver = try E1000eDriver(block.device)
@@ -120,7 +151,8 @@ import UnloadLab
     _ = nul_lock_cmpxchg32(block.pages.start + offset, Self.callBytes, Self.nopBytes)
   }
 
-  @Test("A stray lock cmpxchg is one fault, a write: one read and one write-back",
+  @Test(
+    "A stray lock cmpxchg is one fault, a write: one read and one write-back",
     arguments: E1000eDevice.WriteBack.allCases)
   func oneFault(writeBack: E1000eDevice.WriteBack) throws {
     let block = try Block(writeBack: writeBack)
@@ -171,7 +203,8 @@ import UnloadLab
     #expect(throws: E1000eDriverError.notLocked) { try driver.writeProtect() }
   }
 
-  @Test("With PR0 and FLOCKDN a stray write-back meets FCERR and the flash is intact",
+  @Test(
+    "With PR0 and FLOCKDN a stray write-back meets FCERR and the flash is intact",
     arguments: E1000eDevice.WriteBack.allCases)
   func protectedFlash(writeBack: E1000eDevice.WriteBack) throws {
     let block = try Block(writeBack: writeBack)

@@ -53,31 +53,33 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
 }
 
 @Suite(.exclusive) struct E1000eRegisterTests {
-  @Test("A register keeps the bits that may be written, and no other", arguments: [
-    RegisterRule(
-      testDescription: "GFPREG is read-only", offset: 0x00, written: 0xffff_ffff,
-      readBack: 0x0002_0001),
-    RegisterRule(
-      testDescription: "FADDR has 24 bits", offset: 0x08, written: 0xffff_ffff,
-      readBack: 0x00ff_ffff),
-    RegisterRule(
-      testDescription: "a reserved offset is lost", offset: 0x0c, written: 0xffff_ffff,
-      readBack: 0),
-    RegisterRule(
-      testDescription: "FDATA0 has 32", offset: 0x10, written: 0xdead_beef,
-      readBack: 0xdead_beef),
-    RegisterRule(
-      testDescription: "FRAP is read-only", offset: 0x50, written: 0xffff_ffff, readBack: 0x0808),
-    RegisterRule(
-      testDescription: "FREG0, the descriptor", offset: 0x54, written: 0xffff_ffff, readBack: 0),
-    RegisterRule(
-      testDescription: "FREG3, the NVM", offset: 0x60, written: 0, readBack: 0x0002_0001),
-    RegisterRule(
-      testDescription: "PR0: base, RPE, limit, WPE", offset: 0x74, written: 0xffff_ffff,
-      readBack: 0x9fff_9fff),
-    RegisterRule(
-      testDescription: "beyond the registers", offset: 0x104, written: 0xffff_ffff, readBack: 0),
-  ])
+  @Test(
+    "A register keeps the bits that may be written, and no other",
+    arguments: [
+      RegisterRule(
+        testDescription: "GFPREG is read-only", offset: 0x00, written: 0xffff_ffff,
+        readBack: 0x0002_0001),
+      RegisterRule(
+        testDescription: "FADDR has 24 bits", offset: 0x08, written: 0xffff_ffff,
+        readBack: 0x00ff_ffff),
+      RegisterRule(
+        testDescription: "a reserved offset is lost", offset: 0x0c, written: 0xffff_ffff,
+        readBack: 0),
+      RegisterRule(
+        testDescription: "FDATA0 has 32", offset: 0x10, written: 0xdead_beef,
+        readBack: 0xdead_beef),
+      RegisterRule(
+        testDescription: "FRAP is read-only", offset: 0x50, written: 0xffff_ffff, readBack: 0x0808),
+      RegisterRule(
+        testDescription: "FREG0, the descriptor", offset: 0x54, written: 0xffff_ffff, readBack: 0),
+      RegisterRule(
+        testDescription: "FREG3, the NVM", offset: 0x60, written: 0, readBack: 0x0002_0001),
+      RegisterRule(
+        testDescription: "PR0: base, RPE, limit, WPE", offset: 0x74, written: 0xffff_ffff,
+        readBack: 0x9fff_9fff),
+      RegisterRule(
+        testDescription: "beyond the registers", offset: 0x104, written: 0xffff_ffff, readBack: 0),
+    ])
   func writableBits(rule: RegisterRule) throws {
     let block = try Block()
     block.write32(rule.offset, rule.written)
@@ -180,14 +182,16 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
     #expect(block.device.counts.erases == 1)
   }
 
-  @Test("A cycle that is not allowed sets FCERR and does not run", arguments: [
-    (E1000E_FCYCLE_ERASE.signed, 0x0000, "the descriptor's region"),
-    (E1000E_FCYCLE_WRITE.signed, 0x3000, "the BIOS region"),
-    (E1000E_FCYCLE_READ.signed, 0x3000, "the BIOS region"),
-    (E1000E_FCYCLE_WRITE.signed, 0x2fff, "over the NVM's end"),
-    (E1000E_FCYCLE_READ.signed, 0xff_fffe, "beyond the flash"),
-    (1 << 1, 0x1000, "FCYCLE 1 is reserved"),
-  ])
+  @Test(
+    "A cycle that is not allowed sets FCERR and does not run",
+    arguments: [
+      (E1000E_FCYCLE_ERASE.signed, 0x0000, "the descriptor's region"),
+      (E1000E_FCYCLE_WRITE.signed, 0x3000, "the BIOS region"),
+      (E1000E_FCYCLE_READ.signed, 0x3000, "the BIOS region"),
+      (E1000E_FCYCLE_WRITE.signed, 0x2fff, "over the NVM's end"),
+      (E1000E_FCYCLE_READ.signed, 0xff_fffe, "beyond the flash"),
+      (1 << 1, 0x1000, "FCYCLE 1 is reserved"),
+    ])
   func refusedCycle(kind: Int32, address: Int, reason: String) throws {
     let block = try Block()
     let before = block.device.flash
@@ -198,14 +202,18 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
     #expect(block.device.counts.refused == 1)
   }
 
-  @Test("PR0 keeps off what it names", arguments: [
-    (E1000E_FCYCLE_READ.signed, 0x8002_0001, false), (E1000E_FCYCLE_WRITE.signed, 0x8002_0001, true),
-    (E1000E_FCYCLE_ERASE.signed, 0x8002_0001, true), (E1000E_FCYCLE_READ.signed, 0x0002_8001, true),
-    (E1000E_FCYCLE_WRITE.signed, 0x0002_8001, false),
-    (E1000E_FCYCLE_WRITE.signed, 0x8001_0001, false),  // bank 0 alone
-    (E1000E_FCYCLE_WRITE.signed, 0x8003_0002, true),
-    (E1000E_FCYCLE_WRITE.signed, 0x8001_0002, false),  // base above limit: nothing
-  ])
+  @Test(
+    "PR0 keeps off what it names",
+    arguments: [
+      (E1000E_FCYCLE_READ.signed, 0x8002_0001, false),
+      (E1000E_FCYCLE_WRITE.signed, 0x8002_0001, true),
+      (E1000E_FCYCLE_ERASE.signed, 0x8002_0001, true),
+      (E1000E_FCYCLE_READ.signed, 0x0002_8001, true),
+      (E1000E_FCYCLE_WRITE.signed, 0x0002_8001, false),
+      (E1000E_FCYCLE_WRITE.signed, 0x8001_0001, false),  // bank 0 alone
+      (E1000E_FCYCLE_WRITE.signed, 0x8003_0002, true),
+      (E1000E_FCYCLE_WRITE.signed, 0x8001_0002, false),  // base above limit: nothing
+    ])
   func protectedRange(kind: Int32, protection: Int, isRefused: Bool) throws {
     let block = try Block()
     block.write32(E1000E_PR0.signed, protection)
@@ -226,9 +234,11 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
     #expect(!block.device.nvm.isIntact)
   }
 
-  @Test("A register write to a busy device sets FCERR and is dropped", arguments: [
-    E1000E_FADDR.signed, E1000E_FDATA0.signed, E1000E_HSFSTS.signed, E1000E_PR0.signed,
-  ])
+  @Test(
+    "A register write to a busy device sets FCERR and is dropped",
+    arguments: [
+      E1000E_FADDR.signed, E1000E_FDATA0.signed, E1000E_HSFSTS.signed, E1000E_PR0.signed,
+    ])
   func writeWhileBusy(offset: Int32) throws {
     let block = try Block(busyReads: 1)
     block.cycle(E1000E_FCYCLE_READ.signed, at: 0x1000, bytes: 4, data: 0x55)

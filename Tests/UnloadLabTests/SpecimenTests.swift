@@ -7,7 +7,8 @@ import Testing
 @testable import UnloadLab
 
 @Suite(.exclusive) struct SpecimenTests {
-  @Test("A specimen needs libc alone, has a build-id, and calls mcount by e8 everywhere",
+  @Test(
+    "A specimen needs libc alone, has a build-id, and calls mcount by e8 everywhere",
     arguments: SpecimenLocation.Specimen.allCases)
   func shape(specimen: SpecimenLocation.Specimen) throws {
     let module = try BuiltModule(specimen)
@@ -18,11 +19,13 @@ import Testing
     #expect(try module.callCount() == sites.count)
   }
 
-  @Test("The site of a flash-page function falls on its register", arguments: [
-    ("specimen_at_hsfsts", 0x04), ("specimen_filler_14", 0x14), ("specimen_filler_24", 0x24),
-    ("specimen_filler_34", 0x34), ("specimen_filler_44", 0x44), ("specimen_at_freg0", 0x54),
-    ("specimen_filler_64", 0x64), ("specimen_at_pr0", 0x74),
-  ])
+  @Test(
+    "The site of a flash-page function falls on its register",
+    arguments: [
+      ("specimen_at_hsfsts", 0x04), ("specimen_filler_14", 0x14), ("specimen_filler_24", 0x24),
+      ("specimen_filler_34", 0x34), ("specimen_filler_44", 0x44), ("specimen_at_freg0", 0x54),
+      ("specimen_filler_64", 0x64), ("specimen_at_pr0", 0x74),
+    ])
   func registerOfSite(function: String, offset: Int) throws {
     let module = try BuiltModule(.specimen)
     let exports = try module.exports()
@@ -141,9 +144,8 @@ import Testing
       @convention(c) (Double, Double, Double, Double, Double, Double, Double, Double) -> Double =
         try module.function("specimen_sum_doubles")
     #expect(doubles(1, 2, 3, 4, 5, 6, 7, 8.5) == 36.5)
-    let eight:
-      @convention(c) (Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32) -> Int32 =
-        try module.function("specimen_sum_eight")
+    let eight: @convention(c) (Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32) -> Int32 =
+      try module.function("specimen_sum_eight")
     #expect(eight(1, 1, 1, 1, 1, 1, 1, 10) == 108)
     // A variadic callee of int arguments reads them from the same registers as a fixed one.
     let largest: @convention(c) (Int32, Int32, Int32, Int32) -> Int32 =

@@ -74,7 +74,8 @@ struct Instruction: CustomTestStringConvertible, Sendable {
 }
 
 @Suite(.exclusive) struct WatchTests {
-  @Test("One instruction is one fault, seen with its width and direction, and runs for real",
+  @Test(
+    "One instruction is one fault, seen with its width and direction, and runs for real",
     arguments: Instruction.all)
   func oneInstruction(_ instruction: Instruction) throws {
     let pages = Pages()
@@ -97,8 +98,9 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     let mask = instruction.width == 8 ? UInt64.max : (1 << (8 * UInt64(instruction.width))) - 1
     #expect(access.valueBefore == 0x1122_3344 & mask)
     #expect(access.valueAfter == instruction.after)
-    #expect(target.load(as: UInt32.self) & UInt32(truncatingIfNeeded: mask)
-      == UInt32(truncatingIfNeeded: instruction.after & mask))
+    #expect(
+      target.load(as: UInt32.self) & UInt32(truncatingIfNeeded: mask)
+        == UInt32(truncatingIfNeeded: instruction.after & mask))
   }
 
   @Test func aFailingLockCmpxchgIsOneReadAndOneWriteThatChangesNothing() throws {
