@@ -19,6 +19,8 @@
 //   serialised when both fault, and go unseen when one meets the pages open. A device model's
 //   users are one thread, or all but one are stopped.
 // - The kernel's own accesses (a system call's buffer, /proc/self/mem, mprotect) are not seen.
+// - A fault handler that was added after the first watch is asked before it (faults.h): one that
+//   claims a fault of the stepped instruction and moves its PC makes the access count all the same.
 // - A thread with SIGSEGV or SIGTRAP blocked dies at its access.
 // - An access that begins below the first watched byte is reported from that byte on.
 
