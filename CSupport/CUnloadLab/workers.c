@@ -75,3 +75,5 @@ void nul_workers_stop(nul_workers *all, uint64_t *calls, uint64_t *wrong) {
   free(all->calls);
   free(all);
 }
+
+__attribute__((noinline)) void nul_plain_function(void) { __asm__ volatile(""); }

@@ -24,8 +24,8 @@ public final class PreparedSpecimens {
     folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     path = "\(folder)/libSpecimen.so"
     otherPath = try SpecimenLocation.path(of: .other)
-    try SiteTable.record(
-      in: try SpecimenLocation.path(of: .specimen), output: path, decoder: decoder)
+    let built = try SpecimenLocation.path(of: .specimen)
+    try SiteTable.discover(path: built, decoder: decoder).record(to: path)
     table = try SiteTable.recorded(path: path, decoder: decoder)
   }
 

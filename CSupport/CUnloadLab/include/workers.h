@@ -31,4 +31,7 @@ static inline const void *nul_count_entry_address(void) { return nul_count_entry
 /// How often it was called.
 uint64_t nul_entries(void);
 
+/// The specimen's empty function as it is without -pg, for comparison.
+void nul_plain_function(void);
+
 #endif

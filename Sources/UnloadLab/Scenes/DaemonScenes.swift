@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CUnloadLab
+import Glibc
+import LivePatching
+
+extension Stage {
+  /// The life of a call site in 2.6.27: first call, hash, daemon, nop.
+  func record() throws -> SceneReport {
+    var report = SceneReport(
+      name: "record", title: "2.6.27: the first call records the site, a daemon makes it a nop")
+    let interval: UInt64 = 50_000
+    let engine = DaemonEngine(version: .shipped, intervalMicroseconds: interval)
+    try engine.attach()
+    defer { engine.detach() }
+    let library = try Library(path: specimens.path)
+    defer { library.close() }
+    try register(engine)
+    let name = "specimen_at_pr0"
+    let ip = try address(of: name)
+    let function = try plainFunction(name, in: library)
+    let before = readBytes(at: ip, count: 5)
+    function()
+    let record = engine.record(at: ip)
+    let began = monotonicNanoseconds()
+    try engine.waitForCycle()
+    let waited = (monotonicNanoseconds() - began) / 1_000_000
+    let after = readBytes(at: ip, count: 5)
+    McountMode.clearCounts()
+    _ = nul_time_calls(function, 1000)
+    let calls = McountMode.callCount
+    report.say("  \(name) in libSpecimen.so, call site at \(hexadecimal(address: ip))")
+    report.say("  before       \(listing(before, at: ip))")
+    report.say(
+      "  first call   mcount takes its return address - 5, record_ip puts it into the hash:")
+    report.say(
+      "               bucket \(record?.bucket ?? 0) of 1024, "
+        + "\(engine.statistics.records) records, free: \(grouped(freeRecords(engine)))")
+    report.say(
+      "  \(waited) ms later  the daemon (each \(interval / 1000) ms here, 1 s then) stops every "
+        + "thread and converts")
+    report.say("  after        \(listing(after, at: ip))")
+    report.say("  1,000 calls  \(calls) calls of mcount")
+    report.expect("the site was a call of five bytes", before.first == 0xe8)
+    report.expect("the first call put it into the hash", record != nil)
+    report.expect("the daemon made it one nop", after == Code.nop(length: 5).bytes)
+    report.expect("nothing calls mcount from there any more", calls == 0)
+    report.data = [
+      "before": .string(hexadecimal(before)), "after": .string(hexadecimal(after)),
+      "bucket": JSONValue(record?.bucket ?? 0), "mcountCallsAfter": JSONValue(calls),
+    ]
+    return report
+  }
+
+  private func freeRecords(_ engine: DaemonEngine) -> UInt64 {
+    engine.statistics.freeRecords + engine.statistics.unusedRecords
+  }
+
+  /// Why stop_machine: bytes written under a running thread, in child processes.
+  func smp() throws -> SceneReport {
+    var report = SceneReport(
+      name: "smp", title: "before kstop_machine: patching under a running thread")
+    let library = try Library(path: specimens.path)
+    defer { library.close() }
+    let function = try plainFunction("specimen_at_hsfsts", in: library)
+    let ip = try address(of: "specimen_at_hsfsts")
+    let unstopped = try children(6, function, ip, NUL_SMP_UNSTOPPED)
+    let stopped = try children(2, function, ip, NUL_SMP_STOPPED)
+    report.say(
+      "  One thread calls a function, another flips its 5 bytes between call and nop:")
+    report.say("  4 bytes by lock cmpxchg, then the fifth. In child processes, 300 ms each.")
+    report.say(tally("unstopped", unstopped, "{bad}"))
+    report.say(tally("stop-machine", stopped, "{good}"))
+    let died = unstopped.count { $0.signal != 0 && !$0.timed_out }
+    let survived = stopped.count { $0.signal == 0 && !$0.timed_out && $0.result == 0 }
+    report.expect("children that patched a running thread's text died", died > 0)
+    report.expect("children that stopped it first all survived", survived == stopped.count)
+    report.data = [
+      "unstopped": .array(unstopped.map(json)), "stopped": .array(stopped.map(json)),
+    ]
+    return report
+  }
+
+  private func children(
+    _ count: Int, _ function: PlainFunction, _ ip: UInt64, _ mode: some BinaryInteger
+  ) throws -> [nul_smp_result] {
+    try (0..<count).map { _ in
+      var result = nul_smp_result()
+      guard nul_smp_experiment(function, ip, Int32(mode), 300, &result) else {
+        throw FileError(path: "a child process", errorNumber: result.error)
+      }
+      return result
+    }
+  }
+
+  private func tally(_ what: String, _ results: [nul_smp_result], _ mark: String) -> String {
+    let died = results.filter { $0.signal != 0 }
+    let signals = Dictionary(grouping: died, by: \.signal).sorted { $0.key < $1.key }
+      .map { "\(signalName($0.key)) \($0.value.count)" }.joined(separator: ", ")
+    let flips = results.reduce(0) { $0 + $1.flips } / UInt64(max(results.count, 1))
+    let calls = results.reduce(0) { $0 + $1.calls } / UInt64(max(results.count, 1))
+    let fate =
+      died.isEmpty
+      ? "\(mark)all \(results.count) survived{/}"
+      : "\(mark)\(died.count) of \(results.count) died{/} (\(signals))"
+    return "  \(what.padded(to: 14))\(fate), after \(grouped(flips)) flips, \(grouped(calls)) calls"
+  }
+
+  private func signalName(_ number: Int32) -> String {
+    [SIGSEGV: "SIGSEGV", SIGILL: "SIGILL", SIGBUS: "SIGBUS", SIGTRAP: "SIGTRAP", SIGKILL: "SIGKILL"][
+      number] ?? "signal \(number)"
+  }
+
+  private func json(_ result: nul_smp_result) -> JSONValue {
+    .object([
+      "flips": JSONValue(result.flips), "calls": JSONValue(result.calls),
+      "signal": JSONValue(result.signal), "nanoseconds": JSONValue(result.nanoseconds),
+    ])
+  }
+
+  /// The last line of defence: it holds on other bytes, fails on equal ones, and writes anyway.
+  func cmpxchg() throws -> SceneReport {
+    var report = SceneReport(
+      name: "cmpxchg", title: "the last line of defence: lock cmpxchg, seen by the page")
+    let engine = DaemonEngine(version: .shipped, intervalMicroseconds: 600_000_000)
+    try engine.attach()  // registers the fault fix-up of the cmpxchg
+    defer { engine.detach() }
+    let expected: [UInt8] = [0xe8, 0x1b, 0xfd, 0xff, 0xff]
+    let other = try compareAndSwap(over: [0x5a, 0x5a, 0x5a, 0x5a, 0x5a], expecting: expected)
+    let same = try compareAndSwap(over: expected, expecting: expected)
+    for (what, swap) in [("other bytes", other), ("equal bytes", same)] {
+      let verdict =
+        swap.after == swap.before ? "{good}value unchanged{/}" : "{bad}overwritten{/}"
+      report.say(
+        "  \(what.padded(to: 13)){code}\(hexadecimal(swap.before)){/} -> "
+          + "{code}\(hexadecimal(swap.after)){/}  \(verdict)")
+      report.say(
+        "               page fault, error code \(swap.errorCode): present, user, "
+          + "\(swap.errorCode & 2 != 0 ? "{bad}a WRITE{/}" : "a read")")
+    }
+    report.say("  A comparison that fails still takes the bus as a write: harmless on memory,")
+    report.say("  not on a device's registers.")
+    report.expect("on other bytes the value stays", other.after == other.before)
+    report.expect("on other bytes the access is a write nevertheless", other.errorCode & 2 != 0)
+    report.expect("equal bytes are overwritten", same.after == Code.nop(length: 5).bytes)
+    report.data = ["otherBytes": json(other), "sameBytes": json(same)]
+    return report
+  }
+
+  private struct Swap {
+    var before, after: [UInt8]
+    var errorCode: UInt64
+  }
+
+  private func json(_ swap: Swap) -> JSONValue {
+    .object([
+      "before": .string(hexadecimal(swap.before)), "after": .string(hexadecimal(swap.after)),
+      "errorCode": JSONValue(swap.errorCode),
+    ])
+  }
+
+  /// The engine's patch primitive on a read-only page that holds `bytes`.
+  private func compareAndSwap(over bytes: [UInt8], expecting: [UInt8]) throws -> Swap {
+    let kind = MAP_PRIVATE | MAP_ANONYMOUS
+    guard let page = mmap(nil, 4096, PROT_READ | PROT_WRITE, kind, -1, 0), page != MAP_FAILED else {
+      throw FileError(path: "a page of memory", errorNumber: errno)
+    }
+    defer { munmap(page, 4096) }
+    let at = page + 4
+    memcpy(at, bytes, bytes.count)
+    let watch = try WatchedMemory(
+      UnsafeMutableRawBufferPointer(start: page, count: 4096), unwatched: .reads)
+    var found: UInt32 = 0
+    let ip = at.assumingMemoryBound(to: UInt8.self)
+    _ = nul_patch_code(ip, expecting, Code.nop(length: 5).bytes, &found)
+    let accesses = watch.accesses
+    watch.close()
+    return Swap(
+      before: bytes, after: [UInt8](UnsafeRawBufferPointer(start: at, count: 5)),
+      errorCode: accesses.first?.errorCode ?? 0)
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import FoundationEssentials
+import LivePatching
+import UnloadLab
+
+extension Stage.Scene: ExpressibleByArgument {}
+extension LabEngine: ExpressibleByArgument {}
+
+struct DemoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "demo",
+    abstract: "Play the module-unload bug of 2008, and what ended it, in this process.",
+    discussion: """
+      Patches real call sites of a real shared object, closes it, and measures what the engines of \
+      Linux 2.6.27 and 2.6.28 do at its address afterwards. Everything on the screen was measured \
+      in this run; the network card is a model.
+
+      EXAMPLES
+        nopscope demo
+        nopscope demo --scene unload --scene flash
+        nopscope demo --scene unload --engine shipped --json
+        nopscope demo --library ./liblua.so --call nopscope_workload
+
+      EXIT STATUS
+        0  every expectation of the scenes held
+        1  one did not, or a scene could not be played
+        64 the command line is wrong
+      """)
+
+  @Option(help: "Play this scene (repeat for several); all by default.")
+  var scene: [Stage.Scene] = []
+
+  @Option(help: "Show this engine in the scenes unload and flash (repeat for several).")
+  var engine: [LabEngine] = []
+
+  @Flag(help: "Write one JSON document, schema nopscope.demo/1.")
+  var json = false
+
+  @Option(
+    help: "Run both designs on this shared object instead, built with -pg or patchable entries.",
+    completion: .file())
+  var library: String?
+
+  @Option(help: "With --library: call this exported function, long f(void), before and after.")
+  var call: String?
+
+  func validate() throws {
+    if (library == nil) != (call == nil) {
+      throw ValidationError("--library and --call go together")
+    }
+    if library != nil, !scene.isEmpty {
+      throw ValidationError("--scene plays on the specimen; --library on your own: choose one")
+    }
+  }
+
+  func run() throws {
+    let began = ContinuousClock.now
+    let screen = Screen()
+    var reports: [SceneReport] = []
+    do {
+      let stage = try Stage(engines: engine.isEmpty ? LabEngine.allCases : engine)
+      if let library, let call {
+        reports.append(try stage.play(library: library, calling: call))
+        if !json { screen.show(reports[0]) }
+      }
+      let scenes = library != nil ? [] : scene.isEmpty ? Stage.Scene.allCases : scene
+      for scene in scenes {
+        reports.append(try stage.play(scene))
+        if !json { screen.show(reports[reports.count - 1]) }
+      }
+    } catch {
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+    if json { try printJSON(reports) } else { screen.close(reports, ContinuousClock.now - began) }
+    if !reports.allSatisfy(\.held) { throw ExitCode(1) }
+  }
+
+  private struct Document: Encodable {
+    var schema = "nopscope.demo/1"
+    var scenes: [SceneReport]
+  }
+
+  private func printJSON(_ reports: [SceneReport]) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let text = String(decoding: try encoder.encode(Document(scenes: reports)), as: UTF8.self)
+    write(text + "\n", to: 1)
+  }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import UnloadLab
+
+/// Scenes as text: in colour on a terminal, plain elsewhere, where NO_COLOR is set, and where TERM
+/// is dumb. 80 columns.
+struct Screen {
+  private let isColoured: Bool
+
+  init() {
+    let noColour = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
+    let isDumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? true
+    isColoured = !noColour && !isDumb && isatty(1) == 1
+  }
+
+  func show(_ report: SceneReport) {
+    var text = heading(report.name, report.title) + "\n"
+    for line in report.lines { text += rendered(line) + "\n" }
+    if !report.lines.isEmpty { text += "\n" }
+    for expectation in report.expectations {
+      let mark = expectation.held ? "{good}  ok{/}    " : "{bad}  FAILED{/}"
+      text += rendered("\(mark) \(expectation.claim)") + "\n"
+    }
+    write(text + "\n", to: 1)
+  }
+
+  func close(_ reports: [SceneReport], _ time: Duration) {
+    let expectations = reports.flatMap(\.expectations)
+    let failed = expectations.count { !$0.held }
+    let seconds = time.components.seconds
+    let tenths = time.components.attoseconds / 100_000_000_000_000_000
+    let verdict =
+      failed == 0
+      ? "{good}all \(expectations.count) expectations held{/}"
+      : "{bad}\(failed) of \(expectations.count) expectations failed{/}"
+    let scenes = reports.count == 1 ? "1 scene" : "\(reports.count) scenes"
+    write(rendered("\(scenes), \(verdict) (\(seconds).\(tenths) s)") + "\n", to: 1)
+  }
+
+  private func heading(_ name: String, _ title: String) -> String {
+    let line = "-- \(name): \(title) "
+    let rule = line + String(repeating: "-", count: max(0, 79 - line.count))
+    return rendered("{head}\(rule){/}")
+  }
+
+  private static let marks = [
+    "{good}": "\u{1b}[32m", "{bad}": "\u{1b}[1;31m", "{dim}": "\u{1b}[2m", "{code}": "\u{1b}[36m",
+    "{head}": "\u{1b}[1m", "{/}": "\u{1b}[0m",
+  ]
+
+  private func rendered(_ line: String) -> String {
+    var text = line
+    for (mark, escape) in Screen.marks {
+      text = text.replacing(mark, with: isColoured ? escape : "")
+    }
+    return text
+  }
+}
