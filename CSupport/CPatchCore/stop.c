@@ -73,7 +73,9 @@ static void park(int signal, siginfo_t *info, void *context) {
   atomic_fetch_add(&arrivals, 1);
   futex(&arrivals, FUTEX_WAKE, 1, NULL);
   uint32_t seen;
-  while ((seen = atomic_load(&released)) != mine) futex(&released, FUTEX_WAIT, seen, NULL);
+  // Reached or passed: a stop that failed may have been let go while this thread slept on.
+  while ((int32_t)((seen = atomic_load(&released)) - mine) < 0)
+    futex(&released, FUTEX_WAIT, seen, NULL);
   serialise();
   errno = saved;
 }
@@ -125,6 +127,8 @@ static bool is_asleep(int tasks, stop_slot *slot) {
   char *end;
   int64_t number = strtoll(text, &end, 10);
   if (end == text || number < 0) return false;
+  // Parked by the stop before, let go, and not awake yet: it is on its way back to its code.
+  if (number == SYS_futex && strtoull(end, NULL, 16) == (uint64_t)&released) return false;
   char *pc = strrchr(text, ' ');
   slot->system_call = number;
   slot->pc = pc ? strtoull(pc + 1, NULL, 16) : 0;
@@ -142,9 +146,23 @@ static void signal_thread(uint32_t index) {
   if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
 }
 
+static bool blocks(int tasks, int32_t thread, int signal) {
+  char text[4096];
+  if (!read_task_file(tasks, thread, "status", text, sizeof text)) return false;
+  const char *line = strstr(text, "\nSigBlk:");
+  return line && (strtoull(line + 8, NULL, 16) >> (signal - 1) & 1);
+}
+
+// A thread that sleeps with the stop signal blocked cannot be woken by it: libdispatch's idle
+// workers block every signal. It is left asleep, and looked at again like every sleeper.
+static bool is_deaf(int tasks, stop_slot *slot) {
+  return is_asleep(tasks, slot) && blocks(tasks, slot->thread, stop_signal);
+}
+
 static void classify(int tasks, uint32_t index) {
-  if (!current.wake_sleepers && is_asleep(tasks, &slots[index]))
-    atomic_store(&slots[index].state, ASLEEP);
+  stop_slot *slot = &slots[index];
+  if (current.wake_sleepers ? is_deaf(tasks, slot) : is_asleep(tasks, slot))
+    atomic_store(&slot->state, ASLEEP);
   else
     signal_thread(index);
 }
@@ -201,7 +219,17 @@ static uint32_t find_missing(void) {
   return slot_count;
 }
 
-static bool wait_for_all(npc_stop_report *report) {
+// A thread that ended after it was signalled never parks; nor does one that went to sleep with the
+// signal blocked, which is compared and exchanged because it may yet unblock it.
+static void look_again_at(int tasks, stop_slot *slot) {
+  int32_t signalled = SIGNALLED;
+  if (syscall(SYS_tgkill, getpid(), slot->thread, 0) != 0 && errno == ESRCH)
+    atomic_store(&slot->state, GONE);
+  else if (is_deaf(tasks, slot))
+    atomic_compare_exchange_strong(&slot->state, &signalled, ASLEEP);
+}
+
+static bool wait_for_all(int tasks, npc_stop_report *report) {
   const struct timespec look_again = {.tv_nsec = 2 * 1000 * 1000};
   for (;;) {
     uint32_t seen = atomic_load(&arrivals);
@@ -213,10 +241,7 @@ static bool wait_for_all(npc_stop_report *report) {
       return false;
     }
     futex(&arrivals, FUTEX_WAIT, seen, &look_again);
-    // A thread that ended after it was signalled never parks.
-    if (atomic_load(&slots[missing].state) == SIGNALLED &&
-        syscall(SYS_tgkill, getpid(), slots[missing].thread, 0) != 0 && errno == ESRCH)
-      atomic_store(&slots[missing].state, GONE);
+    if (atomic_load(&slots[missing].state) == SIGNALLED) look_again_at(tasks, &slots[missing]);
   }
 }
 
@@ -242,7 +267,7 @@ static bool settle(int tasks, npc_stop_report *report) {
       signal_thread(i);
       changed++;
     }
-    if (!wait_for_all(report)) return false;
+    if (!wait_for_all(tasks, report)) return false;
     if (changed == 0) break;
   }
   count(report);
@@ -297,13 +322,6 @@ int32_t npc_stop_find_vfork(void) {
       return slots[i].thread;
   }
   return 0;
-}
-
-static bool blocks(int tasks, int32_t thread, int signal) {
-  char text[4096];
-  if (!read_task_file(tasks, thread, "status", text, sizeof text)) return false;
-  const char *line = strstr(text, "\nSigBlk:");
-  return line && (strtoull(line + 8, NULL, 16) >> (signal - 1) & 1);
 }
 
 typedef struct { int signal; bool asleep_only; } blocking_query;
