@@ -91,7 +91,7 @@ let package = Package(
       dependencies: ["LivePatching", "CallSites", "CPatchCore", "TestSupport"]),
     .testTarget(
       name: "UnloadLabTests",
-      dependencies: ["UnloadLab", "CUnloadLab", "LivePatching", "TestSupport"]),
+      dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
   ]
 )

@@ -3,7 +3,7 @@
 // The engine from outside: attach, detach, and looking in.
 
 #include <errno.h>
-#include <stdlib.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "daemon_internal.h"
@@ -28,13 +28,35 @@ static void set_options(const nul_daemon_options *options) {
   if (!nul.options.preallocated_records) nul.options.preallocated_records = NUL_PREALLOCATED;
 }
 
-// Once per process: a fix-up cannot be taken back, and need not be.
-static int add_fixup(void) {
-  static bool added;
-  if (added) return 0;
-  int error = npc_faults_add_fixup(nul_patch_cmpxchg, nul_patch_landing);
-  added = error == 0;
+static void before_fork(void) {
+  npc_patch_lock();
+  nul_lock();
+}
+
+static void after_fork(void) {
+  nul_unlock();
+  npc_patch_unlock();
+}
+
+// Once per process: neither can be taken back, and need not be. A child forked while another
+// thread records would inherit a held lock.
+static int set_up_once(void) {
+  static bool added, handles_fork;
+  int error = added ? 0 : npc_faults_add_fixup(nul_patch_cmpxchg, nul_patch_landing);
+  if (error) return error;
+  added = true;
+  error = handles_fork ? 0 : pthread_atfork(before_fork, after_fork, after_fork);
+  handles_fork = error == 0;
   return error;
+}
+
+// Announced unloads need the loader's hook; it stays when the engine goes, others may use it.
+static int follow_loader(void) {
+  nmc_decoder *decoder = nmc_decoder_create(NULL);
+  if (decoder == NULL) return ENOMEM;
+  int error = npc_loader_hook_install(nmc_confirms, decoder);
+  nmc_decoder_destroy(decoder);
+  return error ? error : npc_loader_subscribe(nul_loader_event, NULL);
 }
 
 static int set_up(const char **step) {
@@ -42,7 +64,7 @@ static int set_up(const char **step) {
   int error = npc_patch_prepare();
   if (error) return error;
   *step = "adding the fix-up of the cmpxchg";
-  if ((error = add_fixup())) return error;
+  if ((error = set_up_once())) return error;
   *step = "allocating records";
   if ((error = nul_pages_make(nul.options.preallocated_records))) return error;
   if (nul.options.version == NUL_VERIFIED) {
@@ -51,8 +73,8 @@ static int set_up(const char **step) {
     if (nul.decoder == NULL) return ENOMEM;
   }
   if (nul.options.version == NUL_ZAPPED) {
-    *step = "subscribing to the loader";
-    if ((error = npc_loader_subscribe(nul_loader_event, NULL))) return error;
+    *step = "planting the loader's hook";
+    if ((error = follow_loader())) return error;
   }
   *step = "starting the daemon";
   return nul_thread_start(nul.options.interval_microseconds);

@@ -7,7 +7,8 @@
 
 #include "daemon_internal.h"
 
-// The hash's lock before the stop: no stopped thread may hold it.
+// Everybody, the sleeping too, as the kernel's stop_machine did. The hash's lock before the stop: no
+// stopped thread may hold it.
 static int stop_all(void) {
   npc_stop_request request = {.timeout_milliseconds = nul.options.stop_timeout_milliseconds,
                               .wake_sleepers = true};

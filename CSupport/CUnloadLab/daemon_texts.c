@@ -101,3 +101,29 @@ uint64_t nul_text_trampoline(uint64_t ip) {
   nul_unlock();
   return trampoline;
 }
+
+typedef struct text_query {
+  uint64_t ip, start, end, stub;
+} text_query;
+
+// Inside the visit, because there the module stays mapped.
+static bool look_at_call(const npc_module *module, void *context) {
+  text_query *query = context;
+  const uint8_t *site = (const uint8_t *)(uintptr_t)query->ip;
+  if (query->ip < module->text_start || query->ip + NUL_SITE_LENGTH > module->text_end) return false;
+  int32_t distance;
+  memcpy(&distance, site + 1, sizeof distance);
+  query->start = module->text_start;
+  query->end = module->text_end;
+  query->stub = query->ip + NUL_SITE_LENGTH + (uint64_t)(int64_t)distance;
+  return *site == 0xe8;
+}
+
+bool nul_text_of_call(uint64_t ip, uint64_t *start, uint64_t *end, uint64_t *mcount_stub) {
+  text_query query = {.ip = ip};
+  if (!npc_modules_visit(look_at_call, &query)) return false;
+  *start = query.start;
+  *end = query.end;
+  *mcount_stub = query.stub;
+  return true;
+}

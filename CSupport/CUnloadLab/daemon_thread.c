@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include "daemon_internal.h"
@@ -62,6 +63,15 @@ static void *ftraced_main(void *unused) {
   return NULL;
 }
 
+// The program's signals are not for this thread; faults are, and the stop signal, a real-time one.
+// An attaching thread may have everything blocked (a worker of libdispatch), hence a whole mask.
+static void daemon_mask(sigset_t *mask) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGABRT};
+  sigemptyset(mask);
+  for (int signal = 1; signal < 32; signal++) sigaddset(mask, signal);
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(mask, faults[i]);
+}
+
 int nul_thread_start(uint64_t interval_microseconds) {
   pthread_condattr_t attributes;
   pthread_condattr_init(&attributes);
@@ -72,7 +82,11 @@ int nul_thread_start(uint64_t interval_microseconds) {
   ftraced.interval_microseconds = interval_microseconds;
   ftraced.started = ftraced.completed = 0;
   ftraced.woken = ftraced.quit = false;
+  sigset_t mask, before;
+  daemon_mask(&mask);
+  pthread_sigmask(SIG_SETMASK, &mask, &before);
   int error = pthread_create(&ftraced.thread, NULL, ftraced_main, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   ftraced.running = error == 0;
   return error;
 }
@@ -106,11 +120,16 @@ void nul_daemon_wake(void) {
   pthread_mutex_unlock(&ftraced.mutex);
 }
 
-bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds) {
+// A wake during a cycle stays noted, so the next one begins right after it.
+bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now) {
   struct timespec deadline = after((uint64_t)timeout_milliseconds * 1000);
   pthread_mutex_lock(&ftraced.mutex);
   uint64_t wanted = ftraced.started + 1;
   int error = ftraced.running ? 0 : EINVAL;
+  if (now && ftraced.running) {
+    ftraced.woken = true;
+    pthread_cond_signal(&ftraced.wake);
+  }
   while (ftraced.completed < wanted && error == 0 && !ftraced.quit)
     error = pthread_cond_timedwait(&ftraced.cycled, &ftraced.mutex, &deadline);
   bool done = ftraced.completed >= wanted;

@@ -104,6 +104,9 @@ static void die_plainly(void) {
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], SIG_DFL);
   struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
+  sigset_t nothing;  // the forking thread may have had all blocked, the stop signal among them
+  sigemptyset(&nothing);
+  pthread_sigmask(SIG_SETMASK, &nothing, NULL);
 }
 
 static void run_child(smp_task *task) {

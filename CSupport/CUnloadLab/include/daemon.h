@@ -125,6 +125,9 @@ bool nul_daemon_attached(void);
 /// its enabled sites. The same range again replaces the former. 0; EINVAL; ENOSPC (NUL_MAX_TEXTS);
 /// or an errno of mprotect or mmap.
 int nul_text_register(uint64_t start, uint64_t end, uint64_t mcount_stub);
+/// For a call site that still holds its `e8` call: the module's text around it and the stub that it
+/// calls. False if no module lists `ip`, or another byte is there.
+bool nul_text_of_call(uint64_t ip, uint64_t *start, uint64_t *end, uint64_t *mcount_stub);
 /// Where an enabled site at `ip` calls; 0: no text is registered there.
 uint64_t nul_text_trampoline(uint64_t ip);
 
@@ -141,8 +144,9 @@ void nul_counts_clear(void);
 
 /// Has the daemon begin a cycle now.
 void nul_daemon_wake(void);
-/// Waits for a complete cycle that begins after this call. False if none did in time.
-bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds);
+/// Waits for a complete cycle that begins after this call; with `now`, has it begin at once. False
+/// if none was complete in time.
+bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now);
 /// ftraced_stop: cycles go on, nothing is converted.
 void nul_daemon_set_stopped(bool stopped);
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Why the 2.6.27 engine refused.
+public enum DaemonEngineError: Error, Equatable, Sendable {
+  case alreadyAttached
+  case notAttached
+  case attachFailed(step: String, errno: Int32)
+  case textRefused(InstrumentedText, errno: Int32)
+  case noRecord(ip: UInt64)
+  case notStopped(starting: Bool, thread: Int32, errno: Int32)
+  case disabledItself(conversions: UInt64, limit: UInt64)
+  case cycleTimedOut(milliseconds: UInt32)
+}
+
+extension DaemonEngineError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .alreadyAttached:
+      "a 2.6.27 engine is attached to this process already: detach it first"
+    case .notAttached:
+      "no 2.6.27 engine is attached to this process: attach it first"
+    case .attachFailed(let step, let errno):
+      "cannot attach the 2.6.27 engine: \(step): \(Self.text(errno))"
+    case .textRefused(let text, let errno):
+      "cannot open text \(Self.hex(text.start))-\(Self.hex(text.end)) for writing (mcount stub "
+        + "\(Self.hex(text.mcountStub))): \(Self.text(errno)): is the module loaded?"
+    case .noRecord(let ip):
+      "no record of a call site at \(Self.hex(ip)): call its function once first"
+    case .notStopped(let starting, let thread, let errno):
+      "cannot \(starting ? "start" : "stop") the tracer: thread \(thread) did not stop: "
+        + "\(Self.text(errno)): does it block signals? Nothing was written"
+    case .disabledItself(let conversions, let limit):
+      "ftrace has disabled itself: \(conversions) conversions, more than \(limit): detach"
+    case .cycleTimedOut(let milliseconds):
+      "the daemon made no whole cycle within \(milliseconds) ms: wait longer than its interval"
+    }
+  }
+
+  private static func text(_ errno: Int32) -> String { String(cString: strerror(errno)) }
+
+  private static func hex(_ address: UInt64) -> String { "0x" + String(address, radix: 16) }
+}
