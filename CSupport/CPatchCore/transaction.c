@@ -14,7 +14,7 @@
 #include "internal.h"
 #include "loader.h"
 
-static pthread_mutex_t lock;
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 void npc_patch_lock(void) { pthread_mutex_lock(&lock); }
 void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
@@ -22,14 +22,20 @@ void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int prepare_error;
 
-static void prepare(void) {
+// Also in a forked child: a recursive mutex belongs to a thread id, and the child's is another, so
+// that what the parent locked for it cannot be unlocked there.
+static void make_lock(void) {
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
   pthread_mutex_init(&lock, &attributes);
   pthread_mutexattr_destroy(&attributes);
-  // A child forked in the middle of a transaction would inherit half of one, and a held lock.
-  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, npc_patch_unlock);
+}
+
+static void prepare(void) {
+  make_lock();
+  // A child forked in the middle of a transaction would inherit half of one.
+  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, make_lock);
   if (prepare_error == 0) prepare_error = npc_stop_prepare();
   if (prepare_error == 0) prepare_error = npc_faults_add(npc_protocol_trap);
 }

@@ -43,7 +43,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
     if !error.expected.isEmpty { lines.append(" expected: \(colons(error.expected))") }
     lines.append(phase.rawValue)
     lines.append("ftrace record flags: \(String(recordFlags, radix: 16))")
-    lines.append("the tracer is off for good; this report patched nothing (\(error.description))")
+    lines.append("the tracer is off for good")
     return lines.joined(separator: "\n")
   }
 

@@ -59,6 +59,19 @@ public final class PatchedModule {
 
   public func address(of site: Int) -> UInt64 { module.loadBias &+ table.sites[site].offset }
 
+  /// The sites that a protocol can serve: the jump guard wants one instruction whose first two
+  /// bytes stand at an even address, the breakpoint one instruction.
+  public func sites(servedBy method: PatchProtocol) -> [Int] {
+    table.sites.indices.filter { site in
+      let isOne = table.sites[site].form != .nop1x5
+      return switch method {
+      case .jumpGuard: isOne && address(of: site) % 2 == 0
+      case .breakpoint: isOne
+      default: true
+      }
+    }
+  }
+
   /// Every site that is not as its file has it, in order: the journal.
   public var changes: [KnownChange] {
     stateIndices.indices.lazy.filter { self.stateIndices[$0] != 0 }.compactMap { index in

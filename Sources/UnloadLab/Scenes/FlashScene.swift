@@ -12,8 +12,8 @@ extension Stage {
     report.say("  The daemon wakes while the driver waits for a flash cycle it has started.")
     report.say()
     report.say(
-      "  " + "engine".padded(to: 18) + "write-back".padded(to: 13) + "PR0".padded(to: 6)
-        + "r/w".padded(to: 6) + "NVM checksum".padded(to: 15) + "the driver")
+      "  " + "engine".padded(to: 19) + "write-back".padded(to: 12) + "PR0".padded(to: 5)
+        + "r/w".padded(to: 5) + "checksum".padded(to: 14) + "the driver")
     var runs: [FlashRun] = []
     for engine in engines {
       for trial in trials(engine) {
@@ -69,15 +69,16 @@ extension Stage {
     let before = device.nvm
     var stray: (reads: UInt64, writes: UInt64) = (0, 0)
     var failure: (any Error)?
-    driver.onCycleStarted { [unowned driver] in
-      driver.onCycleStarted(nil)
+    var isFired = false
+    driver.onCycleStarted {
+      if isFired { return }
+      isFired = true
       let counts = device.counts
       do { _ = try site.fire(at: .device) } catch { failure = error }
       stray = (device.counts.reads - counts.reads, device.counts.writes - counts.writes)
     }
     var complaint = complaint { _ = try driver.readWords(from: 0, count: 1) }
     if let failure { throw failure }
-    driver.onCycleStarted(nil)
     let sum = self.complaint { try driver.validate() }
     complaint = complaint ?? sum
     return FlashRun(
@@ -90,7 +91,11 @@ extension Stage {
       try work()
       return nil
     } catch {
-      return "\(error)".replacing("e1000e: ", with: "")
+      switch error as? E1000eDriverError {
+      case .timedOut: return "waits for FDONE in vain"
+      case .badChecksum: return "NVM checksum not valid"
+      default: return "\(error)"
+      }
     }
   }
 
@@ -131,9 +136,9 @@ extension Stage {
     let mark = run.after.isIntact ? "{good}" : "{bad}"
     let sums = "\(sum(run.before)) -> \(mark)\(sum(run.after)){/}"
     let words = run.complaint.map { "{bad}\($0){/}" } ?? "{good}sees nothing{/}"
-    return "  " + name(run.trial.engine).padded(to: 18) + back.padded(to: 13)
-      + (run.trial.isProtected ? "set" : "-").padded(to: 6)
-      + "\(run.reads)/\(run.writes)".padded(to: 6) + sums.padded(to: 15) + words
+    return "  " + name(run.trial.engine).padded(to: 19) + back.padded(to: 12)
+      + (run.trial.isProtected ? "set" : "-").padded(to: 5)
+      + "\(run.reads)/\(run.writes)".padded(to: 5) + sums.padded(to: 14) + words
   }
 
   private func sum(_ nvm: E1000eDevice.NVM) -> String {

@@ -149,12 +149,13 @@ extension Stage {
     }
     var run = FlipRun(flips: 0, calls: 0, wrong: 0, entries: nul_entries())
     let end = monotonicNanoseconds() + 1_200_000_000
+    let sites = patched.sites(servedBy: method)
     let options = PatchOptions(method: method)
     var failure: (any Error)?
     do {
       while monotonicNanoseconds() < end {
         for state in [SiteState.nop, .call(stub), .nop, .original] {
-          run.flips += UInt64(try patched.set(to: state, options: options).sites)
+          run.flips += UInt64(try patched.set(sites, to: state, options: options).sites)
         }
       }
     } catch { failure = error }
