@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// One instrumented instruction of one file: the compiler's call to mcount or __fentry__, or the
-/// nops it left for one. 16 bytes: a library has hundreds of thousands.
+/// nops it left for one.
+///
+/// 16 bytes: a library has hundreds of thousands.
 public struct CallSite: Equatable, Sendable {
   /// What stands there.
   public enum Form: UInt8, Sendable, CaseIterable {
@@ -58,6 +60,8 @@ public struct CallSite: Equatable, Sendable {
   public var functionOffset: UInt32
   public var form: Form
   public var kind: Kind
+  // So that size and stride are the same 16 bytes, the unit of the recorded table.
+  private var reserved: UInt16 = 0
 
   public init(offset: UInt64, functionOffset: UInt32, form: Form, kind: Kind) {
     self.offset = offset

@@ -175,8 +175,10 @@ extension CallSiteConfirmer {
 
 extension CallSiteConfirmer {
   /// Confirms areas of nops that `__patchable_function_entries` lists: ascending link-time
-  /// addresses. Only nops at a function's entry become sites: a call put anywhere else would
-  /// destroy the red zone.
+  /// addresses.
+  ///
+  /// Only nops at a function's entry become sites: a call put anywhere else would destroy the red
+  /// zone.
   ///
   /// With `-fpatchable-function-entry=N,M` the area begins M bytes before the entry; those M stay.
   public mutating func confirmPatchable(_ areas: [UInt64]) {
@@ -198,8 +200,9 @@ extension CallSiteConfirmer {
     }
   }
 
-  /// The start of the function that the area at `area` belongs to. Moves `end` past what it looked
-  /// at, so that no byte is decoded for two areas.
+  /// The start of the function that the area at `area` belongs to.
+  ///
+  /// Moves `end` past what it looked at, so that no byte is decoded for two areas.
   private mutating func entry(
     ofArea area: UInt64, in segment: Segment, _ end: inout UInt64
   ) -> UInt64? {

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Glibc
 
 /// Makes `contents` the file at `path`, with the mode of `model` and, where we may, its owner: all
-/// or nothing. They are written beside it, synced, and renamed over it; a symbolic link stays one.
+/// or nothing.
+///
+/// They are written beside it, synced, and renamed over it; a symbolic link stays one.
 func replaceFile(_ path: String, with contents: [UInt8], like model: String) throws(SiteError) {
   let target = resolved(path)
   var status = stat()
@@ -46,9 +44,10 @@ private func fill(
   _ descriptor: Int32, _ contents: [UInt8], _ status: stat
 ) -> (operation: String, errno: Int32)? {
   let isWritten = contents.withUnsafeBytes { bytes in
+    guard let start = bytes.baseAddress else { return true }
     var done = 0
     while done < bytes.count {
-      let wrote = write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+      let wrote = write(descriptor, start + done, bytes.count - done)
       if wrote < 0 && errno == EINTR { continue }
       if wrote <= 0 { return false }
       done += wrote
@@ -64,7 +63,9 @@ private func fill(
   return nil
 }
 
-/// Makes the rename last. A file system that cannot is no reason to fail: the file is whole.
+/// Makes the rename last.
+///
+/// A file system that cannot is no reason to fail: the file is whole.
 private func syncFolder(of path: String) {
   let end = path.lastIndex(of: "/")
   let folder = end.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."

@@ -3,8 +3,9 @@
 import ELFImage
 import Synchronization
 
-/// Names of functions by address. The index is made when the first name is asked for: patching
-/// needs none.
+/// Names of functions by address.
+///
+/// The index is made when the first name is asked for: patching needs none.
 final class FunctionNames: Sendable {
   private struct Index: Sendable {
     var symbols: SymbolTable

@@ -35,7 +35,9 @@ public struct McountTargets: Equatable, Sendable {
   ]
 
   /// Finds the slots by the relocations that fill them, the stubs by the slots they jump through,
-  /// the definitions by their symbols. Sections are asked only for what the loader does not need.
+  /// the definitions by their symbols.
+  ///
+  /// Sections are asked only for what the loader does not need.
   public init(_ image: ELFImage) throws(ELFError) {
     try addDefinitions(image)
     try addSlots(image)
@@ -90,8 +92,9 @@ public struct McountTargets: Equatable, Sendable {
   }
 
   /// Slots that need no lookup by name, because mcount is defined in this very file: the linker
-  /// wrote its address there, or a relative relocation does. Only in the GOT: a program's own
-  /// pointer to mcount is no slot.
+  /// wrote its address there, or a relative relocation does.
+  ///
+  /// Only in the GOT: a program's own pointer to mcount is no slot.
   private mutating func addConstantSlots(_ image: ELFImage) throws(ELFError) {
     let definitions = entries.filter { $0.place == .definition }
     guard !definitions.isEmpty else { return }

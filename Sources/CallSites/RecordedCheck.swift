@@ -16,8 +16,10 @@ struct RecordedCheck {
     self.decoder = decoder
   }
 
-  /// Throws at the first of `sites` (ascending) that is not confirmed. Where the file's own
-  /// symbols or unwinding tables know a site's function, `known`, they must agree about its start.
+  /// Throws at the first of `sites` (ascending) that is not confirmed.
+  ///
+  /// Where the file's own symbols or unwinding tables know a site's function, `known`, they must
+  /// agree about its start.
   func confirm(_ sites: [CallSite], _ known: FunctionExtents) throws(SiteError) {
     let functions = FunctionExtents(extents: try extents(sites, known))
     var calls = CallSiteConfirmer(image, targets, functions, decoder)

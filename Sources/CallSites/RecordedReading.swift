@@ -159,8 +159,9 @@ extension SiteTable {
     return SiteTable(image, targets, sites: reader.sites, skipped: reader.skipped)
   }
 
-  /// The table recorded in the file where there is one, else discovery. A recorded table that is
-  /// not this build's is an error, not a reason to search.
+  /// The table recorded in the file where there is one, else discovery.
+  ///
+  /// A recorded table that is not this build's is an error, not a reason to search.
   public static func load(path: String, decoder: Decoder) throws(SiteError) -> SiteTable {
     let image: ELFImage
     do { image = try ELFImage(path: path) } catch { throw .image(error) }

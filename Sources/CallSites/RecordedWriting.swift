@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ELFImage
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Glibc
 
 extension SiteTable {
   /// Writes the table into its file as the section `.nopscope.sites`, and the result to `output`
-  /// (nil: the file itself). The file must have a build-id, which the table is bound to.
+  /// (nil: the file itself).
+  ///
+  /// The file must have a build-id, which the table is bound to.
   ///
   /// The result replaces `output` by rename(2): whatever fails, `output` is whole.
   public func record(to output: String? = nil) throws(SiteError) {
@@ -25,7 +22,9 @@ extension SiteTable {
 
 /// Adds a section to a linked file without moving a byte of it: the contents, a new table of
 /// section names and a new section header table go behind the end, and the three fields of the ELF
-/// header that say where (e_shoff, e_shnum, e_shstrndx) are rewritten. Nothing else changes.
+/// header that say where (e_shoff, e_shnum, e_shstrndx) are rewritten.
+///
+/// Nothing else changes.
 struct SectionAppender {
   let image: ELFImage
   static let name = ".nopscope.sites"

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ELFImage
+import Glibc
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
-
-/// Why a file has no table of call sites. One line each, naming the file.
+/// Why a file has no table of call sites.
+///
+/// One line each, naming the file.
 public enum SiteError: Error, Equatable, Sendable {
   case image(ELFError)
   /// An object file: addresses and calls are settled by the linker.

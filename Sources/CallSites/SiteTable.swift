@@ -3,8 +3,10 @@
 public import ELFImage
 public import MachineCode
 
-/// All call sites of one file. Names, bytes and targets are looked up in the file's image, which
-/// the table holds; a site itself takes 16 bytes.
+/// All call sites of one file.
+///
+/// Names, bytes and targets are looked up in the file's image, which the table holds; a site itself
+/// takes 16 bytes.
 public struct SiteTable: Sendable {
   public let image: ELFImage
   /// By offset, none twice.
@@ -89,7 +91,9 @@ extension SiteTable {
   }
 
   /// The same without allocating: fills the first `site.length` bytes of `bytes` and zeroes the
-  /// rest. False where the site is not of this file.
+  /// rest.
+  ///
+  /// False where the site is not of this file.
   public func copyOriginalBytes(
     of site: CallSite, into bytes: inout (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)
   ) -> Bool {
@@ -121,8 +125,9 @@ extension SiteTable {
     return site.offset &+ length &+ UInt64(bitPattern: Int64(displacement))
   }
 
-  /// The function's name from the symbols, as the linker knows it; nil in a stripped file. The
-  /// first call indexes the symbols, 4 bytes each.
+  /// The function's name from the symbols, as the linker knows it; nil in a stripped file.
+  ///
+  /// The first call indexes the symbols, 4 bytes each.
   public func functionName(of site: CallSite) -> String? {
     names.name(at: site.functionStart)
   }

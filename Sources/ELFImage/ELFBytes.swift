@@ -51,8 +51,10 @@ public struct ELFBytes: Sendable {
     return rest[..<terminator]
   }
 
-  /// Whether the C string at `offset` is `text`. Looks at no more than its length: comparing is
-  /// cheap even where a hostile string table is one long string.
+  /// Whether the C string at `offset` is `text`.
+  ///
+  /// Looks at no more than its length: comparing is cheap even where a hostile string table is one
+  /// long string.
   func equals(_ text: StaticString, at offset: UInt64, before end: UInt64) -> Bool {
     let size = UInt64(text.utf8CodeUnitCount) + 1
     let limit = min(end, count)

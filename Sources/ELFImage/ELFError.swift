@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Glibc
 
-/// Why a file cannot be read as a 64-bit x86-64 ELF file. Every case names the file, and the
-/// description is one line.
+/// Why a file cannot be read as a 64-bit x86-64 ELF file.
+///
+/// Every case names the file, and the description is one line.
 public enum ELFError: Error, Equatable, Sendable {
   /// A system call on the file failed.
   case unreadable(path: String, operation: String, errno: Int32)

@@ -61,8 +61,9 @@ extension ELFImage {
   /// The loadable segments whose bytes may run.
   public var executableSegments: [Segment] { loadable.filter(\.isExecutable) }
 
-  /// The link-time addresses from the first loadable byte to the last; nil where nothing is
-  /// loaded. In memory it begins and ends at page borders.
+  /// The link-time addresses from the first loadable byte to the last; nil where nothing is loaded.
+  ///
+  /// In memory it begins and ends at page borders.
   public var memorySpan: Range<UInt64>? {
     guard let first = loadable.first, let last = loadable.last else { return nil }
     return first.address..<(last.address + last.memorySize)

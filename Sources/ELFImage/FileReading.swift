@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Glibc
 
 /// The longest file that is read: a sparse file of a terabyte must not take the machine with it.
 let longestFile: UInt64 = 4 << 30
@@ -44,8 +40,9 @@ private func regularSize(_ descriptor: Int32, _ path: String) throws(ELFError) -
 private func readAll(_ descriptor: Int32, _ size: Int, _ path: String) throws(ELFError) -> [UInt8] {
   var failure: Int32 = 0
   let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
+    guard let start = buffer.baseAddress else { return }
     while filled < size {
-      let got = read(descriptor, buffer.baseAddress! + filled, size - filled)
+      let got = read(descriptor, start + filled, size - filled)
       if got > 0 {
         filled += got
         continue

@@ -28,7 +28,9 @@ public struct Segment: Equatable, Sendable {
   public var fileAddresses: Range<UInt64> { address..<(address + fileSize) }
   /// Where its bytes stand in memory: link-time addresses.
   public var memoryAddresses: Range<UInt64> { address..<(address + memorySize) }
-  /// Its bytes in the file. Checked when the file was read.
+  /// Its bytes in the file.
+  ///
+  /// Checked when the file was read.
   public var fileRange: Range<Int> { Int(offset)..<Int(offset + fileSize) }
 }
 

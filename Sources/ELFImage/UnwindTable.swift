@@ -12,8 +12,9 @@ struct UnwindTable {
 
   private var bytes: ELFBytes { image.bytes }
 
-  /// Function extents as link-time addresses, in no order. Entries in encodings that no x86-64
-  /// compiler uses for code are left out.
+  /// Function extents as link-time addresses, in no order.
+  ///
+  /// Entries in encodings that no x86-64 compiler uses for code are left out.
   mutating func functions() throws(ELFError) -> [Range<UInt64>] {
     if let found = try throughHeader() { return found }
     var found: [Range<UInt64>] = []
@@ -183,8 +184,9 @@ extension UnwindTable {
 }
 
 extension ELFImage {
-  /// Function extents by .eh_frame, as link-time addresses, in no order. Empty for an object
-  /// file, whose addresses are not known yet.
+  /// Function extents by .eh_frame, as link-time addresses, in no order.
+  ///
+  /// Empty for an object file, whose addresses are not known yet.
   public func unwindFunctions() throws(ELFError) -> [Range<UInt64>] {
     guard header.fileType != .object else { return [] }
     var table = UnwindTable(self)

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Glibc
 
 /// `text` with control characters shown as `\x1b`: a file's names must not drive the terminal.
 func neutralised(_ text: String) -> String {
@@ -35,9 +31,10 @@ private func isControl(_ scalar: Unicode.Scalar) -> Bool {
 func write(_ text: String, to descriptor: Int32) -> Bool {
   var text = text
   return text.withUTF8 { bytes in
+    guard let start = bytes.baseAddress else { return true }
     var done = 0
     while done < bytes.count {
-      let wrote = write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+      let wrote = write(descriptor, start + done, bytes.count - done)
       if wrote < 0 && errno == EINTR { continue }
       if wrote <= 0 { return false }
       done += wrote

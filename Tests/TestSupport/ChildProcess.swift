@@ -26,11 +26,11 @@ public struct TestSupportError: Error, CustomStringConvertible {
   public init(_ description: String) { self.description = description }
 }
 
-/// Runs a program with a time limit. Its output goes through files: no pipe can fill up. It is the
-/// leader of a process group of its own, and all of that group is killed when the time is over.
+/// Runs a program with a time limit.
 ///
-/// - Parameters:
-///   - environment: added to this process's own; nil as a value takes a variable away.
+/// Its output goes through files: no pipe can fill up. It is the leader of a process group of its
+/// own, and all of that group is killed when the time is over. `environment` is added to this
+/// process's own; nil as a value takes a variable away. Throws where the program cannot start.
 public func runChild(
   _ executable: String, _ arguments: [String] = [], environment: [String: String?] = [:],
   input: Data? = nil, timeoutSeconds: Double = 60

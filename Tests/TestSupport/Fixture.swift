@@ -36,7 +36,9 @@ public struct Fixture: Hashable, Sendable, CustomStringConvertible {
     ([compiler.rawValue] + compile + link + [product.rawValue]).joined(separator: " ")
   }
 
-  /// The linked file. Built once a process.
+  /// The linked file.
+  ///
+  /// Built once a process.
   public func build() throws -> String { try FixtureCache.shared.built(self).linked }
 
   /// The object file that the linked one was made of, with the compiler's own relocations.

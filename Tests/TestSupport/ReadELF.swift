@@ -87,8 +87,10 @@ public struct ObjectFacts {
     return found.map { FunctionPlace(function: $0.name, offset: offset - $0.value) }
   }
 
-  /// Every call to mcount or __fentry__ that the assembler left to the linker: where its first
-  /// byte is. The displacement comes after one byte in `e8`, after two in `ff 15`.
+  /// Every call to mcount or __fentry__ that the assembler left to the linker: where its first byte
+  /// is.
+  ///
+  /// The displacement comes after one byte in `e8`, after two in `ff 15`.
   public func mcountCalls() -> Set<FunctionPlace> {
     var places: Set<FunctionPlace> = []
     for relocation in relocations
