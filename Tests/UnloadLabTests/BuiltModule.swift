@@ -90,7 +90,9 @@ struct LoadedModule: ~Copyable {
 
   deinit { dlclose(handle) }
 
-  /// The load bias. In glibc a handle is a `struct link_map *`, whose first field is l_addr.
+  /// The load bias.
+  ///
+  /// In glibc a handle is a `struct link_map *`, whose first field is l_addr.
   var base: UInt { handle.load(as: UInt.self) }
 
   func function<Function>(_ name: String, as type: Function.Type = Function.self) throws -> Function

@@ -9,10 +9,15 @@ struct Pages: ~Copyable {
 
   init(_ count: Int = 1, protection: Int32 = PROT_READ | PROT_WRITE) {
     length = count * 4096
-    guard let start = mmap(nil, length, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-      start != MAP_FAILED
-    else { fatalError("mmap of \(length) bytes: errno \(errno)") }
-    self.start = start
+    start = Self.kept(count, protection: protection)
+  }
+
+  /// A mapping that nobody unmaps.
+  static func kept(_ count: Int = 1, protection: Int32) -> UnsafeMutableRawPointer {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS
+    guard let start = mmap(nil, count * 4096, protection, flags, -1, 0), start != MAP_FAILED
+    else { fatalError("mmap of \(count) pages: errno \(errno)") }
+    return start
   }
 
   deinit { munmap(start, length) }
