@@ -8,8 +8,9 @@ import Glibc
 ///
 /// It is a watch: one at a time in a process, and none beside a `WatchedMemory`.
 public final class E1000eDevice {
-  /// What a locked read-modify-write whose comparison failed writes back. Which of the two the
-  /// hardware of 2008 did was never published.
+  /// What a locked read-modify-write whose comparison failed writes back.
+  ///
+  /// Which of the two the hardware of 2008 did was never published.
   public enum WriteBack: UInt32, Sendable, CaseIterable {
     case valueRead = 0
     case allOnes = 1
@@ -49,10 +50,15 @@ public final class E1000eDevice {
   private var device: OpaquePointer?
   let registers: UnsafeMutableRawPointer
 
-  /// Puts the block at `page`: one page, aligned, of a writable private mapping of the caller's
-  /// that outlives the device. Its contents are lost.
+  /// Puts the register block at a page of the caller's.
   ///
-  /// - Parameter busyReads: reads of HSFSTS for which a flash cycle stays in progress.
+  /// - Parameters:
+  ///   - page: one page, aligned, of a writable private mapping that outlives the device. Its
+  ///     contents are lost.
+  ///   - writeBack: see `WriteBack`.
+  ///   - busyReads: reads of HSFSTS for which a flash cycle stays in progress.
+  ///   - hasDescriptor: false clears FDV, so that a driver has to refuse the part.
+  /// - Throws: `WatchError`: the page is not one, or something is watched already.
   public init(
     at page: UnsafeMutableRawPointer, writeBack: WriteBack, busyReads: UInt32 = 0,
     hasDescriptor: Bool = true
@@ -72,7 +78,9 @@ public final class E1000eDevice {
 
   deinit { close() }
 
-  /// Takes the block away: the page is then readable and writable. Does nothing the second time.
+  /// Takes the block away: the page is then readable and writable.
+  ///
+  /// Does nothing the second time.
   public func close() {
     e1000e_destroy(device)
     device = nil
@@ -100,7 +108,9 @@ public final class E1000eDevice {
     [UInt8](UnsafeBufferPointer(start: e1000e_flash(open), count: Int(E1000E_FLASH_SIZE)))
   }
 
-  /// A register's value from behind: no access takes place. `width` is 2 or 4 bytes.
+  /// A register's value from behind: no access takes place.
+  ///
+  /// `width` is 2 or 4 bytes.
   public func peek(_ offset: Int, width: Int = 4) -> UInt32 {
     e1000e_peek(open, UInt32(offset), UInt32(width))
   }

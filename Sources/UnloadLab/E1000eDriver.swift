@@ -75,7 +75,9 @@ public final class E1000eDriver {
     return words
   }
 
-  /// Writes bytes in a bank (0 or 1), one flash cycle each. A write only clears bits.
+  /// Writes bytes in a bank (0 or 1), one flash cycle each.
+  ///
+  /// A write only clears bits.
   public func write(_ bytes: [UInt8], bank: Int, offset: Int) throws(E1000eDriverError) {
     try check(
       e1000e_driver_write_bytes(&driver, UInt32(bank), UInt32(offset), bytes, bytes.count))
@@ -92,7 +94,9 @@ public final class E1000eDriver {
     try check(e1000e_driver_commit(&driver, image))
   }
 
-  /// The probe's check, tried three times. Returns the sum, 0xBABA.
+  /// The probe's check, tried three times.
+  ///
+  /// Returns the sum, 0xBABA.
   @discardableResult
   public func validate() throws(E1000eDriverError) -> UInt16 {
     var sum: UInt16 = 0

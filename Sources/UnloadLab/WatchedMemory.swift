@@ -11,7 +11,7 @@ public struct MemoryAccess: Sendable, Equatable {
   public var offset: UInt64
   /// Of the instruction.
   public var programCounter: UInt64
-  /// Of the page fault: bit 0 the page was present, bit 1 a write (Intel SDM vol. 3, 4.7).
+  /// Of the page fault: bit 0 the page was present, bit 1 a write (Intel SDM, volume 3, 4.7).
   public var errorCode: UInt64
   /// Bytes; 0 if Capstone could not tell.
   public var width: Int
@@ -83,8 +83,10 @@ public enum WatchError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Pages on which each access by an ordinary instruction is seen, until `close`. One at a time in
-/// a process, a device's included. The limits are listed in CUnloadLab/include/watch.h.
+/// Pages on which each access by an ordinary instruction is seen, until `close`.
+///
+/// One at a time in a process, a device's included. The limits are listed in
+/// CUnloadLab/include/watch.h.
 public struct WatchedMemory: ~Copyable {
   /// What passes unseen.
   public enum Unwatched: Int32, Sendable {
