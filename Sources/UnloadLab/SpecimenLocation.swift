@@ -23,7 +23,7 @@ public enum SpecimenLocation {
   }
 
   /// The absolute path of a specimen: from the folder of /proc/self/exe, or of the image that this
-  /// code is part of (a test bundle is loaded by a helper from elsewhere); then from the folders of
+  /// code is part of (a test bundle may be loaded by a program elsewhere); then from the folders of
   /// the debug and the release build next to these.
   public static func path(of specimen: Specimen) throws(SpecimenNotFound) -> String {
     try path(ofFile: specimen.rawValue, in: candidateFolders())
