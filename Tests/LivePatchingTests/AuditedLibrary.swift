@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+/// A shared object of this test's own, built by gcc, loaded, and written to by the test itself: its
+/// text is 3 MiB of `cc` bytes around one function, so that it has several of the audit's pieces.
+final class AuditedLibrary {
+  let folder: String
+  let path: String
+  private(set) var handle: UnsafeMutableRawPointer?
+  /// Of the first byte of the large function.
+  let function: UInt64
+  /// What nm says of it.
+  let linkAddress: UInt64
+
+  static let textBytes = 3 << 20
+
+  static let source = """
+    __asm__(".text; .globl audited; .type audited, @function; audited: .skip \(textBytes), 0xcc;"
+            ".size audited, \(textBytes)");
+    """
+
+  init(source: String = AuditedLibrary.source, options: [String] = []) throws {
+    folder = NSTemporaryDirectory() + "nopscope-audit-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    path = folder + "/audited.so"
+    try Self.build(source, options, at: path)
+    handle = dlopen(path, RTLD_NOW)
+    let loaded = try #require(handle, "\(String(cString: dlerror()))")
+    let symbol = try #require(dlsym(loaded, "audited"))
+    function = UInt64(UInt(bitPattern: symbol))
+    linkAddress = try Self.linkAddress(in: path)
+  }
+
+  deinit {
+    unload()
+    try? FileManager.default.removeItem(atPath: folder)
+  }
+
+  func unload() {
+    if let handle { dlclose(handle) }
+    handle = nil
+  }
+
+  static func build(_ source: String, _ options: [String], at path: String) throws {
+    try source.write(toFile: path + ".c", atomically: false, encoding: .utf8)
+    try run(["gcc", "-shared", "-fPIC", "-O1", "-o", path, path + ".c"] + options)
+  }
+
+  private static func linkAddress(in path: String) throws -> UInt64 {
+    let symbols = try run(["nm", "-D", path]).split(separator: "\n")
+    let line = try #require(symbols.first { $0.hasSuffix(" audited") })
+    return try #require(UInt64(line.prefix { $0 != " " }, radix: 16))
+  }
+
+  @discardableResult
+  private static func run(_ command: [String]) throws -> String {
+    let tool = Process()
+    let output = Pipe()
+    tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    tool.arguments = command
+    tool.standardOutput = output
+    try tool.run()
+    let text = output.fileHandleForReading.readDataToEndOfFile()
+    tool.waitUntilExit()
+    try #require(tool.terminationStatus == 0, "\(command[0]) failed")
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  /// Writes to the text at `offset` from the function, as a patcher would; leaves the pages with
+  /// `protection`.
+  func write(
+    _ bytes: [UInt8], at offset: Int, leaving protection: Int32 = PROT_READ | PROT_EXEC
+  ) throws {
+    let first = (function + UInt64(offset)) & ~4095
+    let end = function + UInt64(offset + bytes.count)
+    let pages = UnsafeMutableRawPointer(bitPattern: UInt(first))
+    try #require(mprotect(pages, Int(end - first), PROT_READ | PROT_WRITE) == 0)
+    let target = try #require(UnsafeMutableRawPointer(bitPattern: UInt(function) + UInt(offset)))
+    target.copyMemory(from: bytes, byteCount: bytes.count)
+    try #require(mprotect(pages, Int(end - first), protection) == 0)
+  }
+}
+
+/// A `sleep` that waits until it is killed, and is reaped.
+final class SleepingChild {
+  private(set) var identifier: pid_t = 0
+
+  init() throws {
+    identifier = try spawn(["sleep", "600"])
+    // Until it has become the other program, its maps are ours; until libc is mapped, not all.
+    for _ in 0..<1000 {
+      let maps = try? String(contentsOfFile: "/proc/\(identifier)/maps", encoding: .utf8)
+      if let maps, maps.contains("/sleep\n"), maps.contains("libc.so") { return }
+      usleep(2000)
+    }
+    throw CocoaError(.executableLoad)
+  }
+
+  func end() {
+    guard identifier > 0 else { return }
+    // Not SIGTERM: the runner's threads have it blocked, and a child inherits that.
+    kill(identifier, SIGKILL)
+    waitpid(identifier, nil, 0)
+    identifier = 0
+  }
+
+  deinit { end() }
+}
+
+/// Starts a command of PATH.
+func spawn(_ command: [String]) throws -> pid_t {
+  var process = pid_t()
+  let arguments = command.map { strdup($0) } + [nil]
+  defer { for argument in arguments { free(argument) } }
+  try #require(posix_spawnp(&process, command[0], nil, nil, arguments, environ) == 0)
+  return process
+}
