@@ -3,6 +3,7 @@
 #include "faults.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,8 +57,17 @@ static void to_default(int signal, const siginfo_t *info) {
   if (signal == SIGTRAP || info->si_code <= 0) raise(signal);
 }
 
+// The mask that the program's own handler would have been called with.
+static void set_mask_of(const struct sigaction *old, int signal, const void *context) {
+  sigset_t mask = ((const ucontext_t *)context)->uc_sigmask;
+  sigorset(&mask, &mask, &old->sa_mask);
+  if (!(old->sa_flags & SA_NODEFER)) sigaddset(&mask, signal);
+  pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
 static void chain(int index, int signal, siginfo_t *info, void *context) {
   const struct sigaction *old = &previous[index];
+  set_mask_of(old, signal, context);
   if (old->sa_flags & SA_SIGINFO) {
     old->sa_sigaction(signal, info, context);
   } else if (old->sa_handler == SIG_DFL || (old->sa_handler == SIG_IGN && info->si_code > 0)) {
@@ -101,6 +111,12 @@ int npc_faults_install(void) {
   }
   // SA_ONSTACK: a fault may come from a stack overflow, which is not ours but must reach its owner.
   struct sigaction action = {.sa_sigaction = dispatch, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  // No other handler may interrupt this one: a fault of its own, with SIGSEGV blocked, would be
+  // its death. Faults are the CPU's and cannot be put off.
+  sigfillset(&action.sa_mask);
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGSYS};
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+    sigdelset(&action.sa_mask, faults[i]);
   for (int i = 0; i < SIGNALS; i++) {
     if (sigaction(signals[i], &action, &previous[i]) != 0) return errno;
   }
