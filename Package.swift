@@ -32,6 +32,7 @@ let package = Package(
     .library(name: "LivePatching", targets: ["LivePatching"]),
     .library(name: "Specimen", type: .dynamic, targets: ["Specimen"]),
     .library(name: "SpecimenOther", type: .dynamic, targets: ["SpecimenOther"]),
+    .library(name: "NopscopeAgent", type: .dynamic, targets: ["Agent"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -55,6 +56,24 @@ let package = Package(
       name: "SpecimenOther", path: "CSupport/SpecimenOther", cSettings: specimenCompile,
       linkerSettings: specimenLink),
 
+    // Header only: what the agent writes and the readers read.
+    .target(name: "CRecordingABI", path: "CSupport/CRecordingABI"),
+    // The hand: what runs in the traced program. C and assembly, NEEDED libc alone.
+    .target(
+      name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
+      exclude: ["exports.map"],
+      cSettings: [
+        .unsafeFlags(["-mgeneral-regs-only", "-O2", "-fvisibility=hidden", "-fno-stack-protector"])
+      ],
+      linkerSettings: [
+        .unsafeFlags([
+          "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
+          "-nostartfiles", "-Xlinker", "-znow", "-Xlinker", "-z", "-Xlinker", "initfirst",
+          "-Xlinker", "--build-id=sha1", "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/CSupport/Agent/exports.map",
+        ])
+      ]),
+
     // Swift.
     .target(name: "ELFImage", swiftSettings: strictness),
     .target(name: "MachineCode", dependencies: ["CMachineCode"], swiftSettings: strictness),
@@ -67,9 +86,18 @@ let package = Package(
       name: "UnloadLab",
       dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
       swiftSettings: strictness),
+    .target(name: "Recording", dependencies: ["CRecordingABI"], swiftSettings: strictness),
+    .target(name: "TraceAnalysis", dependencies: ["Recording"], swiftSettings: strictness),
+    .target(
+      name: "TraceExport", dependencies: ["Recording", "TraceAnalysis"],
+      swiftSettings: strictness),
+    .target(
+      name: "Tracing", dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI"],
+      swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
+        "Recording", "TraceAnalysis", "TraceExport", "Tracing",
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -92,6 +120,12 @@ let package = Package(
     .testTarget(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
+    .testTarget(name: "RecordingTests", dependencies: ["Recording", "CRecordingABI", "TestSupport"]),
+    .testTarget(
+      name: "TraceAnalysisTests", dependencies: ["TraceAnalysis", "Recording", "TestSupport"]),
+    .testTarget(
+      name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
+    .testTarget(name: "TracingTests", dependencies: ["Tracing", "TestSupport"]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
   ]
 )
