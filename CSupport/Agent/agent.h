@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The agent: what runs inside the traced program. Its rules:
+//
+//   - C and assembly, libc its only dependency, general registers only (-mgeneral-regs-only): an
+//     entry may hold arguments in every vector register.
+//   - On the hot path and in its slow paths no libc function, no lock that a signal handler or a
+//     forked child may find held, no allocation but mmap: system calls are made directly.
+//   - State that a forked child must not share lives in pages marked MADV_WIPEONFORK: the child
+//     finds zeroes there, however it was forked, and joins as a process of its own.
+//   - The program never depends on the brain: without one it runs on, untraced.
+
+#ifndef NAG_AGENT_H
+#define NAG_AGENT_H
+
+// --- for the assembly too ---------------------------------------------------------------------------
+
+#define NAG_TLS_TOP 0        // next free shadow slot
+#define NAG_TLS_END 8        // where the mapped slots end; 0: none
+#define NAG_TLS_BUFFER 16    // nag_buffer, or 0
+
+#define NAG_BUFFER_STATE 0   // time << 16 | offset in the chunk
+#define NAG_BUFFER_CHUNK 8   // the chunk's address
+#define NAG_BUFFER_COUNTS 16 // hits: the counters; 0: none
+#define NAG_BUFFER_COUNTED 24 // hits: how many
+
+#define NAG_SLOT_RETURN 0    // the return address that was replaced
+#define NAG_SLOT_STACK 8     // where it was replaced; all ones while the slot is free
+#define NAG_SLOT_BYTES 32
+
+#define NAG_CHUNK_HEADER 64
+#define NAG_CHUNK_BYTES 65536
+#define NAG_CHUNK_SLACK 32   // the longest write of the hot path
+
+// Trampolines and slots have equal strides; a slot stands this far above its trampoline.
+#define NAG_SHADOW_DISTANCE 0x7f000000
+
+#ifndef __ASSEMBLER__
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "CPatchCore.h"
+#include "CRecordingABI.h"
+
+/// One hooked return. 32 bytes.
+typedef struct nag_slot {
+  uint64_t return_address;
+  uint64_t stack;
+  uint64_t first, second;  ///< the tracer's own: entry time and children's time, or buffer states
+} nag_slot;
+
+/// A thread's event buffer and counters. In memory that a forked child finds wiped.
+typedef struct nag_buffer {
+  _Atomic uint64_t state;
+  uint8_t *chunk;
+  uint64_t *counts;
+  uint64_t counted;
+  // The slow path's own:
+  uint8_t *window, *window_end, *old_window, *old_window_end;
+  uint64_t window_offset;       ///< in the event file
+  uint8_t *next_chunk;
+  uint32_t serial, sequence;
+  int32_t thread;
+  uint32_t windows;             ///< mapped so far
+  uint64_t lost;
+  struct nag_tree *tree;        ///< tracer callgraph
+  struct nag_profile *profile;  ///< tracer profile
+  uint64_t gate;                ///< open graph functions
+} nag_buffer;
+
+/// A thread's fast state. Copied by fork with the stack it describes.
+typedef struct nag_tls {
+  nag_slot *top, *end;
+  nag_buffer *buffer;
+  nag_slot *first;              ///< the sentinel below the first slot
+  uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
+  uint32_t refused;             ///< no shadow stack to be had: entries only
+  uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
+} nag_tls;
+
+extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/// What a forked child must make anew. In wiped memory.
+typedef struct nag_process {
+  _Atomic uint32_t lock;        ///< futex: 0 free, 1 held, 2 held and awaited
+  int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
+  int32_t socket, events;       ///< descriptors, or -1
+  nrec_file_header *header;
+  uint32_t next_serial;
+} nag_process;
+
+/// The same for parent and child: what a fork copies rightly.
+typedef struct nag_shared {
+  nrec_config config;
+  char socket_path[108];
+  uint64_t page_bytes;
+  bool is_ready;
+} nag_shared;
+
+extern nag_process *nag_process_state;
+extern nag_shared nag_config;
+
+// agent.c
+bool nag_join(uint32_t begin);          ///< connects to the brain; under the process lock
+void nag_fail(void);                    ///< gives up recording for good
+// buffer.c
+bool nag_buffer_make_room(void);        ///< a chunk with room for an event; false: count it as lost
+void nag_buffer_finish(nag_buffer *buffer);
+void nag_event_entry(uint32_t function, uint64_t time);
+void nag_event_exit(uint64_t time);
+void nag_event_parent(uint64_t address);
+void nag_event_unwound(uint32_t count);
+void nag_event_exit_at(uint32_t depth, uint64_t time);
+uint8_t *nag_map_file(size_t bytes, uint64_t *offset);
+// thread.c
+nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: nothing is recorded
+// shadow.c
+nag_slot *nag_shadow_push(uint64_t *location);
+uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top);
+uint32_t nag_shadow_depth(void);
+bool nag_shadow_prepare(void);
+void nag_shadow_release(void);
+// sites.c
+void nag_sites_module(uint32_t generation, const npc_module *module, const nrec_plan_entry *plan,
+                      uint32_t count, nrec_applied *applied);
+// link.c
+int nag_connect(const char *path);
+bool nag_send(const void *message, size_t length);
+int64_t nag_receive(void *message, size_t length, int *descriptor);
+// modules.c
+void nag_modules_changed(void);
+bool nag_modules_start(void);
+
+static inline uint64_t nag_time(void) {
+  uint32_t low, high;
+  __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+  return ((uint64_t)high << 32 | low) >> NREC_TIME_SHIFT;
+}
+
+#endif
+#endif
