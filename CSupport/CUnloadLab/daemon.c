@@ -33,19 +33,19 @@ static void before_fork(void) {
   nul_lock();
 }
 
-static void after_fork(void) {
+static void after_fork_in_parent(void) {
   nul_unlock();
   npc_patch_unlock();
 }
 
 // Once per process: neither can be taken back, and need not be. A child forked while another
-// thread records would inherit a held lock.
+// thread records would inherit a held lock; its patch lock is a new one already.
 static int set_up_once(void) {
   static bool added, handles_fork;
   int error = added ? 0 : npc_faults_add_fixup(nul_patch_cmpxchg, nul_patch_landing);
   if (error) return error;
   added = true;
-  error = handles_fork ? 0 : pthread_atfork(before_fork, after_fork, after_fork);
+  error = handles_fork ? 0 : pthread_atfork(before_fork, after_fork_in_parent, nul_unlock);
   handles_fork = error == 0;
   return error;
 }

@@ -148,6 +148,7 @@ extension DaemonTests {
           nonisolated(unsafe) let touch = try library.function(
             "fixture_touch", (@convention(c) () -> Void).self)
           let isDone = Flag()
+          touch()
           let threads = (0..<2).map { _ in
             Thread { while !isDone.isSet { for _ in 0..<100 { touch() } } }
           }
