@@ -55,7 +55,9 @@ public final class DaemonEngine {
     isAttached = true
   }
 
-  /// Joins the daemon and forgets all records and texts. Writes nothing: sites stay as they are.
+  /// Joins the daemon and forgets all records and texts.
+  ///
+  /// Writes nothing: sites stay as they are.
   public func detach() {
     guard isAttached else { return }
     _ = nul_daemon_detach()
@@ -82,8 +84,9 @@ public final class DaemonEngine {
 
   public func clearFilters() { nul_filters_clear() }
 
-  /// Suspends the daemon, converts what is pending and enables the sites, in one stop. While a
-  /// tracer runs: applies changed filters.
+  /// Suspends the daemon, converts what is pending and enables the sites, in one stop.
+  ///
+  /// While a tracer runs: applies changed filters.
   public func startTracer() throws(DaemonEngineError) { try switchTracer(on: true) }
 
   /// Disables the sites and lets the daemon go on.
@@ -104,7 +107,8 @@ public final class DaemonEngine {
   public func setStopped(_ isStopped: Bool) { nul_daemon_set_stopped(isStopped) }
 
   /// Waits until the daemon has gone through a whole cycle that begins after this call.
-  /// - Parameter now: begin that cycle at once instead of when it is due.
+  ///
+  /// With `now` that cycle begins at once instead of when it is due.
   public func waitForCycle(
     timeoutMilliseconds: UInt32 = 5_000, now: Bool = false
   ) throws(DaemonEngineError) {

@@ -143,7 +143,9 @@ public enum McountMode: Int32, Sendable {
   /// Records the site: an engine is attached.
   case record = 2
 
-  /// The process's mode. `attach` sets `.record`, `detach` sets `.off`.
+  /// The process's mode.
+  ///
+  /// `attach` sets `.record`, `detach` sets `.off`.
   public static var current: McountMode {
     get { McountMode(rawValue: nul_mcount_mode_now()) ?? .off }
     set { nul_mcount_set_mode(newValue.rawValue) }

@@ -36,12 +36,14 @@ func bytes(at address: UInt64, count: Int = 5) -> [UInt8] {
 }
 
 func write(_ bytes: [UInt8], at address: UInt64) {
-  UnsafeMutableRawPointer(bitPattern: UInt(address))!.copyMemory(
-    from: bytes, byteCount: bytes.count)
+  let place = UnsafeMutableRawBufferPointer(
+    start: UnsafeMutableRawPointer(bitPattern: UInt(address)), count: bytes.count)
+  place.copyBytes(from: bytes)
 }
 
-/// Anonymous memory that is made to look like instrumented text: a call of a stub at its start
-/// every 16 bytes. Nothing in it is ever executed.
+/// Anonymous memory that looks like instrumented text: every 16 bytes a call of a stub at its start.
+///
+/// Nothing in it is ever executed.
 final class CallField {
   let start: UInt64
   let size: Int
