@@ -12,8 +12,8 @@ public struct CallSiteConfirmer {
   let image: ELFImage
   let decoder: Decoder
   let functions: FunctionExtents
-  private let calls: [McountEntry]
-  private let slots: [McountEntry]
+  private let calls: [Target]
+  private let slots: [Target]
   public private(set) var sites: [CallSite] = []
   public private(set) var skipped: [SkippedSite] = []
 
@@ -23,19 +23,35 @@ public struct CallSiteConfirmer {
     self.image = image
     self.decoder = decoder
     self.functions = functions
-    calls = targets.calls
-    slots = targets.slots
+    calls = targets.calls.map { Target(address: $0.address, kind: $0.kind) }
+    slots = targets.slots.map { Target(address: $0.address, kind: $0.kind) }
+  }
+
+  /// What an entry is to the inner loop: without its name, which would be counted in and out.
+  private struct Target {
+    var address: UInt64
+    var kind: CallSite.Kind
   }
 
   /// Confirms `candidates`, sorted by offset, into `sites` and `skipped`.
   public mutating func confirm(_ candidates: [Candidate]) {
+    sites.reserveCapacity(sites.count + candidates.count)
+    let file = image.bytes.storage
+    file.withUnsafeBytes { confirm(candidates, $0) }
+  }
+
+  private mutating func confirm(_ candidates: [Candidate], _ file: UnsafeRawBufferPointer) {
     let extents = functions.extents
     var next = 0
     var function = 0
+    var segment: Segment?
     while next < candidates.count {
       let offset = candidates[next].offset
       while function < extents.count, extents[function].lowerBound <= offset { function += 1 }
-      guard let segment = image.segment(containing: offset), segment.isExecutable else {
+      if segment?.fileAddresses.contains(offset) != true {
+        segment = image.segment(containing: offset)
+      }
+      guard let segment, segment.isExecutable else {
         skip(offset, .outsideText)
         next += 1
         continue
@@ -47,30 +63,33 @@ public struct CallSiteConfirmer {
         next += 1
         continue
       }
-      var extent = extents[function - 1]
-      if function < extents.count, extents[function].lowerBound < extent.upperBound {
-        extent = extent.lowerBound..<extents[function].lowerBound
-      }
-      next = confirm(candidates, from: next, in: extent, segment)
+      var end = min(extents[function - 1].upperBound, segment.fileAddresses.upperBound)
+      if function < extents.count { end = min(end, extents[function].lowerBound) }
+      let text = Text(
+        segment: segment, bytes: UnsafeRawBufferPointer(rebasing: file[segment.fileRange]))
+      next = confirm(
+        candidates, from: next, in: extents[function - 1].lowerBound..<end, text)
     }
   }
 
   /// Decodes one function up to its last candidate; returns the index of the first one after it.
   private mutating func confirm(
-    _ candidates: [Candidate], from first: Int, in function: Range<UInt64>, _ segment: Segment
+    _ candidates: [Candidate], from first: Int, in function: Range<UInt64>, _ text: Text
   ) -> Int {
-    let end = min(function.upperBound, segment.fileAddresses.upperBound)
     var next = first
     var at = function.lowerBound
-    while next < candidates.count, candidates[next].offset < end {
-      guard let instruction = decode(at, in: segment) else {
+    while next < candidates.count, candidates[next].offset < function.upperBound {
+      guard let bytes = text.instructionBytes(at: at),
+        let instruction = decoder.decode(bytes, at: at)
+      else {
         skip(candidates[next].offset, .undecodable)
         next += 1
         continue
       }
       let after = at + UInt64(instruction.length)
       while next < candidates.count, candidates[next].offset < after {
-        judge(candidates[next], instruction, at: at, functionStart: function.lowerBound)
+        let met = Met(instruction: instruction, bytes: bytes, address: at)
+        judge(candidates[next], met, functionStart: function.lowerBound)
         next += 1
       }
       at = after
@@ -78,13 +97,34 @@ public struct CallSiteConfirmer {
     return next
   }
 
+  /// A segment's bytes in the file, while it is being decoded.
+  private struct Text {
+    var segment: Segment
+    var bytes: UnsafeRawBufferPointer
+
+    /// The bytes that an instruction at a link-time address may have: 15 at most.
+    func instructionBytes(at address: UInt64) -> UnsafeRawBufferPointer? {
+      let start = address &- segment.address
+      guard start < UInt64(bytes.count) else { return nil }
+      let end = min(Int(start) + 15, bytes.count)
+      return UnsafeRawBufferPointer(rebasing: bytes[Int(start)..<end])
+    }
+  }
+
+  /// An instruction that decoding has come to.
+  private struct Met {
+    var instruction: Instruction
+    /// Its bytes, and up to 14 after it.
+    var bytes: UnsafeRawBufferPointer
+    var address: UInt64
+  }
+
   /// The instruction at a link-time address that lies in `segment`.
   func decode(_ address: UInt64, in segment: Segment) -> Instruction? {
-    guard segment.fileAddresses.contains(address) else { return nil }
-    let start = Int(segment.offset + (address - segment.address))
-    let end = min(start + 15, segment.fileRange.upperBound)
-    return image.bytes.storage.withUnsafeBytes { bytes in
-      decoder.decode(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: address)
+    image.bytes.storage.withUnsafeBytes { file in
+      let bytes = UnsafeRawBufferPointer(rebasing: file[segment.fileRange])
+      let text = Text(segment: segment, bytes: bytes)
+      return text.instructionBytes(at: address).flatMap { decoder.decode($0, at: address) }
     }
   }
 
@@ -106,17 +146,16 @@ extension CallSiteConfirmer {
     case skip(SkippedSite.Reason)
   }
 
-  private mutating func judge(
-    _ candidate: Candidate, _ instruction: Instruction, at address: UInt64, functionStart: UInt64
-  ) {
+  private mutating func judge(_ candidate: Candidate, _ met: Met, functionStart: UInt64) {
+    let address = met.address
     let isPrefixed =
-      candidate.source == .directCall && instruction.kind == .call
-      && instruction.length == 6 && candidate.offset == address + 1
+      candidate.source == .directCall && met.instruction.kind == .call
+      && met.instruction.length == 6 && candidate.offset == address + 1
     guard candidate.offset == address || isPrefixed else {
       skip(candidate.offset, .notAnInstructionBoundary)
       return
     }
-    switch verdict(instruction, candidate.source, at: address, functionStart) {
+    switch verdict(met, candidate.source, functionStart) {
     case .skip(let why): skip(address, why)
     case .site(let form, let kind):
       guard let distance = UInt32(exactly: address - functionStart) else {
@@ -128,31 +167,25 @@ extension CallSiteConfirmer {
   }
 
   private func verdict(
-    _ instruction: Instruction, _ source: Candidate.Source, at address: UInt64,
-    _ functionStart: UInt64
+    _ met: Met, _ source: Candidate.Source, _ functionStart: UInt64
   ) -> Verdict {
-    guard let start = image.fileOffset(ofAddress: address, size: UInt64(instruction.length)) else {
-      return .skip(.outsideText)
-    }
-    let bytes = image.bytes.storage
-    let first = (bytes[start], instruction.length > 1 ? bytes[start + 1] : 0)
-    switch (instruction.kind, instruction.length, first.0, first.1) {
-    case (.call, 5, 0xe8, _): return called(instruction.target, calls, .e8)
-    case (.call, 6, 0x67, 0xe8): return called(instruction.target, calls, .addr32e8)
-    case (.callSlot, 6, 0xff, 0x15): return called(instruction.target, slots, .ff15)
+    let target = met.instruction.target
+    let second = met.bytes.count > 1 ? met.bytes[1] : 0
+    switch (met.instruction.kind, met.instruction.length, met.bytes[0], second) {
+    case (.call, 5, 0xe8, _): return called(target, calls, .e8)
+    case (.call, 6, 0x67, 0xe8): return called(target, calls, .addr32e8)
+    case (.callSlot, 6, 0xff, 0x15): return called(target, slots, .ff15)
     case (.call, _, _, _), (.callSlot, _, _, _): return .skip(.prefixedCall)
     case (.nop, 5, _, _), (.nop, 6, _, _):
       guard source == .mcountLocation else { return .skip(.otherInstruction) }
       // gcc's -mnop-mcount: with the call gone, only the place tells which call it was.
-      let form: CallSite.Form = instruction.length == 5 ? .nop5 : .nop6
-      return .site(form, isEntry(address, functionStart) ? .fentry : .mcount)
+      let form: CallSite.Form = met.instruction.length == 5 ? .nop5 : .nop6
+      return .site(form, isEntry(met.address, functionStart) ? .fentry : .mcount)
     default: return .skip(.otherInstruction)
     }
   }
 
-  private func called(
-    _ target: UInt64, _ entries: [McountEntry], _ form: CallSite.Form
-  ) -> Verdict {
+  private func called(_ target: UInt64, _ entries: [Target], _ form: CallSite.Form) -> Verdict {
     for entry in entries where entry.address == target { return .site(form, entry.kind) }
     return .skip(.otherTarget)
   }
