@@ -14,7 +14,7 @@ public import Glibc
 
 /// Compares the text of a process with its files on disk.
 ///
-/// Blocks while it reads (about 3 GB a second); takes no lock of the process, and may be used on
+/// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the process, and may be used on
 /// the caller's own. Bounded memory: two buffers of 1 MiB and at most 8 MiB of differing bytes.
 /// Memory of no file (vdso, vsyscall, code made at run time) has nothing to be compared with and is
 /// left out; so is a file none of whose mappings is executable.
