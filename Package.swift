@@ -80,7 +80,8 @@ let package = Package(
     .target(
       name: "CallSites", dependencies: ["ELFImage", "MachineCode"], swiftSettings: strictness),
     .target(
-      name: "LivePatching", dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
+      name: "LivePatching",
+      dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
       swiftSettings: strictness),
     .target(
       name: "UnloadLab",

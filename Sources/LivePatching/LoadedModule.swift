@@ -4,7 +4,7 @@ import CPatchCore
 import Glibc
 
 #if !arch(x86_64) || !os(Linux)
-  #error("nopscope patches x86-64 machine code on Linux; this is another architecture or system")
+#error("nopscope patches x86-64 machine code on Linux; this is another architecture or system")
 #endif
 
 /// A loaded ELF object of this process, as the loader listed it. Its identity is its build-id and
@@ -52,7 +52,8 @@ public struct LoadedModule: Equatable, Sendable {
       String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
     }
     let length = Int(record.build_id_length)
-    buildID = length == 0 ? nil : withUnsafeBytes(of: record.build_id) { [UInt8]($0.prefix(length)) }
+    buildID =
+      length == 0 ? nil : withUnsafeBytes(of: record.build_id) { [UInt8]($0.prefix(length)) }
     loadBias = record.load_bias
     text = record.text_start..<record.text_end
     span = record.span_start..<record.span_end

@@ -83,9 +83,11 @@ extension PatchError: CustomStringConvertible {
 
   private var notStopped: String {
     switch errorNumber {
-    case EPERM: "thread \(thread) blocks SIGTRAP, which an int3 would turn into its death; "
+    case EPERM:
+      "thread \(thread) blocks SIGTRAP, which an int3 would turn into its death; "
         + "unblock it, or use the jump guard (nothing was written)"
-    case ETIMEDOUT: "thread \(thread) did not stop in time (does it block every signal?); "
+    case ETIMEDOUT:
+      "thread \(thread) did not stop in time (does it block every signal?); "
         + "nothing was written"
     default: "the threads could not be stopped (\(errorText)); nothing was written"
     }

@@ -75,11 +75,11 @@ public final class PatchedModule {
   /// Every site that is not as its file has it, in order: the journal.
   public var changes: [KnownChange] {
     stateIndices.indices.lazy.filter { self.stateIndices[$0] != 0 }.compactMap { index in
-      let original = self.code(of: index, in: .original)
-      guard let current = self.code(of: index, in: self.state(of: index)), original != current
+      guard let original = self.code(of: index, in: .original),
+        let current = self.code(of: index, in: self.state(of: index)), original != current
       else { return nil }
       return KnownChange(
-        address: self.address(of: index), original: original!.bytes, current: current.bytes)
+        address: self.address(of: index), original: original.bytes, current: current.bytes)
     }
   }
 

@@ -114,7 +114,9 @@ public final class StaticEngine {
     for index in managed.indices where managed[index].patched != nil {
       let table = managed[index].table
       managed[index].filtered = Set(
-        table.sites.indices.filter { table.functionName(of: table.sites[$0]).map(isWanted) ?? false })
+        table.sites.indices.filter {
+          table.functionName(of: table.sites[$0]).map(isWanted) ?? false
+        })
     }
     isFilterSet = true
   }

@@ -21,7 +21,7 @@ public final class PreparedSpecimens {
     guard mkdtemp(&template) != nil else {
       throw FileError(path: String(cString: strerror(errno)), errorNumber: errno)
     }
-    folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     path = "\(folder)/libSpecimen.so"
     otherPath = try SpecimenLocation.path(of: .other)
     let built = try SpecimenLocation.path(of: .specimen)

@@ -116,8 +116,11 @@ public final class StaleSite {
   public func unload(
     leaving occupant: Occupant, writeBack: E1000eDevice.WriteBack = .valueRead
   ) throws -> OccupiedAddress {
+    guard let handle = library.relinquish() else {
+      throw LibraryError(text: "\(specimens.path): was unloaded before the experiment unloads it")
+    }
     let place = try OccupiedAddress(
-      occupant, insteadOf: module, handle: library.relinquish()!, ip: ip,
+      occupant, insteadOf: module, handle: handle, ip: ip,
       expected: readBytes(at: ip, count: 5), specimens: specimens, writeBack: writeBack)
     if case .daemon(let daemon) = patcher {
       if occupant == .sameModule { try register(daemon) }

@@ -49,7 +49,8 @@ extension Stage {
         + "patched,")
     report.say(
       "  so nothing can be patched wrongly. The price: {bad}\(decimal(times.count, digits: 2)) ns"
-        + "{/} a call instead of \(decimal(times.nop, digits: 2)) ns, \(decimal(ratio)) times as much.")
+        + "{/} a call instead of \(decimal(times.nop, digits: 2)) ns, \(decimal(ratio)) times as much."
+    )
     report.expect("every call went through mcount", counted == calls)
     report.data = [
       "calls": JSONValue(calls), "mcountCalls": JSONValue(counted),

@@ -107,7 +107,10 @@ extension Stage {
   }
 
   private func signalName(_ number: Int32) -> String {
-    [SIGSEGV: "SIGSEGV", SIGILL: "SIGILL", SIGBUS: "SIGBUS", SIGTRAP: "SIGTRAP", SIGKILL: "SIGKILL"][
+    [
+      SIGSEGV: "SIGSEGV", SIGILL: "SIGILL", SIGBUS: "SIGBUS", SIGTRAP: "SIGTRAP",
+      SIGKILL: "SIGKILL",
+    ][
       number] ?? "signal \(number)"
   }
 

@@ -7,7 +7,8 @@ extension Stage {
   func flash() throws -> SceneReport {
     var report = SceneReport(
       name: "flash", title: "the e1000e's flash registers at the stale address")
-    report.say("  A model of the register block (its sources: docs/story.md); the instructions that")
+    report.say(
+      "  A model of the register block (its sources: docs/story.md); the instructions that")
     report.say("  meet it are real. HSFSTS and HSFCTL lie on the four bytes of the stale cmpxchg.")
     report.say("  The daemon wakes while the driver waits for a flash cycle it has started.")
     report.say()
@@ -24,7 +25,8 @@ extension Stage {
       }
     }
     report.say()
-    report.say("  value read: CMPXCHG writes back what it read (Intel SDM), and so clears the status")
+    report.say(
+      "  value read: CMPXCHG writes back what it read (Intel SDM), and so clears the status")
     report.say("  bits the driver waits for. all ones: FGO = 1 with FCYCLE = 3 erases a block.")
     report.data = ["runs": .array(runs.map(json))]
     return report
@@ -105,7 +107,9 @@ extension Stage {
     let isUntouched = run.reads == 0 && run.writes == 0 && run.complaint == nil
     guard run.before.isIntact else { return false }
     if isFixed(run.trial.engine) { return isUntouched && run.after.isIntact }
-    if run.trial.engine == .verified { return run.reads > 0 && run.writes == 0 && run.after.isIntact }
+    if run.trial.engine == .verified {
+      return run.reads > 0 && run.writes == 0 && run.after.isIntact
+    }
     guard run.reads == 1, run.writes == 1 else { return false }
     if run.trial.writeBack == .valueRead { return run.after.isIntact && run.complaint != nil }
     return run.trial.isProtected ? run.after.isIntact : !run.after.isIntact

@@ -20,8 +20,10 @@ extension Stage {
     guard table.buildID != nil else {
       throw LibraryError(text: "\(path): has no build-id; link it with -Wl,--build-id")
     }
-    let forms = Dictionary(grouping: table.sites, by: \.form).sorted { $0.key.rawValue < $1.key.rawValue }
-      .map { "\(grouped($0.value.count)) \($0.key.name)" }.joined(separator: ", ")
+    let forms = Dictionary(grouping: table.sites, by: \.form).sorted {
+      $0.key.rawValue < $1.key.rawValue
+    }
+    .map { "\(grouped($0.value.count)) \($0.key.name)" }.joined(separator: ", ")
     report.say(
       "  \(grouped(table.sites.count)) call sites (\(forms)), \(table.skipped.count) skipped")
     let expected = try daemonRun(path, symbol, table, &report)

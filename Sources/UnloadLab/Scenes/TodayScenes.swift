@@ -24,19 +24,24 @@ extension Stage {
     let nops = sites.count { site in
       readBytes(at: module.loadBias + site.offset, count: 5) == Code.nop(length: 5).bytes
     }
-    report.say("  recordmcount wrote \(sites.count) sites into libSpecimen.so, bound to its build-id.")
     report.say(
-      "  dlopen: \(nops) of \(sites.count) were nops before the first function ran; the constructor")
+      "  recordmcount wrote \(sites.count) sites into libSpecimen.so, bound to its build-id.")
+    report.say(
+      "  dlopen: \(nops) of \(sites.count) were nops before the first function ran; the constructor"
+    )
     report.say("  made \(constructed) calls, \(calls) of them through mcount.")
     let armed = try engine.startTracer(nul_count_entry_address())
     let entries = nul_entries()
     try plainFunction("specimen_at_pr0", in: library)()
     let counted = nul_entries() - entries
     let disarmed = try engine.stopTracer()
-    report.say("  A tracer armed \(armed) sites, counted \(counted) call, and made them nops again.")
-    report.expect("every site was a nop before the module's first function ran", nops == sites.count)
+    report.say(
+      "  A tracer armed \(armed) sites, counted \(counted) call, and made them nops again.")
+    report.expect(
+      "every site was a nop before the module's first function ran", nops == sites.count)
     report.expect("the constructor ran and called mcount never", constructed > 0 && calls == 0)
-    report.expect("the tracer saw the call and let go of every site",
+    report.expect(
+      "the tracer saw the call and let go of every site",
       counted == 1 && armed == sites.count && disarmed == armed)
     try failStop(engine, module, &report)
     report.data["sites"] = JSONValue(sites.count)
@@ -54,7 +59,9 @@ extension Stage {
     try writeByte(0xcc, at: ip, in: text)
     let wrong = readBytes(at: text.lowerBound, count: text.count)
     var bug: FtraceBug?
-    do { try engine.startTracer(nul_count_entry_address()) } catch let found as FtraceBug { bug = found }
+    do { try engine.startTracer(nul_count_entry_address()) } catch let found as FtraceBug {
+      bug = found
+    }
     var isOff = false
     do { try engine.startTracer(nul_count_entry_address()) } catch is FtraceBug { isOff = true }
     let after = readBytes(at: text.lowerBound, count: text.count)
@@ -121,8 +128,10 @@ extension Stage {
         + "text against their files,")
     report.say(
       "  \(audit.bytesDiffering) bytes differ: "
-        + (foreign == 0 ? "{good}our own jump in the loader, nothing else{/}" : "{bad}\(foreign) unknown{/}"))
-    report.expect("the audit finds no byte that is not as its file has it, but our jump", foreign == 0)
+        + (foreign == 0
+          ? "{good}our own jump in the loader, nothing else{/}" : "{bad}\(foreign) unknown{/}"))
+    report.expect(
+      "the audit finds no byte that is not as its file has it, but our jump", foreign == 0)
     report.data = ["protocols": .array(runs), "bytesAudited": JSONValue(audit.bytesCompared)]
     return report
   }

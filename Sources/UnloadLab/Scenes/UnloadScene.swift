@@ -6,7 +6,8 @@ extension Stage {
     var report = SceneReport(
       name: "unload", title: "dlclose, and what the engines do at the address afterwards")
     let experiment = UnloadExperiment(specimens)
-    report.say("  The specimen's site was recorded; dlclose; then the occupant lands there by itself.")
+    report.say(
+      "  The specimen's site was recorded; dlclose; then the occupant lands there by itself.")
     report.say("  pending: the daemon wakes · converted: a tracer starts · enabled: it stops")
     for engine in engines {
       report.say()
