@@ -8,6 +8,8 @@
 #
 # Everything it says goes to stderr. It leaves with status 125, "we failed before it ran".
 
+# For those who source this.
+# shellcheck disable=SC2034
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly swift_minimum=6.1
 
