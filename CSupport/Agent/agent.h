@@ -26,6 +26,7 @@
 
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
 #define NAG_SLOT_STACK 8     // where it was replaced; all ones while the slot is free
+#define NAG_SLOT_FUNCTION 24
 #define NAG_SLOT_BYTES 32
 
 #define NAG_CHUNK_HEADER 64
@@ -48,7 +49,8 @@
 typedef struct nag_slot {
   uint64_t return_address;
   uint64_t stack;
-  uint64_t first, second;  ///< the tracer's own: entry time and children's time, or buffer states
+  uint64_t time;           ///< tracers that need it: of the entry
+  uint32_t function, extra;
 } nag_slot;
 
 /// A thread's event buffer and counters. In memory that a forked child finds wiped.
@@ -117,7 +119,7 @@ uint8_t *nag_map_file(size_t bytes, uint64_t *offset);
 // thread.c
 nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: nothing is recorded
 // shadow.c
-nag_slot *nag_shadow_push(uint64_t *location);
+nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top);
 uint32_t nag_shadow_depth(void);
 bool nag_shadow_prepare(void);

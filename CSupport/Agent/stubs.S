@@ -37,8 +37,9 @@
         popq    %rax
         .endm
         .set    SAVED, 40
+        .set    NREC_SHIFT, 1
 
-// rdx := time << 16; r8 := time since the last event; rax := the state; ecx := the offset.
+// rax := the state; rdx := time << 16; r8 := time since the last event; ecx := the offset.
 // Goes to \slow where the chunk has no room, or is none (a state of zero).
         .macro  TIMESTAMP slow
         rdtsc
@@ -53,23 +54,10 @@
         subq    %rdx, %r8
         negq    %r8
         shrq    $16, %r8
-        leal    -NAG_CHUNK_HEADER(%rcx), %eax
-        cmpl    $(NAG_CHUNK_BYTES - NAG_CHUNK_SLACK - NAG_CHUNK_HEADER), %eax
+        cmpl    $(NAG_CHUNK_BYTES - NAG_CHUNK_SLACK), %ecx
         ja      \slow
-        .endm
-
-        .set    NREC_SHIFT, 1
-
-// Commits `\bytes` more bytes; the chunk's address in \chunk. On failure goes back to \again.
-// ecx keeps the old offset.
-        .macro  COMMIT bytes, chunk, again
-        movq    NAG_BUFFER_CHUNK(%r9), \chunk
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     \again
-        leaq    \bytes(%rdx,%rcx), %rdx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     \again
+        cmpl    $NAG_CHUNK_HEADER, %ecx
+        jb      \slow
         .endm
 
 // --- entries ---------------------------------------------------------------------------------------
@@ -98,6 +86,7 @@
         movq    %rax, NAG_SLOT_STACK(%rcx)
         movq    (%rax), %rdx
         movq    %rdx, NAG_SLOT_RETURN(%rcx)
+        movq    %r11, NAG_SLOT_FUNCTION(%rcx)
         leaq    -NAG_SHADOW_DISTANCE(%rcx), %rdx
         movq    %rdx, (%rax)
         .endm
@@ -109,19 +98,6 @@
         cmpq    (%rax), %rdx
         je      5b
         jmp     \slow
-        .endm
-
-// Writes ENTRY of r11d. The smallest of three forms.
-        .macro  WRITE_ENTRY slow
-        movq    %fs:NAG_TLS_BUFFER(%r9), %r9
-        testq   %r9, %r9
-        jz      \slow
-1:      TIMESTAMP \slow
-        cmpq    $63, %r8
-        ja      2f
-        cmpl    $255, %r11d
-        ja      2f
-        COMMIT  2, %rdx, 1b
         .endm
 
         .macro  GRAPH_ENTRY name, location, hook
@@ -144,9 +120,6 @@
         ja      2f
         // 2 bytes: function << 8 | delta << 2 | 2
         leaq    2(%rdx,%rcx), %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     1b
         addq    NAG_BUFFER_CHUNK(%r9), %rcx
         cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
         jne     1b
@@ -162,9 +135,6 @@
         ja      3f
         // 3 bytes: function << 11 | delta << 3 | 4
         leaq    3(%rdx,%rcx), %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     1b
         addq    NAG_BUFFER_CHUNK(%r9), %rcx
         cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
         jne     1b
@@ -178,9 +148,6 @@
         ja      9f
         // 8 bytes: function << 32 | delta << 8 | 08
         leaq    8(%rdx,%rcx), %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     1b
         addq    NAG_BUFFER_CHUNK(%r9), %rcx
         cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
         jne     1b
@@ -256,8 +223,51 @@
         TO_C    nag_slow_mcount, nag_enter, frame
         TO_C    nag_slow_event, nag_enter_event, entry
         TO_C    nag_slow_plain, nag_enter_plain, entry
-        TO_C    nag_function_entry, nag_enter_function, entry
-        TO_C    nag_function_mcount, nag_enter_function, frame
+        TO_C    nag_slow_function_entry, nag_enter_function, entry
+        TO_C    nag_slow_function_mcount, nag_enter_function, frame
+
+// Tracer `function`: ENTRY and PARENT, 16 bytes in one commit; no return is hooked.
+        .macro  FUNCTION_ENTRY name, location, slow
+        .globl  \name
+        .hidden \name
+        .type   \name, @function
+        .p2align 6
+\name:
+        SAVE
+        movq    nag_self@gottpoff(%rip), %r9
+        movq    %fs:NAG_TLS_BUFFER(%r9), %r9
+        testq   %r9, %r9
+        jz      9f
+1:      TIMESTAMP 9f
+        cmpq    $0xffffff, %r8
+        ja      9f
+        leaq    16(%rdx,%rcx), %rdx
+        addq    NAG_BUFFER_CHUNK(%r9), %rcx
+        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
+        jne     1b
+        shlq    $8, %r8
+        orq     $8, %r8
+        shlq    $32, %r11
+        orq     %r11, %r8
+        movq    %r8, (%rcx)
+        .ifc    \location, entry
+        movq    SAVED+8(%rsp), %rax
+        .else
+        movq    8(%rbp), %rax
+        .endif
+        shlq    $16, %rax
+        shrq    $8, %rax
+        orq     $0x30, %rax
+        movq    %rax, 8(%rcx)
+        RESTORE
+        ret
+9:      RESTORE
+        jmp     \slow
+        .size   \name, . - \name
+        .endm
+
+        FUNCTION_ENTRY nag_function_entry, entry, nag_slow_function_entry
+        FUNCTION_ENTRY nag_function_mcount, frame, nag_slow_function_mcount
 
 // --- returns ---------------------------------------------------------------------------------------
 
@@ -282,9 +292,6 @@ nag_graph_exit:
         ja      2f
         // 1 byte: delta << 2 | 1
         leaq    1(%rdx,%rcx), %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     1b
         addq    NAG_BUFFER_CHUNK(%r9), %rcx
         cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
         jne     1b
@@ -295,9 +302,6 @@ nag_graph_exit:
         ja      7f
         // 2 bytes: delta << 2 | 3
         leaq    2(%rdx,%rcx), %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        cmpw    %cx, %ax
-        jne     1b
         addq    NAG_BUFFER_CHUNK(%r9), %rcx
         cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
         jne     1b
@@ -354,13 +358,6 @@ nag_hits_entry:
         .size   nag_hits_entry, . - nag_hits_entry
 
         TO_C    nag_slow_hits, nag_enter_hits, entry
-        TO_C    nag_tree_entry, nag_enter_tree, entry
-        TO_C    nag_tree_mcount, nag_enter_tree, frame
-        TO_C    nag_profile_entry, nag_enter_profile, entry
-        TO_C    nag_profile_mcount, nag_enter_profile, frame
-        TO_C    nag_gated_entry, nag_enter_gated, entry
-        TO_C    nag_gated_mcount, nag_enter_gated, frame
-
 // --- what unpatched sites call -----------------------------------------------------------------------
 
         .globl  mcount, _mcount, __fentry__

@@ -102,6 +102,7 @@ enum {
   NREC_CHUNK_EVENTS = 1,
   NREC_CHUNK_CALL_TREE = 2,   ///< nrec_tree_node[]
   NREC_CHUNK_PROFILE = 3,     ///< nrec_profile_entry[]
+  NREC_CHUNK_HITS = 4,        ///< uint64_t calls by function number; a thread's last one counts
 };
 
 /// A node of a thread's merged call tree. Node 0 is the root; a parent precedes its children.
@@ -130,6 +131,10 @@ enum {
   NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
 };
 
+/// START: a fresh image (the first, or after an exec); its modules follow. FORK: a copy of process
+/// `parent`, made by fork in whatever way; its modules, generations and function numbers are its
+/// parent's at that moment, and no MODULE is sent for them: the brain copies the parent's
+/// PID-N.modules and goes on numbering from there.
 enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
 
 typedef struct nrec_hello {

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The agent's end of the socket to the brain. Bounded waits; any trouble ends the connection, and
+// the program goes on without one.
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "agent.h"
+#include "syscalls.h"
+
+enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700 };
+
+// Programs use low numbers, and some close all they do not know: ours are high, and marked so that
+// no exec inherits them.
+static int move_high(int64_t descriptor) {
+  if (descriptor < 0) return -1;
+  int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+  if (high < 0) return (int)descriptor;
+  NAG_CALL(SYS_close, descriptor);
+  return (int)high;
+}
+
+int nag_connect(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  for (size_t i = 0; path[i] && i + 1 < sizeof address.sun_path; i++) address.sun_path[i] = path[i];
+  int64_t socket = NAG_CALL(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (socket < 0) return -1;
+  if (NAG_CALL(SYS_connect, socket, &address, sizeof address) == 0) return move_high(socket);
+  NAG_CALL(SYS_close, socket);
+  return -1;
+}
+
+static bool is_ready(int socket, short events) {
+  struct pollfd wait = {.fd = socket, .events = events};
+  struct timespec limit = {.tv_sec = WAIT_MILLISECONDS / 1000};
+  int64_t ready;
+  do ready = NAG_CALL(SYS_ppoll, &wait, 1, &limit, 0, 8);
+  while (ready == -EINTR);
+  return ready == 1 && wait.revents & events;
+}
+
+bool nag_send(const void *message, size_t length) {
+  int socket = nag_process_state->socket;
+  if (socket < 0 || !is_ready(socket, POLLOUT)) return false;
+  return NAG_CALL(SYS_sendto, socket, message, length, MSG_NOSIGNAL, 0, 0) == (int64_t)length;
+}
+
+int64_t nag_receive(void *message, size_t length, int *descriptor) {
+  int socket = nag_process_state->socket;
+  *descriptor = -1;
+  if (socket < 0 || !is_ready(socket, POLLIN)) return -1;
+  union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int))]; } control;
+  struct iovec part = {message, length};
+  struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+                          .msg_controllen = sizeof control};
+  int64_t received = NAG_CALL(SYS_recvmsg, socket, &packet, MSG_CMSG_CLOEXEC);
+  struct cmsghdr *header = received > 0 ? CMSG_FIRSTHDR(&packet) : NULL;
+  if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof(int)))
+    *descriptor = move_high(*(int *)CMSG_DATA(header));
+  return received;
+}

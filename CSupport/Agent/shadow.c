@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The shadow stack: which return addresses were replaced by trampolines.
+//
+// One trampoline a slot: who returns to trampoline i returns from the frame of slot i, whatever
+// exceptions, longjmp or stack switches did in between. All trampolines lie in one reserved range,
+// every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule serves them all
+// (unwind.c).
+//
+//   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
+//   + 2 GiB | slots of thread 0       | of thread 1 | …
+//
+// A slot is free while its `stack` is all ones. `top` goes up before a slot is filled: a signal
+// handler in between takes the next one.
+
+#include "agent.h"
+#include "syscalls.h"
+
+enum {
+  REGION_BYTES = 1 << 20,                             // 32,767 frames a thread
+  REGIONS = NAG_SHADOW_DISTANCE / REGION_BYTES,       // 2,032 threads at a time
+  GROWTH = 1 << 16,
+};
+
+static uint8_t *range;                    // of trampolines
+static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
+static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
+
+extern const char nag_graph_exit[] __attribute__((visibility("hidden")));
+
+uint64_t nag_shadow_code_start(void) { return (uint64_t)range; }
+
+bool nag_shadow_prepare(void) {
+  range = nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return range != NULL;
+}
+
+// 4c 8d 1d disp32     lea  slot(%rip), %r11
+// ff 25 03 00 00 00   jmp  *handler(%rip)
+// cc cc cc, then the handler's address, then padding
+static void write_trampolines(uint8_t *code, size_t bytes) {
+  const void *handler = nag_graph_exit;
+  for (size_t at = 0; at < bytes; at += NAG_SLOT_BYTES) {
+    uint8_t *one = code + at;
+    int32_t distance = NAG_SHADOW_DISTANCE - 7;
+    one[0] = 0x4c, one[1] = 0x8d, one[2] = 0x1d;
+    __builtin_memcpy(one + 3, &distance, 4);
+    one[7] = 0xff, one[8] = 0x25, one[9] = 3, one[10] = one[11] = one[12] = 0;
+    one[13] = one[14] = one[15] = 0xcc;
+    __builtin_memcpy(one + 16, &handler, 8);
+  }
+}
+
+// Maps the next part of a region: its trampolines, then its slots, all free.
+static bool grow(uint32_t region) {
+  uint32_t have = mapped[region];
+  if (have == REGION_BYTES) return false;
+  uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
+  uint8_t *data = code + NAG_SHADOW_DISTANCE;
+  const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
+  for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES) ((nag_slot *)(data + at))->stack = ~0ull;
+  // Written elsewhere and moved here executable: these pages are never both.
+  uint8_t *draft = nag_pages(GROWTH);
+  if (draft == NULL) return false;
+  write_trampolines(draft, GROWTH);
+  NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
+  int64_t moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
+  if (moved < 0 && moved > -4096) return false;
+  mapped[region] = have + GROWTH;
+  return true;
+}
+
+static uint32_t take_region(void) {
+  for (uint32_t word = 0; word < REGIONS / 32; word++) {
+    uint32_t seen = free_regions[word];
+    while (seen != ~0u) {
+      uint32_t bit = (uint32_t)__builtin_ctz(~seen);
+      if (atomic_compare_exchange_weak(&free_regions[word], &seen, seen | 1u << bit))
+        return word * 32 + bit + 1;
+    }
+  }
+  return 0;
+}
+
+// Reads /proc/self/maps up to the mapping that `address` lies in: the thread's stack.
+static void find_stack(uint64_t address) {
+  static const char path[] = "/proc/self/maps";
+  char buffer[1024];
+  int64_t file = NAG_CALL(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
+  if (file < 0) return;
+  uint64_t field[2] = {0, 0};
+  int index = 0;  // 0, 1: in a number; 2: in the rest of the line
+  for (int64_t length; (length = NAG_CALL(SYS_read, file, buffer, sizeof buffer)) > 0;) {
+    for (int64_t i = 0; i < length; i++) {
+      char byte = buffer[i];
+      if (byte == '\n') {
+        field[0] = field[1] = 0;
+        index = 0;
+      } else if (index < 2 && (byte == '-' || byte == ' ')) {
+        if (++index == 2 && address >= field[0] && address < field[1]) {
+          // The first thread's stack grows down; nothing else is mapped so near below it.
+          bool grows = nag_thread_id() == nag_process_id();
+          nag_self.stack_low = field[0] - (grows ? 8 << 20 : 0);
+          nag_self.stack_high = field[1];
+          NAG_CALL(SYS_close, file);
+          return;
+        }
+      } else if (index < 2) {
+        field[index] = field[index] << 4 | (uint64_t)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
+      }
+    }
+  }
+  NAG_CALL(SYS_close, file);
+}
+
+// The first slot is a sentinel: no frame lies above it, so a comparison with the slot below always
+// has one.
+static bool begin(void) {
+  if (range == NULL || nag_self.refused) return false;
+  uint32_t region = take_region();
+  if (region == 0 || (mapped[region - 1] == 0 && !grow(region - 1))) {
+    nag_self.refused = 1;
+    return false;
+  }
+  uint8_t *slots = range + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
+  find_stack((uint64_t)__builtin_frame_address(0));
+  nag_self.region = region;
+  nag_self.first = (nag_slot *)slots;
+  nag_self.first->stack = ~0ull;
+  nag_self.top = nag_self.first + 1;
+  nag_self.end = (nag_slot *)(slots + mapped[region - 1]);
+  return true;
+}
+
+void nag_shadow_release(void) {
+  uint32_t region = nag_self.region;
+  if (region == 0) return;
+  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) slot->stack = ~0ull;
+  nag_self.region = 0;
+  nag_self.top = nag_self.end = nag_self.first = NULL;
+  region--;
+  atomic_fetch_and(&free_regions[region / 32], ~(1u << region % 32));
+}
+
+uint32_t nag_shadow_depth(void) {
+  return nag_self.first ? (uint32_t)(nag_self.top - nag_self.first) - 1 : 0;
+}
+
+static uint64_t trampoline_of(const nag_slot *slot) {
+  return (uint64_t)slot - NAG_SHADOW_DISTANCE;
+}
+
+// Whether a slot's frame is gone, seen from a frame whose return address stands at `location`. Its
+// trampoline was overwritten; or it lies below, on the thread's own stack. Of a frame on another
+// stack (a coroutine's, a signal's) only the first is known.
+static bool is_dead(const nag_slot *slot, uint64_t location) {
+  if (slot->stack == ~0ull) return true;
+  if (slot->stack < location && slot->stack >= nag_self.stack_low &&
+      location < nag_self.stack_high)
+    return true;
+  return *(const uint64_t *)slot->stack != trampoline_of(slot);
+}
+
+// Takes dead slots off the top; returns how many.
+static uint32_t drop_dead(uint64_t location) {
+  uint32_t dropped = 0;
+  while (nag_self.top > nag_self.first + 1 && is_dead(nag_self.top - 1, location)) {
+    nag_self.top--;
+    nag_self.top->stack = ~0ull;
+    dropped++;
+  }
+  return dropped;
+}
+
+nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
+  if (nag_self.first == NULL && !begin()) return NULL;
+  uint32_t dropped = drop_dead((uint64_t)location);
+  if (dropped) nag_event_unwound(dropped);
+  if (nag_self.top == nag_self.end) {
+    if (!grow(nag_self.region - 1)) return NULL;
+    nag_self.end = (nag_slot *)((uint8_t *)nag_self.end + GROWTH);
+  }
+  nag_slot *slot = nag_self.top++;
+  slot->stack = (uint64_t)location;
+  slot->return_address = *location;
+  slot->function = function;
+  *location = trampoline_of(slot);
+  return slot;
+}
+
+// A frame returned to its trampoline. The slots above it are frames that ended without returning,
+// or frames of another stack that will go on.
+uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top) {
+  uint64_t back = slot->return_address, location = slot->stack;
+  uint32_t dropped = 0;
+  while (nag_self.top > slot + 1) {
+    nag_slot *last = nag_self.top - 1;
+    if (!is_dead(last, location + 8)) break;
+    nag_self.top--;
+    last->stack = ~0ull;
+    dropped++;
+  }
+  if (dropped) nag_event_unwound(dropped);
+  *is_top = nag_self.top == slot + 1;
+  *depth = (uint32_t)(slot - nag_self.first) - 1;
+  slot->stack = ~0ull;
+  if (*is_top) {
+    nag_self.top = slot;
+    // Slots below that were closed out of order while this one was open.
+    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == ~0ull) nag_self.top--;
+  }
+  return back;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What belongs to one thread: its buffer, made at the first event, and its end.
+
+#include <pthread.h>
+
+#include "agent.h"
+#include "syscalls.h"
+
+__thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static pthread_key_t key;
+static bool has_key;
+static uint64_t vector_bytes;
+
+void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
+
+// The thread ends: its chunk is closed and its shadow stack goes to the next thread. A function
+// that is traced after this (a later destructor's) begins anew.
+static void ended(void *argument) {
+  (void)argument;
+  uint64_t signals = nag_block_signals();
+  nag_buffer *buffer = nag_self.buffer;
+  nag_self.buffer = NULL;
+  if (buffer != NULL) {
+    nag_buffer_finish(buffer);
+    NAG_CALL(SYS_munmap, buffer, sizeof *buffer);
+  }
+  nag_shadow_release();
+  nag_restore_signals(signals);
+}
+
+static void arrange_end(void *argument) { pthread_setspecific(key, argument); }
+
+void nag_thread_prepare(void) {
+  uint32_t a = 0xd, b = 0, c = 0, d = 0;  // CPUID leaf 0DH: EBX, the XSAVE area's size as enabled
+  __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  vector_bytes = (b + 63) & ~63u;
+  has_key = pthread_key_create(&key, ended) == 0;
+}
+
+nag_buffer *nag_thread_buffer(void) {
+  nag_buffer *buffer = nag_self.buffer;
+  nag_process *process = nag_process_state;
+  int32_t self = nag_process_id();
+  if (process->id != self) {
+    // Before the first join, or a forked child: its wiped pages know of no process.
+    nag_lock(&process->lock);
+    bool joined = process->id == self || nag_join(NREC_BEGIN_FORK);
+    nag_unlock(&process->lock);
+    if (!joined) return NULL;
+  }
+  if (process->header == NULL) return NULL;
+  if (buffer == NULL) {
+    buffer = nag_wiped_pages(sizeof *buffer);
+    if (buffer == NULL) return NULL;
+    nag_self.buffer = buffer;
+    if (has_key && vector_bytes >= 576) nag_with_vectors(arrange_end, buffer, vector_bytes);
+  }
+  if (buffer->thread == 0) {  // new, or wiped
+    buffer->thread = nag_thread_id();
+    buffer->serial = __atomic_add_fetch(&process->next_serial, 1, __ATOMIC_RELAXED);
+  }
+  return buffer;
+}
