@@ -222,7 +222,6 @@
         TO_C    nag_slow_entry, nag_enter, entry
         TO_C    nag_slow_mcount, nag_enter, frame
         TO_C    nag_slow_event, nag_enter_event, entry
-        TO_C    nag_slow_plain, nag_enter_plain, entry
         TO_C    nag_slow_function_entry, nag_enter_function, entry
         TO_C    nag_slow_function_mcount, nag_enter_function, frame
 
