@@ -33,7 +33,7 @@ static void build(uint8_t *at) {
     1, 'z', 'R', 0, 1, 0x78, 16, 1, 0,  // version, augmentation, factors 1 and -8, column 16, absptr
     0x0f, 2, BREG7, 0x7f,               // CFA: rsp - 1, an identity that no real frame has
     0x16, 7, 2, BREG7, 0,               // rsp after: as it is
-    0x16, 16, 9, BREG7, 0x78, DEREF, CONST4U,  // return address: *(*(rsp - 8) + distance)
+    0x16, 16, 10, BREG7, 0x78, DEREF, CONST4U,  // return address: *(*(rsp - 8) + distance)
   };
   uint8_t *length = at;
   at = put_word(at, 0, 4);
