@@ -24,6 +24,15 @@
 #define NAG_BUFFER_COUNTS 16 // hits: the counters; 0: none
 #define NAG_BUFFER_COUNTED 24 // hits: how many
 
+#define NAG_BUFFER_TREE_TOP 32   // call tree: the innermost frame
+#define NAG_BUFFER_TREE_END 40   // where its stack ends
+#define NAG_BUFFER_STACK_LOW 48  // the thread's own stack
+#define NAG_BUFFER_STACK_SIZE 56
+
+#define NAG_NODE_LAST 0          // the child that was called last
+#define NAG_NODE_SHARED 8        // its nrec_tree_node
+#define NAG_NODE_FUNCTION 16
+
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
 #define NAG_SLOT_STACK 8     // where it was replaced; all ones while the slot is free
 #define NAG_SLOT_FUNCTION 24
@@ -53,12 +62,17 @@ typedef struct nag_slot {
   uint32_t function, extra;
 } nag_slot;
 
+_Static_assert(offsetof(nag_slot, function) == NAG_SLOT_FUNCTION, "as stubs.S has it");
+_Static_assert(sizeof(nag_slot) == NAG_SLOT_BYTES, "as stubs.S has it");
+
 /// A thread's event buffer and counters. In memory that a forked child finds wiped.
 typedef struct nag_buffer {
   _Atomic uint64_t state;
   uint8_t *chunk;
   uint64_t *counts;
   uint64_t counted;
+  struct nag_frame *tree_top, *tree_end;
+  uint64_t stack_low, stack_size;
   // The slow path's own:
   uint8_t *window, *window_end, *old_window, *old_window_end;
   uint64_t window_offset;       ///< in the event file
@@ -68,9 +82,15 @@ typedef struct nag_buffer {
   uint32_t windows;             ///< mapped so far
   uint64_t lost;
   struct nag_tree *tree;        ///< tracer callgraph
-  struct nag_profile *profile;  ///< tracer profile
+  nrec_profile_entry *profile;  ///< tracer profile, by function number
+  uint64_t profiled;            ///< how many
   uint64_t gate;                ///< open graph functions
 } nag_buffer;
+
+_Static_assert(offsetof(nag_buffer, chunk) == NAG_BUFFER_CHUNK, "as stubs.S has it");
+_Static_assert(offsetof(nag_buffer, counted) == NAG_BUFFER_COUNTED, "as stubs.S has it");
+_Static_assert(offsetof(nag_buffer, tree_top) == NAG_BUFFER_TREE_TOP, "as stubs.S has it");
+_Static_assert(offsetof(nag_buffer, stack_size) == NAG_BUFFER_STACK_SIZE, "as stubs.S has it");
 
 /// A thread's fast state. Copied by fork with the stack it describes.
 typedef struct nag_tls {
@@ -110,17 +130,31 @@ void nag_fail(void);                    ///< gives up recording for good
 // buffer.c
 bool nag_buffer_make_room(void);        ///< a chunk with room for an event; false: count it as lost
 void nag_buffer_finish(nag_buffer *buffer);
+uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
 void nag_event_entry(uint32_t function, uint64_t time);
 void nag_event_exit(uint64_t time);
 void nag_event_parent(uint64_t address);
 void nag_event_unwound(uint32_t count);
 void nag_event_exit_at(uint32_t depth, uint64_t time);
 uint8_t *nag_map_file(size_t bytes, uint64_t *offset);
+/// A chunk of its own kind with room for `bytes` behind its header; NULL: no space.
+uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes);
 // thread.c
 nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: nothing is recorded
+// profile.c
+void nag_profile_dropped(const nag_slot *slot);  ///< its frame ended without returning
+// tree.c
+void nag_tree_release(nag_buffer *buffer);
+// gated.c
+void nag_gated_dropped(const nag_slot *slot);
 // shadow.c
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top);
+/// The same with signals as they are, for the common case; else they block them.
+nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
+uint64_t nag_shadow_pop_running(nag_slot *slot, uint32_t *depth, bool *is_top);
+uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
+void nag_find_stack(void);              ///< stack_low and stack_high
 uint32_t nag_shadow_depth(void);
 bool nag_shadow_prepare(void);
 void nag_shadow_release(void);
@@ -134,6 +168,13 @@ int64_t nag_receive(void *message, size_t length, int *descriptor);
 // modules.c
 void nag_modules_changed(void);
 bool nag_modules_start(void);
+
+/// Whether entries have to be looked at one by one: depth, duration, or a window.
+static inline bool nag_is_gated(void) {
+  const nrec_config *config = &nag_config.config;
+  return config->tracer == NREC_TRACER_GRAPH &&
+         (config->only_in_graph || config->maximum_depth || config->threshold);
+}
 
 static inline uint64_t nag_time(void) {
   uint32_t low, high;

@@ -41,6 +41,29 @@ uint8_t *nag_map_file(size_t bytes, uint64_t *offset) {
   return memory;
 }
 
+static void read_name(char name[16]) {
+  int64_t file = NAG_CALL(SYS_open, "/proc/thread-self/comm", O_RDONLY | O_CLOEXEC, 0);
+  if (file < 0) return;
+  int64_t length = NAG_CALL(SYS_read, file, name, 15);
+  NAG_CALL(SYS_close, file);
+  if (length > 0 && name[length - 1] == '\n') name[length - 1] = 0;
+}
+
+uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes) {
+  uint64_t offset;
+  bytes = (bytes + sizeof(nrec_chunk_header) + NREC_PAGE - 1) & ~(size_t)(NREC_PAGE - 1);
+  nrec_chunk_header *header = (nrec_chunk_header *)nag_map_file(bytes, &offset);
+  if (header == NULL) return NULL;
+  nrec_chunk_header filled = {
+    .magic = NREC_CHUNK_MAGIC, .size = (uint32_t)bytes, .thread = buffer->thread,
+    .thread_serial = buffer->serial, .sequence = buffer->sequence++, .kind = kind,
+    .base_time = nag_time(),
+  };
+  read_name(filled.thread_name);
+  *header = filled;
+  return (uint8_t *)(header + 1);
+}
+
 static void unmap(uint8_t *start, uint8_t *end) {
   if (start != NULL) NAG_CALL(SYS_munmap, start, end - start);
 }
@@ -71,14 +94,6 @@ static void close_chunk(nag_buffer *buffer) {
   nrec_chunk_header *header = (nrec_chunk_header *)buffer->chunk;
   uint32_t used = (uint32_t)(buffer->state & 0xffff);
   if (used >= NAG_CHUNK_HEADER) header->used = used;
-}
-
-static void read_name(char name[16]) {
-  int64_t file = NAG_CALL(SYS_open, "/proc/thread-self/comm", O_RDONLY | O_CLOEXEC, 0);
-  if (file < 0) return;
-  int64_t length = NAG_CALL(SYS_read, file, name, 15);
-  NAG_CALL(SYS_close, file);
-  if (length > 0 && name[length - 1] == '\n') name[length - 1] = 0;
 }
 
 // The functions that are open now stand at the chunk's head, so that it can be read alone.
@@ -127,11 +142,25 @@ bool nag_buffer_make_room(void) {
   return false;
 }
 
+uint64_t nag_buffer_mark(void) {
+  return nag_buffer_make_room() ? nag_self.buffer->state : 0;
+}
+
+// A chunk of counters, by the address of what stands behind its header.
+static void unmap_chunk(const void *contents) {
+  if (contents == NULL) return;
+  nrec_chunk_header *header = (nrec_chunk_header *)contents - 1;
+  NAG_CALL(SYS_munmap, header, header->size);
+}
+
 void nag_buffer_finish(nag_buffer *buffer) {
   if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
   close_chunk(buffer);
   unmap(buffer->old_window, buffer->old_window_end);
   unmap(buffer->window, buffer->window_end);
+  unmap_chunk(buffer->counts);
+  unmap_chunk(buffer->profile);
+  nag_tree_release(buffer);
   buffer->chunk = buffer->window = buffer->old_window = NULL;
   buffer->state = 0;
 }

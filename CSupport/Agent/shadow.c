@@ -26,7 +26,10 @@ static uint8_t *range;                    // of trampolines
 static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
-extern const char nag_graph_exit[] __attribute__((visibility("hidden")));
+#define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
+HANDLER(nag_graph_exit);
+HANDLER(nag_profile_exit);
+HANDLER(nag_gated_exit);
 
 uint64_t nag_shadow_code_start(void) { return (uint64_t)range; }
 
@@ -36,11 +39,17 @@ bool nag_shadow_prepare(void) {
   return range != NULL;
 }
 
+static const void *exit_handler(void) {
+  const nrec_config *config = &nag_config.config;
+  if (config->tracer == NREC_TRACER_PROFILE) return nag_profile_exit;
+  return nag_is_gated() ? nag_gated_exit : nag_graph_exit;
+}
+
 // 4c 8d 1d disp32     lea  slot(%rip), %r11
 // ff 25 03 00 00 00   jmp  *handler(%rip)
 // cc cc cc, then the handler's address, then padding
 static void write_trampolines(uint8_t *code, size_t bytes) {
-  const void *handler = nag_graph_exit;
+  const void *handler = exit_handler();
   for (size_t at = 0; at < bytes; at += NAG_SLOT_BYTES) {
     uint8_t *one = code + at;
     int32_t distance = NAG_SHADOW_DISTANCE - 7;
@@ -85,7 +94,8 @@ static uint32_t take_region(void) {
 }
 
 // Reads /proc/self/maps up to the mapping that `address` lies in: the thread's stack.
-static void find_stack(uint64_t address) {
+void nag_find_stack(void) {
+  uint64_t address = (uint64_t)__builtin_frame_address(0);
   static const char path[] = "/proc/self/maps";
   char buffer[1024];
   int64_t file = NAG_CALL(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
@@ -125,7 +135,7 @@ static bool begin(void) {
     return false;
   }
   uint8_t *slots = range + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
-  find_stack((uint64_t)__builtin_frame_address(0));
+  nag_find_stack();
   nag_self.region = region;
   nag_self.first = (nag_slot *)slots;
   nag_self.first->stack = ~0ull;
@@ -163,21 +173,25 @@ static bool is_dead(const nag_slot *slot, uint64_t location) {
   return *(const uint64_t *)slot->stack != trampoline_of(slot);
 }
 
-// Takes dead slots off the top; returns how many.
-static uint32_t drop_dead(uint64_t location) {
+// Takes dead slots off the top, down to `floor`, and tells the tracer.
+static void drop_dead(const nag_slot *floor, uint64_t location) {
   uint32_t dropped = 0;
-  while (nag_self.top > nag_self.first + 1 && is_dead(nag_self.top - 1, location)) {
-    nag_self.top--;
-    nag_self.top->stack = ~0ull;
-    dropped++;
+  while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) {
+    nag_slot *last = nag_self.top - 1;
+    if (last->stack != ~0ull) {
+      if (nag_config.config.tracer == NREC_TRACER_PROFILE) nag_profile_dropped(last);
+      else if (nag_is_gated()) nag_gated_dropped(last);
+      dropped++;
+    }
+    last->stack = ~0ull;
+    nag_self.top = last;
   }
-  return dropped;
+  if (dropped && nag_config.config.tracer == NREC_TRACER_GRAPH) nag_event_unwound(dropped);
 }
 
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
   if (nag_self.first == NULL && !begin()) return NULL;
-  uint32_t dropped = drop_dead((uint64_t)location);
-  if (dropped) nag_event_unwound(dropped);
+  drop_dead(nag_self.first + 1, (uint64_t)location);
   if (nag_self.top == nag_self.end) {
     if (!grow(nag_self.region - 1)) return NULL;
     nag_self.end = (nag_slot *)((uint8_t *)nag_self.end + GROWTH);
@@ -194,15 +208,7 @@ nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
 // or frames of another stack that will go on.
 uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top) {
   uint64_t back = slot->return_address, location = slot->stack;
-  uint32_t dropped = 0;
-  while (nag_self.top > slot + 1) {
-    nag_slot *last = nag_self.top - 1;
-    if (!is_dead(last, location + 8)) break;
-    nag_self.top--;
-    last->stack = ~0ull;
-    dropped++;
-  }
-  if (dropped) nag_event_unwound(dropped);
+  drop_dead(slot + 1, location + 8);
   *is_top = nag_self.top == slot + 1;
   *depth = (uint32_t)(slot - nag_self.first) - 1;
   slot->stack = ~0ull;
@@ -211,5 +217,40 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top) {
     // Slots below that were closed out of order while this one was open.
     while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == ~0ull) nag_self.top--;
   }
+  return back;
+}
+
+uint32_t nag_shadow_live_depth(uint64_t location) {
+  if (nag_self.first) drop_dead(nag_self.first + 1, location);
+  return nag_shadow_depth();
+}
+
+nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
+  nag_slot *slot = nag_self.top;
+  if (slot < nag_self.end && slot[-1].stack > (uint64_t)location) {
+    // In the order that a signal handler's own calls leave whole: the slot is taken, then filled.
+    *(nag_slot *volatile *)&nag_self.top = slot + 1;
+    *(volatile uint64_t *)&slot->stack = (uint64_t)location;
+    slot->function = function;
+    slot->return_address = *location;
+    *(volatile uint64_t *)location = trampoline_of(slot);
+    return slot;
+  }
+  uint64_t signals = nag_block_signals();
+  slot = nag_shadow_push(location, function);
+  nag_restore_signals(signals);
+  return slot;
+}
+
+uint64_t nag_shadow_pop_running(nag_slot *slot, uint32_t *depth, bool *is_top) {
+  if (nag_self.top == slot + 1 && slot[-1].stack != ~0ull) {
+    uint64_t back = *(volatile uint64_t *)&slot->return_address;
+    *(volatile uint64_t *)&slot->stack = ~0ull;
+    *(nag_slot *volatile *)&nag_self.top = slot;
+    return back;
+  }
+  uint64_t signals = nag_block_signals();
+  uint64_t back = nag_shadow_pop(slot, depth, is_top);
+  nag_restore_signals(signals);
   return back;
 }

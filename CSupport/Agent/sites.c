@@ -6,7 +6,7 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { STUB_BYTES = 16, HANDLERS = 4, HEAD_BYTES = HANDLERS * 8 };
+enum { STUB_BYTES = 16, HANDLERS = 8, HEAD_BYTES = HANDLERS * 8 };
 
 #define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_entry);
@@ -15,27 +15,52 @@ HANDLER(nag_graph_entry_only);
 HANDLER(nag_function_entry);
 HANDLER(nag_function_mcount);
 HANDLER(nag_hits_entry);
+HANDLER(nag_tree_entry);
+HANDLER(nag_tree_mcount);
+HANDLER(nag_profile_entry);
+HANDLER(nag_profile_mcount);
+HANDLER(nag_profile_only);
+HANDLER(nag_gated_only);
+HANDLER(nag_gated_entry);
+HANDLER(nag_gated_mcount);
+HANDLER(nag_window_entry);
+HANDLER(nag_window_mcount);
 
-// By the two flags that a handler depends on: AFTER_PROLOGUE, ENTRY_ONLY.
-static void choose_handlers(const char *handlers[HANDLERS]) {
+// What a site calls, by tracer and by where its function's return address stands.
+typedef struct handler_set {
+  const char *entry, *mcount, *entry_only;
+} handler_set;
+
+static handler_set choose(bool opens_window) {
   switch (nag_config.config.tracer) {
     case NREC_TRACER_HITS:
-      for (int i = 0; i < HANDLERS; i++) handlers[i] = nag_hits_entry;
-      break;
+      return (handler_set){nag_hits_entry, nag_hits_entry, nag_hits_entry};
     case NREC_TRACER_FUNCTION:
-      handlers[0] = handlers[2] = nag_function_entry;
-      handlers[1] = handlers[3] = nag_function_mcount;
-      break;
+      return (handler_set){nag_function_entry, nag_function_mcount, nag_function_mcount};
+    case NREC_TRACER_CALLGRAPH:
+      return (handler_set){nag_tree_entry, nag_tree_mcount, nag_tree_mcount};
+    case NREC_TRACER_PROFILE:
+      return (handler_set){nag_profile_entry, nag_profile_mcount, nag_profile_only};
     default:
-      handlers[0] = nag_graph_entry;
-      handlers[1] = nag_graph_mcount;
-      handlers[2] = handlers[3] = nag_graph_entry_only;
-      break;
+      if (!nag_is_gated())
+        return (handler_set){nag_graph_entry, nag_graph_mcount, nag_graph_entry_only};
+      if (opens_window)
+        return (handler_set){nag_window_entry, nag_window_mcount, nag_gated_only};
+      return (handler_set){nag_gated_entry, nag_gated_mcount, nag_gated_only};
+  }
+}
+
+// Index: 1 AFTER_PROLOGUE, 2 ENTRY_ONLY, 4 GRAPH.
+static void choose_handlers(const char *handlers[HANDLERS]) {
+  for (int i = 0; i < HANDLERS; i++) {
+    handler_set set = choose(i & 4);
+    handlers[i] = i & 2 ? set.entry_only : i & 1 ? set.mcount : set.entry;
   }
 }
 
 static int handler_index(const nrec_plan_entry *entry) {
-  return entry->flags & (NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY);
+  return (entry->flags & (NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY)) |
+         (entry->flags & NREC_SITE_GRAPH ? 4 : 0);
 }
 
 // 41 bb imm32        mov  $function, %r11d

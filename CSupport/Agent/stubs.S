@@ -315,24 +315,35 @@ nag_graph_exit:
 7:      movq    %rsi, %rax
         movq    %rdi, %rdx
 8:
-        .globl  nag_slow_exit
-        .hidden nag_slow_exit
-nag_slow_exit:
-        // rsp is where the return address was, and above: 16-byte aligned as after a call's ret.
+        jmp     nag_slow_exit
+        .size   nag_graph_exit, . - nag_graph_exit
+
+// The same in C. rsp is just above where the return address was.
+        .macro  EXIT_TO_C name, function
+        .globl  \name
+        .hidden \name
+        .type   \name, @function
+        .p2align 4
+\name:
         pushq   %rax
         pushq   %rdx
         movq    %r11, %rdi
         pushq   %rbx
         movq    %rsp, %rbx
         andq    $-16, %rsp
-        callq   nag_leave
+        callq   \function
         movq    %rbx, %rsp
         popq    %rbx
         movq    %rax, %rcx
         popq    %rdx
         popq    %rax
         jmp     *%rcx
-        .size   nag_graph_exit, . - nag_graph_exit
+        .size   \name, . - \name
+        .endm
+
+        EXIT_TO_C nag_slow_exit, nag_leave
+        EXIT_TO_C nag_profile_exit, nag_leave_profile
+        EXIT_TO_C nag_gated_exit, nag_leave_gated
 
 // --- hits ------------------------------------------------------------------------------------------
 
@@ -357,6 +368,63 @@ nag_hits_entry:
         .size   nag_hits_entry, . - nag_hits_entry
 
         TO_C    nag_slow_hits, nag_enter_hits, entry
+// --- call tree -------------------------------------------------------------------------------------
+
+        .macro  TREE_ENTRY name, location, slow
+        .globl  \name
+        .hidden \name
+        .type   \name, @function
+        .p2align 6
+\name:
+        PREPARE \location
+        movq    %fs:NAG_TLS_BUFFER(%r9), %r9
+        testq   %r9, %r9
+        jz      9f
+        // Another stack than the thread's own, or no tree yet (a size of zero).
+        movq    %rax, %rdx
+        subq    NAG_BUFFER_STACK_LOW(%r9), %rdx
+        cmpq    NAG_BUFFER_STACK_SIZE(%r9), %rdx
+        jae     9f
+        movq    NAG_BUFFER_TREE_TOP(%r9), %rcx
+1:      cmpq    %rax, (%rcx)
+        ja      2f
+        subq    $16, %rcx
+        jmp     1b
+2:      movq    8(%rcx), %rdx
+        movq    NAG_NODE_LAST(%rdx), %rdx
+        cmpl    %r11d, NAG_NODE_FUNCTION(%rdx)
+        jne     9f
+        addq    $16, %rcx
+        cmpq    NAG_BUFFER_TREE_END(%r9), %rcx
+        jae     9f
+        movq    NAG_NODE_SHARED(%rdx), %r8
+        incq    8(%r8)
+        movq    %rax, (%rcx)
+        movq    %rdx, 8(%rcx)
+        movq    %rcx, NAG_BUFFER_TREE_TOP(%r9)
+        RESTORE
+        ret
+9:      RESTORE
+        jmp     \slow
+        .size   \name, . - \name
+        .endm
+
+        TREE_ENTRY nag_tree_entry, entry, nag_slow_tree_entry
+        TREE_ENTRY nag_tree_mcount, frame, nag_slow_tree_mcount
+        TO_C    nag_slow_tree_entry, nag_enter_tree, entry
+        TO_C    nag_slow_tree_mcount, nag_enter_tree, frame
+
+// --- tracers in C ------------------------------------------------------------------------------------
+
+        TO_C    nag_profile_entry, nag_enter_profile, entry
+        TO_C    nag_profile_mcount, nag_enter_profile, frame
+        TO_C    nag_profile_only, nag_enter_profile_only, entry
+        TO_C    nag_gated_only, nag_enter_gated_only, frame
+        TO_C    nag_gated_entry, nag_enter_gated, entry
+        TO_C    nag_gated_mcount, nag_enter_gated, frame
+        TO_C    nag_window_entry, nag_enter_window, entry
+        TO_C    nag_window_mcount, nag_enter_window, frame
+
 // --- what unpatched sites call -----------------------------------------------------------------------
 
         .globl  mcount, _mcount, __fentry__

@@ -44,33 +44,3 @@ void nag_enter_function(uint32_t function, uint64_t *location) {
   nag_event_parent(*location);
   nag_restore_signals(signals);
 }
-
-// --- hits ----------------------------------------------------------------------------------------------
-
-// Makes or widens the thread's counters. They stand in the event file, so that SIGKILL loses none.
-void nag_enter_hits(uint32_t function, uint64_t *location) {
-  (void)location;
-  uint64_t signals = nag_block_signals();
-  nag_buffer *buffer = nag_thread_buffer();
-  if (buffer != NULL && function >= buffer->counted) {
-    uint64_t wanted = ((uint64_t)function + 1 + 4095) & ~(uint64_t)4095;
-    uint64_t offset, bytes = (wanted * 8 + sizeof(nrec_chunk_header) + 4095) & ~(uint64_t)4095;
-    uint8_t *memory = nag_map_file(bytes, &offset);
-    if (memory != NULL) {
-      uint64_t *counts = (uint64_t *)(memory + sizeof(nrec_chunk_header));
-      nag_copy(counts, buffer->counts, buffer->counted * 8);
-      nrec_chunk_header header = {
-        .magic = NREC_CHUNK_MAGIC, .size = (uint32_t)bytes, .thread = buffer->thread,
-        .thread_serial = buffer->serial, .sequence = buffer->sequence++,
-        .kind = NREC_CHUNK_HITS, .base_time = nag_time(),
-      };
-      *(nrec_chunk_header *)memory = header;
-      buffer->counts = counts;
-      buffer->counted = wanted;
-    }
-  }
-  if (buffer != NULL && function < buffer->counted) buffer->counts[function]++;
-  else if (buffer != NULL)
-    __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
-  nag_restore_signals(signals);
-}

@@ -105,17 +105,26 @@ enum {
   NREC_CHUNK_HITS = 4,        ///< uint64_t calls by function number; a thread's last one counts
 };
 
-/// A node of a thread's merged call tree. Node 0 is the root; a parent precedes its children.
+/// A node of a thread's merged call tree: the thread's CALL_TREE chunks, in order of sequence, are
+/// one array. Node 0 is the root; a parent precedes its children; a node with no calls and parent 0
+/// behind the first is not in use. Calls on other stacks than the thread's own (a signal's, a
+/// coroutine's) are children of the root.
 typedef struct nrec_tree_node {
   uint32_t function, parent;  ///< parent: index of the node in the thread's tree
   uint64_t calls;
 } nrec_tree_node;
 
-/// One function of one thread. Times in units; squares are of inclusive times.
+/// One function of one thread; a PROFILE chunk holds one for every function number from 0, a
+/// thread's last chunk counts. Times in units. `calls` counts entries, the rest calls that ended.
+/// total_time leaves out calls inside another call of the same function; self_time is signed (a
+/// function that is still open has lost its callees' time and not yet got its own). Squares of
+/// inclusive times are a 128-bit sum.
 typedef struct nrec_profile_entry {
-  uint32_t function, reserved;
-  uint64_t calls, total_time, self_time, minimum_time, maximum_time;
-  double total_squares;
+  uint32_t ended_calls, open_calls;
+  uint64_t calls, total_time;
+  int64_t self_time;
+  uint64_t minimum_time, maximum_time;
+  uint64_t squares_low, squares_high;
 } nrec_profile_entry;
 
 // --- agent and brain: SOCK_SEQPACKET, one message a packet -----------------------------------------
@@ -207,6 +216,7 @@ typedef struct nrec_gone {
   uint64_t time;
 } nrec_gone;
 
+_Static_assert(sizeof(nrec_profile_entry) == 64, "a profile entry is 64 bytes");
 _Static_assert(sizeof(nrec_plan_entry) == 24, "a plan entry is 24 bytes");
 _Static_assert(sizeof(nrec_chunk_header) == 64, "a chunk header is 64 bytes");
 _Static_assert(sizeof(nrec_file_header) <= NREC_PAGE, "the file header fits its page");

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `hits`: one counter a function and thread, in the event file, so that SIGKILL loses none.
+
+#include "agent.h"
+#include "syscalls.h"
+
+enum { STEP = 4096 };
+
+// Makes or widens the counters; what was counted is copied, and the wider ones count from now on.
+static void widen(nag_buffer *buffer, uint32_t function) {
+  uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
+  uint64_t *counts = (uint64_t *)nag_map_chunk(buffer, NREC_CHUNK_HITS, wanted * sizeof *counts);
+  if (counts == NULL) return;
+  nag_copy(counts, buffer->counts, buffer->counted * sizeof *counts);
+  buffer->counts = counts;
+  buffer->counted = wanted;
+}
+
+void nag_enter_hits(uint32_t function, uint64_t *location) {
+  (void)location;
+  uint64_t signals = nag_block_signals();
+  nag_buffer *buffer = nag_thread_buffer();
+  if (buffer != NULL) {
+    if (function >= buffer->counted) widen(buffer, function);
+    if (function < buffer->counted) buffer->counts[function]++;
+    else __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
+  }
+  nag_restore_signals(signals);
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `profile`: hits and times by function and thread, no events. Signals are not blocked here:
+// every sum is one instruction on memory, which a handler's own calls cannot tear.
+
+#include "agent.h"
+#include "syscalls.h"
+
+enum { STEP = 1024 };
+
+static inline void add(uint64_t *sum, uint64_t value) {
+  __asm__ volatile("addq %1, %0" : "+m"(*sum) : "r"(value) : "cc");
+}
+
+static inline void add_wide(uint64_t *low, uint64_t *high, unsigned __int128 value) {
+  __asm__ volatile("addq %2, %0\n\tadcq %3, %1"
+                   : "+m"(*low), "+m"(*high)
+                   : "r"((uint64_t)value), "r"((uint64_t)(value >> 64)) : "cc");
+}
+
+static inline void add_narrow(uint32_t *sum, uint32_t value) {
+  __asm__ volatile("addl %1, %0" : "+m"(*sum) : "r"(value) : "cc");
+}
+
+static bool widen(nag_buffer *buffer, uint32_t function) {
+  uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
+  nrec_profile_entry *entries =
+      (nrec_profile_entry *)nag_map_chunk(buffer, NREC_CHUNK_PROFILE, wanted * sizeof *entries);
+  if (entries == NULL) return false;
+  nag_copy(entries, buffer->profile, buffer->profiled * sizeof *entries);
+  buffer->profile = entries;
+  buffer->profiled = wanted;
+  return true;
+}
+
+// The function's entry, made at need; NULL: no space, or no recording.
+static nrec_profile_entry *entry_of(uint32_t function) {
+  nag_buffer *buffer = nag_self.buffer;
+  if (buffer != NULL && function < buffer->profiled) return &buffer->profile[function];
+  uint64_t signals = nag_block_signals();
+  buffer = nag_thread_buffer();
+  bool is_there = buffer != NULL && (function < buffer->profiled || widen(buffer, function));
+  nag_restore_signals(signals);
+  return is_there ? &buffer->profile[function] : NULL;
+}
+
+void nag_enter_profile(uint32_t function, uint64_t *location) {
+  nrec_profile_entry *entry = entry_of(function);
+  if (entry == NULL) return;
+  add(&entry->calls, 1);
+  nag_slot *slot = nag_shadow_push_running(location, function);
+  if (slot == NULL) return;
+  add_narrow(&entry->open_calls, 1);
+  slot->time = nag_time();
+}
+
+// A function whose return cannot be hooked is counted, not timed.
+void nag_enter_profile_only(uint32_t function, uint64_t *location) {
+  (void)location;
+  nrec_profile_entry *entry = entry_of(function);
+  if (entry != NULL) add(&entry->calls, 1);
+}
+
+uint64_t nag_leave_profile(nag_slot *slot) {
+  uint64_t time = nag_time(), spent = time - slot->time;
+  nrec_profile_entry *entry = entry_of(slot->function);
+  const nag_slot *caller = slot - 1;
+  if (entry != NULL && (int64_t)spent >= 0) {
+    bool is_outermost = entry->open_calls <= 1;
+    add_narrow(&entry->open_calls, entry->open_calls ? ~0u : 0);
+    add_narrow(&entry->ended_calls, 1);
+    if (is_outermost) add(&entry->total_time, spent);
+    add((uint64_t *)&entry->self_time, spent);
+    if (entry->minimum_time == 0 || spent < entry->minimum_time) entry->minimum_time = spent;
+    if (spent > entry->maximum_time) entry->maximum_time = spent;
+    add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
+    nrec_profile_entry *outer =
+        caller > nag_self.first && caller->stack != ~0ull ? entry_of(caller->function) : NULL;
+    if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
+  }
+  uint32_t depth;
+  bool is_top;
+  return nag_shadow_pop_running(slot, &depth, &is_top);
+}
+
+void nag_profile_dropped(const nag_slot *slot) {
+  nrec_profile_entry *entry = entry_of(slot->function);
+  if (entry != NULL && entry->open_calls) add_narrow(&entry->open_calls, ~0u);
+}

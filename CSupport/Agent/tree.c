@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `callgraph`: the merged call tree with exact counts, and no hooked return. A frame is over
+// when another is entered whose return address stands as high as its own or higher on the stack,
+// so the entries alone tell the tree:
+//
+//   frames   { root } { main, node } { f, node } { g, node }  <- top
+//   entry    frames at or below the new one are taken off; the child of what remains is counted
+//
+// stubs.S does that where the child is the one called last; here are the other cases. The counts
+// stand in the event file.
+
+#include "agent.h"
+#include "syscalls.h"
+
+typedef struct nag_node {
+  struct nag_node *last;       ///< the child called last; `nothing` where there is none
+  nrec_tree_node *shared;
+  uint32_t function, index;
+  struct nag_node *child, *sibling;
+  uint64_t padding;
+} nag_node;
+
+typedef struct nag_frame {
+  uint64_t location;
+  nag_node *node;
+} nag_frame;
+
+typedef struct nag_tree {
+  nag_node nothing, *root;
+  nag_node *fresh, *fresh_end;
+  nrec_tree_node *shared, *shared_end;
+  uint32_t count;
+  nag_frame frames[];
+} nag_tree;
+
+_Static_assert(offsetof(nag_node, shared) == NAG_NODE_SHARED, "as stubs.S has it");
+_Static_assert(offsetof(nag_node, function) == NAG_NODE_FUNCTION, "as stubs.S has it");
+
+enum { FRAMES = 1 << 16, NODE_BYTES = 1 << 16, SHARED_NODES = 4096 };
+#define TREE_BYTES ((sizeof(nag_tree) + FRAMES * sizeof(nag_frame) + 4095) & ~(size_t)4095)
+
+static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t function) {
+  nag_tree *tree = buffer->tree;
+  if (tree->fresh == tree->fresh_end) {
+    tree->fresh = nag_pages(NODE_BYTES);
+    tree->fresh_end = tree->fresh ? tree->fresh + NODE_BYTES / sizeof(nag_node) : NULL;
+    if (tree->fresh == NULL) return NULL;
+  }
+  if (tree->shared == tree->shared_end) {
+    // So many that they fill their chunk to the last byte but the header's: the next chunk goes on.
+    size_t room = SHARED_NODES * sizeof(nrec_tree_node) - sizeof(nrec_chunk_header);
+    tree->shared = (nrec_tree_node *)nag_map_chunk(buffer, NREC_CHUNK_CALL_TREE, room);
+    tree->shared_end = tree->shared ? tree->shared + room / sizeof(nrec_tree_node) : NULL;
+    if (tree->shared == NULL) return NULL;
+  }
+  nag_node *node = tree->fresh++;
+  *node = (nag_node){.last = &tree->nothing, .shared = tree->shared++, .function = function,
+                     .index = tree->count++};
+  node->shared->function = function;
+  node->shared->parent = parent ? parent->index : 0;
+  if (parent != NULL) {
+    node->sibling = parent->child;
+    parent->child = node;
+  }
+  return node;
+}
+
+static bool begin(nag_buffer *buffer) {
+  nag_tree *tree = nag_pages(TREE_BYTES);
+  if (tree == NULL) return false;
+  buffer->tree = tree;
+  tree->nothing.function = ~0u;
+  tree->root = make_node(buffer, NULL, ~0u);
+  if (tree->root == NULL) return false;
+  nag_find_stack();
+  buffer->stack_low = nag_self.stack_low;
+  buffer->stack_size = nag_self.stack_high - nag_self.stack_low;
+  tree->frames[0] = (nag_frame){~0ull, tree->root};
+  buffer->tree_end = tree->frames + FRAMES;
+  buffer->tree_top = tree->frames;
+  return true;
+}
+
+static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t function) {
+  nag_node *node = parent->child;
+  while (node != NULL && node->function != function) node = node->sibling;
+  if (node == NULL) node = make_node(buffer, parent, function);
+  if (node != NULL) parent->last = node;
+  return node;
+}
+
+void nag_enter_tree(uint32_t function, uint64_t *at) {
+  uint64_t signals = nag_block_signals(), location = (uint64_t)at;
+  nag_buffer *buffer = nag_thread_buffer();
+  if (buffer != NULL && (buffer->tree_top != NULL || begin(buffer))) {
+    bool is_own = location - buffer->stack_low < buffer->stack_size;
+    nag_frame *top = is_own ? buffer->tree_top : buffer->tree->frames;
+    while (top->location <= location) top--;
+    nag_node *node = child_of(buffer, top->node, function);
+    if (node == NULL) __atomic_add_fetch(&nag_process_state->header->lost_events, 1,
+                                         __ATOMIC_RELAXED);
+    else node->shared->calls++;
+    if (node != NULL && is_own && top + 1 < buffer->tree_end) {
+      top[1] = (nag_frame){location, node};
+      buffer->tree_top = top + 1;
+    }
+  }
+  nag_restore_signals(signals);
+}
+
+// The nodes stay: of all threads together they are few, and the file has the counts.
+void nag_tree_release(nag_buffer *buffer) {
+  if (buffer->tree != NULL) NAG_CALL(SYS_munmap, buffer->tree, TREE_BYTES);
+  buffer->tree = NULL;
+  buffer->tree_top = NULL;
+  buffer->stack_size = 0;
+}
