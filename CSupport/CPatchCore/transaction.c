@@ -188,10 +188,21 @@ static void write_stopped(const execution *e, const npc_text *text) {
   }
 }
 
+// A thread that is being born, or on its way out of being stopped, has every signal blocked for a
+// moment: on a busy machine until it is its turn. Waits for those as it would for a thread to stop.
+static int32_t await_unblocked(const npc_transaction *t) {
+  uint32_t milliseconds = t->stop_timeout_milliseconds ? t->stop_timeout_milliseconds : 1000;
+  uint64_t deadline = now() + (uint64_t)milliseconds * 1000000;
+  int32_t blocking;
+  while ((blocking = npc_stop_find_blocking(SIGTRAP, false)) != 0 && now() < deadline)
+    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+  return blocking;
+}
+
 static void write_running(const execution *e, const npc_text *text) {
   int32_t protocol = e->result->protocol;
   if (protocol == NPC_PROTOCOL_BREAKPOINT) {
-    int32_t blocking = npc_stop_find_blocking(SIGTRAP, false);
+    int32_t blocking = await_unblocked(e->transaction);
     if (blocking != 0) {
       e->result->thread = blocking;
       fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, EPERM);
