@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import FoundationEssentials
+import Glibc
 import LivePatching
 import UnloadLab
 
@@ -20,7 +21,8 @@ struct DemoCommand: ParsableCommand {
       EXAMPLES
         nopscope demo
         nopscope demo --scene unload --scene flash
-        nopscope demo --scene unload --engine shipped --json
+        nopscope demo --scene unload --engine shipped --engine zapped
+        nopscope demo --json | jq '.scenes[] | {name, held}'
         nopscope demo --library ./liblua.so --call nopscope_workload
 
       EXIT STATUS
@@ -56,6 +58,7 @@ struct DemoCommand: ParsableCommand {
   }
 
   func run() throws {
+    unblockSignals()
     let began = ContinuousClock.now
     let screen = Screen()
     var reports: [SceneReport] = []
@@ -65,6 +68,7 @@ struct DemoCommand: ParsableCommand {
         reports.append(try stage.play(library: library, calling: call))
         if !json { screen.show(reports[0]) }
       }
+      if !json, library == nil, scene.isEmpty { screen.open() }
       let scenes = library != nil ? [] : scene.isEmpty ? Stage.Scene.allCases : scene
       for scene in scenes {
         reports.append(try stage.play(scene))
@@ -76,6 +80,14 @@ struct DemoCommand: ParsableCommand {
     }
     if json { try printJSON(reports) } else { screen.close(reports, ContinuousClock.now - began) }
     if !reports.allSatisfy(\.held) { throw ExitCode(1) }
+  }
+
+  /// A parent may have left all of them blocked (a worker of libdispatch does), and threads inherit
+  /// it: none could be stopped.
+  private func unblockSignals() {
+    var none = sigset_t()
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, nil)
   }
 
   private struct Document: Encodable {

@@ -3,8 +3,9 @@
 import Glibc
 import UnloadLab
 
-/// Scenes as text: in colour on a terminal, plain elsewhere, where NO_COLOR is set, and where TERM
-/// is dumb. 80 columns.
+/// Scenes as text, in 80 columns.
+///
+/// In colour on a terminal; plain elsewhere, where NO_COLOR is set, and where TERM is dumb.
 struct Screen {
   private let isColoured: Bool
 
@@ -25,6 +26,23 @@ struct Screen {
     write(text + "\n", to: 1)
   }
 
+  /// What all of it is about, before the first scene of a whole demo.
+  func open() {
+    let text = """
+      {head}nopscope demo{/}: the bug of 2008 that had dynamic ftrace marked BROKEN
+
+      In 2008, laptops with kernels on their way to Linux 2.6.27 lost their Intel
+      network cards: something overwrote the cards' flash. The likely source was the
+      kernel's own function tracer, which patches the code that it traces, and patched
+      on at addresses that were no longer its own.
+
+      Here is that design again, and what replaced it, at work on a shared object that
+      was compiled with -pg and loaded into this process. Everything is measured in
+      this run, on real instructions in real memory; only the network card is a model.
+      """
+    write(rendered(text) + "\n\n", to: 1)
+  }
+
   func close(_ reports: [SceneReport], _ time: Duration) {
     let expectations = reports.flatMap(\.expectations)
     let failed = expectations.count { !$0.held }
@@ -32,10 +50,14 @@ struct Screen {
     let tenths = time.components.attoseconds / 100_000_000_000_000_000
     let verdict =
       failed == 0
-      ? "{good}all \(expectations.count) expectations held{/}"
+      ? "{good}\(held(expectations.count)){/}"
       : "{bad}\(failed) of \(expectations.count) expectations failed{/}"
     let scenes = reports.count == 1 ? "1 scene" : "\(reports.count) scenes"
     write(rendered("\(scenes), \(verdict) (\(seconds).\(tenths) s)") + "\n", to: 1)
+  }
+
+  private func held(_ count: Int) -> String {
+    count == 1 ? "its expectation held" : "all \(count) expectations held"
   }
 
   private func heading(_ name: String, _ title: String) -> String {

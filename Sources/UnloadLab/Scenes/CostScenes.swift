@@ -8,13 +8,18 @@ typealias PlainFunction = @convention(c) () -> Void
 extension Stage {
   /// What a call costs plain, through mcount, and with the call made a nop.
   func cost() throws -> SceneReport {
-    var report = SceneReport(name: "cost", title: "why dynamic ftrace: a call of mcount, or a nop")
+    var report = SceneReport(name: "cost", title: "what a traced function costs, and why nops")
+    report.say([
+      "  -pg has the compiler put a call of mcount into every function, for a tracer to",
+      "  see each call. With no tracer it is pure cost, unless a nop stands there.",
+      "",
+    ])
     let times = try callTimes()
     let rows: [(String, Double, String)] = [
-      ("not instrumented", times.plain, "the same function without -pg"),
-      ("-pg, site made a nop", times.nop, "5 bytes of one instruction"),
+      ("not instrumented", times.plain, "an empty function without -pg"),
+      ("-pg, site made a nop", times.nop, "5 bytes, one instruction"),
       ("-pg, calls mcount", times.mcount, "mcount returns at once"),
-      ("-pg, mcount records", times.record, "and looks its caller up in the hash"),
+      ("-pg, mcount records", times.record, "and finds its caller in the hash"),
     ]
     for (what, time, remark) in rows {
       report.say(
@@ -32,7 +37,7 @@ extension Stage {
   /// The stable kernel's answer: dynamic patching off, every call goes through mcount for ever.
   func disabled() throws -> SceneReport {
     var report = SceneReport(
-      name: "disabled", title: "2.6.27.1: dynamic ftrace marked BROKEN, patching off")
+      name: "disabled", title: "2.6.27.1, the stable kernel's answer: patch nothing")
     let times = try callTimes()
     let library = try Library(path: specimens.path)
     defer { library.close() }
@@ -43,24 +48,24 @@ extension Stage {
     _ = nul_time_calls(function, calls)
     McountMode.current = .off
     let counted = McountMode.callCount
-    let ratio = times.count / times.nop
-    report.say(
-      "  \(grouped(calls)) calls, \(grouped(counted)) of them through mcount: nothing is ever "
-        + "patched,")
-    report.say(
-      "  so nothing can be patched wrongly. The price: {bad}\(decimal(times.count, digits: 2)) ns"
-        + "{/} a call instead of \(decimal(times.nop, digits: 2)) ns, \(decimal(ratio)) times as much."
-    )
+    let price = decimal(times.mcount, digits: 2)
+    let saved = decimal(times.nop, digits: 2)
+    report.say([
+      "  DYNAMIC_FTRACE was marked BROKEN: what is never patched is never patched",
+      "  wrongly. Of \(grouped(calls)) calls of a -pg function \(grouped(counted)) went through mcount.",
+      "  The price, with mcount returning at once: {bad}\(price) ns{/} a call, not \(saved) ns,",
+      "  \(decimal(times.mcount / times.nop)) times as much, for every call of every function, for ever.",
+    ])
     report.expect("every call went through mcount", counted == calls)
     report.data = [
       "calls": JSONValue(calls), "mcountCalls": JSONValue(counted),
-      "countNanoseconds": JSONValue(times.count), "nopNanoseconds": JSONValue(times.nop),
+      "mcountNanoseconds": JSONValue(times.mcount), "nopNanoseconds": JSONValue(times.nop),
     ]
     return report
   }
 
   private struct CallTimes {
-    var plain, nop, mcount, count, record: Double
+    var plain, nop, mcount, record: Double
   }
 
   private func callTimes() throws -> CallTimes {
@@ -70,8 +75,6 @@ extension Stage {
     McountMode.current = .off
     defer { McountMode.current = .off }
     let mcount = nanosecondsPerCall(function)
-    McountMode.current = .count
-    let count = nanosecondsPerCall(function)
     let engine = DaemonEngine(version: .shipped, intervalMicroseconds: 600_000_000)
     try engine.attach()
     defer { engine.detach() }
@@ -80,8 +83,7 @@ extension Stage {
     try engine.waitForCycle(now: true)
     let nop = nanosecondsPerCall(function)
     return CallTimes(
-      plain: nanosecondsPerCall(nul_plain_function), nop: nop, mcount: mcount, count: count,
-      record: record)
+      plain: nanosecondsPerCall(nul_plain_function), nop: nop, mcount: mcount, record: record)
   }
 
   func plainFunction(_ name: String, in library: Library) throws -> PlainFunction {

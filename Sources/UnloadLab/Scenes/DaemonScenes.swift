@@ -8,7 +8,7 @@ extension Stage {
   /// The life of a call site in 2.6.27: first call, hash, daemon, nop.
   func record() throws -> SceneReport {
     var report = SceneReport(
-      name: "record", title: "2.6.27: the first call records the site, a daemon makes it a nop")
+      name: "record", title: "2.6.27: a first call, a hash, a daemon, a nop")
     let interval: UInt64 = 50_000
     let engine = DaemonEngine(version: .shipped, intervalMicroseconds: interval)
     try engine.attach()
@@ -22,25 +22,22 @@ extension Stage {
     let before = readBytes(at: ip, count: 5)
     function()
     let record = engine.record(at: ip)
-    let began = monotonicNanoseconds()
-    try engine.waitForCycle()
-    let waited = (monotonicNanoseconds() - began) / 1_000_000
+    report.say([
+      "  The kernel's design of 2008, rebuilt; code and addresses are this process's.",
+      "  \(name)(), a function built with -pg, has its call at \(hexadecimal(address: ip)):",
+      "",
+      "  before        \(listing(before, at: ip))",
+    ])
+    report.say(found(record, engine))
+    report.say(try convert(engine, interval))
     let after = readBytes(at: ip, count: 5)
     McountMode.clearCounts()
     _ = nul_time_calls(function, 1000)
     let calls = McountMode.callCount
-    report.say("  \(name) in libSpecimen.so, call site at \(hexadecimal(address: ip))")
-    report.say("  before       \(listing(before, at: ip))")
-    report.say(
-      "  first call   mcount takes its return address - 5, record_ip puts it into the hash:")
-    report.say(
-      "               bucket \(record?.bucket ?? 0) of 1024, "
-        + "\(engine.statistics.records) records, free: \(grouped(freeRecords(engine)))")
-    report.say(
-      "  \(waited) ms later  the daemon (each \(interval / 1000) ms here, 1 s then) stops every "
-        + "thread and converts")
-    report.say("  after        \(listing(after, at: ip))")
-    report.say("  1,000 calls  \(calls) calls of mcount")
+    report.say([
+      "  after         \(listing(after, at: ip))",
+      "  1,000 more    calls of the function make \(counted(calls, "call")) of mcount",
+    ])
     report.expect("the site was a call of five bytes", before.first == 0xe8)
     report.expect("the first call put it into the hash", record != nil)
     report.expect("the daemon made it one nop", after == Code.nop(length: 5).bytes)
@@ -52,29 +49,50 @@ extension Stage {
     return report
   }
 
-  private func freeRecords(_ engine: DaemonEngine) -> UInt64 {
-    engine.statistics.freeRecords + engine.statistics.unusedRecords
+  private func found(_ record: SiteRecord?, _ engine: DaemonEngine) -> [String] {
+    let (statistics, bucket) = (engine.statistics, record?.bucket ?? 0)
+    let free = statistics.freeRecords + statistics.unusedRecords
+    return [
+      "  first call    mcount takes its return address - 5 and puts it into a hash:",
+      "                bucket \(bucket) of 1,024, \(counted(statistics.records, "record")), "
+        + "\(grouped(free)) free",
+    ]
+  }
+
+  /// Lets the daemon come by itself.
+  private func convert(_ engine: DaemonEngine, _ interval: UInt64) throws -> [String] {
+    let began = monotonicNanoseconds()
+    try engine.waitForCycle()
+    let waited = (monotonicNanoseconds() - began) / 1_000_000
+    return [
+      "  \("\(waited) ms later".padded(to: 14))the daemon wakes (each \(interval / 1000) ms here, "
+        + "each second in 2008),",
+      "                stops every other thread and writes a nop",
+    ]
   }
 
   /// Why stop_machine: bytes written under a running thread, in child processes.
   func smp() throws -> SceneReport {
     var report = SceneReport(
-      name: "smp", title: "before kstop_machine: patching under a running thread")
+      name: "smp", title: "why the machine is stopped: patching code that runs")
     let library = try Library(path: specimens.path)
     defer { library.close() }
     let function = try plainFunction("specimen_at_hsfsts", in: library)
     let ip = try address(of: "specimen_at_hsfsts")
     let unstopped = try children(6, function, ip, NUL_SMP_UNSTOPPED)
     let stopped = try children(2, function, ip, NUL_SMP_STOPPED)
-    report.say(
-      "  One thread calls a function, another flips its 5 bytes between call and nop:")
-    report.say("  4 bytes by lock cmpxchg, then the fifth. In child processes, 300 ms each.")
+    report.say([
+      "  The first design patched while other processors ran the code. In child",
+      "  processes, 300 ms each: one thread calls a function, another flips the call in",
+      "  it to a nop and back, by a `lock cmpxchg` of 4 bytes and a store of the fifth.",
+      "",
+    ])
     report.say(tally("unstopped", unstopped, "{bad}"))
     report.say(tally("stop-machine", stopped, "{good}"))
     let died = unstopped.count { $0.signal != 0 && !$0.timed_out }
     let survived = stopped.count { $0.signal == 0 && !$0.timed_out && $0.result == 0 }
-    report.expect("children that patched a running thread's text died", died > 0)
-    report.expect("children that stopped it first all survived", survived == stopped.count)
+    report.expect("patched under a running thread, children die", died > 0)
+    report.expect("patched with the thread stopped, all survive", survived == stopped.count)
     report.data = [
       "unstopped": .array(unstopped.map(json)), "stopped": .array(stopped.map(json)),
     ]
@@ -103,7 +121,8 @@ extension Stage {
       died.isEmpty
       ? "\(mark)all \(results.count) survived{/}"
       : "\(mark)\(died.count) of \(results.count) died{/} (\(signals))"
-    return "  \(what.padded(to: 14))\(fate), after \(grouped(flips)) flips, \(grouped(calls)) calls"
+    return "  \(what.padded(to: 14))\(fate.padded(to: 24))"
+      + "mean: \(counted(flips, "flip")), \(counted(calls, "call"))"
   }
 
   private func signalName(_ number: Int32) -> String {
@@ -124,13 +143,19 @@ extension Stage {
   /// The last line of defence: it holds on other bytes, fails on equal ones, and writes anyway.
   func cmpxchg() throws -> SceneReport {
     var report = SceneReport(
-      name: "cmpxchg", title: "the last line of defence: lock cmpxchg, seen by the page")
+      name: "cmpxchg", title: "the last line of defence writes even when it refuses")
     let engine = DaemonEngine(version: .shipped, intervalMicroseconds: 600_000_000)
     try engine.attach()  // registers the fault fix-up of the cmpxchg
     defer { engine.detach() }
     let expected: [UInt8] = [0xe8, 0x1b, 0xfd, 0xff, 0xff]
     let other = try compareAndSwap(over: [0x5a, 0x5a, 0x5a, 0x5a, 0x5a], expecting: expected)
     let same = try compareAndSwap(over: expected, expecting: expected)
+    report.say([
+      "  The engine compares the code with what it expects in the same instruction that",
+      "  writes, `lock cmpxchg`. Here it expects \(hexadecimal(expected)), on a page made",
+      "  read-only for the moment: the CPU faults, and so says what it is about to do.",
+      "",
+    ])
     for (what, swap) in [("other bytes", other), ("equal bytes", same)] {
       let verdict =
         swap.after == swap.before ? "{good}value unchanged{/}" : "{bad}overwritten{/}"
@@ -138,11 +163,14 @@ extension Stage {
         "  \(what.padded(to: 13)){code}\(hexadecimal(swap.before)){/} -> "
           + "{code}\(hexadecimal(swap.after)){/}  \(verdict)")
       report.say(
-        "               page fault, error code \(swap.errorCode): present, user, "
-          + "\(swap.errorCode & 2 != 0 ? "{bad}a WRITE{/}" : "a read")")
+        "               page fault, error code \(swap.errorCode): to the CPU it is "
+          + "\(swap.errorCode & 2 != 0 ? "{bad}a write{/}" : "a read")")
     }
-    report.say("  A comparison that fails still takes the bus as a write: harmless on memory,")
-    report.say("  not on a device's registers.")
+    report.say([
+      "",
+      "  A comparison that fails writes the old value back. Memory does not mind; the",
+      "  registers of a device may. Bytes that are equal by luck are overwritten.",
+    ])
     report.expect("on other bytes the value stays", other.after == other.before)
     report.expect("on other bytes the access is a write nevertheless", other.errorCode & 2 != 0)
     report.expect("equal bytes are overwritten", same.after == Code.nop(length: 5).bytes)

@@ -6,15 +6,9 @@ extension Stage {
   /// The network card: what the stray access does to a driver at work and to the NVM.
   func flash() throws -> SceneReport {
     var report = SceneReport(
-      name: "flash", title: "the e1000e's flash registers at the stale address")
-    report.say(
-      "  A model of the register block (its sources: docs/story.md); the instructions that")
-    report.say("  meet it are real. HSFSTS and HSFCTL lie on the four bytes of the stale cmpxchg.")
-    report.say("  The daemon wakes while the driver waits for a flash cycle it has started.")
-    report.say()
-    report.say(
-      "  " + "engine".padded(to: 19) + "write-back".padded(to: 12) + "PR0".padded(to: 5)
-        + "r/w".padded(to: 5) + "checksum".padded(to: 14) + "the driver")
+      name: "flash", title: "a network card at the stale address (a model of one)")
+    report.say(introduction)
+    report.say("  {head}engine             write-back  PR0  r/w  checksum      the driver then{/}")
     var runs: [FlashRun] = []
     for engine in engines {
       for trial in trials(engine) {
@@ -25,11 +19,31 @@ extension Stage {
       }
     }
     report.say()
-    report.say(
-      "  value read: CMPXCHG writes back what it read (Intel SDM), and so clears the status")
-    report.say("  bits the driver waits for. all ones: FGO = 1 with FCYCLE = 3 erases a block.")
+    report.say(legend)
     report.data = ["runs": .array(runs.map(json))]
     return report
+  }
+
+  private var introduction: [String] {
+    [
+      "  The e1000e's registers are a model (docs/story.md says of what); the",
+      "  instructions that meet them are real. The module is gone, the card's flash",
+      "  registers are at its address: status and control lie under the four bytes of",
+      "  the stale cmpxchg. The driver has begun to read the NVM, the card's settings",
+      "  in flash. In that moment the daemon wakes (2.6.28, with none: a tracer stops).",
+      "",
+    ]
+  }
+
+  private var legend: [String] {
+    [
+      "  r/w         the engine's reads and writes of registers, counted by the model",
+      "  checksum    of the NVM before and after: BABA is valid, none: no NVM is left",
+      "  write-back  what a failed cmpxchg did to the card is unknown: two models.",
+      "              value read, by Intel's manual: clears the status that the driver",
+      "              waits for. all ones: starts an erase at the address last used.",
+      "  PR0 set     the driver's own fix of October 2008: the NVM is write-protected",
+    ]
   }
 
   struct FlashTrial {
@@ -94,8 +108,8 @@ extension Stage {
       return nil
     } catch {
       switch error as? E1000eDriverError {
-      case .timedOut: return "waits for FDONE in vain"
-      case .badChecksum: return "NVM checksum not valid"
+      case .timedOut: return "waits in vain"
+      case .badChecksum: return "refuses: checksum"
       default: return "\(error)"
       }
     }
@@ -120,7 +134,7 @@ extension Stage {
     if isFixed(run.trial.engine) { return "\(engine): no access, the NVM intact" }
     if run.trial.engine == .verified { return "\(engine): the registers are read, not written" }
     if run.trial.writeBack == .valueRead {
-      return "\(engine), value read: the NVM intact, but the driver's wait fails"
+      return "\(engine), value read: the NVM intact, the driver's wait fails"
     }
     return run.trial.isProtected
       ? "\(engine), all ones, PR0 set: the NVM intact" : "\(engine), all ones: the NVM is gone"
@@ -139,7 +153,7 @@ extension Stage {
     let back = run.trial.writeBack == .valueRead ? "value read" : "all ones"
     let mark = run.after.isIntact ? "{good}" : "{bad}"
     let sums = "\(sum(run.before)) -> \(mark)\(sum(run.after)){/}"
-    let words = run.complaint.map { "{bad}\($0){/}" } ?? "{good}sees nothing{/}"
+    let words = run.complaint.map { "{bad}\($0){/}" } ?? "{good}works on{/}"
     return "  " + name(run.trial.engine).padded(to: 19) + back.padded(to: 12)
       + (run.trial.isProtected ? "set" : "-").padded(to: 5)
       + "\(run.reads)/\(run.writes)".padded(to: 5) + sums.padded(to: 14) + words

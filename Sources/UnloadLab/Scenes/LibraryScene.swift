@@ -6,12 +6,14 @@ import Glibc
 import LivePatching
 
 extension Stage {
-  /// Both designs on a library that nobody here wrote: record, convert, unload; then sites from the
-  /// build, armed, disarmed, restored, audited. `symbol` is called as `long f(void)` throughout.
+  /// Both designs on a library that nobody here wrote.
+  ///
+  /// Record, convert, unload; then sites from the build, armed, disarmed, restored, audited.
+  /// `symbol` is called as `long f(void)` throughout.
   public func play(library path: String, calling symbol: String) throws -> SceneReport {
     let table = try SiteTable.load(path: path, decoder: decoder)
     var report = SceneReport(
-      name: "library", title: "both designs on \(path.split(separator: "/").last ?? "")")
+      name: "library", title: "both designs on \(brief(path.split(separator: "/").last ?? ""))")
     guard !table.sites.isEmpty else {
       throw LibraryError(
         text: "\(path): has no call sites; build it with -pg, -pg -mfentry or "
@@ -20,12 +22,16 @@ extension Stage {
     guard table.buildID != nil else {
       throw LibraryError(text: "\(path): has no build-id; link it with -Wl,--build-id")
     }
-    let forms = Dictionary(grouping: table.sites, by: \.form).sorted {
-      $0.key.rawValue < $1.key.rawValue
+    let forms = CallSite.Form.allCases.compactMap { form in
+      let count = table.sites.count { $0.form == form }
+      return count > 0 ? "\(grouped(count)) \(form.name)" : nil
     }
-    .map { "\(grouped($0.value.count)) \($0.key.name)" }.joined(separator: ", ")
-    report.say(
-      "  \(grouped(table.sites.count)) call sites (\(forms)), \(table.skipped.count) skipped")
+    report.say([
+      "  \(counted(table.sites.count, "call site")) (\(forms.joined(separator: ", "))), "
+        + "\(grouped(table.skipped.count)) skipped",
+      "  \(brief(symbol))() is called after each step, and timed.",
+      "",
+    ])
     let expected = try daemonRun(path, symbol, table, &report)
     try staticRun(path, symbol, table, expected, &report)
     report.data["sites"] = JSONValue(table.sites.count)
@@ -33,14 +39,24 @@ extension Stage {
   }
 
   private typealias Workload = @convention(c) () -> Int
+  private typealias Run = (result: Int, milliseconds: Double)
 
-  private func timed(_ workload: Workload) -> (result: Int, milliseconds: Double) {
+  /// A name from outside, short enough for a line.
+  private func brief(_ name: some StringProtocol) -> String {
+    name.count <= 48 ? String(name) : name.prefix(47) + "…"
+  }
+
+  private func outcome(_ run: Run) -> String {
+    "returns \(run.result) after \(decimal(run.milliseconds)) ms"
+  }
+
+  private func timed(_ workload: Workload) -> Run {
     let began = monotonicNanoseconds()
     let result = workload()
     return (result, Double(monotonicNanoseconds() - began) / 1e6)
   }
 
-  /// 2.6.27 with the zap. Returns what the workload returned.
+  /// 2.6.27 with the zap; returns what the workload returned.
   private func daemonRun(
     _ path: String, _ symbol: String, _ table: SiteTable, _ report: inout SceneReport
   ) throws -> Int {
@@ -51,44 +67,72 @@ extension Stage {
     defer { library.close() }
     let module = try loaded(table)
     let workload = unsafeBitCast(try library.symbol(symbol), to: Workload.self)
-    if let site = table.sites.first(where: { $0.form == .e8 && $0.kind == .mcount }) {
-      try engine.register(
-        InstrumentedText(
-          start: module.text.lowerBound, end: module.text.upperBound,
-          mcountStub: module.loadBias + table.target(of: site)))
-    }
+    try register(module, table, engine)
+    let ready = countNops(table, module)  // a compiler's own
     let first = timed(workload)
-    let records = engine.statistics.records
+    let recorded = engine.statistics.records
     try engine.waitForCycle(now: true)
     let second = timed(workload)
     try engine.waitForCycle(now: true)
     let statistics = engine.statistics
-    let nops = countNops(table, module)
-    report.say("  2.6.27 + the zap")
-    report.say(
-      "    \(symbol)() = \(first.result): \(grouped(records)) sites recorded, "
-        + "\(decimal(first.milliseconds)) ms through mcount")
-    report.say(
-      "    converted: \(grouped(statistics.conversions)) nops, \(statistics.faulted) faults, "
-        + "\(statistics.mismatched) mismatches; again = \(second.result), "
-        + "\(decimal(second.milliseconds)) ms")
-    if statistics.skippedCalls > 0 {
-      report.say(
-        "    \(grouped(statistics.skippedCalls)) calls came from sites it does not handle "
-          + "(not e8): skipped")
-    }
+    let nops = countNops(table, module) - ready
     library.close()
     let released = engine.statistics
-    report.say(
-      "    dlclose: \(grouped(released.released)) records released, \(released.records) left")
+    say(first, second, recorded, statistics, released, &report)
     report.expect("the workload's result is the same with nops", first.result == second.result)
     report.expect(
       "every recorded site became a nop, with no fault and no mismatch",
       UInt64(nops) == statistics.conversions && statistics.faulted + statistics.mismatched == 0)
     report.expect("dlclose left no record behind", released.records == 0)
-    report.data["recorded"] = JSONValue(records)
+    report.data["recorded"] = JSONValue(recorded)
     report.data["converted"] = JSONValue(statistics.conversions)
     return first.result
+  }
+
+  private func register(
+    _ module: LoadedModule, _ table: SiteTable, _ engine: DaemonEngine
+  ) throws {
+    guard let site = table.sites.first(where: { $0.form == .e8 && $0.kind == .mcount }) else {
+      return
+    }
+    try engine.register(
+      InstrumentedText(
+        start: module.text.lowerBound, end: module.text.upperBound,
+        mcountStub: module.loadBias + table.target(of: site)))
+  }
+
+  private func say(
+    _ first: Run, _ second: Run, _ recorded: UInt64, _ converted: DaemonStatistics,
+    _ released: DaemonStatistics, _ report: inout SceneReport
+  ) {
+    report.say([
+      "  {head}2.6.27 with the zap{/}: sites found by running them",
+      "    first call      \(outcome(first))",
+      "                    \(counted(recorded, "site")) recorded",
+    ])
+    if converted.skippedCalls > 0 {
+      report.say([
+        "                    \(counted(converted.skippedCalls, "call")) from sites that are not e8",
+        "                    calls, which that design does not handle: skipped",
+      ])
+    }
+    report.say([
+      "    the daemon      \(counted(converted.conversions, "site")) made a nop, "
+        + "\(counted(converted.faulted, "fault")), "
+        + "\(counted(converted.mismatched, "failed comparison"))",
+      "    called again    \(outcome(second))",
+      "    dlclose         \(counted(released.released, "record")) released, "
+        + "\(grouped(released.records)) left",
+      "",
+    ])
+  }
+
+  /// What the workload did under 2.6.28, and what its tracer saw.
+  private struct StaticRun {
+    var nops, armed, disarmed: Int
+    var entries: UInt64
+    /// With nops, armed, disarmed, restored.
+    var runs: [Run]
   }
 
   /// 2.6.28, then everything back.
@@ -100,41 +144,59 @@ extension Stage {
     engine.adopt(table)
     let library = try engine.load(path)
     defer { library.close() }
-    let module = try loaded(table)
-    let workload = unsafeBitCast(try library.symbol(symbol), to: Workload.self)
-    let nops = countNops(table, module)
-    let plain = timed(workload)
-    let armed = try engine.startTracer(nul_count_entry_address())
-    let entries = nul_entries()
-    let traced = timed(workload)
-    let counted = nul_entries() - entries
-    let disarmed = try engine.stopTracer()
-    let again = timed(workload)
-    try engine.detach()
-    let restored = timed(workload)
+    let run = try staticRun(
+      engine, table, unsafeBitCast(try library.symbol(symbol), to: Workload.self))
     let audit = try auditText(of: getpid(), known: LoaderHook.change.map { [$0] } ?? [])
-    let results = [plain, traced, again, restored].map(\.result)
-    report.say("  2.6.28")
-    report.say(
-      "    \(grouped(nops)) of \(grouped(table.sites.count)) sites were nops before the first "
-        + "function ran; result \(plain.result), \(decimal(plain.milliseconds)) ms")
-    report.say(
-      "    armed \(grouped(armed)): \(grouped(counted)) calls counted; disarmed "
-        + "\(grouped(disarmed)); restored, result \(restored.result)")
-    report.say(
-      "    audit: \(audit.modules.count) modules, \(grouped(audit.bytesCompared)) bytes, "
-        + "\(audit.unknownDifferences.count) differ unexplained")
-    report.expect("every site was a nop when dlopen returned", nops == table.sites.count)
-    report.expect("a tracer saw calls at the armed sites", counted > 0 && disarmed == armed)
+    say(run, audit, table, &report)
+    report.expect("every site was a nop when dlopen returned", run.nops == table.sites.count)
     report.expect(
-      "the workload's result never changed", results.allSatisfy { $0 == expected })
+      "a tracer saw calls at the armed sites", run.entries > 0 && run.disarmed == run.armed)
+    report.expect(
+      "the workload's result never changed", run.runs.allSatisfy { $0.result == expected })
     report.expect(
       "restored: the audit finds no byte that is not the file's",
       audit.unknownDifferences.isEmpty)
-    report.data["armed"] = JSONValue(armed)
-    report.data["counted"] = JSONValue(counted)
+    report.data["armed"] = JSONValue(run.armed)
+    report.data["counted"] = JSONValue(run.entries)
     report.data["bytesAudited"] = JSONValue(audit.bytesCompared)
     report.data["result"] = JSONValue(expected)
+  }
+
+  private func staticRun(
+    _ engine: StaticEngine, _ table: SiteTable, _ workload: Workload
+  ) throws -> StaticRun {
+    let nops = countNops(table, try loaded(table))
+    let plain = timed(workload)
+    let armed = try engine.startTracer(nul_count_entry_address())
+    let before = nul_entries()
+    let traced = timed(workload)
+    let entries = nul_entries() - before
+    let disarmed = try engine.stopTracer()
+    let again = timed(workload)
+    try engine.detach()
+    return StaticRun(
+      nops: nops, armed: armed, disarmed: disarmed, entries: entries,
+      runs: [plain, traced, again, timed(workload)])
+  }
+
+  private func say(
+    _ run: StaticRun, _ audit: AuditReport, _ table: SiteTable, _ report: inout SceneReport
+  ) {
+    let unexplained = counted(audit.unknownDifferences.count, "place")
+    report.say([
+      "  {head}2.6.28{/}: sites from the build, all of them",
+      "    dlopen          \(grouped(run.nops)) of \(counted(table.sites.count, "site")) are nops",
+      "    as nops         \(outcome(run.runs[0]))",
+      "    armed           \(outcome(run.runs[1]))",
+      "                    \(counted(run.armed, "site")) armed, "
+        + "\(counted(run.entries, "call")) seen by the tracer",
+      "    disarmed        \(outcome(run.runs[2]))",
+      "                    \(counted(run.disarmed, "site")) made nops again",
+      "    restored        \(outcome(run.runs[3]))",
+      "    audit           \(grouped(audit.bytesCompared)) bytes of text in "
+        + "\(counted(audit.modules.count, "module")) compared",
+      "                    with their files, \(unexplained) unexplained",
+    ])
   }
 
   private func loaded(_ table: SiteTable) throws -> LoadedModule {

@@ -31,6 +31,11 @@ func decimal(_ value: Double, digits: Int = 1) -> String {
   return (scaled < 0 ? "-" : "") + (digits == 0 ? "\(whole)" : "\(whole).\(padded)")
 }
 
+/// `1 site`, `1,234 sites`.
+func counted(_ count: some BinaryInteger, _ noun: String) -> String {
+  "\(grouped(count)) \(noun)\(count == 1 ? "" : "s")"
+}
+
 /// `1,234,567`.
 func grouped(_ value: some BinaryInteger) -> String {
   var text = ""

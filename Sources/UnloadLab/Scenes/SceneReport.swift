@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What one scene of the demo measured, said and expected. Text may hold marks for the terminal,
-/// `{good}…{/}`, `{bad}…{/}`, `{dim}…{/}`, `{code}…{/}`; whoever prints it replaces or drops them.
+/// What one scene of the demo measured, said and expected.
+///
+/// Text may hold marks for the terminal, `{good}…{/}`, `{bad}…{/}`, `{dim}…{/}`, `{code}…{/}` and
+/// `{head}…{/}`; whoever prints it replaces or drops them.
 public struct SceneReport: Sendable {
   public struct Expectation: Sendable, Encodable {
     public var claim: String
@@ -24,6 +26,9 @@ public struct SceneReport: Sendable {
   public var held: Bool { expectations.allSatisfy(\.held) && cells.allSatisfy(\.held) }
 
   mutating func say(_ line: String = "") { lines.append(line) }
+
+  /// Several lines at once.
+  mutating func say(_ text: [String]) { lines += text }
 
   mutating func expect(_ claim: String, _ isTrue: Bool) {
     expectations.append(Expectation(claim: claim, held: isTrue))
