@@ -44,6 +44,42 @@ npc_read_landing:
         .cfi_endproc
         .size   npc_read_fixed_up, . - npc_read_fixed_up
 
+// uint64_t npc_read_site(const void *site /*rdi*/, size_t length /*rsi*/): five or six bytes, the
+// first one lowest, in a register; all ones where a load faulted. A transaction reads every site
+// three times: through memory, byte by byte, each would wait for its own stores.
+        .globl  npc_read_site
+        .hidden npc_read_site
+        .type   npc_read_site, @function
+        .p2align 4
+npc_read_site:
+        .cfi_startproc
+        .globl  npc_read_site_word_at
+        .hidden npc_read_site_word_at
+npc_read_site_word_at:
+        movl    (%rdi), %eax
+        .globl  npc_read_site_fifth_at
+        .hidden npc_read_site_fifth_at
+npc_read_site_fifth_at:
+        movzbl  4(%rdi), %edx
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        cmpq    $6, %rsi
+        jne     1f
+        .globl  npc_read_site_sixth_at
+        .hidden npc_read_site_sixth_at
+npc_read_site_sixth_at:
+        movzbl  5(%rdi), %edx
+        shlq    $40, %rdx
+        orq     %rdx, %rax
+1:      ret
+        .globl  npc_read_site_landing
+        .hidden npc_read_site_landing
+npc_read_site_landing:
+        movq    $-1, %rax
+        ret
+        .cfi_endproc
+        .size   npc_read_site, . - npc_read_site
+
 // bool npc_write_bytes(void *destination, const void *source, size_t length): byte stores.
         .globl  npc_write_bytes
         .hidden npc_write_bytes

@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #include "poke.h"
 #include "stop.h"
@@ -19,6 +21,11 @@
 // access.S
 NPC_HIDDEN extern const char npc_read_word_at[], npc_read_byte_at[], npc_read_landing[];
 NPC_HIDDEN extern const char npc_write_byte_at[], npc_write_pair_at[], npc_write_landing[];
+NPC_HIDDEN extern const char npc_read_site_word_at[], npc_read_site_fifth_at[];
+NPC_HIDDEN extern const char npc_read_site_sixth_at[], npc_read_site_landing[];
+/// The 5 or 6 bytes at `site`, the first one lowest; NPC_NO_CODE where a load faulted.
+NPC_HIDDEN uint64_t npc_read_site(const void *site, size_t length);
+#define NPC_NO_CODE UINT64_MAX
 NPC_HIDDEN bool npc_write_bytes(void *destination, const void *source, size_t length);
 NPC_HIDDEN bool npc_write_pair(void *destination, uint16_t pair);
 
@@ -32,9 +39,34 @@ typedef struct npc_text {
 NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
 /// Closes them. 0 or the errno of the page that could not be closed.
 NPC_HIDDEN int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count);
-/// Stores 1 byte, 2 bytes at once, or more byte by byte. False with errno set.
-NPC_HIDDEN bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes,
-                               size_t length);
+NPC_HIDDEN bool npc_text_write_memory(const npc_text *text, uint64_t address, const uint8_t *bytes,
+                                      size_t length);
+/// Stores 1 byte, 2 bytes at once, or more byte by byte. False with errno set. Here, because it is
+/// called three times a site.
+static inline bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes,
+                                  size_t length) {
+  if (text->writer == NPC_WRITER_PROC_MEM)
+    return npc_text_write_memory(text, address, bytes, length);
+  bool stored = length == 2 ? npc_write_pair((void *)address, (uint16_t)(bytes[0] | bytes[1] << 8))
+                            : npc_write_bytes((void *)address, bytes, length);
+  if (!stored) errno = EFAULT;
+  return stored;
+}
+
+// The bytes of a poke as npc_read_site gives them. Eight are loaded, inside the poke, and the rest
+// cut off: one instruction compares two codes.
+static inline uint64_t npc_code_at(const npc_poke *poke, size_t offset) {
+  uint64_t word;
+  memcpy(&word, (const char *)poke + offset, sizeof word);
+  return word & (((uint64_t)1 << (poke->length * 8)) - 1);
+}
+static inline uint64_t npc_expected_code(const npc_poke *poke) {
+  return npc_code_at(poke, offsetof(npc_poke, expected));
+}
+static inline uint64_t npc_replacement_code(const npc_poke *poke) {
+  return npc_code_at(poke, offsetof(npc_poke, replacement));
+}
+_Static_assert(offsetof(npc_poke, replacement) + sizeof(uint64_t) <= sizeof(npc_poke), "inside");
 
 // protocol.c: the steps that make a change safe against running threads.
 /// How many leading bytes the protocol replaces first: 2 (`eb xx`), 1 (int3) or 0 (none).

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a set of pokes is written while other threads may run the same text. Three steps, each
-// followed by a core sync (membarrier), so that no CPU mixes the bytes of two steps:
+// How a set of pokes is written while other threads may run the same text. Three steps (for some
+// thousands of sites at a time), each followed by a core sync (membarrier), so that no CPU mixes
+// the bytes of two steps:
 //
 //   1. leads   the first bytes of every site become a lead: `eb xx` (2 bytes, a jump over the
 //              rest) or int3 (1 byte, emulated by the trap handler), so that no thread that
@@ -113,11 +114,36 @@ static void fail(npc_result *result, int status, int phase, size_t index, int er
   result->error = error;
 }
 
-static bool write_all(const writing *w, size_t *touched, npc_result *result) {
-  const npc_transaction *transaction = w->transaction;
+// How many sites go through the three steps together. Their text and pokes stay in a core's own
+// cache from step to step (about 300 KiB); more core syncs, about 9 us each while others run, cost
+// less than reading a large library's text from memory three times. Under stop-machine all sites
+// go together: the threads are looked for again once, behind the leads of all.
+enum { BATCH = 4096 };
+
+// Other cores hold the lines that they execute: asked for early, they come while earlier sites are
+// written. A hint, which faults nowhere (Intel SDM vol. 2, PREFETCHW).
+static void claim_ahead(const npc_transaction *transaction, size_t i) {
+  enum { AHEAD = 16 };
+  if (i + AHEAD < transaction->count)
+    __asm__ volatile("prefetchw %0" ::"m"(*(const char *)transaction->pokes[i + AHEAD].address));
+}
+
+static bool settle(npc_result *result) {
+  npc_stop_report report = {0};
+  if (npc_stop_settle(&report)) return true;
+  fail(result, NPC_NOT_STOPPED, NPC_PHASE_WRITE, 0, report.error);
+  result->has_index = false;
+  result->thread = report.thread;
+  return false;
+}
+
+// The three steps of pokes [first, end).
+static bool write_batch(const writing *w, size_t first, size_t end, size_t *touched,
+                        npc_result *result) {
   for (step which = LEADS; which <= HEADS; which++) {
-    for (size_t i = 0; i < transaction->count; i++) {
-      const npc_poke *poke = &transaction->pokes[i];
+    for (size_t i = first; i < end; i++) {
+      const npc_poke *poke = &w->transaction->pokes[i];
+      if (which == LEADS) claim_ahead(w->transaction, i);
       if (i >= *touched) *touched = i + 1;
       if (write_step(w, poke, which, poke->replacement)) continue;
       fail(result, NPC_UNWRITABLE, NPC_PHASE_WRITE, i, errno);
@@ -130,15 +156,17 @@ static bool write_all(const writing *w, size_t *touched, npc_result *result) {
       return false;
     }
     // Behind the leads nobody new gets in. Who woke since the stop is stopped now, wherever he is.
-    if (which == LEADS && w->protocol == NPC_PROTOCOL_STOP_MACHINE) {
-      npc_stop_report report = {0};
-      if (!npc_stop_settle(&report)) {
-        fail(result, NPC_NOT_STOPPED, NPC_PHASE_WRITE, 0, report.error);
-        result->has_index = false;
-        result->thread = report.thread;
-        return false;
-      }
-    }
+    if (which == LEADS && w->protocol == NPC_PROTOCOL_STOP_MACHINE && !settle(result)) return false;
+  }
+  return true;
+}
+
+static bool write_all(const writing *w, size_t *touched, npc_result *result) {
+  size_t count = w->transaction->count;
+  size_t batch = w->protocol == NPC_PROTOCOL_STOP_MACHINE ? count : BATCH;
+  for (size_t first = 0; first < count; first += batch) {
+    size_t end = count - first > batch ? first + batch : count;
+    if (!write_batch(w, first, end, touched, result)) return false;
   }
   return true;
 }
@@ -146,11 +174,11 @@ static bool write_all(const writing *w, size_t *touched, npc_result *result) {
 static bool read_back(const npc_transaction *transaction, npc_result *result) {
   for (size_t i = 0; i < transaction->count; i++) {
     const npc_poke *poke = &transaction->pokes[i];
-    uint8_t actual[NPC_SITE_BYTES] = {0};
-    bool readable = npc_read_fixed_up(actual, (const void *)poke->address, poke->length);
-    if (readable && memcmp(actual, poke->replacement, poke->length) == 0) continue;
+    uint64_t actual = npc_read_site((const void *)poke->address, poke->length);
+    if (actual == npc_replacement_code(poke)) continue;
+    bool readable = actual != NPC_NO_CODE;
     fail(result, readable ? NPC_READ_BACK : NPC_UNREADABLE, NPC_PHASE_READ_BACK, i, 0);
-    memcpy(result->actual, actual, sizeof actual);
+    if (readable) memcpy(result->actual, &actual, sizeof result->actual);
     result->has_actual = readable;
     return false;
   }

@@ -45,6 +45,20 @@ static bool protect(const npc_poke *pokes, size_t count, int protection, size_t 
   return true;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+// The first write to a page of a file's private mapping copies it. All of them at once, by one call
+// per run (Linux 5.14), spare a page fault each; where the call is refused the faults do it.
+static void copy_pages(const npc_poke *pokes, size_t count) {
+  uint64_t start, end;
+  for (size_t i = 0; i < count;) {
+    i = page_run(pokes, i, count, &start, &end);
+    madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+  }
+}
+
 bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count) {
   size_t done;
   text->memory = -1;
@@ -52,7 +66,10 @@ bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count) {
     text->memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
     return text->memory >= 0;
   }
-  if (protect(pokes, count, text->protection | PROT_WRITE, &done)) return true;
+  if (protect(pokes, count, text->protection | PROT_WRITE, &done)) {
+    copy_pages(pokes, count);
+    return true;
+  }
   int error = errno;
   size_t closed;
   // The run that failed may have changed in part; closing it too is harmless.
@@ -82,15 +99,10 @@ int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count) {
   return error;
 }
 
-bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes, size_t length) {
-  if (text->writer == NPC_WRITER_PROC_MEM) {
-    ssize_t written = pwrite(text->memory, bytes, length, (off_t)address);
-    if (written == (ssize_t)length) return true;
-    if (written >= 0) errno = EIO;
-    return false;
-  }
-  bool stored = length == 2 ? npc_write_pair((void *)address, (uint16_t)(bytes[0] | bytes[1] << 8))
-                            : npc_write_bytes((void *)address, bytes, length);
-  if (!stored) errno = EFAULT;
-  return stored;
+bool npc_text_write_memory(const npc_text *text, uint64_t address, const uint8_t *bytes,
+                           size_t length) {
+  ssize_t written = pwrite(text->memory, bytes, length, (off_t)address);
+  if (written == (ssize_t)length) return true;
+  if (written >= 0) errno = EIO;
+  return false;
 }
