@@ -21,6 +21,7 @@ public struct CallSite: Equatable, Sendable {
     case nop1x5
 
     /// Bytes that the form occupies.
+    @inlinable
     public var length: Int { self == .ff15 || self == .addr32e8 || self == .nop6 ? 6 : 5 }
 
     /// Its name in JSON and in tables.
@@ -71,6 +72,7 @@ public struct CallSite: Equatable, Sendable {
   }
 
   /// In bytes: 5 or 6.
+  @inlinable
   public var length: Int { form.length }
   /// Link-time address of its function's first byte.
   public var functionStart: UInt64 { offset - UInt64(functionOffset) }

@@ -45,18 +45,10 @@ final class LoadPlan {
 
   /// Makes every call of the table a nop when the module comes.
   convenience init(nopping table: SiteTable, writer: TextWriter, decoder: Decoder) {
-    var list: [npc_poke] = []
-    list.reserveCapacity(table.sites.count)
-    for site in table.sites where site.form != .nop5 && site.form != .nop6 {
-      let expectation = table.expectation(of: site)
-      var poke = npc_poke()
-      poke.address = site.offset
-      poke.target = expectation.target
-      poke.expected_kind = expectation.kind
-      poke.length = UInt8(site.length)
-      poke.expected = table.code(of: site).tuple
-      poke.replacement = Code.nop(length: site.length).tuple
-      list.append(poke)
+    let list = PokeBuilder.with(table, loadBias: 0) { builder, sites in
+      sites.compactMap { site in
+        builder.code(of: site, in: .nop).flatMap { builder.poke(site, from: .original, to: $0) }
+      }
     }
     self.init(buildID: table.buildID ?? [], pokes: list, writer: writer, decoder: decoder)
     npc_load_plan_add(plan)

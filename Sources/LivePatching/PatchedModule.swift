@@ -26,6 +26,8 @@ public final class PatchedModule {
   // One byte a site: an index into `states`. With the 16 bytes of a call site that is the whole
   // table; the 32 of a poke live as long as a transaction.
   private var stateIndices: [UInt8]
+  /// What a site takes besides its entry in the table.
+  public static var stateBytesPerSite: Int { MemoryLayout<UInt8>.stride }
   private var states: [SiteState] = [.original, .nop]
 
   /// Takes a module as it is: no site changed.
@@ -74,12 +76,16 @@ public final class PatchedModule {
 
   /// Every site that is not as its file has it, in order: the journal.
   public var changes: [KnownChange] {
-    stateIndices.indices.lazy.filter { self.stateIndices[$0] != 0 }.compactMap { index in
-      guard let original = self.code(of: index, in: .original),
-        let current = self.code(of: index, in: self.state(of: index)), original != current
-      else { return nil }
-      return KnownChange(
-        address: self.address(of: index), original: original.bytes, current: current.bytes)
+    PokeBuilder.with(table, loadBias: module.loadBias) { builder, callSites in
+      stateIndices.indices.compactMap { index in
+        if stateIndices[index] == 0 { return nil }
+        let site = callSites[index]
+        guard let original = builder.code(of: site, in: .original),
+          let current = builder.code(of: site, in: state(of: index)), original != current
+        else { return nil }
+        return KnownChange(
+          address: address(of: index), original: original.bytes, current: current.bytes)
+      }
     }
   }
 
@@ -90,19 +96,19 @@ public final class PatchedModule {
     _ sites: [Int]? = nil, to state: SiteState, options: PatchOptions = PatchOptions()
   ) throws(PatchError) -> PatchReport {
     let target = index(of: state)
-    var changed: [Int] = []
     let pokes: [npc_poke]
     if let sites {
-      pokes = try prepare(sites, target, &changed)
+      pokes = try prepare(sites, target)
     } else {
-      pokes = try prepare(stateIndices.indices, target, &changed)
+      pokes = try prepare(stateIndices.indices, target)
     }
     npc_patch_lock()
     defer { npc_patch_unlock() }
     // Under the lock: between this look and the write nothing can be unloaded.
     guard isLoaded else { throw error(.moduleGone) }
-    let result = try execute(pokes, of: changed, options)
-    for site in changed { stateIndices[site] = target }
+    let result = try execute(pokes, options)
+    for site in sites ?? [] { stateIndices[site] = target }
+    if sites == nil { stateIndices = Array(repeating: target, count: stateIndices.count) }
     return PatchReport(
       sites: pokes.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
       stoppedThreads: Int(result.stopped), sleepingThreads: Int(result.asleep),
@@ -118,72 +124,39 @@ public final class PatchedModule {
 
   // MARK: - Pokes
 
+  /// The pokes of those of `sites` that are not in the state `target` yet.
   private func prepare(
-    _ sites: some Collection<Int>, _ target: UInt8, _ changed: inout [Int]
+    _ sites: some Collection<Int>, _ target: UInt8
   ) throws(PatchError) -> [npc_poke] {
-    var pokes: [npc_poke] = []
-    pokes.reserveCapacity(sites.count)
-    changed.reserveCapacity(sites.count)
+    // Taken out of the object once: in the loop nothing is counted, locked or allocated.
+    let (states, current) = (states, stateIndices)
     let wanted = states[Int(target)]
-    for site in sites where stateIndices[site] != target {
-      guard let replacement = code(of: site, in: wanted) else {
-        throw error(.outOfReach, site: site)
+    var outOfReach: Int?
+    let pokes = PokeBuilder.with(table, loadBias: module.loadBias) { builder, callSites in
+      [npc_poke](unsafeUninitializedCapacity: sites.count) { pokes, count in
+        for index in sites where current[index] != target {
+          guard let replacement = builder.code(of: callSites[index], in: wanted) else {
+            outOfReach = index
+            return
+          }
+          let from = states[Int(current[index])]
+          // None where it holds these bytes already: a nop that its compiler made.
+          guard let poke = builder.poke(callSites[index], from: from, to: replacement) else {
+            continue
+          }
+          pokes.initializeElement(at: count, to: poke)
+          count += 1
+        }
       }
-      changed.append(site)
-      guard let poke = poke(site, replacement) else { continue }
-      pokes.append(poke)
     }
+    if let outOfReach { throw error(.outOfReach, site: outOfReach) }
     return pokes
-  }
-
-  /// nil: the site holds these bytes already (a nop that its compiler made).
-  private func poke(_ site: Int, _ replacement: Code) -> npc_poke? {
-    let callSite = table.sites[site]
-    let state = states[Int(stateIndices[site])]
-    guard let expected = code(of: site, in: state), expected != replacement else { return nil }
-    var poke = npc_poke()
-    poke.address = module.loadBias &+ callSite.offset
-    poke.length = UInt8(expected.length)
-    poke.expected = expected.tuple
-    poke.replacement = replacement.tuple
-    switch state {
-    case .original: describeOriginal(callSite, &poke)
-    case .nop: describeNop(callSite, &poke)
-    case .call(let stub):
-      poke.expected_kind = Instruction.Kind.call.rawValue
-      poke.target = stub.address
-    }
-    return poke
-  }
-
-  private func describeOriginal(_ site: CallSite, _ poke: inout npc_poke) {
-    let expectation = table.expectation(of: site)
-    poke.expected_kind = expectation.kind
-    poke.target = expectation.target == 0 ? 0 : module.loadBias &+ expectation.target
-    if site.form == .nop1x5 { poke.flags = UInt8(NPC_POKE_RUN_OF_NOPS) }
-  }
-
-  private func describeNop(_ site: CallSite, _ poke: inout npc_poke) {
-    poke.expected_kind = Instruction.Kind.nop.rawValue
-  }
-
-  /// nil: the stub is out of reach.
-  private func code(of site: Int, in state: SiteState) -> Code? {
-    let callSite = table.sites[site]
-    switch state {
-    case .original: return table.code(of: callSite)
-    case .nop:
-      let isNop = callSite.form == .nop5 || callSite.form == .nop6
-      return isNop ? table.code(of: callSite) : .nop(length: callSite.length)
-    case .call(let stub):
-      return .call(to: stub.address, at: address(of: site), length: callSite.length)
-    }
   }
 
   // MARK: - The transaction
 
   private func execute(
-    _ pokes: [npc_poke], of changed: [Int], _ options: PatchOptions
+    _ pokes: [npc_poke], _ options: PatchOptions
   ) throws(PatchError) -> npc_result {
     var result = npc_result()
     let prepared = npc_patch_prepare()

@@ -8,19 +8,16 @@ import CallSites
 /// and with threads stopped.
 let capstoneVerifier: npc_verifier = nmc_confirms
 
-extension SiteTable {
-  /// What Capstone has to see in the site's original bytes: an `NMC_` kind, and its link-time
-  /// target (0 where it has none).
-  func expectation(of site: CallSite) -> (kind: UInt8, target: UInt64) {
-    switch site.form {
-    case .e8, .addr32e8: (UInt8(NMC_CALL), target(of: site))
-    case .ff15: (UInt8(NMC_CALL_SLOT), target(of: site))
-    case .nop5, .nop6: (UInt8(NMC_NOP), 0)
-    case .nop1x5: (UInt8(NMC_NOP_RUN), 0)
+extension CallSite.Form {
+  /// What Capstone has to see in the site's original bytes: an `NMC_` kind.
+  var originalKind: UInt8 {
+    switch self {
+    case .e8, .addr32e8: UInt8(NMC_CALL)
+    case .ff15: UInt8(NMC_CALL_SLOT)
+    case .nop5, .nop6: UInt8(NMC_NOP)
+    case .nop1x5: UInt8(NMC_NOP_RUN)
     }
   }
-
-  func code(of site: CallSite) -> Code { Code(originalBytes(of: site)) }
 }
 
 extension PatchError {
