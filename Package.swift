@@ -95,11 +95,18 @@ let package = Package(
     .target(
       name: "Tracing", dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI"],
       swiftSettings: strictness),
+    .target(
+      name: "PatchBench",
+      dependencies: [
+        "CallSites", "ELFImage", "LivePatching", "MachineCode", "CMachineCode", "CPatchCore",
+        "CUnloadLab",
+      ],
+      swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
         "Recording", "TraceAnalysis", "TraceExport", "Tracing",
-        "CallSites", "ELFImage", "LivePatching", "MachineCode", "UnloadLab",
+        "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness,
@@ -117,7 +124,7 @@ let package = Package(
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
     .testTarget(
       name: "LivePatchingTests",
-      dependencies: ["LivePatching", "CallSites", "CPatchCore", "TestSupport"]),
+      dependencies: ["LivePatching", "CallSites", "CPatchCore", "PatchBench", "TestSupport"]),
     .testTarget(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
@@ -127,6 +134,6 @@ let package = Package(
     .testTarget(
       name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
     .testTarget(name: "TracingTests", dependencies: ["Tracing", "TestSupport"]),
-    .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
+    .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
   ]
 )

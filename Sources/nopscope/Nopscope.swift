@@ -16,5 +16,8 @@ struct Nopscope: ParsableCommand {
         nopscope sites libfoo.so
         nopscope demo --library ./libfoo.so --call some_function
       """,
-    subcommands: [DemoCommand.self, SitesCommand.self, RecordMcountCommand.self, AuditCommand.self])
+    subcommands: [
+      DemoCommand.self, SitesCommand.self, RecordMcountCommand.self, AuditCommand.self,
+      BenchCommand.self,
+    ])
 }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One line of the measurement: medians over the rounds.
+public struct BenchResult: Encodable, Sendable {
+  public enum Name: String, Encodable, Sendable, CaseIterable {
+    /// Capstone's decoding of the sites' bytes and nothing else.
+    case capstoneOnly = "capstone-only"
+    /// The first transaction after loading: each page of text is copied.
+    case patchFirst = "patch-first"
+    /// A later one on the same load.
+    case patchRepeat = "patch-repeat"
+    /// Looking for the bytes of calls in the whole text.
+    case scan
+    /// Capstone from each function's start to its site.
+    case confirm
+  }
+
+  public var name: Name
+  public var sites: Int
+  /// Wall-clock time.
+  public var nanosecondsPerSite: Double
+  /// What the measuring thread got of a CPU.
+  public var cpuNanosecondsPerSite: Double
+  /// Threads that executed the patched functions meanwhile.
+  public var threads: Int
+  /// What the sites held: `call` (as the file has them) or `nop`. For decoding: what was decoded.
+  public var from: String?
+  public var to: String?
+  /// The protocol that the transaction used.
+  public var method: String?
+  /// To decoding the same bytes and nothing else, in the same run under the same threads.
+  public var ratio: Double?
+  /// To decoding them with no other thread.
+  public var ratioToUndisturbed: Double?
+  /// Calls that the threads made meanwhile, and those that returned something wrong.
+  public var calls: UInt64?
+  public var wrongResults: UInt64?
+  /// Of text, for `scan`: 10^6 bytes.
+  public var megabytesPerSecond: Double?
+  /// Of the same instructions alone, for `confirm`.
+  public var decodingNanosecondsPerSite: Double?
+  public var goals: [Goal] = []
+
+  init(_ name: Name, sites: Int, _ times: [Elapsed], threads: Int = 0) {
+    self.name = name
+    self.sites = sites
+    self.threads = threads
+    nanosecondsPerSite = median(times.map(\.wall)) / Double(sites)
+    cpuNanosecondsPerSite = median(times.map(\.cpu)) / Double(sites)
+  }
+}
+
+/// What is aimed at, and whether this run got there.
+public struct Goal: Encodable, Sendable {
+  public enum Measure: String, Encodable, Sendable {
+    /// Times Capstone's decoding alone.
+    case timesDecoding
+    case nanosecondsPerSite
+    case megabytesPerSecond
+  }
+
+  public var measure: Measure
+  public var limit: Double
+  public var isMet: Bool
+
+  static func atMost(_ limit: Double, _ measure: Measure, _ value: Double) -> Goal {
+    Goal(measure: measure, limit: limit, isMet: value <= limit)
+  }
+
+  static func atLeast(_ limit: Double, _ measure: Measure, _ value: Double) -> Goal {
+    Goal(measure: measure, limit: limit, isMet: value >= limit)
+  }
+}
+
+/// The whole measurement, as `nopscope.bench/1` has it.
+public struct BenchReport: Encodable, Sendable {
+  public var schema = "nopscope.bench/1"
+  public var library: String
+  public var rounds: Int
+  public var sites: Int
+  public var pages: Int
+  public var textBytesPerSite: Double
+  /// Kept as long as the module is: its call site and its state.
+  public var tableBytesPerSite: Int
+  /// More while a transaction runs: its poke.
+  public var transactionBytesPerSite: Int
+  public var results: [BenchResult] = []
+  public var kernel: KernelFigure?
+  public var kernelNote: String
+
+  private enum Key: String, CodingKey {
+    case schema, library, rounds, sites, pages, textBytesPerSite, tableBytesPerSite
+    case transactionBytesPerSite, results, kernelNanosecondsPerSite, kernelNote
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: Key.self)
+    try fields.encode(schema, forKey: .schema)
+    try fields.encode(library, forKey: .library)
+    try fields.encode(rounds, forKey: .rounds)
+    try fields.encode(sites, forKey: .sites)
+    try fields.encode(pages, forKey: .pages)
+    try fields.encode(textBytesPerSite, forKey: .textBytesPerSite)
+    try fields.encode(tableBytesPerSite, forKey: .tableBytesPerSite)
+    try fields.encode(transactionBytesPerSite, forKey: .transactionBytesPerSite)
+    try fields.encode(results, forKey: .results)
+    // Null where it is not known, never absent.
+    try fields.encode(kernel?.nanosecondsPerSite, forKey: .kernelNanosecondsPerSite)
+    try fields.encode(kernelNote, forKey: .kernelNote)
+  }
+}
