@@ -74,6 +74,9 @@ let package = Package(
         ])
       ]),
 
+    // What the brain needs of the system and Swift cannot say.
+    .target(name: "CTracing", path: "CSupport/CTracing"),
+
     // Swift.
     .target(name: "ELFImage", swiftSettings: strictness),
     .target(name: "MachineCode", dependencies: ["CMachineCode"], swiftSettings: strictness),
@@ -93,7 +96,7 @@ let package = Package(
       name: "TraceExport", dependencies: ["Recording", "TraceAnalysis"],
       swiftSettings: strictness),
     .target(
-      name: "Tracing", dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI"],
+      name: "Tracing", dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI", "CTracing"],
       swiftSettings: strictness),
     .target(
       name: "PatchBench",
@@ -105,7 +108,7 @@ let package = Package(
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "Recording", "TraceAnalysis", "TraceExport", "Tracing",
+        "CTracing", "Recording", "TraceAnalysis", "TraceExport", "Tracing",
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the brain needs of the system and Swift cannot say: control messages (macros do not import),
+// socket addresses, raw system calls, the time stamp counter, posix_spawn with signals set right.
+//
+// Every function that can fail returns -1 or an errno as its comment says, and touches no global
+// state. None may be called from a signal handler.
+
+#ifndef CTRACING_H
+#define CTRACING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// --- sockets ---------------------------------------------------------------------------------------
+
+/// A SOCK_SEQPACKET socket that listens at `path`, close-on-exec, never blocking; -1 and errno.
+int ntr_listen(const char *path);
+
+/// The next client, close-on-exec, never blocking; -1 and errno.
+int ntr_accept(int listener);
+
+/// A socket connected to the one that listens at `path`; -1 and errno.
+int ntr_connect(const char *path);
+
+/// The longest path that fits a socket's address, in bytes without its NUL.
+size_t ntr_longest_socket_path(void);
+
+/// Who connected; -1 and errno.
+int ntr_peer(int socket, int32_t *process, uint32_t *user);
+
+/// One packet into `bytes`: its length, 0 at the end, -1 and errno (EMSGSIZE: longer than `size`).
+/// Descriptors that come with it are not accepted: the kernel drops them.
+ssize_t ntr_receive(int socket, void *bytes, size_t size);
+
+/// The same, with the descriptor that came with it in `*descriptor`, or -1.
+ssize_t ntr_receive_descriptor(int socket, void *bytes, size_t size, int *descriptor);
+
+/// Sends one packet, with `descriptor` where it is not -1. 0, or -1 and errno. Never blocks.
+int ntr_send(int socket, const void *bytes, size_t size, int descriptor);
+
+/// A sealed memory file that holds `bytes`; -1 and errno.
+int ntr_memory_file(const void *bytes, size_t size);
+
+// --- processes -------------------------------------------------------------------------------------
+
+/// What a child is started with.
+typedef struct ntr_spawn_options {
+  const char *path;
+  char *const *arguments, *const *environment;
+  const uint32_t *default_signals;  ///< set to their defaults in the child
+  size_t default_signal_count;
+  int output;                       ///< becomes its standard output; -1: ours
+  int error;                        ///< becomes its standard error; -1: ours
+} ntr_spawn_options;
+
+/// Starts a child with the signal mask that `ntr_signals_hold` found. 0 or an errno: ENOENT, EACCES,
+/// ENOEXEC and others of execve(2).
+int ntr_spawn(const ntr_spawn_options *options, pid_t *child);
+
+/// Whether the file has capabilities (setcap).
+bool ntr_has_capabilities(int file);
+
+/// A descriptor that becomes readable when the process ends; -1 and errno.
+int ntr_process_descriptor(pid_t process);
+
+/// Blocks `signals` and returns a descriptor to read them from; -1 and errno. Remembers the mask.
+int ntr_signals_hold(const uint32_t *signals, size_t count);
+
+/// The next signal held, with who sent it (`from_kernel`: the terminal, not a process); 0: none.
+int ntr_signals_next(int descriptor, bool *from_kernel);
+
+/// Ends this process by `signal`, as its child ended, without a core of its own.
+void ntr_die_of(int signal);
+
+// --- the machine -----------------------------------------------------------------------------------
+
+/// The time stamp counter.
+uint64_t ntr_ticks(void);
+
+/// CLOCK_MONOTONIC and CLOCK_REALTIME, nanoseconds.
+uint64_t ntr_monotonic_nanoseconds(void);
+uint64_t ntr_realtime_nanoseconds(void);
+
+/// Whether the time stamp counter ticks at one rate and in every sleep state (CPUID 80000007).
+bool ntr_ticks_are_steady(void);
+
+/// What membarrier(2) offers: MEMBARRIER_CMD_QUERY's bits; -1 and errno.
+long ntr_membarrier_commands(void);
+
+/// Whether `wanted` stands in `bytes` (memmem, which is hidden from Swift).
+bool ntr_contains(const void *bytes, size_t size, const void *wanted, size_t wanted_size);
+
+/// A C++ name as its source has it, to be freed; NULL where it is none, or where no C++ runtime is
+/// linked.
+char *ntr_demangle(const char *name);
+
+/// Whether a CET shadow stack is on in this process.
+bool ntr_has_shadow_stack(void);
+
+/// Makes a page of program text writable as each writer would, in memory of this function's own.
+/// 0 or the errno of the refusal. `file`: an ELF file to map a page of.
+int ntr_probe_mprotect(const char *file);
+int ntr_probe_process_memory(const char *file);
+
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Appends little-endian numbers.
+struct ByteWriter {
+  private(set) var bytes: [UInt8] = []
+
+  mutating func append<T: FixedWidthInteger>(_ value: T) {
+    withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
+  }
+
+  mutating func append(_ more: [UInt8]) { bytes += more }
+
+  mutating func pad(to multiple: Int) {
+    while bytes.count % multiple != 0 { bytes.append(0) }
+  }
+}
+
+/// Reads little-endian numbers, each checked to lie in the bytes; nil after the end.
+struct ByteReader {
+  let bytes: [UInt8]
+  private(set) var offset = 0
+
+  init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  var remaining: Int { bytes.count - offset }
+
+  mutating func number<T: FixedWidthInteger>(_ type: T.Type) -> T? {
+    guard let slice = take(MemoryLayout<T>.size) else { return nil }
+    var value: T = 0
+    for byte in slice.reversed() { value = value << 8 | T(truncatingIfNeeded: byte) }
+    return value
+  }
+
+  mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
+    guard count >= 0, count <= remaining else { return nil }
+    defer { offset += count }
+    return bytes[offset..<(offset + count)]
+  }
+}
+
+/// FNV-1a: tells damage and names files; no defence against an enemy.
+func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
+  var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+  for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+  return hash
+}
+
+/// `6ee09f`.
+func hexadecimal(_ bytes: [UInt8]) -> String {
+  let digits = Array("0123456789abcdef".utf8)
+  var text: [UInt8] = []
+  text.reserveCapacity(2 * bytes.count)
+  for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+  return String(decoding: text, as: UTF8.self)
+}
+
+/// Sixteen digits.
+func hexadecimal(_ number: UInt64) -> String {
+  hexadecimal((0..<8).reversed().map { UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) })
+}
+
+/// `Permission denied`.
+func systemError(_ number: Int32) -> String { String(cString: strerror(number)) }
+
+/// errno, read before anything can change it.
+func errnoNow() -> Int32 { errno }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a module is called in rules.
+public struct ModuleName: Sendable {
+  let spellings: [String]
+
+  public init(path: String) {
+    let file = String(path.split(separator: "/").last ?? "")
+    var spellings = [path]
+    if !file.isEmpty { spellings.append(file) }
+    let characters = Array(file)
+    let mark: [Character] = [".", "s", "o"]
+    if characters.count > mark.count {
+      for start in 1...(characters.count - mark.count)
+      where characters[start..<(start + mark.count)].elementsEqual(mark) {
+        let end = start + mark.count
+        guard end == characters.count || characters[end] == "." else { continue }
+        spellings.append(String(characters[..<start]))
+        break
+      }
+    }
+    self.spellings = spellings
+  }
+
+  func matches(_ pattern: Glob) -> Bool { spellings.contains { pattern.matches($0) } }
+}
+
+/// What a function is called in rules: as the linker knows it, and as its source does.
+public struct FunctionName {
+  let linked: String
+  /// Made when a pattern does not match the linked name, and only for mangled ones.
+  private let demangle: (String) -> String?
+
+  public init(_ linked: String, demangle: @escaping (String) -> String?) {
+    self.linked = linked
+    self.demangle = demangle
+  }
+
+  func matches(_ pattern: Glob) -> Bool {
+    if pattern.matches(linked) { return true }
+    guard linked.hasPrefix("_Z"), let name = demangle(linked) else { return false }
+    if pattern.matches(name) { return true }
+    let bare = Self.withoutParameters(name)
+    return bare.count < name.count && pattern.matches(bare)
+  }
+
+  /// `ns::f(int) const` is `ns::f`; `operator()(int)` keeps its own parentheses.
+  static func withoutParameters(_ name: String) -> String {
+    let bytes = Array(name.utf8)
+    var depth = 0
+    for index in bytes.indices.reversed() {
+      if bytes[index] == UInt8(ascii: ")") { depth += 1 }
+      guard bytes[index] == UInt8(ascii: "(") else { continue }
+      depth -= 1
+      if depth == 0 { return String(decoding: bytes[..<index], as: UTF8.self) }
+    }
+    return name
+  }
+}
+
+/// Which sites a tracer wants.
+///
+/// Rules apply in their order, the last that matches decides. Without rules every function is
+/// wanted; where the first rule removes, it removes from all. Rules are applied when a module
+/// comes, so one for a module that is not loaded yet is remembered by itself.
+public struct SiteFilter: Sendable {
+  public enum Choice: Equatable, Sendable {
+    case unwanted
+    case wanted
+    /// Wanted, and what it calls is recorded while it is open.
+    case graph
+  }
+
+  public let filter: [FilterRule]
+  public let notrace: [FilterRule]
+  public let graph: [FilterRule]
+  private let demangle: @Sendable (String) -> String?
+
+  public init(
+    filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = [],
+    demangle: @escaping @Sendable (String) -> String? = { _ in nil }
+  ) {
+    self.filter = filter
+    self.notrace = notrace
+    self.graph = graph
+    self.demangle = demangle
+  }
+
+  /// Whether every site of every module is wanted: no name has to be looked at.
+  public var wantsAll: Bool { filter.isEmpty && notrace.isEmpty && graph.isEmpty }
+
+  /// A graph function is armed even where no filter names it: without it nothing would be
+  /// recorded. notrace wins over everything.
+  public func choice(function: String, module: ModuleName) -> Choice {
+    let name = FunctionName(function, demangle: demangle)
+    if decide(notrace, name, module, otherwise: false) { return .unwanted }
+    if decide(graph, name, module, otherwise: false) { return .graph }
+    return decide(filter, name, module, otherwise: true) ? .wanted : .unwanted
+  }
+
+  /// `otherwise`: what an empty list says.
+  private func decide(
+    _ rules: [FilterRule], _ name: FunctionName, _ module: ModuleName, otherwise: Bool
+  ) -> Bool {
+    guard let first = rules.first else { return otherwise }
+    for rule in rules.reversed() where rule.matches(function: name, module: module) {
+      return !rule.isRemoval
+    }
+    return first.isRemoval && otherwise
+  }
+}

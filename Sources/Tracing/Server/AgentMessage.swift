@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// A message from an agent.
+///
+/// It comes from a program that may do anything: every length is checked against what was received,
+/// every number before it is used.
+enum AgentMessage {
+  struct Module: Equatable {
+    var generation: UInt32
+    var loadBias, textStart, textEnd, time: UInt64
+    var buildID: [UInt8]
+    var path: String
+  }
+
+  case hello(nrec_hello)
+  case module(Module)
+  case applied(nrec_applied)
+  case gone(nrec_gone)
+
+  /// Nil for anything else than one whole message of the protocol.
+  init?(_ bytes: UnsafeRawBufferPointer) {
+    guard bytes.count >= 4 else { return nil }
+    switch Int(bytes.loadUnaligned(as: UInt32.self)) {
+    case NREC_MESSAGE_HELLO:
+      guard let hello = Self.load(nrec_hello.self, bytes) else { return nil }
+      self = .hello(hello)
+    case NREC_MESSAGE_MODULE:
+      guard let module = Module(bytes) else { return nil }
+      self = .module(module)
+    case NREC_MESSAGE_APPLIED:
+      guard let applied = Self.load(nrec_applied.self, bytes) else { return nil }
+      self = .applied(applied)
+    case NREC_MESSAGE_GONE:
+      guard let gone = Self.load(nrec_gone.self, bytes) else { return nil }
+      self = .gone(gone)
+    default: return nil
+    }
+  }
+
+  /// The messages are integers throughout: any bits are valid.
+  private static func load<T: BitwiseCopyable>(
+    _ type: T.Type, _ bytes: UnsafeRawBufferPointer
+  ) -> T? {
+    bytes.count == MemoryLayout<T>.size ? bytes.loadUnaligned(as: type) : nil
+  }
+}
+
+extension AgentMessage.Module {
+  static let mostPathBytes = 4000
+  static let mostBuildIDBytes = 64
+
+  fileprivate init?(_ bytes: UnsafeRawBufferPointer) {
+    typealias Layout = MemoryLayout<nrec_module_message>
+    guard let pathStart = Layout.offset(of: \.path), let idStart = Layout.offset(of: \.build_id),
+      let lengths = Layout.offset(of: \.build_id_length),
+      let biasAt = Layout.offset(of: \.load_bias), bytes.count > pathStart
+    else { return nil }
+    let idLength = Int(bytes.loadUnaligned(fromByteOffset: lengths, as: UInt32.self))
+    let pathLength = Int(bytes.loadUnaligned(fromByteOffset: lengths + 4, as: UInt32.self))
+    guard idLength <= Self.mostBuildIDBytes, (1...Self.mostPathBytes).contains(pathLength),
+      bytes.count == pathStart + pathLength
+    else { return nil }
+    let name = bytes[pathStart..<(pathStart + pathLength)]
+    guard name.first == UInt8(ascii: "/"), !name.contains(0) else { return nil }
+    func number(_ index: Int) -> UInt64 {
+      bytes.loadUnaligned(fromByteOffset: biasAt + 8 * index, as: UInt64.self)
+    }
+    generation = bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
+    loadBias = number(0)
+    textStart = number(1)
+    textEnd = number(2)
+    time = number(3)
+    buildID = Array(bytes[idStart..<(idStart + idLength)])
+    path = String(decoding: name, as: UTF8.self)
+    guard generation > 0, textStart <= textEnd else { return nil }
+  }
+}

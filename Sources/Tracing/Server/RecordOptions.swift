@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// What a recording is to hold.
+public struct RecordOptions: Sendable {
+  public var tracer = Tracer.functionGraph
+  public var filter = SiteFilter()
+  /// 0: no limit.
+  public var maximumDepth: UInt32 = 0
+  /// Calls shorter than this are not recorded; 0: all are.
+  public var thresholdNanoseconds: UInt64 = 0
+  /// Flight recorder: bytes kept of each thread; nil: everything is kept.
+  public var overwriteBytes: UInt64?
+
+  public init() {}
+
+  /// The answer to a HELLO.
+  func config(incarnation: UInt32, clock: TraceClock) -> nrec_config {
+    var config = nrec_config()
+    config.message = UInt32(NREC_MESSAGE_CONFIG)
+    config.version = UInt32(NREC_VERSION)
+    config.tracer = tracer.code
+    config.flags = overwriteBytes == nil ? 0 : UInt32(NREC_FLAG_OVERWRITE)
+    config.overwrite_bytes = overwriteBytes ?? 0
+    config.incarnation = incarnation
+    config.maximum_depth = maximumDepth
+    config.only_in_graph = filter.graph.isEmpty ? 0 : 1
+    if thresholdNanoseconds > 0 {
+      config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds))
+    }
+    return config
+  }
+}

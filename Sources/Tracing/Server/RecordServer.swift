@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import CTracing
+import Glibc
+
+/// Why the brain cannot listen: one line.
+public struct ServerError: Error, CustomStringConvertible, Sendable {
+  public var description: String
+}
+
+/// The brain: answers the agents of traced processes and writes the recording's text files.
+///
+/// One thread, one poll(2). Nothing a client sends makes it wait, and a client that breaks the
+/// protocol loses its connection, no more: the agent goes on without us.
+public final class RecordServer {
+  public let socketPath: String
+  /// Private to us; what else goes there goes with it.
+  public let socketFolder: String
+  private let listener: Descriptor
+  let folder: RecordingFolder
+  let options: RecordOptions
+  let planner: Planner
+  let source: SiteSource
+  var session: Session
+  private var clients: [Client] = []
+  private var leavers: [Leaver] = []
+  private var incarnations: [Int32: UInt32] = [:]
+  private var sessionWritten: UInt64 = 0
+  private var isSessionDirty = false
+  private var isShortOfDescriptors = false
+  /// What the user should know, one line each, the same line once.
+  public private(set) var warnings: [String] = []
+  /// The process that a number named last.
+  private(set) var latest: [Int32: TracedProcess] = [:]
+  /// Names in symbols/ that are written.
+  var savedSymbols: Set<String> = []
+  /// Each file once, however many processes loaded it.
+  private var modulesSeen: [String: ModuleTotals] = [:]
+
+  /// A process that has let go its connection: it ends, or it becomes another program.
+  private struct Leaver {
+    var process: Int32
+    var descriptor: Int32
+    var deadline: UInt64
+  }
+
+  /// Sites of modules that came, each file counted once.
+  public struct ModuleTotals: Equatable, Sendable {
+    public var sites = 0
+    public var armed = 0
+    public var skipped = 0
+  }
+
+  /// How long an exec may take until the new image says HELLO.
+  private static let execNanoseconds: UInt64 = 1_000_000_000
+  private static let sessionNanoseconds: UInt64 = 50_000_000
+  private static let packetsInTurn = 16
+
+  public init(
+    folder: RecordingFolder, command: [String], options: RecordOptions, source: SiteSource,
+    clock: TraceClock
+  ) throws {
+    self.folder = folder
+    self.options = options
+    self.source = source
+    planner = Planner(filter: options.filter)
+    session = Session(command: command, tracer: options.tracer, clock: clock)
+    socketFolder = try Self.makeSocketFolder()
+    socketPath = socketFolder + "/s"
+    let number = ntr_listen(socketPath)
+    let error = errnoNow()
+    listener = Descriptor(number)
+    guard number >= 0 else {
+      rmdir(socketFolder)
+      throw ServerError(description: "\(socketPath): cannot listen: \(systemError(error))")
+    }
+    try folder.replace("session.json", session.text())
+    sessionWritten = ntr_monotonic_nanoseconds()
+  }
+
+  deinit {
+    RecordingFolder.empty(socketFolder)
+    rmdir(socketFolder)
+    for leaver in leavers { close(leaver.descriptor) }
+  }
+
+  /// A folder that only we may enter, with a path short enough for a socket's address.
+  private static func makeSocketFolder() throws -> String {
+    var parents = ["/tmp"]
+    if let own = getenv("TMPDIR").map({ String(cString: $0) }), own.hasPrefix("/"),
+      own.utf8.count + 32 < ntr_longest_socket_path()
+    {
+      parents.insert(own, at: 0)
+    }
+    var error: Int32 = 0
+    for parent in parents {
+      var template = Array((parent + "/nopscope-XXXXXX").utf8CString)
+      if mkdtemp(&template) != nil {
+        return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+      }
+      error = errnoNow()
+    }
+    throw ServerError(
+      description: "\(parents[0]): cannot make a folder for the agent's socket: "
+        + systemError(error))
+  }
+
+  func warn(_ line: String) {
+    if warnings.count < 100, !warnings.contains(line) { warnings.append(line) }
+  }
+}
+
+// MARK: - A turn of the loop
+
+extension RecordServer {
+  /// Processes that are traced now, or about to say so.
+  public var activeProcesses: Int { clients.count + leavers.count }
+  /// Those whose connection stands.
+  public var connectedProcesses: Int { clients.count }
+  /// Processes that were ever traced.
+  public var tracedProcesses: Int { session.processes.count }
+
+  /// Waits for clients and for `others`, and serves what the clients say; the positions in `others`
+  /// of those that are readable. -1 as `milliseconds`: no limit.
+  public func turn(others: [Int32], milliseconds: Int32) -> [Int] {
+    var polled: [pollfd] = others.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    let listening = isShortOfDescriptors ? -1 : listener.number
+    polled.append(pollfd(fd: listening, events: Int16(POLLIN), revents: 0))
+    for client in clients {
+      polled.append(pollfd(fd: client.socket.number, events: Int16(POLLIN), revents: 0))
+    }
+    for leaver in leavers {
+      polled.append(pollfd(fd: leaver.descriptor, events: Int16(POLLIN), revents: 0))
+    }
+    let count = poll(&polled, nfds_t(polled.count), limit(milliseconds))
+    isShortOfDescriptors = false
+    if count > 0 {
+      let rest = polled[(others.count + 1)...]
+      serve(rest.prefix(clients.count).map(\.revents))
+      see(rest.suffix(leavers.count))
+      if polled[others.count].revents != 0 { acceptAll() }
+    }
+    forgetSlowLeavers()
+    writeSession(isDue: false)
+    return others.indices.filter { count > 0 && polled[$0].revents != 0 }
+  }
+
+  private func limit(_ milliseconds: Int32) -> Int32 {
+    var limit = milliseconds
+    if isShortOfDescriptors || isSessionDirty || !leavers.isEmpty {
+      limit = limit < 0 ? 20 : min(limit, 20)
+    }
+    return limit
+  }
+
+  private func acceptAll() {
+    while true {
+      let socket = ntr_accept(listener.number)
+      if socket < 0 {
+        let error = errnoNow()
+        if error == EINTR || error == ECONNABORTED { continue }
+        // Clients wait in the queue until others have left.
+        isShortOfDescriptors = error != EAGAIN
+        return
+      }
+      var process: Int32 = 0
+      var user: UInt32 = 0
+      let client = Client(socket)
+      guard ntr_peer(socket, &process, &user) == 0, user == geteuid() else {
+        warn("a process of another user (\(user)) was turned away")
+        continue
+      }
+      client.peer = process
+      clients.append(client)
+    }
+  }
+
+  private func serve(_ events: [Int16]) {
+    var hasLeft = false
+    for (client, event) in zip(clients, events) where event != 0 {
+      for _ in 0..<Self.packetsInTurn where !client.hasLeft {
+        guard receive(client) else { break }
+      }
+      hasLeft = hasLeft || client.hasLeft
+    }
+    guard hasLeft else { return }
+    for client in clients where client.hasLeft { see(off: client) }
+    clients.removeAll { $0.hasLeft }
+  }
+
+  /// One packet; false where there is none now.
+  private func receive(_ client: Client) -> Bool {
+    let room = MemoryLayout<nrec_module_message>.size
+    return withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
+      guard let start = buffer.baseAddress else { return false }
+      let got = ntr_receive(client.socket.number, start, room)
+      let error = errnoNow()
+      if got < 0, error == EAGAIN { return false }
+      guard got > 0 else {
+        // 0 is the end, and so is ECONNRESET: it left before it read our answer.
+        if got < 0, error == EMSGSIZE { complain(client, "sent more than a message holds") }
+        client.hasLeft = true
+        return false
+      }
+      handle(UnsafeRawBufferPointer(rebasing: buffer[..<got]), from: client)
+      return !client.hasLeft
+    }
+  }
+
+  private func handle(_ bytes: UnsafeRawBufferPointer, from client: Client) {
+    guard let message = AgentMessage(bytes) else {
+      return drop(client, "sent \(bytes.count) bytes that are no message")
+    }
+    switch message {
+    case .hello(let hello): greet(client, hello)
+    case .module(let module): plan(client, module)
+    case .applied(let applied): note(client, applied)
+    case .gone(let gone): end(client, gone)
+    }
+  }
+}
+
+// MARK: - Coming and going
+
+extension RecordServer {
+  func complain(_ client: Client, _ what: String) {
+    warn("process \(client.peer): \(what): its connection is closed, it goes on untold")
+  }
+
+  func drop(_ client: Client, _ what: String) {
+    complain(client, what)
+    client.hasLeft = true
+  }
+
+  private func see(off client: Client) {
+    if let process = client.process { settle(process) }
+    // Before an exec the connection closes too, and the new image is silent until it is loaded.
+    let descriptor = ntr_process_descriptor(client.peer)
+    guard descriptor >= 0, client.process != nil else {
+      if descriptor >= 0 { close(descriptor) }
+      return
+    }
+    let deadline = ntr_monotonic_nanoseconds() &+ Self.execNanoseconds
+    leavers.append(Leaver(process: client.peer, descriptor: descriptor, deadline: deadline))
+  }
+
+  private func see(_ polled: ArraySlice<pollfd>) {
+    let ended = Set(polled.filter { $0.revents != 0 }.map(\.fd))
+    if !ended.isEmpty { leave { ended.contains($0.descriptor) } }
+  }
+
+  private func forgetSlowLeavers() {
+    if leavers.isEmpty { return }
+    let now = ntr_monotonic_nanoseconds()
+    leave { $0.deadline < now }
+  }
+
+  private func leave(_ isGone: (Leaver) -> Bool) {
+    for leaver in leavers where isGone(leaver) { close(leaver.descriptor) }
+    leavers.removeAll(where: isGone)
+  }
+
+  func join(_ hello: nrec_hello) -> TracedProcess {
+    leave { $0.process == hello.process }
+    let incarnation = incarnations[hello.process] ?? 0
+    incarnations[hello.process] = incarnation + 1
+    let process = TracedProcess(
+      hello: hello, incarnation: incarnation, program: Self.program(of: hello.process))
+    session.processes.append(process)
+    latest[hello.process] = process
+    isSessionDirty = true
+    return process
+  }
+
+  private static func program(of process: Int32) -> String {
+    var target = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let length = readlink("/proc/\(process)/exe", &target, target.count - 1)
+    return String(
+      decoding: target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
+
+// MARK: - Sums
+
+extension RecordServer {
+  func count(_ module: TracedModule) {
+    modulesSeen["\(module.symbolsName) \(module.message.path)"] = ModuleTotals(
+      sites: module.sites, armed: module.armed, skipped: module.skipped)
+  }
+
+  public var totals: ModuleTotals {
+    modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
+      sum.sites += module.sites
+      sum.armed += module.armed
+      sum.skipped += module.skipped
+    }
+  }
+
+  /// What the headers of the event files say, summed.
+  public struct EventTotals: Equatable, Sendable {
+    public var bytes: UInt64 = 0
+    public var lostEvents: UInt64 = 0
+    public var waits: UInt64 = 0
+    /// Only of tracers that count; nil where events have to be read for it.
+    public var calls: UInt64?
+    /// Files whose agent had no chance to write a header.
+    public var unreadable = 0
+    public var isCorrupted = false
+    public var isFull = false
+  }
+
+  public func eventTotals() -> EventTotals {
+    var totals = EventTotals()
+    if !options.tracer.writesEvents { totals.calls = 0 }
+    for process in session.processes {
+      let size = MemoryLayout<nrec_file_header>.size
+      guard let bytes = folder.head(of: process.eventsName, count: size) else {
+        totals.unreadable += 1
+        continue
+      }
+      let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: nrec_file_header.self) }
+      guard header.magic == NREC_FILE_MAGIC, header.version == UInt32(NREC_VERSION) else {
+        totals.unreadable += 1
+        continue
+      }
+      totals.bytes &+= header.next_offset
+      totals.lostEvents &+= header.lost_events
+      totals.waits &+= header.waits
+      if let calls = totals.calls { totals.calls = calls &+ header.calls }
+      totals.isCorrupted = totals.isCorrupted || header.flags & UInt32(NREC_FLAG_CORRUPTED) != 0
+      totals.isFull = totals.isFull || header.flags & UInt32(NREC_FLAG_FULL) != 0
+    }
+    return totals
+  }
+}
+
+// MARK: - session.json
+
+extension RecordServer {
+  /// At once while processes are few; with many, some times a second: the file holds them all.
+  private func writeSession(isDue: Bool) {
+    guard isSessionDirty || isDue else { return }
+    let now = ntr_monotonic_nanoseconds()
+    guard isDue || session.processes.count < 16 || now &- sessionWritten > Self.sessionNanoseconds
+    else { return }
+    do {
+      try folder.replace("session.json", session.text())
+    } catch {
+      warn("\(error)")
+    }
+    sessionWritten = now
+    isSessionDirty = false
+  }
+
+  /// The end: what is still open is settled, session.json gets its last words.
+  public func finish(exitStatus: Int32?) {
+    for client in clients { if let process = client.process { settle(process) } }
+    clients.removeAll()
+    session.hasEnded = true
+    session.exitStatus = exitStatus
+    writeSession(isDue: true)
+  }
+}
+
+/// One connection.
+final class Client {
+  let socket: Descriptor
+  /// Who connected, by the kernel.
+  var peer: Int32 = 0
+  /// Set by its HELLO.
+  var process: TracedProcess?
+  var hasLeft = false
+
+  init(_ socket: Int32) { self.socket = Descriptor(socket) }
+}

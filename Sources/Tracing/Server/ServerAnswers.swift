@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import CTracing
+import Glibc
+
+/// What the brain does at each message.
+extension RecordServer {
+  /// HELLO: a process image begins. The answer holds the file for its events, empty: the agent
+  /// writes the header.
+  func greet(_ client: Client, _ hello: nrec_hello) {
+    guard client.process == nil else { return drop(client, "said HELLO twice") }
+    guard hello.version == UInt32(NREC_VERSION) else {
+      return drop(client, "speaks version \(hello.version), expected \(NREC_VERSION)")
+    }
+    guard hello.process == client.peer, hello.begin <= UInt32(NREC_BEGIN_FORK) else {
+      return drop(client, "calls itself process \(hello.process): is it in a PID namespace?")
+    }
+    let process = join(hello)
+    client.process = process
+    do {
+      let events = Descriptor(try folder.create(process.eventsName))
+      let modules = Descriptor(try folder.create(process.modulesName))
+      _ = modules.number
+      if process.isFork { inherit(process, at: hello.time) }
+      let config = options.config(incarnation: process.incarnation, clock: session.clock)
+      answer(client, config, descriptor: events.number)
+    } catch {
+      warn("\(error)")
+      client.hasLeft = true
+    }
+  }
+
+  /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
+  private func inherit(_ child: TracedProcess, at time: UInt64) {
+    guard let parent = latest[child.parent] else { return }
+    child.nextFunction = parent.nextFunction
+    for module in parent.modules.values.sorted(by: { $0.message.generation < $1.message.generation })
+    where module.message.time <= time {
+      child.modules[module.message.generation] = module
+      child.lastGeneration = max(child.lastGeneration, module.message.generation)
+      if !module.isPending { write(module.line, child) }
+    }
+  }
+
+  /// MODULE: a module came. Planned, answered, and only then written down: a process waits.
+  func plan(_ client: Client, _ message: AgentMessage.Module) {
+    guard let process = client.process else { return drop(client, "sent a module before HELLO") }
+    if let known = process.modules[message.generation], known.message.path == message.path,
+      known.message.loadBias == message.loadBias, known.message.buildID == message.buildID
+    {
+      // A forked child tells again what it has from its parent: same numbers, nothing to patch.
+      return answer(client, known, entries: [])
+    }
+    guard message.generation > process.lastGeneration else {
+      return drop(client, "sent generation \(message.generation) again")
+    }
+    process.lastGeneration = message.generation
+    var module = TracedModule(
+      message: message, firstFunction: process.nextFunction, sites: 0, armed: 0, skipped: 0,
+      status: ApplyStatus.done, isPending: false)
+    switch source.sites(path: message.path, buildID: message.buildID) {
+    case .refused(let reason):
+      module.status = reason
+      warn("\(message.path): \(reason)")
+      answer(client, module, entries: [])
+    case .sites(let sites): answer(client, &module, sites, process)
+    }
+    process.modules[message.generation] = module
+    count(module)
+    if !module.isPending { write(module.line, process) }
+  }
+
+  private func answer(
+    _ client: Client, _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess
+  ) {
+    module.skipped = sites.skipped
+    let most = Int(UInt32.max - process.nextFunction)
+    guard sites.entries.count <= most, saveSymbols(of: module, sites) else {
+      module.status = "left alone: its symbols cannot be saved"
+      return answer(client, module, entries: [])
+    }
+    let plan = planner.plan(
+      sites, module: module.message.path, firstFunction: process.nextFunction)
+    module.sites = plan.entries.count
+    module.armed = plan.armed
+    process.nextFunction += UInt32(plan.entries.count)
+    if let reason = plan.reason {
+      module.status = reason
+      warn("\(module.message.path): \(reason)")
+    }
+    module.isPending = !plan.entries.isEmpty && plan.reason == nil
+    answer(client, module, entries: plan.entries)
+  }
+
+  /// Before the plan is sent: no event may name a function whose name is not saved.
+  private func saveSymbols(of module: TracedModule, _ sites: FileSites) -> Bool {
+    if sites.entries.isEmpty { return true }
+    let path = module.message.path
+    let header = "nopscope.symbols 1 \(sites.entries.count) \(path)\n"
+    // A build-id says all; a path may be another file's by now.
+    if !module.message.buildID.isEmpty, savedSymbols.contains(module.symbolsName) { return true }
+    do {
+      guard try folder.saveSymbols(module.symbolsName, Array(header.utf8) + sites.symbols) else {
+        warn("\(path): another build of it was recorded before, and neither has a build-id")
+        return false
+      }
+      savedSymbols.insert(module.symbolsName)
+      return true
+    } catch {
+      warn("\(error)")
+      return false
+    }
+  }
+
+  private func answer(_ client: Client, _ module: TracedModule, entries: [nrec_plan_entry]) {
+    var message = nrec_plan_message()
+    message.message = UInt32(NREC_MESSAGE_PLAN)
+    message.generation = module.message.generation
+    message.first_function = module.firstFunction
+    message.count = UInt32(entries.count)
+    if entries.isEmpty { return answer(client, message, descriptor: -1) }
+    let file = Descriptor(
+      entries.withUnsafeBytes { ntr_memory_file($0.baseAddress, $0.count) })
+    guard file.number >= 0 else {
+      let error = errnoNow()
+      message.count = 0
+      warn("\(module.message.path): cannot hand over its plan: \(systemError(error))")
+      return answer(client, message, descriptor: -1)
+    }
+    answer(client, message, descriptor: file.number)
+  }
+
+  private func answer<T: BitwiseCopyable>(_ client: Client, _ message: T, descriptor: Int32) {
+    let sent = withUnsafeBytes(of: message) { bytes in
+      ntr_send(client.socket.number, bytes.baseAddress, bytes.count, descriptor)
+    }
+    // A client that does not read, or has ended meanwhile.
+    if sent != 0 { client.hasLeft = true }
+  }
+
+  /// APPLIED: what became of a plan.
+  func note(_ client: Client, _ applied: nrec_applied) {
+    guard let process = client.process else { return drop(client, "applied a plan before HELLO") }
+    guard var module = process.modules[applied.generation] else {
+      return miss(client, process, applied.generation)
+    }
+    guard module.isPending else { return }
+    guard Int(applied.armed) <= module.sites, Int(applied.nopped) <= module.sites else {
+      return drop(client, "armed \(applied.armed) of \(module.sites) sites")
+    }
+    module.isPending = false
+    module.armed = Int(applied.armed)
+    module.status = ApplyStatus.text(applied)
+    if module.status != ApplyStatus.done {
+      warn("process \(process.process): \(module.message.path): \(module.status)")
+    }
+    process.modules[applied.generation] = module
+    count(module)
+    write(module.line, process)
+  }
+
+  /// A forked child may know modules that its parent told nobody of.
+  private func miss(_ client: Client, _ process: TracedProcess, _ generation: UInt32) {
+    if !process.isFork { drop(client, "spoke of generation \(generation), which is not there") }
+  }
+
+  /// GONE: a module went.
+  func end(_ client: Client, _ gone: nrec_gone) {
+    guard let process = client.process else { return drop(client, "lost a module before HELLO") }
+    guard var module = process.modules[gone.generation] else {
+      return miss(client, process, gone.generation)
+    }
+    if module.isPending { settle(&module, process) }
+    process.modules[gone.generation] = nil
+    write(TracedModule.unloadLine(generation: gone.generation, time: gone.time), process)
+  }
+
+  /// The process has ended: what it did not tell is not known.
+  func settle(_ process: TracedProcess) {
+    for generation in process.modules.keys.sorted() {
+      guard var module = process.modules[generation], module.isPending else { continue }
+      settle(&module, process)
+      process.modules[generation] = module
+    }
+  }
+
+  private func settle(_ module: inout TracedModule, _ process: TracedProcess) {
+    module.isPending = false
+    module.armed = 0
+    module.status = "not confirmed: the process did not say what became of its plan"
+    write(module.line, process)
+  }
+
+  private func write(_ line: String, _ process: TracedProcess) {
+    do { try folder.append(line, to: process.modulesName) } catch { warn("\(error)") }
+  }
+}

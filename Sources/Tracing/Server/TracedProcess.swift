@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// A module of a traced process, from its coming to its end.
+struct TracedModule {
+  var message: AgentMessage.Module
+  var firstFunction: UInt32
+  var sites: Int
+  var armed: Int
+  var skipped: Int
+  var status: String
+  /// The agent has yet to say what became of its plan.
+  var isPending: Bool
+
+  /// Its line in PID-N.modules.
+  var line: String {
+    let id = message.buildID
+    return JSONText.object([
+      (
+        "load",
+        .object([
+          ("generation", .number(message.generation)), ("path", .string(message.path)),
+          ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
+          ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
+          ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
+          ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
+          ("armed", .number(armed)), ("skipped", .number(skipped)), ("status", .string(status)),
+        ])
+      )
+    ]).line
+  }
+
+  static func unloadLine(generation: UInt32, time: UInt64) -> String {
+    let end: JSONText = .object([("generation", .number(generation)), ("time", .number(time))])
+    return JSONText.object([("unload", end)]).line
+  }
+
+  /// The name of its file in symbols/.
+  ///
+  /// A module without a build-id goes by its path.
+  var symbolsName: String {
+    message.buildID.isEmpty
+      ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)
+  }
+}
+
+/// A program image that an agent has said HELLO from.
+final class TracedProcess {
+  let process, parent: Int32
+  let incarnation: UInt32
+  let isFork: Bool
+  let program: String
+  /// By generation: those that are loaded.
+  var modules: [UInt32: TracedModule] = [:]
+  /// The highest generation so far: they are never used again.
+  var lastGeneration: UInt32 = 0
+  var nextFunction: UInt32 = 0
+
+  init(hello: nrec_hello, incarnation: UInt32, program: String) {
+    process = hello.process
+    parent = hello.parent
+    isFork = hello.begin == UInt32(NREC_BEGIN_FORK)
+    self.incarnation = incarnation
+    self.program = program
+  }
+
+  var eventsName: String { "\(process)-\(incarnation).events" }
+  var modulesName: String { "\(process)-\(incarnation).modules" }
+
+  /// Its entry in session.json.
+  var json: JSONText {
+    .object([
+      ("pid", .number(process)), ("incarnation", .number(incarnation)),
+      ("parent", .number(parent)), ("begin", .string(isFork ? "fork" : "start")),
+      ("program", .string(program)), ("events", .string(eventsName)),
+      ("modules", .string(modulesName)),
+    ])
+  }
+}

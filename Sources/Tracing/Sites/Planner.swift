@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import CRecordingABI
+
+/// What is to become of each call site of a module.
+public struct Plan: Sendable {
+  /// In the table's order: entry i is function `firstFunction + i`.
+  public var entries: [nrec_plan_entry]
+  public var armed: Int
+  /// Why the module is left alone; nil where it is not.
+  public var reason: String?
+}
+
+/// Sites and rules in, actions out.
+///
+/// Sites nobody wants become nops, not calls that return early; nops stay what they are.
+public struct Planner: Sendable {
+  public let filter: SiteFilter
+
+  public init(filter: SiteFilter) { self.filter = filter }
+
+  public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
+    var plan = Plan(entries: sites.entries, armed: 0, reason: nil)
+    let module = ModuleName(path: path)
+    if sites.hasTextRelocations, !sites.entries.isEmpty {
+      plan.reason = "left alone: it has text relocations (DT_TEXTREL): link it position independent"
+    }
+    for index in plan.entries.indices {
+      plan.entries[index].function = firstFunction &+ UInt32(index)
+      if plan.reason != nil { continue }
+      var choice = SiteFilter.Choice.wanted
+      if !filter.wantsAll {
+        let name = sites.name(at: sites.entries[index].function)
+        choice = filter.choice(function: name, module: module)
+      }
+      apply(choice, to: &plan.entries[index])
+      if choice != .unwanted { plan.armed += 1 }
+    }
+    return plan
+  }
+
+  private func apply(_ choice: SiteFilter.Choice, to entry: inout nrec_plan_entry) {
+    switch choice {
+    case .wanted: entry.action = UInt8(NREC_ACTION_ARM)
+    case .graph:
+      entry.action = UInt8(NREC_ACTION_ARM)
+      entry.flags |= UInt8(NREC_SITE_GRAPH)
+    case .unwanted:
+      let action = entry.isCallInFile ? NREC_ACTION_NOP : NREC_ACTION_LEAVE
+      entry.action = UInt8(action)
+    }
+  }
+}

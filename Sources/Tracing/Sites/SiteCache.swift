@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Sites of files by build-id, kept between runs: decoding a large library takes longer than many
+/// a program runs.
+///
+/// A folder of the user's own, mode 0700. Whatever in it is a symbolic link, another's, writable for
+/// others, damaged, of another version or of a file that has changed since is as if it were not
+/// there: a cache never makes a run fail.
+public struct SiteCache: Sendable {
+  public let path: String
+  /// Entries kept; past that the least recently written go.
+  static let longest = 512
+  /// Bytes of the largest entry.
+  static let largest = 256 << 20
+
+  /// What a file must still be for its entry to count.
+  public struct FileState: Equatable, Sendable {
+    var size: Int64
+    var modifiedSeconds: Int64
+    var modifiedNanoseconds: Int64
+
+    public init?(path: String) {
+      var status = stat()
+      guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+      size = Int64(status.st_size)
+      modifiedSeconds = Int64(status.st_mtim.tv_sec)
+      modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)
+    }
+  }
+
+  public init(path: String) { self.path = path }
+
+  /// $XDG_CACHE_HOME/nopscope or ~/.cache/nopscope; nil where the environment names neither by an
+  /// absolute path (a relative one is to be ignored: XDG Base Directory Specification).
+  public static func standard(environment: (String) -> String?) -> SiteCache? {
+    if let folder = environment("XDG_CACHE_HOME"), folder.hasPrefix("/") {
+      return SiteCache(path: folder + "/nopscope")
+    }
+    if let home = environment("HOME"), home.hasPrefix("/") {
+      return SiteCache(path: home + "/.cache/nopscope")
+    }
+    return nil
+  }
+}
+
+// MARK: - Looking up and keeping
+
+extension SiteCache {
+  /// The sites of the file with this build-id, if they are here and the file is as it was.
+  public func sites(buildID: [UInt8], file: FileState) -> FileSites? {
+    guard !buildID.isEmpty else { return nil }
+    let folder = openFolder(creating: false)
+    guard folder.number >= 0 else { return nil }
+    let entry = Descriptor(
+      openat(folder.number, hexadecimal(buildID), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK))
+    guard entry.number >= 0, Self.isOurs(entry.number, S_IFREG),
+      let bytes = entry.readAll(limit: Self.largest)
+    else { return nil }
+    return SiteCacheEntry(buildID: buildID, file: file).decode(bytes)
+  }
+
+  /// Keeps them; false where that cannot be.
+  @discardableResult
+  public func keep(_ sites: FileSites, buildID: [UInt8], file: FileState) -> Bool {
+    let bytes = SiteCacheEntry(buildID: buildID, file: file).encode(sites)
+    guard !buildID.isEmpty, bytes.count <= Self.largest else { return false }
+    let folder = openFolder(creating: true)
+    guard folder.number >= 0 else { return false }
+    let temporary = ".new-\(getpid())-\(hexadecimal(buildID))"
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
+    let entry = Descriptor(openat(folder.number, temporary, flags, 0o600))
+    guard entry.number >= 0 else { return false }
+    // Renamed when it is whole: a reader sees the old one, the new one, or none.
+    guard entry.write(bytes) == 0,
+      renameat(folder.number, temporary, folder.number, hexadecimal(buildID)) == 0
+    else {
+      unlinkat(folder.number, temporary, 0)
+      return false
+    }
+    prune(folder.number)
+    return true
+  }
+
+  /// The folder, -1 where it is not ours alone.
+  private func openFolder(creating: Bool) -> Descriptor {
+    if creating {
+      let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+      if !parent.isEmpty { mkdir(parent, 0o700) }
+      mkdir(path, 0o700)
+    }
+    let number = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+    guard number >= 0, !Self.isOurs(number, S_IFDIR) else { return Descriptor(number) }
+    close(number)
+    return Descriptor(-1)
+  }
+
+  /// Of the kind expected, owned by us, and closed to everyone else.
+  private static func isOurs(_ descriptor: Int32, _ kind: mode_t) -> Bool {
+    var status = stat()
+    return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == kind
+      && status.st_uid == geteuid() && status.st_mode & 0o077 == 0
+  }
+
+  private func prune(_ folder: Int32) {
+    let copy = dup(folder)
+    guard copy >= 0 else { return }
+    guard let stream = fdopendir(copy) else {
+      close(copy)
+      return
+    }
+    defer { closedir(stream) }
+    rewinddir(stream)
+    var entries: [(written: Int, name: String)] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      var status = stat()
+      guard name != ".", name != "..", fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0
+      else { continue }
+      entries.append((Int(status.st_mtim.tv_sec), name))
+    }
+    guard entries.count > Self.longest else { return }
+    entries.sort { $0.written < $1.written }
+    for entry in entries.prefix(entries.count - Self.longest) { unlinkat(folder, entry.name, 0) }
+  }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One entry of the cache, little-endian:
+//
+//   offset  bytes
+//   0       8      magic: "NOPCACHE"
+//   8       4      version: of this layout and of what discovery finds
+//   12      4      L: bytes of the build-id
+//   16      24     the file's size, and its time of modification in seconds and nanoseconds
+//   40      4      flags: 1 text relocations
+//   44      4      N: number of sites
+//   48      8      skipped places
+//   56      8      B: bytes of symbols
+//   64      8      checksum of all that follows and of the 64 bytes before
+//   72      L      build-id, then zeros up to a multiple of 8
+//   ...     24*N   nrec_plan_entry, `function` being where the name begins in the symbols
+//   ...     B      symbols
+
+import CRecordingABI
+
+struct SiteCacheEntry {
+  let buildID: [UInt8]
+  let file: SiteCache.FileState
+
+  private static let magic = Array("NOPCACHE".utf8)
+  /// Raise it whenever discovery or `EntryShape` finds something else in the same file.
+  private static let version: UInt32 = 1
+  private static let headerSize = 64
+  private static let entrySize = MemoryLayout<nrec_plan_entry>.stride
+
+  func encode(_ sites: FileSites) -> [UInt8] {
+    var header = ByteWriter()
+    header.append(Self.magic)
+    header.append(Self.version)
+    header.append(UInt32(buildID.count))
+    header.append(file.size)
+    header.append(file.modifiedSeconds)
+    header.append(file.modifiedNanoseconds)
+    header.append(UInt32(sites.hasTextRelocations ? 1 : 0))
+    header.append(UInt32(sites.entries.count))
+    header.append(UInt64(sites.skipped))
+    header.append(UInt64(sites.symbols.count))
+    var body = ByteWriter()
+    body.append(buildID)
+    body.pad(to: 8)
+    body.append(sites.entries.withUnsafeBytes { Array($0) })
+    body.append(sites.symbols)
+    header.append(Self.checksum(header.bytes, body.bytes[...]))
+    return header.bytes + body.bytes
+  }
+
+  /// Nil unless it is whole and of this build and this file.
+  func decode(_ bytes: [UInt8]) -> FileSites? {
+    var reader = ByteReader(bytes)
+    guard reader.take(8)?.elementsEqual(Self.magic) == true,
+      reader.number(UInt32.self) == Self.version,
+      reader.number(UInt32.self) == UInt32(buildID.count),
+      reader.number(Int64.self) == file.size,
+      reader.number(Int64.self) == file.modifiedSeconds,
+      reader.number(Int64.self) == file.modifiedNanoseconds,
+      let flags = reader.number(UInt32.self), let count = reader.number(UInt32.self),
+      let skipped = reader.number(UInt64.self), let size = reader.number(UInt64.self),
+      let checksum = reader.number(UInt64.self),
+      checksum == Self.checksum(Array(bytes[..<Self.headerSize]), bytes[reader.offset...]),
+      reader.take(buildID.count)?.elementsEqual(buildID) == true,
+      reader.take((8 - reader.offset % 8) % 8) != nil,
+      let entries = reader.take(Int(count) * Self.entrySize),
+      size == UInt64(reader.remaining), skipped < UInt64(Int32.max),
+      let symbols = reader.take(reader.remaining)
+    else { return nil }
+    return FileSites(
+      entries: Self.load(entries, Int(count)), symbols: Array(symbols), skipped: Int(skipped),
+      hasTextRelocations: flags & 1 != 0)
+  }
+
+  /// The entries are integers throughout: any bits are valid.
+  private static func load(_ bytes: ArraySlice<UInt8>, _ count: Int) -> [nrec_plan_entry] {
+    [nrec_plan_entry](unsafeUninitializedCapacity: count) { entries, filled in
+      UnsafeMutableRawBufferPointer(entries).copyBytes(from: bytes)
+      filled = count
+    }
+  }
+
+  /// Eight bytes at a time: entries can be tens of megabytes.
+  private static func checksum(_ header: [UInt8], _ body: ArraySlice<UInt8>) -> UInt64 {
+    var hash = fnv1a(header.prefix(headerSize))
+    body.withUnsafeBytes { bytes in
+      var index = 0
+      while index + 8 <= bytes.count {
+        let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        hash = (hash ^ word) &* 0x9e37_79b9_7f4a_7c15
+        hash ^= hash >> 29
+        index += 8
+      }
+      while index < bytes.count {
+        hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3
+        index += 1
+      }
+    }
+    return hash
+  }
+}

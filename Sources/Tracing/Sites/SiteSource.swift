@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CallSites
+import ELFImage
+import MachineCode
+
+/// Finds the sites of the files that processes load, each file once.
+public final class SiteSource {
+  /// What is known of one file.
+  public enum Found {
+    case sites(FileSites)
+    /// Why it has none that could be used: one line.
+    case refused(String)
+  }
+
+  private struct Key: Hashable {
+    var path: String
+    var buildID: [UInt8]
+  }
+
+  private let cache: SiteCache?
+  /// Capstone takes a millisecond to open: not where the cache has everything.
+  private var decoder: Decoder?
+  private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
+
+  public init(cache: SiteCache?) { self.cache = cache }
+
+  /// The sites of the file at `path`, which was loaded with `buildID` (empty: it has none).
+  ///
+  /// A file that has been replaced since it was loaded is refused: its bytes are not the module's.
+  public func sites(path: String, buildID: [UInt8]) -> Found {
+    guard let state = SiteCache.FileState(path: path) else {
+      return .refused("left alone: \(path) cannot be read: \(systemError(errnoNow()))")
+    }
+    let key = Key(path: path, buildID: buildID)
+    if let known = known[key], known.state == state { return known.found }
+    let found = look(path, buildID, state)
+    known[key] = (state, found)
+    return found
+  }
+
+  private func look(_ path: String, _ buildID: [UInt8], _ state: SiteCache.FileState) -> Found {
+    if let kept = cache?.sites(buildID: buildID, file: state) { return .sites(kept) }
+    if let file = QuickLook(path: path), !file.mayHaveSites() { return .sites(.none) }
+    do {
+      let decoder = try self.decoder ?? Decoder()
+      self.decoder = decoder
+      let table = try SiteTable.load(path: path, decoder: decoder)
+      guard table.buildID ?? [] == buildID else {
+        let expected = buildID.isEmpty ? "no build-id" : "build-id \(hexadecimal(buildID))"
+        let found = table.buildID.map(hexadecimal) ?? "none"
+        return .refused("left alone: the file was replaced: expected \(expected), found \(found)")
+      }
+      let sites = FileSites(table, decoder: decoder)
+      cache?.keep(sites, buildID: buildID, file: state)
+      return .sites(sites)
+    } catch {
+      return .refused("left alone: \(error)")
+    }
+  }
+}

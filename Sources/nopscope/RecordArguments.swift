@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Tracing
+
+extension Tracer: ExpressibleByArgument {}
+
+/// `10us`: a time with its unit.
+struct TimeSpan: ExpressibleByArgument {
+  var nanoseconds: UInt64
+
+  init?(argument: String) {
+    let units: [(String, Double)] = [("ns", 1), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]
+    for (unit, factor) in units where argument.hasSuffix(unit) {
+      guard let number = Double(argument.dropLast(unit.count)), number >= 0,
+        number * factor <= 9e18
+      else { return nil }
+      nanoseconds = UInt64((number * factor).rounded())
+      return
+    }
+    return nil
+  }
+}
+
+/// `16M`: bytes, with K, M or G for powers of 1024.
+struct ByteSize: ExpressibleByArgument {
+  var bytes: UInt64
+
+  init?(argument: String) {
+    let factors: [Character: UInt64] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
+    var digits = argument[...]
+    var factor: UInt64 = 1
+    if let last = argument.last, let known = factors[Character(last.uppercased())] {
+      factor = known
+      digits = argument.dropLast()
+    }
+    guard let number = UInt64(digits) else { return nil }
+    let (bytes, overflow) = number.multipliedReportingOverflow(by: factor)
+    if overflow { return nil }
+    self.bytes = bytes
+  }
+}
+
+/// What a recording holds: options of every command that makes one.
+struct RecordArguments: ParsableArguments {
+  @Option(
+    name: [.short, .customLong("output")],
+    help: "The directory to make. An earlier recording there moves to DIR.old.",
+    completion: .directory)
+  var output = "nopscope.data"
+
+  @Option(help: "function_graph, function, callgraph, profile or hits.")
+  var tracer = Tracer.functionGraph
+
+  @Option(
+    help: ArgumentHelp(
+      "Trace only these functions: 'parse_*', '!parse_comment', ':mod:libz', 'deflate*:mod:libz'.",
+      valueName: "rule"))
+  var filter: [String] = []
+
+  @Option(help: ArgumentHelp("Never trace these functions.", valueName: "rule"))
+  var notrace: [String] = []
+
+  @Option(
+    help: ArgumentHelp("Trace only what these functions call.", valueName: "function"))
+  var graph: [String] = []
+
+  @Option(help: "Trace only calls up to this depth. 0: no limit.")
+  var maxDepth: UInt32 = 0
+
+  @Option(
+    help: ArgumentHelp("Leave out calls shorter than this: 10us, 1.5ms.", valueName: "time"))
+  var threshold: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep only the last SIZE bytes of each thread: 16M.", valueName: "size"))
+  var overwrite: ByteSize?
+
+  /// The smallest flight recorder: less than a chunk or two holds nothing.
+  private static let smallestOverwrite: UInt64 = 64 << 10
+
+  func validate() throws {
+    if !tracer.seesReturns {
+      if maxDepth > 0 { throw ValidationError("--max-depth needs returns: \(tracer) sees none") }
+      if !graph.isEmpty { throw ValidationError("--graph needs returns: \(tracer) sees none") }
+    }
+    if threshold != nil, !tracer.measuresCalls {
+      throw ValidationError("--threshold needs times of calls: \(tracer) measures none")
+    }
+    if let overwrite {
+      if !tracer.writesEvents {
+        throw ValidationError("--overwrite needs a stream of events: \(tracer) writes none")
+      }
+      if overwrite.bytes < Self.smallestOverwrite {
+        throw ValidationError("--overwrite: expected at least 64K, found \(overwrite.bytes) bytes")
+      }
+    }
+    _ = try options()
+  }
+
+  func options() throws -> RecordOptions {
+    var options = RecordOptions()
+    options.tracer = tracer
+    options.maximumDepth = maxDepth
+    options.thresholdNanoseconds = threshold?.nanoseconds ?? 0
+    options.overwriteBytes = overwrite?.bytes
+    do {
+      options.filter = SiteFilter(
+        filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph),
+        demangle: demangledCxx)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+    return options
+  }
+
+  private func rules(_ texts: [String]) throws -> [FilterRule] {
+    var rules: [FilterRule] = []
+    for text in texts { rules += try FilterRule.parse(text) }
+    return rules
+  }
+}

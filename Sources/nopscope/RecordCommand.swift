@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Tracing
+
+struct RecordCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "record",
+    abstract: "Run a program and record the functions it calls.",
+    usage: "nopscope record [OPTION]... [--] PROGRAM [ARGUMENT]...",
+    discussion: """
+      Works on programs and libraries compiled with -pg, -pg -mfentry or \
+      -fpatchable-function-entry=5, without changing them. Calls that no filter wants are nops \
+      while the program runs. Children are recorded too. Rules have ftrace's grammar: a name, a \
+      pattern with * ? [ ], a leading ! to remove, :mod:LIBRARY for a library's functions; the last \
+      rule that matches decides. C++ functions go by their source names or their linked ones.
+
+      EXAMPLES
+        nopscope record -- ./program input.txt
+        nopscope record --filter 'parse_*' --filter '!parse_comment' ./program
+        nopscope record --tracer profile --notrace ':mod:libz' -o profile.data ./program
+        nopscope record --graph handle_request --threshold 10us ./server
+
+      EXIT STATUS
+        the program's own; it dies of a signal as the program did
+        125  the program was not run
+        126  it cannot be run
+        127  it was not found
+        64   the command line is wrong
+      """)
+
+  @OptionGroup var arguments: RecordArguments
+
+  @Argument(
+    parsing: .captureForPassthrough, help: "The program to run, with its arguments.",
+    completion: .shellCommand(""))
+  var command: [String] = []
+
+  /// The program and its arguments, without the `--` before them.
+  private var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
+
+  func validate() throws {
+    if let first = command.first, first != "--", first.hasPrefix("-") {
+      throw ValidationError("Unknown option '\(first)'")
+    }
+    if words.isEmpty {
+      throw ValidationError("expected a program to run: nopscope record -- PROGRAM [ARGUMENT]...")
+    }
+  }
+
+  func run() throws {
+    let ending = try RecordRun(arguments: arguments, words: words).run()
+    try ending.passOn()
+  }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Tracing
+
+/// What is said when a recording is done: what went wrong, and one closing line.
+struct RecordSummary {
+  let program: TargetProgram
+  let server: RecordServer
+  let output: String
+
+  func print() {
+    for line in server.warnings { complain(line) }
+    let totals = server.totals
+    let events = server.eventTotals()
+    if server.tracedProcesses == 0 {
+      complain(
+        "\(program.image): its agent was not heard of: nothing is recorded (nopscope doctor "
+          + "\(program.image))")
+    } else if totals.sites == 0 {
+      complain(
+        "\(program.image): no instrumented function in it or its libraries: compile with -pg or "
+          + "-fpatchable-function-entry=5")
+    }
+    if events.isCorrupted { complain("\(output): an anomaly turned the tracer off: see info") }
+    if events.isFull { complain("\(output): no space was left: later events are only counted") }
+    write(neutralised(closing(totals, events)) + "\n", to: 2)
+  }
+
+  /// `4,812 sites, 4,790 armed, 22 skipped (nopscope sites --skipped); 4.9 MB, 0 lost`.
+  private func closing(
+    _ totals: RecordServer.ModuleTotals, _ events: RecordServer.EventTotals
+  ) -> String {
+    var line = "\(grouped(totals.sites)) site\(totals.sites == 1 ? "" : "s"), "
+    line += "\(grouped(totals.armed)) armed, \(grouped(totals.skipped)) skipped"
+    if totals.skipped > 0 { line += " (nopscope sites --skipped)" }
+    line += "; "
+    if server.tracedProcesses > 1 { line += "\(grouped(server.tracedProcesses)) processes, " }
+    if let calls = events.calls {
+      line += "\(rounded(calls, ["", " k", " M", " G"])) call\(calls == 1 ? "" : "s"), "
+    } else {
+      line += "\(rounded(events.bytes, [" B", " kB", " MB", " GB"])), "
+    }
+    line += "\(grouped(Int(clamping: events.lostEvents))) lost"
+    if events.waits > 0 { line += ", \(grouped(Int(clamping: events.waits))) waits for the disk" }
+    if events.unreadable > 0 { line += ", \(events.unreadable) without events" }
+    return line
+  }
+
+  /// `1.9 M`: thousands, with one digit after the point.
+  private func rounded(_ number: UInt64, _ units: [String]) -> String {
+    if number < 1000 { return "\(number)\(units[0])" }
+    var tenths = number / 100
+    var unit = 1
+    while tenths >= 10_000, unit + 1 < units.count {
+      tenths /= 1000
+      unit += 1
+    }
+    return "\(grouped(Int(clamping: tenths / 10))).\(tenths % 10)\(units[unit])"
+  }
+}
