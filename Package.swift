@@ -96,7 +96,8 @@ let package = Package(
       name: "TraceExport", dependencies: ["Recording", "TraceAnalysis"],
       swiftSettings: strictness),
     .target(
-      name: "Tracing", dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI", "CTracing"],
+      name: "Tracing",
+      dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI", "CTracing"],
       swiftSettings: strictness),
     .target(
       name: "PatchBench",
@@ -131,7 +132,8 @@ let package = Package(
     .testTarget(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
-    .testTarget(name: "RecordingTests", dependencies: ["Recording", "CRecordingABI", "TestSupport"]),
+    .testTarget(
+      name: "RecordingTests", dependencies: ["Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceAnalysisTests", dependencies: ["TraceAnalysis", "Recording", "TestSupport"]),
     .testTarget(

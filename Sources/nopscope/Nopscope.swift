@@ -17,7 +17,8 @@ struct Nopscope: ParsableCommand {
         nopscope demo --library ./libfoo.so --call some_function
       """,
     subcommands: [
-      RecordCommand.self, DemoCommand.self, SitesCommand.self, RecordMcountCommand.self, AuditCommand.self,
+      RecordCommand.self, DemoCommand.self, SitesCommand.self, RecordMcountCommand.self,
+      AuditCommand.self,
       BenchCommand.self,
     ])
 }

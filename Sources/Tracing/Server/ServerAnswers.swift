@@ -35,7 +35,8 @@ extension RecordServer {
   private func inherit(_ child: TracedProcess, at time: UInt64) {
     guard let parent = latest[child.parent] else { return }
     child.nextFunction = parent.nextFunction
-    for module in parent.modules.values.sorted(by: { $0.message.generation < $1.message.generation })
+    for module in parent.modules.values.sorted(by: { $0.message.generation < $1.message.generation }
+    )
     where module.message.time <= time {
       child.modules[module.message.generation] = module
       child.lastGeneration = max(child.lastGeneration, module.message.generation)
