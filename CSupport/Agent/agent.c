@@ -127,6 +127,9 @@ __attribute__((destructor)) static void finish(void) {
   nag_process *process = nag_process_state;
   if (process == NULL || process->id != nag_process_id() || process->header == NULL) return;
   uint64_t signals = nag_block_signals();
+  nag_buffer *buffer = nag_self.buffer;
+  nag_self.buffer = NULL;
+  if (buffer != NULL) nag_buffer_finish(buffer);
   nrec_file_header *header = process->header;
   header->end_time = nag_time();
   header->end_realtime_nanoseconds = realtime();

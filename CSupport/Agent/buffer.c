@@ -13,7 +13,7 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { FIRST_WINDOW = NAG_CHUNK_BYTES, LATER_WINDOW = 16 * NAG_CHUNK_BYTES };
+enum { FIRST_WINDOW = NAG_CHUNK_BYTES };  // doubled four times, up to 1 MiB
 
 static bool exceeds_limit(uint64_t end) {
   struct rlimit limit;
@@ -69,7 +69,7 @@ static void unmap(uint8_t *start, uint8_t *end) {
 }
 
 static bool next_window(nag_buffer *buffer) {
-  size_t bytes = buffer->windows == 0 ? FIRST_WINDOW : LATER_WINDOW;
+  size_t bytes = (size_t)FIRST_WINDOW << (buffer->windows < 4 ? buffer->windows : 4);
   bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
   if (overwrites && buffer->windows > 0) {  // round and round in the window there is
     buffer->next_chunk = buffer->window;
@@ -153,9 +153,26 @@ static void unmap_chunk(const void *contents) {
   NAG_CALL(SYS_munmap, header, header->size);
 }
 
+// What a thread did not use of its last window goes back, where that window ends the file.
+static void give_back(nag_buffer *buffer) {
+  nag_process *process = nag_process_state;
+  if (buffer->window == NULL || process->header == NULL) return;
+  uint64_t end = buffer->window_offset + (uint64_t)(buffer->window_end - buffer->window);
+  uint64_t used = (uint64_t)(buffer->chunk - buffer->window) + (buffer->state & 0xffff);
+  uint64_t kept = buffer->window_offset + ((used + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1));
+  if (nag_config.config.flags & NREC_FLAG_OVERWRITE || buffer->chunk == NULL) return;
+  // The chunk's size is what is left of it, so that the next one is found.
+  ((nrec_chunk_header *)buffer->chunk)->size =
+      (uint32_t)(kept - buffer->window_offset - (uint64_t)(buffer->chunk - buffer->window));
+  if (__atomic_compare_exchange_n(&process->header->next_offset, &end, kept, false,
+                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    NAG_CALL(SYS_ftruncate, process->events, kept);
+}
+
 void nag_buffer_finish(nag_buffer *buffer) {
   if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
   close_chunk(buffer);
+  give_back(buffer);
   unmap(buffer->old_window, buffer->old_window_end);
   unmap(buffer->window, buffer->window_end);
   unmap_chunk(buffer->counts);
