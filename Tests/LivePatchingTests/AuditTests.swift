@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import LivePatching
@@ -28,7 +29,7 @@ extension AuditReport {
   }
 }
 
-@Suite("An audit compares live text with the file", .serialized)
+@Suite("An audit compares live text with the file", .serialized, .exclusive)
 struct AuditTests {
   private func audit(
     known: [KnownChange] = [], byPathOnly: Bool = false, afterComparing: () -> Void = {}
@@ -157,7 +158,7 @@ struct AuditTests {
   }
 }
 
-@Suite("An audit knows which file it compares with", .serialized)
+@Suite("An audit knows which file it compares with", .serialized, .exclusive)
 struct AuditedFileTests {
   private func audit(byPathOnly: Bool) throws -> AuditReport {
     try auditText(of: getpid(), opensMapFiles: !byPathOnly, afterComparing: {})
