@@ -51,7 +51,7 @@ static bool map_header(nag_process *process, uint32_t flags) {
 // Without a brain the process is marked so that nobody asks again.
 static bool give_up(nag_process *process) {
   if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
-  process->socket = process->events = -1;
+  process->socket = process->events = process->memory = -1;
   process->header = NULL;
   process->id = nag_process_id();
   return false;
@@ -64,15 +64,16 @@ bool nag_join(uint32_t begin) {
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
   };
   nrec_config config;
-  int events = -1;
-  process->events = -1;
+  int files[2] = {-1, -1};
+  process->events = process->memory = -1;
   process->socket = nag_connect(nag_config.socket_path);
   if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
-      nag_receive(&config, sizeof config, &events) != (int64_t)sizeof config ||
-      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || events < 0)
+      nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
+      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || files[1] < 0)
     return give_up(process);
   nag_config.config = config;
-  process->events = events;
+  process->events = files[0];
+  process->memory = files[1];
   if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
   process->id = hello.process;
   return true;

@@ -74,12 +74,11 @@ typedef struct nag_buffer {
   struct nag_frame *tree_top, *tree_end;
   uint64_t stack_low, stack_size;
   // The slow path's own:
-  uint8_t *window, *window_end, *old_window, *old_window_end;
-  uint64_t window_offset;       ///< in the event file
-  uint8_t *next_chunk;
+  uint8_t *ring;                ///< its part of the memory file
+  uint64_t place;               ///< which part
+  uint32_t ring_chunks, ring_next;
   uint32_t serial, sequence;
   int32_t thread;
-  uint32_t windows;             ///< mapped so far
   uint64_t lost;
   struct nag_tree *tree;        ///< tracer callgraph
   nrec_profile_entry *profile;  ///< tracer profile, by function number
@@ -104,13 +103,18 @@ typedef struct nag_tls {
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+enum { NAG_FREE_PLACES = 896 };
+
 /// What a forked child must make anew. In wiped memory.
 typedef struct nag_process {
   _Atomic uint32_t lock;        ///< futex: 0 free, 1 held, 2 held and awaited
   int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
+  int32_t memory;               ///< the memory file, or -1
   nrec_file_header *header;
   uint32_t next_serial;
+  uint32_t next_place, free_places;
+  uint32_t places[NAG_FREE_PLACES];  ///< parts of the memory file that ended threads left
 } nag_process;
 
 /// The same for parent and child: what a fork copies rightly.
@@ -136,7 +140,6 @@ void nag_event_exit(uint64_t time);
 void nag_event_parent(uint64_t address);
 void nag_event_unwound(uint32_t count);
 void nag_event_exit_at(uint32_t depth, uint64_t time);
-uint8_t *nag_map_file(size_t bytes, uint64_t *offset);
 /// A chunk of its own kind with room for `bytes` behind its header; NULL: no space.
 uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes);
 // thread.c
@@ -164,7 +167,7 @@ void nag_sites_module(uint32_t generation, const npc_module *module, const nrec_
 // link.c
 int nag_connect(const char *path);
 bool nag_send(const void *message, size_t length);
-int64_t nag_receive(void *message, size_t length, int *descriptor);
+int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 // modules.c
 void nag_modules_changed(void);
 bool nag_modules_start(void);

@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The buffers: chunks of 64 KiB in a shared mapping of the process's event file.
+// The buffers. Each thread has two chunks of 64 KiB in a memory file that the brain holds too:
 //
-//   event file   | header | window | window | …       a window is one mapping, of one thread
-//   window       | chunk | chunk | …                  the first is small: many threads are short
+//   current    events go here
+//   previous   full; written to the event file when the current one is full too
 //
-// Space is allocated before it is mapped: a hole in a full file system would be a SIGBUS at a
-// store, a file-size limit a SIGXFSZ. Everything here runs with signals blocked.
+// The same pages are used again and again, so the hot path meets no page fault, and the file grows
+// by what was recorded and nothing else. After SIGKILL the brain finds in the memory file what had
+// not been written. `previous` waits one turn because a signal handler may have interrupted a
+// store into it.
+//
+// Flight recorder: a ring of chunks as large as was asked for, written at the end.
+//
+// Everything here runs with signals blocked.
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "agent.h"
 #include "syscalls.h"
 
-enum { FIRST_WINDOW = NAG_CHUNK_BYTES };  // doubled four times, up to 1 MiB
+enum { SLOW_WRITE_NANOSECONDS = 1000000 };
 
 static bool exceeds_limit(uint64_t end) {
   struct rlimit limit;
@@ -21,72 +28,95 @@ static bool exceeds_limit(uint64_t end) {
   return end > limit.rlim_cur;
 }
 
-uint8_t *nag_map_file(size_t bytes, uint64_t *offset) {
+static uint64_t now(void) {
+  struct timespec time = {0};
+  NAG_CALL(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void is_full(nag_process *process) {
+  __atomic_or_fetch(&process->header->flags, NREC_FLAG_FULL, __ATOMIC_RELAXED);
+}
+
+static uint64_t round_up(uint64_t bytes) {
+  return (bytes + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
+}
+
+static void fill_header(nag_buffer *buffer, nrec_chunk_header *header, uint32_t kind,
+                        uint32_t bytes) {
+  nrec_chunk_header filled = {
+    .magic = NREC_CHUNK_MAGIC, .size = bytes, .thread = buffer->thread,
+    .thread_serial = buffer->serial, .sequence = buffer->sequence++, .kind = kind,
+    .base_time = nag_time(), .lost_events = buffer->lost,
+  };
+  NAG_CALL(SYS_prctl, PR_GET_NAME, filled.thread_name);
+  *header = filled;
+}
+
+// --- chunks of counters: mapped from the event file ---------------------------------------------------
+
+// Space is allocated before it is mapped: a hole in a full file system would be a SIGBUS at a
+// store, a file-size limit a SIGXFSZ.
+static uint8_t *map_file(size_t bytes) {
   nag_process *process = nag_process_state;
   if (process->header->flags & NREC_FLAG_FULL) return NULL;
-  *offset = __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED);
-  int64_t status = exceeds_limit(*offset + bytes)
+  uint64_t offset = __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED);
+  int64_t status = exceeds_limit(offset + bytes)
                        ? -EFBIG
-                       : NAG_CALL(SYS_fallocate, process->events, 0, *offset, bytes);
-  if (status == -EOPNOTSUPP) status = NAG_CALL(SYS_ftruncate, process->events, *offset + bytes);
+                       : NAG_CALL(SYS_fallocate, process->events, 0, offset, bytes);
+  if (status == -EOPNOTSUPP) status = NAG_CALL(SYS_ftruncate, process->events, offset + bytes);
   uint8_t *memory = status != 0 ? NULL
                                 : nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                           process->events, *offset);
-  if (memory == NULL) {
-    __atomic_or_fetch(&process->header->flags, NREC_FLAG_FULL, __ATOMIC_RELAXED);
-    return NULL;
-  }
-  // One call instead of a fault a page; where the kernel has it not, the faults come.
-  NAG_CALL(SYS_madvise, memory, bytes, 23 /* MADV_POPULATE_WRITE, Linux 5.14 */);
+                                           process->events, offset);
+  if (memory == NULL) is_full(process);
   return memory;
 }
 
-static void read_name(char name[16]) {
-  int64_t file = NAG_CALL(SYS_open, "/proc/thread-self/comm", O_RDONLY | O_CLOEXEC, 0);
-  if (file < 0) return;
-  int64_t length = NAG_CALL(SYS_read, file, name, 15);
-  NAG_CALL(SYS_close, file);
-  if (length > 0 && name[length - 1] == '\n') name[length - 1] = 0;
-}
-
 uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes) {
-  uint64_t offset;
-  bytes = (bytes + sizeof(nrec_chunk_header) + NREC_PAGE - 1) & ~(size_t)(NREC_PAGE - 1);
-  nrec_chunk_header *header = (nrec_chunk_header *)nag_map_file(bytes, &offset);
+  bytes = round_up(bytes + sizeof(nrec_chunk_header));
+  nrec_chunk_header *header = (nrec_chunk_header *)map_file(bytes);
   if (header == NULL) return NULL;
-  nrec_chunk_header filled = {
-    .magic = NREC_CHUNK_MAGIC, .size = (uint32_t)bytes, .thread = buffer->thread,
-    .thread_serial = buffer->serial, .sequence = buffer->sequence++, .kind = kind,
-    .base_time = nag_time(),
-  };
-  read_name(filled.thread_name);
-  *header = filled;
+  fill_header(buffer, header, kind, (uint32_t)bytes);
   return (uint8_t *)(header + 1);
 }
 
-static void unmap(uint8_t *start, uint8_t *end) {
-  if (start != NULL) NAG_CALL(SYS_munmap, start, end - start);
+static void unmap_chunk(const void *contents) {
+  if (contents == NULL) return;
+  nrec_chunk_header *header = (nrec_chunk_header *)contents - 1;
+  NAG_CALL(SYS_munmap, header, header->size);
 }
 
-static bool next_window(nag_buffer *buffer) {
-  size_t bytes = (size_t)FIRST_WINDOW << (buffer->windows < 4 ? buffer->windows : 4);
-  bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
-  if (overwrites && buffer->windows > 0) {  // round and round in the window there is
-    buffer->next_chunk = buffer->window;
-    return true;
+// --- chunks of events ---------------------------------------------------------------------------------
+
+// Appends a closed chunk to the event file. It is marked as written last: killed in between, it is
+// written twice, and readers know it by its sequence.
+static void write_chunk(nag_buffer *buffer, uint8_t *chunk) {
+  nag_process *process = nag_process_state;
+  nrec_chunk_header *header = (nrec_chunk_header *)chunk;
+  if (header->magic != NREC_CHUNK_MAGIC) return;
+  uint64_t bytes = round_up(header->used), done = 0, began = now();
+  header->size = (uint32_t)bytes;
+  bool fits = !(process->header->flags & NREC_FLAG_FULL);
+  uint64_t offset =
+      fits ? __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED) : 0;
+  if (fits && exceeds_limit(offset + bytes)) fits = false;
+  while (fits && done < bytes) {
+    int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
+                             offset + done);
+    if (wrote <= 0) fits = false;
+    else done += (uint64_t)wrote;
   }
-  if (overwrites) bytes = (nag_config.config.overwrite_bytes + NAG_CHUNK_BYTES - 1) &
-                          ~(uint64_t)(NAG_CHUNK_BYTES - 1);
-  uint8_t *window = nag_map_file(bytes, &buffer->window_offset);
-  if (window == NULL) return false;
-  // A signal handler may have interrupted a store into the window before this one.
-  unmap(buffer->old_window, buffer->old_window_end);
-  buffer->old_window = buffer->window;
-  buffer->old_window_end = buffer->window_end;
-  buffer->window = buffer->next_chunk = window;
-  buffer->window_end = window + bytes;
-  buffer->windows++;
-  return true;
+  if (!fits) {
+    is_full(process);
+    buffer->lost++;
+    __atomic_add_fetch(&process->header->lost_chunks, 1, __ATOMIC_RELAXED);
+  }
+  uint64_t spent = now() - began;
+  if (spent > SLOW_WRITE_NANOSECONDS) {
+    __atomic_add_fetch(&process->header->waits, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&process->header->wait_nanoseconds, spent, __ATOMIC_RELAXED);
+  }
+  __atomic_store_n(&header->magic, 0, __ATOMIC_RELEASE);
 }
 
 static void close_chunk(nag_buffer *buffer) {
@@ -94,6 +124,30 @@ static void close_chunk(nag_buffer *buffer) {
   nrec_chunk_header *header = (nrec_chunk_header *)buffer->chunk;
   uint32_t used = (uint32_t)(buffer->state & 0xffff);
   if (used >= NAG_CHUNK_HEADER) header->used = used;
+}
+
+// A thread's part of the memory file: so many chunks, from a place that no other thread has.
+static bool make_ring(nag_buffer *buffer) {
+  nag_process *process = nag_process_state;
+  bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
+  uint64_t chunks = 2;
+  if (overwrites) chunks = (nag_config.config.overwrite_bytes + NAG_CHUNK_BYTES - 1) /
+                           NAG_CHUNK_BYTES;
+  if (chunks < 2) chunks = 2;
+  uint64_t bytes = chunks * NAG_CHUNK_BYTES;
+  nag_lock(&process->lock);
+  uint64_t place = process->free_places ? process->places[--process->free_places]
+                                        : process->next_place++;
+  nag_unlock(&process->lock);
+  if ((place + 1) * bytes > NREC_MEMORY_BYTES) return false;
+  buffer->ring = nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, process->memory,
+                          place * bytes);
+  if (buffer->ring == NULL) return false;
+  nag_zero(buffer->ring, NAG_CHUNK_HEADER);
+  buffer->place = place;
+  buffer->ring_chunks = (uint32_t)chunks;
+  buffer->ring_next = 0;
+  return true;
 }
 
 // The functions that are open now stand at the chunk's head, so that it can be read alone.
@@ -108,26 +162,19 @@ static uint32_t write_open(uint8_t *chunk) {
 }
 
 static bool begin_chunk(nag_buffer *buffer) {
+  if (buffer->ring == NULL && !make_ring(buffer)) return false;
   close_chunk(buffer);
-  if (buffer->next_chunk == buffer->window_end && !next_window(buffer)) return false;
-  uint8_t *chunk = buffer->next_chunk;
-  buffer->next_chunk += NAG_CHUNK_BYTES;
+  uint8_t *chunk = buffer->ring + (uint64_t)buffer->ring_next * NAG_CHUNK_BYTES;
+  buffer->ring_next = (buffer->ring_next + 1) % buffer->ring_chunks;
+  if (!(nag_config.config.flags & NREC_FLAG_OVERWRITE)) write_chunk(buffer, chunk);
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
-  if (header->magic == NREC_CHUNK_MAGIC) {  // overwritten: readers see no half of each
-    __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
-    nag_zero(chunk, NAG_CHUNK_BYTES);
-  }
-  uint64_t time = nag_time();
+  __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
+  nag_zero(chunk, NAG_CHUNK_BYTES);
   uint32_t open = write_open(chunk);
-  nrec_chunk_header filled = {
-    .magic = NREC_CHUNK_MAGIC, .size = NAG_CHUNK_BYTES, .thread = buffer->thread,
-    .thread_serial = buffer->serial, .sequence = buffer->sequence++, .kind = NREC_CHUNK_EVENTS,
-    .open_functions = open, .base_time = time, .lost_events = buffer->lost,
-  };
-  read_name(filled.thread_name);
-  *header = filled;
+  fill_header(buffer, header, NREC_CHUNK_EVENTS, NAG_CHUNK_BYTES);
+  header->open_functions = open;
   buffer->chunk = chunk;
-  buffer->state = time << 16 | (sizeof *header + open * sizeof(uint32_t));
+  buffer->state = header->base_time << 16 | (sizeof *header + open * sizeof(uint32_t));
   return true;
 }
 
@@ -146,86 +193,28 @@ uint64_t nag_buffer_mark(void) {
   return nag_buffer_make_room() ? nag_self.buffer->state : 0;
 }
 
-// A chunk of counters, by the address of what stands behind its header.
-static void unmap_chunk(const void *contents) {
-  if (contents == NULL) return;
-  nrec_chunk_header *header = (nrec_chunk_header *)contents - 1;
-  NAG_CALL(SYS_munmap, header, header->size);
-}
-
-// What a thread did not use of its last window goes back, where that window ends the file.
-static void give_back(nag_buffer *buffer) {
+static void finish_ring(nag_buffer *buffer) {
   nag_process *process = nag_process_state;
-  if (buffer->window == NULL || process->header == NULL) return;
-  uint64_t end = buffer->window_offset + (uint64_t)(buffer->window_end - buffer->window);
-  uint64_t used = (uint64_t)(buffer->chunk - buffer->window) + (buffer->state & 0xffff);
-  uint64_t kept = buffer->window_offset + ((used + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1));
-  if (nag_config.config.flags & NREC_FLAG_OVERWRITE || buffer->chunk == NULL) return;
-  // The chunk's size is what is left of it, so that the next one is found.
-  ((nrec_chunk_header *)buffer->chunk)->size =
-      (uint32_t)(kept - buffer->window_offset - (uint64_t)(buffer->chunk - buffer->window));
-  if (__atomic_compare_exchange_n(&process->header->next_offset, &end, kept, false,
-                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-    NAG_CALL(SYS_ftruncate, process->events, kept);
+  if (buffer->ring == NULL) return;
+  close_chunk(buffer);
+  // The oldest first.
+  for (uint32_t i = 0; i < buffer->ring_chunks; i++) {
+    uint32_t index = (buffer->ring_next + i) % buffer->ring_chunks;
+    write_chunk(buffer, buffer->ring + (uint64_t)index * NAG_CHUNK_BYTES);
+  }
+  NAG_CALL(SYS_munmap, buffer->ring, (uint64_t)buffer->ring_chunks * NAG_CHUNK_BYTES);
+  nag_lock(&process->lock);
+  if (process->free_places < NAG_FREE_PLACES)
+    process->places[process->free_places++] = (uint32_t)buffer->place;
+  nag_unlock(&process->lock);
 }
 
 void nag_buffer_finish(nag_buffer *buffer) {
   if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
-  close_chunk(buffer);
-  give_back(buffer);
-  unmap(buffer->old_window, buffer->old_window_end);
-  unmap(buffer->window, buffer->window_end);
+  finish_ring(buffer);
   unmap_chunk(buffer->counts);
   unmap_chunk(buffer->profile);
   nag_tree_release(buffer);
-  buffer->chunk = buffer->window = buffer->old_window = NULL;
+  buffer->chunk = buffer->ring = NULL;
   buffer->state = 0;
-}
-
-// --- events, in every form: the slow paths -------------------------------------------------------------
-
-// Appends `bytes` (8 at most) of `word`, whose time has been written as a delta. Signals are blocked.
-static void append(uint64_t word, uint32_t bytes, uint64_t time) {
-  nag_buffer *buffer = nag_self.buffer;
-  uint64_t offset = buffer->state & 0xffff;
-  __builtin_memcpy(buffer->chunk + offset, &word, 8);
-  buffer->state = time << 16 | (offset + bytes);
-}
-
-// The time since the last event, in 48 bits; first a TIME event where it is longer than `most`.
-static uint64_t delta_of(uint64_t time, uint64_t most) {
-  uint64_t last = nag_self.buffer->state >> 16;
-  uint64_t delta = (time - last) & 0xffffffffffff;
-  if (delta >> 47) delta = 0;  // a TSC that is behind another CPU's
-  if (delta <= most) return delta;
-  append(delta << 8 | 0x10, 8, time);
-  return 0;
-}
-
-void nag_event_entry(uint32_t function, uint64_t time) {
-  if (!nag_buffer_make_room()) return;
-  uint64_t delta = delta_of(time, 0xffffff);
-  append((uint64_t)function << 32 | delta << 8 | 0x08, 8, time);
-}
-
-void nag_event_exit(uint64_t time) {
-  if (!nag_buffer_make_room()) return;
-  uint64_t delta = delta_of(time, 16383);
-  append(delta << 2 | 3, 2, time);
-}
-
-void nag_event_parent(uint64_t address) {
-  if (!nag_buffer_make_room()) return;
-  append((address & 0xffffffffffff) << 8 | 0x30, 8, nag_self.buffer->state >> 16);
-}
-
-void nag_event_unwound(uint32_t count) {
-  if (!nag_buffer_make_room()) return;
-  append((uint64_t)(count & 0xffffff) << 8 | 0x18, 4, nag_self.buffer->state >> 16);
-}
-
-void nag_event_exit_at(uint32_t depth, uint64_t time) {
-  if (!nag_buffer_make_room()) return;
-  uint64_t delta = delta_of(time, 0xffffff);
-  append((uint64_t)depth << 32 | delta << 8 | 0x20, 8, time);
 }

@@ -47,18 +47,20 @@ bool nag_send(const void *message, size_t length) {
   return NAG_CALL(SYS_sendto, socket, message, length, MSG_NOSIGNAL, 0, 0) == (int64_t)length;
 }
 
-int64_t nag_receive(void *message, size_t length, int *descriptor) {
+int64_t nag_receive(void *message, size_t length, int *descriptors, int count) {
   int socket = nag_process_state->socket;
-  *descriptor = -1;
+  for (int i = 0; i < count; i++) descriptors[i] = -1;
   if (socket < 0 || !is_ready(socket, POLLIN)) return -1;
-  union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int))]; } control;
+  union { struct cmsghdr header; char room[CMSG_SPACE(2 * sizeof(int))]; } control;
   struct iovec part = {message, length};
   struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
-                          .msg_controllen = sizeof control};
+                          .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int))};
   int64_t received = NAG_CALL(SYS_recvmsg, socket, &packet, MSG_CMSG_CLOEXEC);
   struct cmsghdr *header = received > 0 ? CMSG_FIRSTHDR(&packet) : NULL;
-  if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof(int)))
-    *descriptor = move_high(*(int *)CMSG_DATA(header));
+  if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+    return received;
+  const int *sent = (const int *)CMSG_DATA(header);
+  for (int i = 0; i < count && header->cmsg_len >= CMSG_LEN((size_t)(i + 1) * sizeof(int)); i++)
+    descriptors[i] = move_high(sent[i]);
   return received;
 }

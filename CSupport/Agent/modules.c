@@ -123,7 +123,7 @@ static void show(shown_module *shown, uint32_t count) {
   for (uint32_t i = 0; i < sent; i++) {
     nrec_plan_message plan;
     int descriptor;
-    int64_t length = nag_receive(&plan, sizeof plan, &descriptor);
+    int64_t length = nag_receive(&plan, sizeof plan, &descriptor, 1);
     bool answers = length == (int64_t)sizeof plan && plan.message == NREC_MESSAGE_PLAN &&
                    plan.generation == shown[i].message.generation;
     if (answers) apply(&shown[i], &plan, descriptor);

@@ -243,7 +243,7 @@ nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
 }
 
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint32_t *depth, bool *is_top) {
-  if (nag_self.top == slot + 1 && slot[-1].stack != ~0ull) {
+  if (nag_self.top == slot + 1 && (slot[-1].stack != ~0ull || slot - 1 == nag_self.first)) {
     uint64_t back = *(volatile uint64_t *)&slot->return_address;
     *(volatile uint64_t *)&slot->stack = ~0ull;
     *(nag_slot *volatile *)&nag_self.top = slot;

@@ -17,9 +17,11 @@
 //   offset 4096 …        chunks, each page-aligned: nrec_chunk_header, the functions that were open
 //                        when the chunk began (uint32_t each, outermost first), then events
 //
-// A chunk belongs to one thread and can be read without any other. It is full of zero bytes before
-// it is written, no event begins with a zero byte, so a zero byte ends the events. An event is
-// written completely before the cursor moves over it; after SIGKILL at most the last is missing.
+// A chunk belongs to one thread and can be read without any other. No event begins with a zero byte,
+// and a chunk is zero behind its last event, so a zero byte ends the events. The agent appends a
+// chunk when it is full; what was in memory at the end (SIGKILL) is appended by the brain. A chunk
+// may then stand there twice: thread serial and sequence tell. An event is committed before it is
+// stored, so after SIGKILL the last may be missing.
 //
 // Time is in units of 2^shift TSC ticks (shift is 1: below a nanosecond on any TSC of 2 GHz or
 // more). Each event has the time since the event before it in its chunk; the first, since the
@@ -55,6 +57,11 @@
 
 enum { NREC_PAGE = 4096, NREC_TIME_SHIFT = 1 };
 
+/// The memory file that agent and brain share has this size, sparse; what stands in it with a
+/// chunk's magic, at a multiple of NREC_MEMORY_CHUNK, was not yet written when the process ended.
+#define NREC_MEMORY_BYTES ((uint64_t)1 << 36)
+enum { NREC_MEMORY_CHUNK = 65536 };
+
 enum {
   NREC_TRACER_GRAPH = 1,      ///< function_graph: entry and exit
   NREC_TRACER_FUNCTION = 2,   ///< entry and caller
@@ -73,7 +80,8 @@ typedef struct nrec_file_header {
   uint64_t start_time, start_realtime_nanoseconds;  ///< the same moment, in units and in ns
   uint64_t end_time, end_realtime_nanoseconds;      ///< at the proper end; 0: there was none
   uint64_t next_offset;               ///< where the next chunk goes: the file's used length
-  uint64_t lost_events;               ///< in all, for want of space or by interruption
+  uint64_t lost_events;               ///< in all, one by one, for want of space
+  uint64_t lost_chunks;               ///< in all, with all their events, for want of space
   uint64_t waits, wait_nanoseconds;   ///< times the program waited for the disk
   uint64_t calls;                     ///< tracers without events: calls in all
 } nrec_file_header;
@@ -133,7 +141,8 @@ typedef struct nrec_profile_entry {
 
 enum {
   NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
-  NREC_MESSAGE_CONFIG = 2,    ///< brain: with the event file's descriptor (SCM_RIGHTS)
+  NREC_MESSAGE_CONFIG = 2,    ///< brain: with two descriptors (SCM_RIGHTS): the event file's, and
+                              ///< a memory file's of NREC_MEMORY_BYTES that the brain keeps too
   NREC_MESSAGE_MODULE = 3,    ///< agent: a module came; answered by PLAN
   NREC_MESSAGE_PLAN = 4,      ///< brain: with a descriptor of the plan, where it has sites
   NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer

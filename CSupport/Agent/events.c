@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Events in every form: the slow paths. stubs.S writes the common ones. Signals are blocked.
+
+#include "agent.h"
+
+// Appends `bytes` (8 at most) of `word`, whose time has been written as a delta. Signals are blocked.
+static void append(uint64_t word, uint32_t bytes, uint64_t time) {
+  nag_buffer *buffer = nag_self.buffer;
+  uint64_t offset = buffer->state & 0xffff;
+  __builtin_memcpy(buffer->chunk + offset, &word, 8);
+  buffer->state = time << 16 | (offset + bytes);
+}
+
+// The time since the last event, in 48 bits; first a TIME event where it is longer than `most`.
+static uint64_t delta_of(uint64_t time, uint64_t most) {
+  uint64_t last = nag_self.buffer->state >> 16;
+  uint64_t delta = (time - last) & 0xffffffffffff;
+  if (delta >> 47) delta = 0;  // a TSC that is behind another CPU's
+  if (delta <= most) return delta;
+  append(delta << 8 | 0x10, 8, time);
+  return 0;
+}
+
+void nag_event_entry(uint32_t function, uint64_t time) {
+  if (!nag_buffer_make_room()) return;
+  uint64_t delta = delta_of(time, 0xffffff);
+  append((uint64_t)function << 32 | delta << 8 | 0x08, 8, time);
+}
+
+void nag_event_exit(uint64_t time) {
+  if (!nag_buffer_make_room()) return;
+  uint64_t delta = delta_of(time, 16383);
+  append(delta << 2 | 3, 2, time);
+}
+
+void nag_event_parent(uint64_t address) {
+  if (!nag_buffer_make_room()) return;
+  append((address & 0xffffffffffff) << 8 | 0x30, 8, nag_self.buffer->state >> 16);
+}
+
+void nag_event_unwound(uint32_t count) {
+  if (!nag_buffer_make_room()) return;
+  append((uint64_t)(count & 0xffffff) << 8 | 0x18, 4, nag_self.buffer->state >> 16);
+}
+
+void nag_event_exit_at(uint32_t depth, uint64_t time) {
+  if (!nag_buffer_make_room()) return;
+  uint64_t delta = delta_of(time, 0xffffff);
+  append((uint64_t)depth << 32 | delta << 8 | 0x20, 8, time);
+}
