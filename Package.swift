@@ -138,7 +138,11 @@ let package = Package(
       name: "TraceAnalysisTests", dependencies: ["TraceAnalysis", "Recording", "TestSupport"]),
     .testTarget(
       name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
-    .testTarget(name: "TracingTests", dependencies: ["Tracing", "TestSupport"]),
+    .testTarget(
+      name: "TracingTests",
+      dependencies: [
+        "Tracing", "CTracing", "CRecordingABI", "CallSites", "ELFImage", "MachineCode", "TestSupport",
+      ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
   ]
 )

@@ -66,3 +66,11 @@ func systemError(_ number: Int32) -> String { String(cString: strerror(number)) 
 
 /// errno, read before anything can change it.
 func errnoNow() -> Int32 { errno }
+
+/// What a symbolic link names; empty where it cannot be read.
+func linkTarget(_ path: String) -> String {
+  var target = [CChar](repeating: 0, count: Int(PATH_MAX))
+  let length = readlink(path, &target, target.count - 1)
+  return String(
+    decoding: target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

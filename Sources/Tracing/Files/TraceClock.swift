@@ -21,7 +21,7 @@ public struct TraceClock: Sendable {
 
   public func ticksPerSecond() -> UInt64 {
     var (ticks, nanoseconds) = Self.moment()
-    while nanoseconds &- startNanoseconds < 1_000_000 { (ticks, nanoseconds) = Self.moment() }
+    while nanoseconds &- startNanoseconds < 100_000 { (ticks, nanoseconds) = Self.moment() }
     let elapsed = Double(ticks &- startTicks)
     return UInt64((elapsed * 1e9 / Double(nanoseconds &- startNanoseconds)).rounded())
   }

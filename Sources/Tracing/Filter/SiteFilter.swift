@@ -89,8 +89,10 @@ public struct SiteFilter: Sendable {
   /// Whether every site of every module is wanted: no name has to be looked at.
   public var wantsAll: Bool { filter.isEmpty && notrace.isEmpty && graph.isEmpty }
 
-  /// A graph function is armed even where no filter names it: without it nothing would be
-  /// recorded. notrace wins over everything.
+  /// What the rules say of one function.
+  ///
+  /// A graph function is armed even where no filter names it: without it nothing would be recorded.
+  /// notrace wins over everything.
   public func choice(function: String, module: ModuleName) -> Choice {
     let name = FunctionName(function, demangle: demangle)
     if decide(notrace, name, module, otherwise: false) { return .unwanted }

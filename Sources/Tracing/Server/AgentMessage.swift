@@ -11,6 +11,7 @@ enum AgentMessage {
     var generation: UInt32
     var loadBias, textStart, textEnd, time: UInt64
     var buildID: [UInt8]
+    /// As the loader has it: relative to the process's folder where dlopen was told so.
     var path: String
   }
 
@@ -55,15 +56,15 @@ extension AgentMessage.Module {
     typealias Layout = MemoryLayout<nrec_module_message>
     guard let pathStart = Layout.offset(of: \.path), let idStart = Layout.offset(of: \.build_id),
       let lengths = Layout.offset(of: \.build_id_length),
-      let biasAt = Layout.offset(of: \.load_bias), bytes.count > pathStart
+      let biasAt = Layout.offset(of: \.load_bias), bytes.count >= pathStart
     else { return nil }
     let idLength = Int(bytes.loadUnaligned(fromByteOffset: lengths, as: UInt32.self))
     let pathLength = Int(bytes.loadUnaligned(fromByteOffset: lengths + 4, as: UInt32.self))
-    guard idLength <= Self.mostBuildIDBytes, (1...Self.mostPathBytes).contains(pathLength),
+    guard idLength <= Self.mostBuildIDBytes, pathLength <= Self.mostPathBytes,
       bytes.count == pathStart + pathLength
     else { return nil }
     let name = bytes[pathStart..<(pathStart + pathLength)]
-    guard name.first == UInt8(ascii: "/"), !name.contains(0) else { return nil }
+    guard !name.contains(0) else { return nil }
     func number(_ index: Int) -> UInt64 {
       bytes.loadUnaligned(fromByteOffset: biasAt + 8 * index, as: UInt64.self)
     }

@@ -116,13 +116,16 @@ public final class RecordServer {
 extension RecordServer {
   /// Processes that are traced now, or about to say so.
   public var activeProcesses: Int { clients.count + leavers.count }
-  /// Those whose connection stands.
-  public var connectedProcesses: Int { clients.count }
+  /// Those that are connected and alive: a child holds its parent's connection too.
+  public var connectedProcesses: Int {
+    Set(clients.filter { $0.process != nil && kill($0.peer, 0) == 0 }.map(\.peer)).count
+  }
   /// Processes that were ever traced.
   public var tracedProcesses: Int { session.processes.count }
 
-  /// Waits for clients and for `others`, and serves what the clients say; the positions in `others`
-  /// of those that are readable. -1 as `milliseconds`: no limit.
+  /// Waits for clients and for `others`, and serves what the clients say.
+  ///
+  /// Returns the positions in `others` of those that are readable. -1 as `milliseconds`: no limit.
   public func turn(others: [Int32], milliseconds: Int32) -> [Int] {
     var polled: [pollfd] = others.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     let listening = isShortOfDescriptors ? -1 : listener.number
@@ -274,10 +277,7 @@ extension RecordServer {
   }
 
   private static func program(of process: Int32) -> String {
-    var target = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let length = readlink("/proc/\(process)/exe", &target, target.count - 1)
-    return String(
-      decoding: target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    linkTarget("/proc/\(process)/exe")
   }
 }
 

@@ -6,8 +6,9 @@ import Glibc
 
 /// What the brain does at each message.
 extension RecordServer {
-  /// HELLO: a process image begins. The answer holds the file for its events, empty: the agent
-  /// writes the header.
+  /// HELLO: a process image begins.
+  ///
+  /// The answer holds the file for its events, empty: the agent writes the header.
   func greet(_ client: Client, _ hello: nrec_hello) {
     guard client.process == nil else { return drop(client, "said HELLO twice") }
     guard hello.version == UInt32(NREC_VERSION) else {
@@ -16,13 +17,13 @@ extension RecordServer {
     guard hello.process == client.peer, hello.begin <= UInt32(NREC_BEGIN_FORK) else {
       return drop(client, "calls itself process \(hello.process): is it in a PID namespace?")
     }
+    let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.parent] : nil
     let process = join(hello)
     client.process = process
     do {
       let events = Descriptor(try folder.create(process.eventsName))
-      let modules = Descriptor(try folder.create(process.modulesName))
-      _ = modules.number
-      if process.isFork { inherit(process, at: hello.time) }
+      close(try folder.create(process.modulesName))
+      if let parent { inherit(process, from: parent, at: hello.time) }
       let config = options.config(incarnation: process.incarnation, clock: session.clock)
       answer(client, config, descriptor: events.number)
     } catch {
@@ -32,34 +33,30 @@ extension RecordServer {
   }
 
   /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
-  private func inherit(_ child: TracedProcess, at time: UInt64) {
-    guard let parent = latest[child.parent] else { return }
+  private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: UInt64) {
     child.nextFunction = parent.nextFunction
-    for module in parent.modules.values.sorted(by: { $0.message.generation < $1.message.generation }
-    )
-    where module.message.time <= time {
-      child.modules[module.message.generation] = module
-      child.lastGeneration = max(child.lastGeneration, module.message.generation)
-      if !module.isPending { write(module.line, child) }
+    let modules = parent.modules.values.sorted { $0.message.generation < $1.message.generation }
+    for module in modules
+    where module.message.time <= time && !module.isPending {
+      var copy = module
+      copy.isInherited = true
+      child.modules[module.message.generation] = copy
+      write(module.line, child)
     }
   }
 
-  /// MODULE: a module came. Planned, answered, and only then written down: a process waits.
-  func plan(_ client: Client, _ message: AgentMessage.Module) {
+  /// MODULE: a module came.
+  ///
+  /// Planned, answered, and only then written down: a process waits.
+  func plan(_ client: Client, _ told: AgentMessage.Module) {
     guard let process = client.process else { return drop(client, "sent a module before HELLO") }
-    if let known = process.modules[message.generation], known.message.path == message.path,
-      known.message.loadBias == message.loadBias, known.message.buildID == message.buildID
-    {
-      // A forked child tells again what it has from its parent: same numbers, nothing to patch.
-      return answer(client, known, entries: [])
-    }
-    guard message.generation > process.lastGeneration else {
-      return drop(client, "sent generation \(message.generation) again")
-    }
+    var message = told
+    message.path = absolute(told.path, of: client.peer)
+    disown(message, process)
+    guard process.modules[message.generation] == nil, message.generation > process.lastGeneration
+    else { return drop(client, "sent generation \(message.generation) again") }
     process.lastGeneration = message.generation
-    var module = TracedModule(
-      message: message, firstFunction: process.nextFunction, sites: 0, armed: 0, skipped: 0,
-      status: ApplyStatus.done, isPending: false)
+    var module = TracedModule(message: message, firstFunction: process.nextFunction)
     switch source.sites(path: message.path, buildID: message.buildID) {
     case .refused(let reason):
       module.status = reason
@@ -70,6 +67,22 @@ extension RecordServer {
     process.modules[message.generation] = module
     count(module)
     if !module.isPending { write(module.line, process) }
+  }
+
+  /// The loader keeps the path that dlopen was given, which may be relative.
+  private func absolute(_ path: String, of process: Int32) -> String {
+    if path.hasPrefix("/") || path.isEmpty { return path }
+    let folder = linkTarget("/proc/\(process)/cwd")
+    return folder.hasPrefix("/") ? "\(folder)/\(path)" : path
+  }
+
+  /// A forked child that loads a module under a number that was inherited has never had the
+  /// parent's: the parent loaded that one after the fork, before the child said HELLO.
+  private func disown(_ message: AgentMessage.Module, _ process: TracedProcess) {
+    guard let known = process.modules[message.generation], known.isInherited else { return }
+    process.modules[message.generation] = nil
+    write(
+      TracedModule.unloadLine(generation: message.generation, time: message.time), process)
   }
 
   private func answer(

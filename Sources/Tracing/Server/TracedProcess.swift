@@ -6,12 +6,19 @@ import CRecordingABI
 struct TracedModule {
   var message: AgentMessage.Module
   var firstFunction: UInt32
-  var sites: Int
-  var armed: Int
-  var skipped: Int
-  var status: String
+  var sites = 0
+  var armed = 0
+  var skipped = 0
+  var status = ApplyStatus.done
   /// The agent has yet to say what became of its plan.
-  var isPending: Bool
+  var isPending = false
+  /// A forked child has it from its parent.
+  var isInherited = false
+
+  init(message: AgentMessage.Module, firstFunction: UInt32) {
+    self.message = message
+    self.firstFunction = firstFunction
+  }
 
   /// Its line in PID-N.modules.
   var line: String {
@@ -53,7 +60,7 @@ final class TracedProcess {
   let program: String
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
-  /// The highest generation so far: they are never used again.
+  /// The highest generation it told of itself: they are never used again.
   var lastGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
 
