@@ -75,7 +75,8 @@ let package = Package(
       ]),
 
     // What the brain needs of the system and Swift cannot say.
-    .target(name: "CTracing", path: "CSupport/CTracing"),
+    .target(
+      name: "CTracing", dependencies: ["CRecordingABI"], path: "CSupport/CTracing"),
 
     // Swift.
     .target(name: "ELFImage", swiftSettings: strictness),
@@ -141,7 +142,8 @@ let package = Package(
     .testTarget(
       name: "TracingTests",
       dependencies: [
-        "Tracing", "CTracing", "CRecordingABI", "CallSites", "ELFImage", "MachineCode", "TestSupport",
+        "Tracing", "CTracing", "CRecordingABI", "CallSites", "ELFImage", "MachineCode",
+        "TestSupport",
       ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
   ]

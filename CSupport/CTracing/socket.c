@@ -80,39 +80,42 @@ ssize_t ntr_receive(int socket, void *bytes, size_t size) {
   return receive(socket, &message);
 }
 
-ssize_t ntr_receive_descriptor(int socket, void *bytes, size_t size, int *descriptor) {
+ssize_t ntr_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors,
+                                int count) {
   union {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
+    char room[CMSG_SPACE(NTR_MOST_DESCRIPTORS * sizeof(int))];
   } control;
   struct iovec part = {bytes, size};
   struct msghdr message = {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  *descriptor = -1;
+  for (int i = 0; i < count; i++) descriptors[i] = -1;
   ssize_t got = receive(socket, &message);
   if (got < 0) return got;
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof(int)))
-    memcpy(descriptor, CMSG_DATA(header), sizeof(int));
+  if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return got;
+  const int *sent = (const int *)CMSG_DATA(header);
+  for (int i = 0; i < count && header->cmsg_len >= CMSG_LEN((size_t)(i + 1) * sizeof(int)); i++)
+    descriptors[i] = sent[i];
   return got;
 }
 
-int ntr_send(int socket, const void *bytes, size_t size, int descriptor) {
+int ntr_send(int socket, const void *bytes, size_t size, const int *descriptors, int count) {
   union {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
+    char room[CMSG_SPACE(NTR_MOST_DESCRIPTORS * sizeof(int))];
   } control = {0};
   struct iovec part = {(void *)bytes, size};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-  if (descriptor >= 0) {
+  if (count > 0 && count <= NTR_MOST_DESCRIPTORS) {
+    size_t length = (size_t)count * sizeof(int);
     message.msg_control = &control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_SPACE(length);
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+    header->cmsg_len = CMSG_LEN(length);
+    memcpy(CMSG_DATA(header), descriptors, length);
   }
   ssize_t sent;
   do sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -21,7 +21,7 @@ final class FakeAgent {
 
   deinit { close(socket) }
 
-  func send(_ bytes: [UInt8]) { _ = ntr_send(socket, bytes, bytes.count, -1) }
+  func send(_ bytes: [UInt8]) { _ = ntr_send(socket, bytes, bytes.count, nil, 0) }
 
   func send<T>(_ message: T) { withUnsafeBytes(of: message) { send(Array($0)) } }
 
@@ -74,11 +74,11 @@ final class FakeAgent {
   /// The answer, and the descriptor that came with it; nil where there is none.
   func receive<T>(_ type: T.Type) throws -> (T, descriptor: Int32)? {
     var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.size + 1)
-    var descriptor: Int32 = -1
-    let got = ntr_receive_descriptor(socket, &bytes, bytes.count, &descriptor)
+    var descriptors: [Int32] = [-1, -1]
+    let got = ntr_receive_descriptors(socket, &bytes, bytes.count, &descriptors, 2)
     if got <= 0 { return nil }
     try #require(got == MemoryLayout<T>.size)
-    return (bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }, descriptor)
+    return (bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }, descriptors[0])
   }
 
   /// Whether the brain has closed the connection.

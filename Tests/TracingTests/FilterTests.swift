@@ -46,7 +46,8 @@ import Testing
       (["_ZN2ns1fEi"], "_ZN2ns1fEi", program, true), (["ns::f"], "_ZN2ns1fEi", program, true),
       (["ns::f(int)"], "_ZN2ns1fEi", program, true), (["ns::*"], "_ZN2ns1fEi", program, true),
       (["ns::g"], "_ZN2ns1fEi", program, false), (["ns::f:mod:tool"], "_ZN2ns1fEi", program, true),
-      (["mod::mod::f"], "_ZN3mod3mod1fEv", program, true), (["ns::f"], "_Znonsense", program, false),
+      (["mod::mod::f"], "_ZN3mod3mod1fEv", program, true),
+      (["ns::f"], "_Znonsense", program, false),
     ] as [([String], String, String, Bool)])
   func order(rules: [String], function: String, module: String, isWanted: Bool) throws {
     let choice = try filter(rules).choice(function: function, module: ModuleName(path: module))

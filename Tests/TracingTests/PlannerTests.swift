@@ -100,7 +100,8 @@ import Testing
       (Fixture(.gcc, ["-O2", "-fpatchable-function-entry=5"]), NREC_ACTION_LEAVE),
       (Fixture(.clang, ["-O2", "-fpatchable-function-entry=6"]), NREC_ACTION_LEAVE),
       (
-        Fixture(.gcc, ["-O2", "-pg", "-mfentry", "-mnop-mcount", "-mrecord-mcount", "-fno-pie"],
+        Fixture(
+          .gcc, ["-O2", "-pg", "-mfentry", "-mnop-mcount", "-mrecord-mcount", "-fno-pie"],
           as: .executable), NREC_ACTION_LEAVE
       ),
     ] as [(Fixture, Int)])

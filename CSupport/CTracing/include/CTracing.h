@@ -35,11 +35,21 @@ int ntr_peer(int socket, int32_t *process, uint32_t *user);
 /// Descriptors that come with it are not accepted: the kernel drops them.
 ssize_t ntr_receive(int socket, void *bytes, size_t size);
 
-/// The same, with the descriptor that came with it in `*descriptor`, or -1.
-ssize_t ntr_receive_descriptor(int socket, void *bytes, size_t size, int *descriptor);
+enum { NTR_MOST_DESCRIPTORS = 2 };
 
-/// Sends one packet, with `descriptor` where it is not -1. 0, or -1 and errno. Never blocks.
-int ntr_send(int socket, const void *bytes, size_t size, int descriptor);
+/// The same, with the descriptors that came with it; -1 where one did not come.
+ssize_t ntr_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors, int count);
+
+/// Sends one packet, with `count` descriptors. 0, or -1 and errno. Never blocks.
+int ntr_send(int socket, const void *bytes, size_t size, const int *descriptors, int count);
+
+/// The memory file that a traced process writes its events to: NREC_MEMORY_BYTES, sparse; -1 and
+/// errno.
+int ntr_shared_memory(void);
+
+/// Appends to the event file what still stands in the memory file of a process that has ended.
+/// Returns how many chunks; -1 and errno where the event file could not be written.
+int64_t ntr_salvage(int memory, int events);
 
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int ntr_memory_file(const void *bytes, size_t size);

@@ -25,7 +25,13 @@ extension RecordServer {
       close(try folder.create(process.modulesName))
       if let parent { inherit(process, from: parent, at: hello.time) }
       let config = options.config(incarnation: process.incarnation, clock: session.clock)
-      answer(client, config, descriptor: events.number)
+      let memory = Descriptor(ntr_shared_memory())
+      guard memory.number >= 0 else {
+        throw RecordingFolderError.system(
+          path: process.eventsName, operation: "memfd_create", errno: errnoNow())
+      }
+      answer(client, config, descriptors: [events.number, memory.number])
+      process.files = ProcessFiles(events: events, memory: memory)
     } catch {
       warn("\(error)")
       client.hasLeft = true
@@ -133,21 +139,24 @@ extension RecordServer {
     message.generation = module.message.generation
     message.first_function = module.firstFunction
     message.count = UInt32(entries.count)
-    if entries.isEmpty { return answer(client, message, descriptor: -1) }
+    if entries.isEmpty { return answer(client, message) }
     let file = Descriptor(
       entries.withUnsafeBytes { ntr_memory_file($0.baseAddress, $0.count) })
     guard file.number >= 0 else {
       let error = errnoNow()
       message.count = 0
       warn("\(module.message.path): cannot hand over its plan: \(systemError(error))")
-      return answer(client, message, descriptor: -1)
+      return answer(client, message)
     }
-    answer(client, message, descriptor: file.number)
+    answer(client, message, descriptors: [file.number])
   }
 
-  private func answer<T: BitwiseCopyable>(_ client: Client, _ message: T, descriptor: Int32) {
+  private func answer<T: BitwiseCopyable>(
+    _ client: Client, _ message: T, descriptors: [Int32] = []
+  ) {
     let sent = withUnsafeBytes(of: message) { bytes in
-      ntr_send(client.socket.number, bytes.baseAddress, bytes.count, descriptor)
+      ntr_send(
+        client.socket.number, bytes.baseAddress, bytes.count, descriptors, Int32(descriptors.count))
     }
     // A client that does not read, or has ended meanwhile.
     if sent != 0 { client.hasLeft = true }
@@ -190,8 +199,15 @@ extension RecordServer {
     write(TracedModule.unloadLine(generation: gone.generation, time: gone.time), process)
   }
 
-  /// The process has ended: what it did not tell is not known.
+  /// The process has ended: what it had not written is written for it, and what it did not tell is
+  /// not known.
   func settle(_ process: TracedProcess) {
+    if let files = process.files,
+      ntr_salvage(files.memory.number, files.events.number) < 0
+    {
+      warn("\(process.eventsName): \(systemError(errnoNow())): its last events are lost")
+    }
+    process.files = nil
     for generation in process.modules.keys.sorted() {
       guard var module = process.modules[generation], module.isPending else { continue }
       settle(&module, process)

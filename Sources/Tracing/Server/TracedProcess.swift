@@ -52,6 +52,16 @@ struct TracedModule {
   }
 }
 
+/// A process's event file, and the memory file that it fills first.
+final class ProcessFiles {
+  let events, memory: Descriptor
+
+  init(events: consuming Descriptor, memory: consuming Descriptor) {
+    self.events = events
+    self.memory = memory
+  }
+}
+
 /// A program image that an agent has said HELLO from.
 final class TracedProcess {
   let process, parent: Int32
@@ -63,6 +73,8 @@ final class TracedProcess {
   /// The highest generation it told of itself: they are never used again.
   var lastGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
+  /// Nil: it has ended.
+  var files: ProcessFiles?
 
   init(hello: nrec_hello, incarnation: UInt32, program: String) {
     process = hello.process

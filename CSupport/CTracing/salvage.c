@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a process had recorded and not written when it ended: chunks in the memory file that it
+// shared with us. They are hostile input like the rest: nothing in them is followed.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "CRecordingABI.h"
+#include "CTracing.h"
+
+int ntr_shared_memory(void) {
+  int file = (int)syscall(SYS_memfd_create, "nopscope-buffers", MFD_CLOEXEC);
+  if (file >= 0 && ftruncate(file, (off_t)NREC_MEMORY_BYTES) != 0) {
+    int error = errno;
+    close(file);
+    errno = error;
+    return -1;
+  }
+  return file;
+}
+
+// Bytes up to the last that is not zero, as whole pages.
+static size_t used_pages(const uint8_t *chunk) {
+  size_t used = NREC_MEMORY_CHUNK;
+  while (used > 0 && chunk[used - 1] == 0) used--;
+  return (used + NREC_PAGE - 1) & ~(size_t)(NREC_PAGE - 1);
+}
+
+static int append(int events, uint64_t *offset, uint8_t *chunk) {
+  nrec_chunk_header header;
+  size_t bytes = used_pages(chunk);
+  memcpy(&header, chunk, sizeof header);
+  header.size = (uint32_t)bytes;
+  if (header.used > bytes) header.used = 0;
+  memcpy(chunk, &header, sizeof header);
+  for (size_t done = 0; done < bytes;) {
+    ssize_t wrote = pwrite(events, chunk + done, bytes - done, (off_t)(*offset + done));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return -1;
+    done += (size_t)wrote;
+  }
+  *offset += bytes;
+  return 0;
+}
+
+int64_t ntr_salvage(int memory, int events) {
+  static uint8_t chunk[NREC_MEMORY_CHUNK];
+  nrec_file_header header;
+  int64_t saved = 0;
+  if (pread(events, &header, sizeof header, 0) != (ssize_t)sizeof header ||
+      header.magic != NREC_FILE_MAGIC)
+    return 0;  // it ended before it began
+  off_t end = lseek(events, 0, SEEK_END);
+  uint64_t offset = end > NREC_PAGE ? (uint64_t)end : NREC_PAGE;
+  offset = (offset + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
+  for (off_t at = 0; (at = lseek(memory, at, SEEK_DATA)) >= 0; at += NREC_MEMORY_CHUNK) {
+    at -= at % NREC_MEMORY_CHUNK;
+    uint32_t magic;
+    if (pread(memory, chunk, sizeof chunk, at) != (ssize_t)sizeof chunk) break;
+    memcpy(&magic, chunk, sizeof magic);
+    if (magic != NREC_CHUNK_MAGIC) continue;
+    if (append(events, &offset, chunk) != 0) return -1;
+    saved++;
+  }
+  if (saved > 0 && pwrite(events, &offset, sizeof offset,
+                          offsetof(nrec_file_header, next_offset)) != (ssize_t)sizeof offset)
+    return -1;
+  return saved;
+}
