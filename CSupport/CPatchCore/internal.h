@@ -78,10 +78,21 @@ NPC_HIDDEN void npc_protocol_write(const npc_transaction *transaction, const npc
 /// The SIGTRAP handler of int3 leads.
 NPC_HIDDEN bool npc_protocol_trap(int signal, siginfo_t *info, void *context);
 
+/// A forked child has none of the threads that the parent's handlers ran on.
+NPC_HIDDEN void npc_protocol_begin_child(void);
+
+// transaction.c
+/// With the threads stopped: nobody is in the middle of what is about to change, and no sleeper can
+/// meet an int3 that its signal mask turns into its death. False with `result` filled.
+NPC_HIDDEN bool npc_check_threads(const npc_transaction *transaction, npc_result *result,
+                                  int phase);
+
 // stop.c
+NPC_HIDDEN void npc_stop_begin_child(void);
 /// Stops what runs of the threads that were asleep or not there before; see npc_stop_threads.
 NPC_HIDDEN bool npc_stop_settle(npc_stop_report *report);
-/// A thread that blocks `signal`: 0, or its id. `asleep_only`: of those left asleep by the stop.
+/// A thread that blocks `signal`: 0, or its id; a negative errno where the threads' masks cannot be
+/// read. `asleep_only`: of those left asleep by the stop.
 NPC_HIDDEN int32_t npc_stop_find_blocking(int signal, bool asleep_only);
 /// A thread inside vfork or clone, whose child may run our text and is in no list: 0, or its id.
 NPC_HIDDEN int32_t npc_stop_find_vfork(void);

@@ -103,7 +103,14 @@ static void roll_back(const writing *w, size_t touched, npc_result *result) {
     }
     npc_sync_cores();
   }
+  // Said only if it is so: a page may have become unwritable for good.
   result->rolled_back = true;
+  for (size_t i = 0; i < touched; i++) {
+    const npc_poke *poke = &w->transaction->pokes[i];
+    if (npc_read_site((const void *)poke->address, poke->length) != npc_expected_code(poke))
+      result->rolled_back = false;
+  }
+  result->left_changed = !result->rolled_back;
 }
 
 static void fail(npc_result *result, int status, int phase, size_t index, int error) {
@@ -128,11 +135,15 @@ static void claim_ahead(const npc_transaction *transaction, size_t i) {
     __asm__ volatile("prefetchw %0" ::"m"(*(const char *)transaction->pokes[i + AHEAD].address));
 }
 
-static bool settle(npc_result *result) {
+// Behind the leads nobody new gets in. Who woke since the stop is stopped now, wherever he is: that
+// may be between two nops, where he must not be when the tails are written.
+static bool settle(const writing *w, npc_result *result) {
   npc_stop_report report = {0};
-  if (npc_stop_settle(&report)) return true;
-  fail(result, NPC_NOT_STOPPED, NPC_PHASE_WRITE, 0, report.error);
-  result->has_index = false;
+  if (npc_stop_settle(&report))
+    return npc_check_threads(w->transaction, result, NPC_PHASE_WRITE);
+  result->status = NPC_NOT_STOPPED;
+  result->phase = NPC_PHASE_WRITE;
+  result->error = report.error;
   result->thread = report.thread;
   return false;
 }
@@ -155,8 +166,8 @@ static bool write_batch(const writing *w, size_t first, size_t end, size_t *touc
       result->has_index = false;
       return false;
     }
-    // Behind the leads nobody new gets in. Who woke since the stop is stopped now, wherever he is.
-    if (which == LEADS && w->protocol == NPC_PROTOCOL_STOP_MACHINE && !settle(result)) return false;
+    if (which == LEADS && w->protocol == NPC_PROTOCOL_STOP_MACHINE && !settle(w, result))
+      return false;
   }
   return true;
 }
@@ -184,6 +195,8 @@ static bool read_back(const npc_transaction *transaction, npc_result *result) {
   }
   return true;
 }
+
+void npc_protocol_begin_child(void) { atomic_store(&readers, 0); }
 
 static void publish(const npc_transaction *transaction) {
   const npc_poke *last = &transaction->pokes[transaction->count - 1];
@@ -240,7 +253,9 @@ static void emulate(const npc_poke *poke, ucontext_t *context) {
 }
 
 bool npc_protocol_trap(int signal, siginfo_t *info, void *context) {
-  if (signal != SIGTRAP || info->si_code == TRAP_TRACE) return false;
+  // Of the kinds of SIGTRAP only an int3 leaves the pc behind its byte: a watchpoint's or a
+  // performance event's is anywhere.
+  if (signal != SIGTRAP || info->si_code != SI_KERNEL) return false;
   uint64_t address = npc_fault_pc(context) - 1;
   bool claimed = false;
   atomic_fetch_add(&readers, 1);

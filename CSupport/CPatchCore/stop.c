@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ static struct timespec deadline;
 static _Atomic uint32_t epoch;     // of the stop under way; stale signals carry an older one
 static _Atomic uint32_t released;  // the last epoch that was let go; parked threads wait on it
 static _Atomic uint32_t arrivals;  // futex of the stopper
+static _Atomic uint32_t entering;  // handlers between their look at the epoch and their slot
 static int stop_signal;
 
 static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
@@ -65,12 +67,17 @@ static void park(int signal, siginfo_t *info, void *context) {
   uint64_t cookie = (uint64_t)info->si_value.sival_ptr;
   uint32_t mine = (uint32_t)(cookie >> 32), index = (uint32_t)cookie;
   if (info->si_code != SI_QUEUE || info->si_pid != getpid()) return;
-  if (mine != atomic_load(&epoch) || mine == atomic_load(&released)) return;  // came too late
   if (index >= NPC_STOP_MAX_THREADS) return;
   int saved = errno;
-  slots[index].pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-  atomic_store(&slots[index].state, PARKED);
-  atomic_fetch_add(&arrivals, 1);
+  atomic_fetch_add(&entering, 1);
+  bool late = mine != atomic_load(&epoch) || mine == atomic_load(&released);
+  if (!late) {
+    slots[index].pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    atomic_store(&slots[index].state, PARKED);
+    atomic_fetch_add(&arrivals, 1);
+  }
+  atomic_fetch_sub(&entering, 1);
+  if (late) return;
   futex(&arrivals, FUTEX_WAKE, 1, NULL);
   uint32_t seen;
   // Reached or passed: a stop that failed may have been let go while this thread slept on.
@@ -79,6 +86,8 @@ static void park(int signal, siginfo_t *info, void *context) {
   serialise();
   errno = saved;
 }
+
+void npc_stop_begin_child(void) { atomic_store(&entering, 0); }
 
 int npc_stop_prepare(void) {
   if (stop_signal != 0) return 0;
@@ -146,17 +155,20 @@ static void signal_thread(uint32_t index) {
   if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
 }
 
-static bool blocks(int tasks, int32_t thread, int signal) {
+// 1, 0, or a negative errno where it cannot be seen. A thread that has ended blocks nothing.
+static int blocks(int tasks, int32_t thread, int signal) {
   char text[4096];
-  if (!read_task_file(tasks, thread, "status", text, sizeof text)) return false;
+  errno = 0;
+  if (!read_task_file(tasks, thread, "status", text, sizeof text))
+    return errno == 0 || errno == ENOENT || errno == ESRCH ? 0 : -errno;
   const char *line = strstr(text, "\nSigBlk:");
-  return line && (strtoull(line + 8, NULL, 16) >> (signal - 1) & 1);
+  return line ? (int)(strtoull(line + 8, NULL, 16) >> (signal - 1) & 1) : -ENODATA;
 }
 
 // A thread that sleeps with the stop signal blocked cannot be woken by it: libdispatch's idle
 // workers block every signal. It is left asleep, and looked at again like every sleeper.
 static bool is_deaf(int tasks, stop_slot *slot) {
-  return is_asleep(tasks, slot) && blocks(tasks, slot->thread, stop_signal);
+  return is_asleep(tasks, slot) && blocks(tasks, slot->thread, stop_signal) == 1;
 }
 
 static void classify(int tasks, uint32_t index) {
@@ -293,8 +305,11 @@ bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report) 
   deadline.tv_nsec += (long)(milliseconds % 1000) * 1000000;
   deadline.tv_sec += milliseconds / 1000 + deadline.tv_nsec / 1000000000;
   deadline.tv_nsec %= 1000000000;
-  slot_count = 0;
   atomic_fetch_add(&epoch, 1);
+  // A thread that the stop before gave up may be writing into its slot right now, which is about to
+  // be another's. It takes no lock there: it ends.
+  while (atomic_load(&entering) != 0) sched_yield();
+  slot_count = 0;
   if (npc_stop_settle(report)) return true;
   npc_resume_threads();
   return false;
@@ -334,14 +349,17 @@ static int blocks_in_query(int tasks, int32_t thread, void *context) {
            (slots[i].thread != thread || atomic_load(&slots[i].state) != ASLEEP)) i++;
     if (i == slot_count) return 0;
   }
-  return blocks(tasks, thread, query->signal) ? thread : 0;
+  int status = blocks(tasks, thread, query->signal);
+  return status > 0 ? thread : status;
 }
 
 int32_t npc_stop_find_blocking(int signal, bool asleep_only) {
   int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (tasks < 0) return 0;
+  if (tasks < 0) return -errno;
   blocking_query query = {signal, asleep_only};
+  errno = 0;
   int found = each_thread(tasks, blocks_in_query, &query);
+  if (found == -1 && errno != 0) found = -errno;  // the list itself could not be read
   close(tasks);
-  return found > 0 ? found : 0;
+  return found;
 }

@@ -22,20 +22,18 @@ void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int prepare_error;
 
-// Also in a forked child: a recursive mutex belongs to a thread id, and the child's is another, so
-// that what the parent locked for it cannot be unlocked there.
-static void make_lock(void) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-  pthread_mutex_init(&lock, &attributes);
-  pthread_mutexattr_destroy(&attributes);
+// In a forked child: a recursive mutex belongs to a thread id, and the child's is another, so that
+// what the parent locked for it cannot be unlocked there. Nobody waits for it: the child has one
+// thread. (Anywhere else it is not made anew: somebody may hold it, or wait for it.)
+static void begin_child(void) {
+  lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+  npc_stop_begin_child();
+  npc_protocol_begin_child();
 }
 
 static void prepare(void) {
-  make_lock();
   // A child forked in the middle of a transaction would inherit half of one.
-  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, make_lock);
+  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, begin_child);
   if (prepare_error == 0) prepare_error = npc_stop_prepare();
   if (prepare_error == 0) prepare_error = npc_faults_add(npc_protocol_trap);
 }
@@ -126,10 +124,15 @@ static bool stands_inside(uint64_t pc, void *context) {
   return poke->flags & NPC_POKE_RUN_OF_NOPS && pc < poke->address + poke->length;
 }
 
-// With the threads stopped: nobody is in the middle of what is about to change, and no sleeper can
-// meet an int3 that its signal mask turns into its death.
-static bool check_threads(const execution *e) {
-  const npc_transaction *t = e->transaction;
+// `blocking` by npc_stop_find_blocking: where the masks cannot be seen, an int3 is not risked.
+static bool may_trap(const execution *e, int32_t blocking, int phase) {
+  if (blocking == 0) return true;
+  e->result->thread = blocking > 0 ? blocking : 0;
+  return fail(e, NPC_NOT_STOPPED, phase, blocking > 0 ? EPERM : -blocking);
+}
+
+bool npc_check_threads(const npc_transaction *t, npc_result *result, int phase) {
+  const execution checked = {t, result}, *e = &checked;
   bool runs = false, traps = false;
   for (size_t i = 0; i < t->count; i++) {
     runs |= t->pokes[i].flags & NPC_POKE_RUN_OF_NOPS;
@@ -139,14 +142,9 @@ static bool check_threads(const execution *e) {
   if (runs && inside == 0) inside = npc_stop_find_vfork();
   if (inside != 0) {
     e->result->thread = inside;
-    return fail(e, NPC_THREAD_INSIDE, NPC_PHASE_STOP, 0);
+    return fail(e, NPC_THREAD_INSIDE, phase, 0);
   }
-  int32_t blocking = traps ? npc_stop_find_blocking(SIGTRAP, true) : 0;
-  if (blocking != 0) {
-    e->result->thread = blocking;
-    return fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, EPERM);
-  }
-  return true;
+  return !traps || may_trap(e, npc_stop_find_blocking(SIGTRAP, true), phase);
 }
 
 static bool stop(const execution *e) {
@@ -178,7 +176,8 @@ static void write_stopped(const execution *e, const npc_text *text) {
     *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
     uint64_t began = now();
     if (!stop(e)) return;
-    if (check_threads(e) && look_again(e, NPC_PHASE_STOP))
+    if (npc_check_threads(e->transaction, e->result, NPC_PHASE_STOP) &&
+        look_again(e, NPC_PHASE_STOP))
       npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
     npc_resume_threads();
     e->result->stopped_nanoseconds = now() - began;
@@ -193,21 +192,15 @@ static int32_t await_unblocked(const npc_transaction *t) {
   uint32_t milliseconds = t->stop_timeout_milliseconds ? t->stop_timeout_milliseconds : 1000;
   uint64_t deadline = now() + (uint64_t)milliseconds * 1000000;
   int32_t blocking;
-  while ((blocking = npc_stop_find_blocking(SIGTRAP, false)) != 0 && now() < deadline)
+  while ((blocking = npc_stop_find_blocking(SIGTRAP, false)) > 0 && now() < deadline)
     nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
   return blocking;
 }
 
 static void write_running(const execution *e, const npc_text *text) {
   int32_t protocol = e->result->protocol;
-  if (protocol == NPC_PROTOCOL_BREAKPOINT) {
-    int32_t blocking = await_unblocked(e->transaction);
-    if (blocking != 0) {
-      e->result->thread = blocking;
-      fail(e, NPC_NOT_STOPPED, NPC_PHASE_STOP, EPERM);
-      return;
-    }
-  }
+  if (protocol == NPC_PROTOCOL_BREAKPOINT &&
+      !may_trap(e, await_unblocked(e->transaction), NPC_PHASE_STOP)) return;
   if (look_again(e, NPC_PHASE_OPEN)) npc_protocol_write(e->transaction, text, protocol, e->result);
 }
 

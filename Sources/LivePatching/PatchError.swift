@@ -4,7 +4,8 @@ import CPatchCore
 import Glibc
 
 /// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
-/// back, not one byte was written.
+/// back, or `isLeftChanged` that they could not be, not one byte was written; but for the phase
+/// `close`: then all were, and stand.
 public struct PatchError: Error, Equatable, Sendable {
   public enum Reason: Int32, Sendable {
     case moduleGone = 1
@@ -32,6 +33,8 @@ public struct PatchError: Error, Equatable, Sendable {
   public var thread: Int32
   public var errorNumber: Int32
   public var isRolledBack: Bool
+  /// Something was written that could not be put back: `audit` names it.
+  public var isLeftChanged = false
 }
 
 extension PatchError: CustomStringConvertible {
@@ -41,6 +44,7 @@ extension PatchError: CustomStringConvertible {
     if let offset { line += "+\(hexadecimal(address: offset))" }
     if let function { line += " (\(function))" }
     line += ": \(sentence)"
+    if isLeftChanged { line += " (what had been written could not be put back: audit names it)" }
     return isRolledBack ? line + " (what had been written was put back)" : line
   }
 
@@ -63,11 +67,15 @@ extension PatchError: CustomStringConvertible {
     case .notStopped: notStopped
     case .threadInside: "thread \(thread) stands between its nops and did not leave; try again"
     case .unsuitable: "the protocol cannot serve this site; use stop-machine"
-    case .readBack: "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"
+    case .readBack:
+      "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"
     case .noSync: "membarrier is refused (\(errorText)): live patching needs Linux 4.16 or later"
     case .outOfReach: "its stub is out of reach of a 32-bit displacement"
     }
   }
+
+  /// Before the first byte; later the line's end says what became of them.
+  private var nothingWritten: String { phase == .write ? "" : "; nothing was written" }
 
   private var errorText: String { String(cString: strerror(errorNumber)) }
 
@@ -85,11 +93,11 @@ extension PatchError: CustomStringConvertible {
     switch errorNumber {
     case EPERM:
       "thread \(thread) blocks SIGTRAP, which an int3 would turn into its death; "
-        + "unblock it, or use the jump guard (nothing was written)"
+        + "unblock it, or use the jump guard" + nothingWritten
     case ETIMEDOUT:
-      "thread \(thread) did not stop in time (does it block every signal?); "
-        + "nothing was written"
-    default: "the threads could not be stopped (\(errorText)); nothing was written"
+      "thread \(thread) did not stop in time (does it block every signal?)"
+        + nothingWritten
+    default: "the threads could not be stopped (\(errorText))" + nothingWritten
     }
   }
 }

@@ -33,7 +33,8 @@ extension PatchError {
       expected: poke.map { withUnsafeBytes(of: $0.expected) { [UInt8]($0.prefix(length)) } } ?? [],
       actual: result.has_actual
         ? withUnsafeBytes(of: result.actual) { [UInt8]($0.prefix(length)) } : [],
-      thread: result.thread, errorNumber: result.error, isRolledBack: result.rolled_back)
+      thread: result.thread, errorNumber: result.error, isRolledBack: result.rolled_back,
+      isLeftChanged: result.left_changed)
   }
 }
 

@@ -96,7 +96,8 @@ typedef struct npc_result {
   uint64_t index;                     ///< the poke, where there is one
   uint8_t actual[NPC_SITE_BYTES];     ///< the bytes found there
   bool has_index, has_actual;
-  bool rolled_back;                   ///< something had been written, and was put back
+  bool rolled_back;                   ///< something had been written, and all of it was put back
+  bool left_changed;                  ///< something was written, and could not be put back
   int32_t protocol;                   ///< the one used
   uint32_t stopped, asleep;           ///< threads, under stop-machine
   uint64_t stopped_nanoseconds;       ///< how long they were stopped
