@@ -37,7 +37,11 @@ static void *stub;
 // --- announcements, with the loader's load lock held -------------------------------------------
 
 static bool adding, deleting;
+// Modules listed when the loader began to add. Those behind them are the ones that come now: of any
+// other it is not known that none of its code runs, be it the very build that a plan is for.
+static size_t listed_before;
 
+// With the patch lock held: nobody unsubscribes meanwhile.
 static void announce(int event) {
   for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
     if (subscribers[i].callback) subscribers[i].callback(event, subscribers[i].context);
@@ -51,9 +55,20 @@ static bool is_listed(const npc_module *module, void *context) {
          (!plan->loaded || module->load_bias == plan->load_bias);
 }
 
+static bool count_one(const npc_module *module, void *context) {
+  (void)module;
+  ++*(size_t *)context;
+  return false;
+}
+
+typedef struct { npc_load_plan *plan; size_t place; } taking;
+
 static bool take(const npc_module *module, void *context) {
-  npc_load_plan *plan = context;
-  if (!is_listed(module, plan)) return false;
+  taking *t = context;
+  npc_load_plan *plan = t->plan;
+  // Modules without a build-id cannot be told apart.
+  if (t->place++ < listed_before || plan->build_id_length == 0 || !is_listed(module, plan))
+    return false;
   plan->load_bias = module->load_bias;
   plan->subs = module->subs;
   plan->loaded = true;
@@ -77,10 +92,23 @@ static void apply(npc_load_plan *plan) {
 }
 
 static void look_for_plans(void) {
-  npc_patch_lock();
   for (npc_load_plan *plan = plans; plan; plan = plan->next) {
-    if (!plan->loaded && npc_modules_visit(take, plan)) apply(plan);
+    taking t = {plan, 0};
+    if (!plan->loaded && npc_modules_visit(take, &t)) apply(plan);
   }
+}
+
+static void begin_adding(void) {
+  adding = true;
+  listed_before = 0;
+  npc_modules_visit(count_one, &listed_before);
+}
+
+static void end_adding(void) {
+  adding = false;
+  npc_patch_lock();
+  look_for_plans();
+  announce(NPC_LOADER_ADDED);
   npc_patch_unlock();
 }
 
@@ -102,8 +130,10 @@ static bool any_in(int state) {
 __attribute__((visibility("hidden"))) void npc_loader_announced(void);
 void npc_loader_announced(void) {
   int saved = errno;
-  if (any_in(RT_ADD)) adding = true;
+  if (any_in(RT_ADD) && !adding) begin_adding();
   if (any_in(RT_DELETE)) {
+    // A load that fails half-way is taken back without having become consistent: nobody came.
+    if (!any_in(RT_ADD)) adding = false;
     if (!deleting) {
       deleting = true;
       npc_patch_lock();  // until the memory is gone and forgotten, nobody patches
@@ -115,11 +145,7 @@ void npc_loader_announced(void) {
     announce(NPC_LOADER_DELETED);
     npc_patch_unlock();
   }
-  if (adding && !any_in(RT_ADD)) {
-    adding = false;
-    look_for_plans();
-    announce(NPC_LOADER_ADDED);
-  }
+  if (adding && !any_in(RT_ADD)) end_adding();
   errno = saved;
 }
 
@@ -205,6 +231,7 @@ static int plant(npc_verifier verify, void *verifier) {
   if (!error && stub == NULL) error = make_stub(at);
   if (error) return error;
   int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
+  adding = false;  // a load that was under way when the jump was last taken out has ended unseen
   jump.address = at;
   jump.length = JUMP_BYTES;
   jump.replacement[0] = 0xe9;

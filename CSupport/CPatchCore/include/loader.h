@@ -20,8 +20,9 @@ enum {
   NPC_LOADER_DELETED = 3,  ///< they are unmapped
 };
 
-/// Called with the loader's load lock held; between NPC_LOADER_DELETING and NPC_LOADER_DELETED the
-/// patch lock is held too, so that nobody patches while memory changes hands.
+/// Called with the loader's load lock and the patch lock held. Between NPC_LOADER_DELETING and
+/// NPC_LOADER_DELETED the patch lock is not let go, so that nobody patches while memory changes
+/// hands.
 typedef void (*npc_loader_callback)(int event, void *context);
 
 /// Set-up. Plants the jump, verified like any poke. 0; EBUSY (the bytes are not the loader's: a
@@ -54,7 +55,8 @@ typedef struct npc_load_plan {
 } npc_load_plan;
 
 /// Set-up. From now on the plan is applied, with NPC_PROTOCOL_NONE, whenever the module comes; when
-/// it goes, `loaded` becomes false before anybody can patch again.
+/// it goes, `loaded` becomes false before anybody can patch again. It is not applied to a module
+/// that was loaded before, whose code may run at any moment; nor is a plan without a build-id.
 void npc_load_plan_add(npc_load_plan *plan);
 void npc_load_plan_remove(npc_load_plan *plan);
 
