@@ -106,13 +106,24 @@ public final class PatchedModule {
     defer { npc_patch_unlock() }
     // Under the lock: between this look and the write nothing can be unloaded.
     guard isLoaded else { throw error(.moduleGone) }
-    let result = try execute(pokes, options)
-    for site in sites ?? [] { stateIndices[site] = target }
-    if sites == nil { stateIndices = Array(repeating: target, count: stateIndices.count) }
+    let result: npc_result
+    do {
+      result = try execute(pokes, options)
+    } catch {
+      // Only the closing failed: the bytes stand, and the journal says so.
+      if error.phase == .close { note(target, at: sites) }
+      throw error
+    }
+    note(target, at: sites)
     return PatchReport(
       sites: pokes.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
       stoppedThreads: Int(result.stopped), sleepingThreads: Int(result.asleep),
       stoppedNanoseconds: result.stopped_nanoseconds)
+  }
+
+  private func note(_ target: UInt8, at sites: [Int]?) {
+    for site in sites ?? [] { stateIndices[site] = target }
+    if sites == nil { stateIndices = Array(repeating: target, count: stateIndices.count) }
   }
 
   private func index(of state: SiteState) -> UInt8 {
