@@ -54,6 +54,13 @@ final class LoadPlan {
     npc_load_plan_add(plan)
   }
 
+  /// From now on a module that comes is only noted, not poked.
+  func stopPatching() {
+    npc_patch_lock()
+    plan.pointee.count = 0
+    npc_patch_unlock()
+  }
+
   deinit {
     npc_load_plan_remove(plan)
     plan.deallocate()
@@ -72,6 +79,7 @@ final class LoadPlan {
   var isLoaded: Bool { locked { $0.loaded } }
   /// How often the module came.
   var generation: UInt32 { locked { $0.generation } }
+  var loadBias: UInt64 { locked { $0.load_bias } }
   var result: npc_result { locked { $0.result } }
   /// The pokes as they were executed, at run-time addresses.
   var pokesAtRunTime: [npc_poke] { locked { _ in Array(scratch) } }

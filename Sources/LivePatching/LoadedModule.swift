@@ -42,6 +42,11 @@ public struct LoadedModule: Equatable, Sendable {
     all().first { $0.buildID == buildID }
   }
 
+  /// The module of that build at that load bias: two copies of one file may be loaded.
+  static func find(buildID: [UInt8]?, loadBias: UInt64) -> LoadedModule? {
+    all().first { $0.buildID == buildID && $0.loadBias == loadBias }
+  }
+
   /// The module that `address` lies in.
   public static func find(containing address: UInt64) -> LoadedModule? {
     all().first { $0.span.contains(address) }

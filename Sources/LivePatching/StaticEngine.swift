@@ -23,6 +23,13 @@ public final class StaticEngine {
     var generation: UInt32 = 0
     var patched: PatchedModule?
     var filtered: Set<Int> = []
+    /// Made once for each entry and place of the module: a stub page is never unmapped.
+    var stubs: [StubKey: EntryStub] = [:]
+  }
+
+  private struct StubKey: Hashable {
+    let entry: UnsafeRawPointer
+    let loadBias: UInt64
   }
 
   private let decoder: Decoder
@@ -32,7 +39,6 @@ public final class StaticEngine {
   public private(set) var bug: FtraceBug?
   /// Records that ended with their module, in all.
   public private(set) var releasedRecords = 0
-  private var armedStub: EntryStub?
 
   /// Plants the loader's hook, on which "before its first function runs" stands.
   public init(decoder: Decoder, options: PatchOptions = PatchOptions()) throws(LoaderHookError) {
@@ -41,8 +47,11 @@ public final class StaticEngine {
     try LoaderHook.install(decoder: decoder)
   }
 
-  /// From now on the table's module is converted whenever it is loaded, by whomever.
-  public func adopt(_ table: SiteTable) {
+  /// From now on the table's module is converted whenever it is loaded, by whomever. One that is
+  /// loaded already is left alone: its code runs.
+  public func adopt(_ table: SiteTable) throws(StaticEngineError) {
+    if table.hasTextRelocations { throw .textRelocations(path: table.path) }
+    if table.buildID == nil { throw .noBuildID(path: table.path) }
     let plan = LoadPlan(nopping: table, writer: options.writer, decoder: decoder)
     managed.append(Managed(table: table, plan: plan))
   }
@@ -56,24 +65,32 @@ public final class StaticEngine {
     return library
   }
 
-  /// Takes note of what the loader's hook did: modules that came, modules that went.
+  /// Takes note of what the loader's hook did: modules that went, modules that came.
   public func synchronize() throws(FtraceBug) {
+    release()
+    if let bug { throw bug }
     for index in managed.indices {
       let plan = managed[index].plan
-      if let patched = managed[index].patched, !patched.isLoaded {
-        releasedRecords += patched.table.sites.count
-        managed[index].patched = nil
-        managed[index].filtered = []
-      }
       guard plan.isLoaded, plan.generation != managed[index].generation else { continue }
       managed[index].generation = plan.generation
       try take(index)
     }
   }
 
+  private func release() {
+    for index in managed.indices {
+      guard let patched = managed[index].patched, !patched.isLoaded else { continue }
+      releasedRecords += patched.table.sites.count
+      managed[index].patched = nil
+      managed[index].filtered = []
+    }
+  }
+
   private func take(_ index: Int) throws(FtraceBug) {
     let (table, plan) = (managed[index].table, managed[index].plan)
-    guard let module = LoadedModule.find(buildID: table.buildID ?? []) else { return }
+    guard let module = LoadedModule.find(buildID: table.buildID, loadBias: plan.loadBias) else {
+      return
+    }
     let result = plan.result
     if result.status != NPC_OK {
       let error = PatchError(
@@ -94,6 +111,7 @@ public final class StaticEngine {
     let found = FtraceBug(
       error: error, phase: phase, loadBias: bias, recordFlags: flags.rawValue)
     bug = found
+    for managed in managed { managed.plan.stopPatching() }
     throw found
   }
 
@@ -107,8 +125,8 @@ public final class StaticEngine {
     managed.reduce(0) { $0 + ($1.patched?.isLoaded == true ? $1.table.sites.count : 0) }
   }
 
-  /// Marks the records of these functions. With no record marked a tracer wants all of them. A
-  /// mark ends with its record: a module that comes again comes unmarked.
+  /// Marks the records of these functions: from now on a tracer wants the marked ones alone, all
+  /// before. A mark ends with its record: a module that comes again comes unmarked.
   public func setFilter(_ isWanted: (String) -> Bool) throws(FtraceBug) {
     try synchronize()
     for index in managed.indices where managed[index].patched != nil {
@@ -130,11 +148,21 @@ public final class StaticEngine {
     var count = 0
     for index in managed.indices {
       guard let patched = managed[index].patched else { continue }
-      let page = try EntryStubPage(near: patched.module.span, destinations: [entry])
+      let stub = try stub(of: entry, index, patched.module)
       let wanted = isFilterSet ? managed[index].filtered.sorted() : nil
-      count += try apply(patched, wanted, .call(page.stubs[0]), .toCall)
+      count += try apply(patched, wanted, .call(stub), .toCall)
     }
     return count
+  }
+
+  private func stub(
+    of entry: UnsafeRawPointer, _ index: Int, _ module: LoadedModule
+  ) throws(EntryStubError) -> EntryStub {
+    let key = StubKey(entry: entry, loadBias: module.loadBias)
+    if let known = managed[index].stubs[key] { return known }
+    let stub = try EntryStubPage(near: module.span, destinations: [entry]).stubs[0]
+    managed[index].stubs[key] = stub
+    return stub
   }
 
   /// Makes every armed site a nop again. Returns how many.
@@ -150,14 +178,16 @@ public final class StaticEngine {
     return count
   }
 
-  /// Gives every site back as its file has it, and forgets the tables.
+  /// Gives every site back as its file has it, and forgets the tables. After a bug it only forgets:
+  /// nothing is patched any more.
   public func detach() throws {
+    defer { managed = [] }
+    guard bug == nil else { return }
     try synchronize()
     for managed in managed {
-      guard let patched = managed.patched, bug == nil else { continue }
+      guard let patched = managed.patched else { continue }
       _ = try apply(patched, nil, .original, .toOtherCall)
     }
-    managed = []
   }
 
   private func apply(

@@ -48,7 +48,7 @@ public final class StaleSite {
       library = try Library(path: specimens.path)
     } else {
       let fixed = try StaticEngine(decoder: specimens.decoder)
-      fixed.adopt(specimens.table)
+      try fixed.adopt(specimens.table)
       McountMode.clearCounts()
       McountMode.current = .count
       patcher = .static(fixed)

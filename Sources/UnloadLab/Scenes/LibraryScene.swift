@@ -141,7 +141,7 @@ extension Stage {
     _ report: inout SceneReport
   ) throws {
     let engine = try StaticEngine(decoder: decoder)
-    engine.adopt(table)
+    try engine.adopt(table)
     let library = try engine.load(path)
     defer { library.close() }
     let run = try staticRun(

@@ -11,7 +11,7 @@ extension Stage {
     var report = SceneReport(
       name: "static", title: "2.6.28, the fix: sites from the build, stop at a surprise")
     let engine = try StaticEngine(decoder: decoder)
-    engine.adopt(specimens.table)
+    try engine.adopt(specimens.table)
     McountMode.clearCounts()
     McountMode.current = .count
     defer { McountMode.current = .off }
