@@ -37,8 +37,9 @@ static void *stub;
 // --- announcements, with the loader's load lock held -------------------------------------------
 
 static bool adding, deleting;
-// Modules listed when the loader began to add. Those behind them are the ones that come now: of any
-// other it is not known that none of its code runs, be it the very build that a plan is for.
+// Modules listed when the loader was last seen at rest. Those behind them are the ones that come now
+// (a new one is put at the list's end): of any other it is not known that none of its code runs, be
+// it the very build that a plan is for. Not counted at RT_ADD: glibc 2.36 has listed one by then.
 static size_t listed_before;
 
 // With the patch lock held: nobody unsubscribes meanwhile.
@@ -98,10 +99,10 @@ static void look_for_plans(void) {
   }
 }
 
-static void begin_adding(void) {
-  adding = true;
-  listed_before = 0;
-  npc_modules_visit(count_one, &listed_before);
+static void count_listed(void) {
+  size_t count = 0;
+  npc_modules_visit(count_one, &count);
+  listed_before = count;
 }
 
 static void end_adding(void) {
@@ -130,7 +131,7 @@ static bool any_in(int state) {
 __attribute__((visibility("hidden"))) void npc_loader_announced(void);
 void npc_loader_announced(void) {
   int saved = errno;
-  if (any_in(RT_ADD) && !adding) begin_adding();
+  if (any_in(RT_ADD)) adding = true;
   if (any_in(RT_DELETE)) {
     // A load that fails half-way is taken back without having become consistent: nobody came.
     if (!any_in(RT_ADD)) adding = false;
@@ -146,6 +147,7 @@ void npc_loader_announced(void) {
     npc_patch_unlock();
   }
   if (adding && !any_in(RT_ADD)) end_adding();
+  if (!any_in(RT_ADD) && !any_in(RT_DELETE)) count_listed();
   errno = saved;
 }
 
@@ -231,6 +233,7 @@ static int plant(npc_verifier verify, void *verifier) {
   if (!error && stub == NULL) error = make_stub(at);
   if (error) return error;
   int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
+  count_listed();
   adding = false;  // a load that was under way when the jump was last taken out has ended unseen
   jump.address = at;
   jump.length = JUMP_BYTES;
