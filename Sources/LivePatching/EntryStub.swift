@@ -47,6 +47,10 @@ public struct EntryStubPage: Sendable {
 public struct EntryStubError: Error, CustomStringConvertible {
   public var errorNumber: Int32
   public var description: String {
-    "no room for an entry stub within 2 GiB of the module: \(String(cString: strerror(errorNumber)))"
+    let reason = String(cString: strerror(errorNumber))
+    return errorNumber == ENOMEM
+      ? "no room for an entry stub within 2 GiB of the module (\(reason))"
+      : "an entry stub cannot be made executable (\(reason)): is making memory executable "
+        + "forbidden here (PR_SET_MDWE, SELinux, a seccomp filter)?"
   }
 }
