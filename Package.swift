@@ -124,12 +124,16 @@ let package = Package(
 
     // Tests mirror the sources.
     .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport"),
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
     .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
     .testTarget(
       name: "LivePatchingTests",
-      dependencies: ["LivePatching", "CallSites", "CPatchCore", "PatchBench", "TestSupport"]),
+      dependencies: [
+        "LivePatching", "CallSites", "MachineCode", "CMachineCode", "CPatchCore", "CTestSupport",
+        "PatchBench", "TestSupport",
+      ]),
     .testTarget(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The program's own signal handlers, and what it does to be signalled.
+
+#ifndef CTS_HANDLERS_H
+#define CTS_HANDLERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CTS_DEFAULT, CTS_IGNORE, CTS_PLAIN_HANDLER, CTS_INFO_HANDLER };
+
+/// Installs one of them for `signal`, and unblocks it in this thread. 0 or an errno.
+int cts_install_handler(int signal, int kind);
+/// How many signals the handlers above were given.
+uint64_t cts_signals_handled(void);
+/// What the last CTS_INFO_HANDLER was told: si_code and, of an int3, pc - 1.
+int cts_last_code(void);
+uint64_t cts_last_place(void);
+/// Executes an int3 of this program's own; returns its address.
+uint64_t cts_own_int3(void);
+/// Reads address 8. The handlers above go on behind it.
+void cts_own_fault(void);
+
+#endif

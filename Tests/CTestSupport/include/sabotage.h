@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Others who change text at the worst moment.
+
+#ifndef CTS_SABOTAGE_H
+#define CTS_SABOTAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "poke.h"
+
+enum {
+  CTS_REPLACE_PAGE = 1,   ///< map `page` shared and read-only from `file`, which has the same bytes
+  CTS_UNMAP_PAGE = 2,     ///< unmap it
+  CTS_CHANGE_BYTE = 3,    ///< store 0xcc to `alias`
+  CTS_LOCK_PAGE = 4,      ///< make it unreadable
+};
+
+/// A verifier that confirms by another one, and strikes when it is asked about `when`.
+typedef struct cts_saboteur {
+  npc_verifier inner;
+  void *inner_context;
+  uint64_t when;
+  int deed;
+  uint64_t page;
+  int file;
+  int64_t offset;
+  volatile uint8_t *alias;
+  int calls;  ///< how often it was asked
+} cts_saboteur;
+
+bool cts_sabotage(void *saboteur, uint8_t kind, uint8_t length, uint64_t target, uint64_t address,
+                  const uint8_t *bytes);
+static inline npc_verifier cts_sabotage_verifier(void) { return cts_sabotage; }
+
+/// Replaces the page at `page` by shared memory with the same bytes, readable and executable, and
+/// returns another, writable mapping of it; NULL with errno. munmap takes the latter away.
+void *cts_share_page(uint64_t page);
+
+typedef struct cts_rival cts_rival;
+/// Starts a thread that waits until `*watched` is `trigger` and then stores `value` to `*changed`.
+cts_rival *cts_rival_start(volatile uint8_t *watched, uint8_t trigger, volatile uint8_t *changed,
+                           uint8_t value);
+/// Ends it; whether it had its moment.
+bool cts_rival_stop(cts_rival *rival);
+
+/// A thread that sleeps while the others are stopped, wakes once they are, and is then found between
+/// two nops: behind the first byte of `run`, five nops at the start of a function of no effect.
+///
+/// To be used with a saboteur whose deed is CTS_LOCK_PAGE on that page: the patcher's second look,
+/// made with the threads stopped, faults there, and that fault, before it is repaired, wakes the
+/// sleeper. It walks once.
+typedef struct cts_sleepwalker cts_sleepwalker;
+cts_sleepwalker *cts_sleepwalker_start(uint64_t run);
+/// Ends it; whether it walked.
+bool cts_sleepwalker_stop(cts_sleepwalker *walker);
+
+#endif

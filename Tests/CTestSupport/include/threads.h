@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads that are in a known state.
+
+#ifndef CTS_THREADS_H
+#define CTS_THREADS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "poke.h"
+
+enum {
+  CTS_SPINS_DEAF = 1,    ///< runs, with every signal blocked
+  CTS_SPINS = 2,         ///< runs
+  CTS_POLLS = 3,         ///< sleeps in poll
+  CTS_NAPS = 4,          ///< sleeps in nanosleep
+  CTS_WAITS = 5,         ///< sleeps in epoll_wait
+  CTS_SLEEPS_DEAF = 6,   ///< sleeps in poll, with every signal blocked
+  CTS_SLEEPS_WITHOUT_TRAP = 7,  ///< sleeps in poll, with SIGTRAP blocked
+  CTS_VFORKS = 8,        ///< inside vfork: its child lives until the thread is stopped
+  CTS_CHURNS = 9,        ///< creates threads that end, all the time
+};
+
+typedef struct cts_thread cts_thread;
+
+/// Starts one and waits until it is in its state. NULL with errno.
+cts_thread *cts_thread_start(int kind);
+int32_t cts_thread_id(const cts_thread *thread);
+/// How often its sleep was interrupted before it was stopped, or how many threads it made.
+uint64_t cts_thread_count(const cts_thread *thread);
+/// Lets a CTS_SPINS_DEAF thread hear signals again, and waits until it has.
+void cts_thread_unblock(cts_thread *thread);
+/// Ends it and frees it; returns its last count.
+uint64_t cts_thread_stop(cts_thread *thread);
+
+/// Runs `body` in a forked child for `seconds` at most. Its exit status; 1000 + signal where one
+/// killed it; -1 where it cannot be forked.
+int cts_run_forked(int (*body)(void *), void *context, int seconds);
+
+typedef struct cts_forker cts_forker;
+/// Starts a thread that forks over and over. Each child takes the patch lock, lists the modules and
+/// executes both transactions, one after the other, within ten seconds.
+cts_forker *cts_forker_start(const npc_transaction *there, const npc_transaction *back);
+/// Ends it; returns how many children failed, and how many there were.
+uint64_t cts_forker_stop(cts_forker *forker, uint64_t *children);
+
+#endif

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import CTestSupport
+import CallSites
+import Foundation
+import MachineCode
+import TestSupport
+import Testing
+
+@testable import LivePatching
+
+/// The jump in the loader, and what comes of its announcements.
+@Suite(.serialized, .exclusive) struct LoaderHookTests {
+  /// Events of what `body` does; `watched` is the build-id of the module that matters.
+  static func events(of watched: [UInt8], _ body: () throws -> Void) throws -> [cts_event] {
+    var events = [cts_event](repeating: cts_event(), count: 64)
+    try #require(cts_events_start(watched, UInt32(watched.count)) == 0)
+    defer { _ = cts_events_stop(&events, 0) }
+    try body()
+    let count = cts_events_stop(&events, events.count)
+    return Array(events.prefix(count))
+  }
+
+  /// Installs the hook for the time of `body`, and expects the loader's text as it was after it.
+  static func hooked(_ body: (Decoder) throws -> Void) throws {
+    let decoder = try Decoder()
+    try LoaderHook.install(decoder: decoder)
+    defer { #expect(throws: Never.self) { try LoaderHook.remove() } }
+    try body(decoder)
+  }
+
+  static func buildID(_ path: String) throws -> [UInt8] {
+    try #require(SiteTable.discover(path: path, decoder: Decoder()).buildID)
+  }
+
+  static func list(_ events: [cts_event]) -> [String] {
+    let names = [1: "added", 2: "deleting", 3: "deleted", 100: "other thread"]
+    return events.map { "\(names[Int($0.event)] ?? "?")\($0.listed ? ", listed" : "")" }
+  }
+
+  @Test func loadAndUnloadAreAnnouncedInOrder() throws {
+    let path = try PatchRow.clangMcount.fixture.build()
+    try Self.hooked { _ in
+      let events = try Self.events(of: Self.buildID(path)) { try Library(path: path).close() }
+      #expect(Self.list(events) == ["added, listed", "deleting, listed", "deleted"])
+    }
+  }
+
+  @Test func nothingIsAnnouncedWithoutTheHook() throws {
+    let path = try PatchRow.clangMcount.fixture.build()
+    try Self.hooked { _ in }
+    let events = try Self.events(of: Self.buildID(path)) { try Library(path: path).close() }
+    #expect(events.isEmpty)
+  }
+
+  @Test func oneOfTwoReferencesDoesNotEndTheGeneration() throws {
+    try Self.hooked { _ in
+      let fixture = try PatchFixture(.clangMcount)
+      let patched = try fixture.patched()
+      try patched.set(to: .nop)
+      let id = try #require(fixture.module.buildID)
+      let events = try Self.events(of: id) { try Library(path: fixture.path).close() }
+      #expect(events.isEmpty)
+      #expect(patched.isLoaded)
+      try patched.set(to: .original)
+      fixture.library.close()
+      #expect(!patched.isLoaded)
+      let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
+      #expect(error?.reason == .moduleGone)
+    }
+  }
+
+  @Test func reloadIsAnotherGeneration() throws {
+    try Self.hooked { _ in
+      let first = try PatchFixture(.clangMcount)
+      let patched = try first.patched()
+      try patched.set(to: .nop)
+      first.library.close()
+      let second = try PatchFixture(path: first.path)
+      #expect(!patched.isLoaded)
+      #expect(second.textIsAsInFile)
+      // Where it stands at the same address its bytes are right for an `original` site.
+      #expect(throws: PatchError.self) { try patched.set(to: .original) }
+      #expect(second.textIsAsInFile)
+      try second.patched().set(to: .nop)
+    }
+  }
+
+  @Test func nobodyPatchesWhileMemoryChangesHands() throws {
+    let path = try PatchRow.clangMcount.fixture.build()
+    try Self.hooked { _ in
+      let events = try Self.events(of: Self.buildID(path)) {
+        let library = try Library(path: path)
+        cts_events_race()
+        library.close()
+      }
+      #expect(
+        Self.list(events) == ["added, listed", "deleting, listed", "deleted", "other thread"])
+    }
+  }
+
+  @Test func aLoadThatFailsLeavesNothingBehind() throws {
+    let folder = try TemporaryFolder.shared.fresh("broken")
+    let good = try PatchRow.clangMcount.fixture.build()
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: good))
+    try bytes.prefix(50).write(to: URL(fileURLWithPath: folder + "/cut.so"))
+    try FileManager.default.copyItem(atPath: good, toPath: folder + "/gone.so")
+    let orphan = try Fixture(
+      .gcc, ["-O1"],
+      link: ["-Wl,-rpath," + folder, "-L" + folder, "-Wl,--no-as-needed", "-l:gone.so"],
+      source: "int f0(int); int orphan(int a) { return f0(a); }"
+    ).build()
+    try FileManager.default.removeItem(atPath: folder + "/gone.so")
+    let needy = Fixture(
+      .gcc, ["-O1"], link: ["-Wl,-z,now"],
+      source: "int nowhere_to_be_found(void); int f0(int a) { return a + nowhere_to_be_found(); }")
+    try Self.hooked { _ in
+      for path in [folder + "/cut.so", orphan, try needy.build(), folder + "/none.so"] {
+        let events = try Self.events(of: Self.buildID(good)) {
+          #expect(throws: LibraryError.self) { try Library(path: path) }
+          try Library(path: good).close()
+        }
+        // Whatever the loader says of the failure, the good one's load follows, and nobody holds
+        // the lock.
+        #expect(Self.list(events).suffix(3) == ["added, listed", "deleting, listed", "deleted"])
+      }
+      let isFree = Locked()
+      Thread {
+        npc_patch_lock()
+        isFree.value = true
+        npc_patch_unlock()
+      }.start()
+      let deadline = Date().addingTimeInterval(5)
+      while !isFree.value, Date() < deadline { usleep(1000) }
+      #expect(isFree.value)
+    }
+  }
+
+  @Test func theLoadersTextIsRestored() throws {
+    let decoder = try Decoder()
+    let own = try #require(LoadedModule.all().first { $0.name.contains("ld-linux") })
+    func text() -> [UInt8] {
+      Array(
+        UnsafeRawBufferPointer(
+          start: UnsafeRawPointer(bitPattern: UInt(own.text.lowerBound)), count: own.text.count))
+    }
+    let before = text()
+    try LoaderHook.install(decoder: decoder)
+    #expect(LoaderHook.isInstalled)
+    let change = try #require(LoaderHook.change)
+    #expect(change.original.count == 5 && change.current[0] == 0xe9)
+    #expect(zip(before, text()).count { $0 != $1 } <= 5)
+    #expect(permissions(in: own.text) == ["r-xp"])
+    try LoaderHook.install(decoder: decoder)
+    try LoaderHook.remove()
+    #expect(text() == before)
+    #expect(permissions(in: own.text) == ["r-xp"])
+    #expect(LoaderHook.change == nil)
+    try LoaderHook.remove()
+    #expect(text() == before)
+  }
+
+  @Test func aDebuggersBreakpointThereIsLeftAlone() async {
+    await #expect(processExitsWith: .success) {
+      let decoder = try Decoder()
+      try LoaderHook.install(decoder: decoder)
+      let place = try #require(LoaderHook.change)
+      try LoaderHook.remove()
+      let memory = open("/proc/self/mem", O_RDWR)
+      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address)) == 1)
+      let error = #expect(throws: LoaderHookError.self) {
+        try LoaderHook.install(decoder: decoder)
+      }
+      #expect(error?.errorNumber == EBUSY)
+      #expect(
+        error?.description == "the loader's debug hook holds other bytes than the loader's own: a "
+          + "debugger's breakpoint, or another tracer? Detach it first")
+      #expect(!LoaderHook.isInstalled && LoaderHook.change == nil)
+      let at = UnsafePointer<UInt8>(bitPattern: UInt(place.address))
+      #expect(at?.pointee == 0xcc)
+      #expect(pwrite(memory, place.original, 1, off_t(place.address)) == 1)
+      // The same when somebody puts one over our jump.
+      try LoaderHook.install(decoder: decoder)
+      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address)) == 1)
+      #expect(throws: LoaderHookError.self) { try LoaderHook.remove() }
+      #expect(at?.pointee == 0xcc)
+    }
+  }
+
+  /// A module without a build-id can be any other one: a plan does not touch it.
+  @Test func aPlanWithoutABuildIDTouchesNothing() throws {
+    let row = PatchRow.clangMcount.fixture
+    let nameless = Fixture(
+      row.compiler, row.compile, link: ["-Wl,--build-id=none"], source: row.source)
+    let path = try nameless.build()
+    try Self.hooked { decoder in
+      let table = try SiteTable.discover(path: path, decoder: decoder)
+      #expect(table.buildID == nil)
+      let plan = LoadPlan(nopping: table, writer: .mprotect, decoder: decoder)
+      let fixture = try PatchFixture(path: path)
+      #expect(!plan.isLoaded && plan.generation == 0)
+      #expect(fixture.textIsAsInFile)
+    }
+  }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CMachineCode
+import CPatchCore
+import CallSites
+import MachineCode
+
+@testable import LivePatching
+
+/// A transaction as the patch core sees it, with every field open to a test.
+final class RawTransaction {
+  var transaction = npc_transaction()
+  let pokes: UnsafeMutableBufferPointer<npc_poke>
+  private let buildID: UnsafeMutableBufferPointer<UInt8>
+
+  /// Original to nop at `sites`, or back, with what is right for each.
+  init(
+    _ fixture: PatchFixture, _ sites: [Int], back: Bool = false,
+    method: PatchProtocol = .automatic, writer: TextWriter = .mprotect
+  ) {
+    pokes = .allocate(capacity: sites.count)
+    _ = pokes.initialize(from: sites.map { Self.poke(fixture, $0, back: back) })
+    buildID = .allocate(capacity: fixture.module.buildID?.count ?? 0)
+    _ = buildID.initialize(from: fixture.module.buildID ?? [])
+    transaction.pokes = UnsafePointer(pokes.baseAddress)
+    transaction.count = pokes.count
+    transaction.load_bias = fixture.module.loadBias
+    transaction.build_id = UnsafePointer(buildID.baseAddress)
+    transaction.build_id_length = UInt32(buildID.count)
+    transaction.protocol = method.rawValue
+    transaction.writer = writer.rawValue
+    transaction.verify = capstoneVerifier
+    transaction.verifier = UnsafeMutableRawPointer(fixture.decoder.handle)
+  }
+
+  deinit {
+    pokes.deallocate()
+    buildID.deallocate()
+  }
+
+  func execute() -> npc_result {
+    var result = npc_result()
+    npc_patch_prepare()
+    npc_transaction_execute(&transaction, &result)
+    return result
+  }
+
+  static func poke(_ fixture: PatchFixture, _ index: Int, back: Bool = false) -> npc_poke {
+    let site = fixture.table.sites[index]
+    let original = fixture.table.code(of: site)
+    let nop = Code.nop(length: site.length)
+    let expectation = fixture.table.expectation(of: site)
+    var poke = npc_poke()
+    poke.address = fixture.module.loadBias + site.offset
+    poke.length = UInt8(site.length)
+    poke.expected = back ? nop.tuple : original.tuple
+    poke.replacement = back ? original.tuple : nop.tuple
+    poke.expected_kind = back ? UInt8(NMC_NOP) : expectation.kind
+    poke.target =
+      back || expectation.target == 0 ? 0 : fixture.module.loadBias + expectation.target
+    if !back, site.form == .nop1x5 { poke.flags = UInt8(NPC_POKE_RUN_OF_NOPS) }
+    return poke
+  }
+}

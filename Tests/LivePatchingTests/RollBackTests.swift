@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import CTestSupport
+import CallSites
+import Foundation
+import TestSupport
+import Testing
+
+@testable import LivePatching
+
+/// A transaction that fails half-way leaves nothing behind, or says what it had to leave.
+@Suite(.serialized, .exclusive) struct RollBackTests {
+  /// What strikes when the last poke is verified: everything was found right by then.
+  private func saboteur(
+    _ fixture: PatchFixture, _ raw: RawTransaction, _ deed: Int
+  ) -> UnsafeMutablePointer<cts_saboteur> {
+    let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
+    saboteur.initialize(to: cts_saboteur())
+    saboteur.pointee.inner = raw.transaction.verify
+    saboteur.pointee.inner_context = raw.transaction.verifier
+    saboteur.pointee.when = raw.pokes[raw.pokes.count - 1].address
+    saboteur.pointee.deed = Int32(deed)
+    raw.transaction.verify = cts_sabotage_verifier()
+    raw.transaction.verifier = UnsafeMutableRawPointer(saboteur)
+    return saboteur
+  }
+
+  /// The page of f12 becomes a shared mapping of the same bytes: it can be read, but written
+  /// neither by /proc/self/mem (EIO) nor after mprotect (EACCES: the file is open for reading).
+  private func replacePage(
+    _ fixture: PatchFixture, _ saboteur: UnsafeMutablePointer<cts_saboteur>
+  ) throws -> Int32 {
+    let site = fixture.table.sites[try fixture.site(of: "f12")]
+    let image = fixture.table.image
+    let file = open(fixture.path, O_RDONLY | O_CLOEXEC)
+    let page = site.offset & ~4095
+    saboteur.pointee.page = fixture.module.loadBias + page
+    saboteur.pointee.file = file
+    saboteur.pointee.offset = Int64(try #require(image.fileOffset(ofAddress: page, size: 4096)))
+    return file
+  }
+
+  @Test(arguments: [PatchProtocol.stopMachine, .breakpoint, .none])
+  func aWriteThatFailsHalfWayIsPutBack(method: PatchProtocol) throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let raw = RawTransaction(
+      fixture, Array(fixture.table.sites.indices), method: method, writer: .processMemory)
+    let saboteur = saboteur(fixture, raw, CTS_REPLACE_PAGE)
+    let file = try replacePage(fixture, saboteur)
+    defer { close(file) }
+    let result = raw.execute()
+    #expect(result.status == NPC_UNWRITABLE && result.phase == NPC_PHASE_WRITE)
+    #expect(result.error == EIO || result.error == EFAULT)
+    #expect(result.rolled_back && !result.left_changed)
+    #expect(fixture.textIsAsInFile)
+    #expect(try fixture.callAll() == 0)
+    let error = PatchError(
+      result, pokes: Array(raw.pokes), module: fixture.module, table: fixture.table)
+    let site = fixture.table.sites[try fixture.site(of: "f12")]
+    #expect(
+      error.description == "\(fixture.path)+\(hexadecimal(address: site.offset)) (f12): "
+        + "the write was refused (\(String(cString: strerror(result.error)))): "
+        + "try the other writer (mprotect, procmem) (what had been written was put back)")
+  }
+
+  @Test(arguments: [PatchProtocol.stopMachine, .jumpGuard, .breakpoint])
+  func aPageThatCannotBeOpenedClosesTheOthers(method: PatchProtocol) throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let raw = RawTransaction(fixture, Array(fixture.table.sites.indices), method: method)
+    let saboteur = saboteur(fixture, raw, CTS_REPLACE_PAGE)
+    let file = try replacePage(fixture, saboteur)
+    defer { close(file) }
+    let result = raw.execute()
+    #expect(result.status == NPC_UNWRITABLE && result.phase == NPC_PHASE_OPEN)
+    #expect(result.error == EACCES)
+    #expect(!result.rolled_back && !result.left_changed)
+    #expect(fixture.textIsAsInFile)
+    #expect(fixture.pagePermissions == ["r-xp", "r-xs"])
+    let error = PatchError(
+      result, pokes: Array(raw.pokes), module: fixture.module, table: fixture.table)
+    #expect(
+      error.description == "\(fixture.path): the text cannot be opened for writing "
+        + "(Permission denied); nothing was written: try the other writer (mprotect, procmem)")
+  }
+
+  /// Between the look that Capstone confirmed and the write somebody changes a byte.
+  @Test(arguments: Way.all) func bytesAreComparedAgainBeforeTheWrite(way: Way) throws {
+    guard way.serves(.e8) else { return }
+    let fixture = try PatchFixture(.clangFentry)
+    let alias = try SharedPage(fixture, "f12")
+    let raw = RawTransaction(
+      fixture, Array(fixture.table.sites.indices), method: way.method, writer: way.writer)
+    let saboteur = saboteur(fixture, raw, CTS_CHANGE_BYTE)
+    let site = try fixture.site(of: "f13")
+    saboteur.pointee.alias = alias.byte(at: raw.pokes[site].address)
+    let before = fixture.text
+    let result = raw.execute()
+    #expect(result.status == NPC_MISMATCH)
+    #expect(result.phase == (result.protocol == NPC_PROTOCOL_STOP_MACHINE ? 3 : 2))
+    #expect(result.index == UInt64(site) && result.actual.0 == 0xcc)
+    #expect(!result.rolled_back && !result.left_changed)
+    let differing = zip(before, fixture.text).count { $0 != $1 }
+    #expect(differing == 1, "the saboteur's own byte, and no other")
+  }
+
+  /// Another patcher changes a byte as soon as it is written.
+  @Test func whatIsReadBackIsCompared() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let alias = try SharedPage(fixture, "f12")
+    let site = try fixture.site(of: "f12")
+    let sites = Array(fixture.table.sites.indices)
+    var result = npc_result()
+    for _ in 0..<200 {
+      let raw = RawTransaction(fixture, sites, method: .jumpGuard)
+      let head = raw.pokes[site].address
+      // The head is the last that is written: 0f of `0f 1f 44 00 00`.
+      let rival = try #require(
+        cts_rival_start(alias.byte(at: head), 0x0f, alias.byte(at: head + 4), 0x77))
+      result = raw.execute()
+      let struck = cts_rival_stop(rival)
+      if result.status != NPC_OK { break }
+      if struck { alias.byte(at: head + 4).pointee = 0 }
+      #expect(RawTransaction(fixture, sites, back: true, method: .jumpGuard).execute().status == 0)
+    }
+    #expect(result.status == NPC_READ_BACK && result.phase == NPC_PHASE_READ_BACK)
+    #expect(result.index == UInt64(site))
+    #expect(fixture.bytes(of: site) == [0x0f, 0x1f, 0x44, 0x00, 0x77], "not ours any more")
+    #expect(!result.rolled_back && result.left_changed)
+    for other in sites where other != site {
+      let original = fixture.table.originalBytes(of: fixture.table.sites[other])
+      #expect(fixture.bytes(of: other) == original)
+    }
+    let description = PatchError(
+      result, pokes: sites.map { RawTransaction.poke(fixture, $0) }, module: fixture.module,
+      table: fixture.table
+    ).description
+    #expect(
+      description.hasSuffix(
+        ": wrote, but read back 0f 1f 44 00 77: another patcher is at work here "
+          + "(what had been written could not be put back: audit names it)"))
+  }
+
+  /// Who wakes after the look at the threads' places is looked at again: he may stand between two
+  /// of the nops.
+  @Test func aSleeperThatWakesBetweenNopsIsWaitedFor() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let site = try fixture.site(of: "empty")
+      let raw = RawTransaction(fixture, [site], method: .stopMachine, writer: .processMemory)
+      let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
+      saboteur.initialize(to: cts_saboteur())
+      saboteur.pointee.inner = raw.transaction.verify
+      saboteur.pointee.inner_context = raw.transaction.verifier
+      saboteur.pointee.when = raw.pokes[0].address
+      saboteur.pointee.deed = Int32(CTS_LOCK_PAGE)
+      saboteur.pointee.page = raw.pokes[0].address & ~4095
+      raw.transaction.verify = cts_sabotage_verifier()
+      raw.transaction.verifier = UnsafeMutableRawPointer(saboteur)
+      try #require(npc_patch_prepare() == 0)
+      let walker = try #require(cts_sleepwalker_start(raw.pokes[0].address))
+      let result = raw.execute()
+      #expect(cts_sleepwalker_stop(walker), "it stood between the nops and went on unharmed")
+      #expect(result.status == NPC_OK)
+      #expect(fixture.bytes(of: site) == [0x0f, 0x1f, 0x44, 0x00, 0x00])
+    }
+  }
+}
+
+/// The page of a function, replaced by shared memory with the same bytes: what somebody else's
+/// mapping of it writes is seen in the text at once.
+final class SharedPage {
+  private let alias: UnsafeMutableRawPointer
+  private let page: UInt64
+
+  init(_ fixture: PatchFixture, _ function: String) throws {
+    page = UInt64(UInt(bitPattern: try fixture.library.symbol(function))) & ~4095
+    guard let alias = cts_share_page(page) else {
+      throw TestSupportError("no shared page for \(function)")
+    }
+    self.alias = alias
+  }
+
+  deinit { munmap(alias, 4096) }
+
+  func byte(at address: UInt64) -> UnsafeMutablePointer<UInt8> {
+    (alias + Int(address - page)).assumingMemoryBound(to: UInt8.self)
+  }
+}

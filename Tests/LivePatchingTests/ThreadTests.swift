@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import CTestSupport
+import CallSites
+import Foundation
+import TestSupport
+import Testing
+
+@testable import LivePatching
+
+/// Threads in every state while text changes under them.
+@Suite(.serialized, .exclusive) struct ThreadTests {
+  private func flip(_ patched: PatchedModule, _ times: Int, _ options: PatchOptions) throws {
+    for round in 0..<times {
+      try patched.set(to: round % 2 == 0 ? .nop : .original, options: options)
+    }
+  }
+
+  @Test func aThreadThatHearsNoSignalIsNamedAndNothingWritten() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_SPINS_DEAF)))
+    let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 80)
+    let error = #expect(throws: PatchError.self) { try patched.set(to: .nop, options: options) }
+    #expect(
+      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) did not stop in "
+        + "time (does it block every signal?); nothing was written")
+    #expect(fixture.textIsAsInFile)
+    #expect(fixture.pagePermissions == ["r-xp"])
+    // The signal that it gets now belongs to a stop that is over.
+    cts_thread_unblock(thread)
+    let report = try patched.set(to: .nop, options: PatchOptions(method: .stopMachine))
+    #expect(report.stoppedThreads >= 1)
+    try patched.set(to: .original)
+    cts_thread_stop(thread)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  @Test func theOthersGoOnAfterAStopThatFailed() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let callers = try Callers(of: fixture, threads: 2)
+    let deaf = try #require(cts_thread_start(Int32(CTS_SPINS_DEAF)))
+    for _ in 0..<5 {
+      let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 20)
+      #expect(throws: PatchError.self) { try patched.set(to: .nop, options: options) }
+    }
+    cts_thread_stop(deaf)
+    #expect(callers.makeProgress())
+    #expect(callers.stop() == 0)
+  }
+
+  @Test(arguments: [
+    Way(method: .breakpoint, writer: .mprotect), Way(method: .stopMachine, writer: .processMemory),
+  ])
+  func aThreadThatBlocksSIGTRAPIsNamed(way: Way) throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_SLEEPS_WITHOUT_TRAP)))
+    let error = #expect(throws: PatchError.self) {
+      try patched.set(to: .nop, options: way.options)
+    }
+    #expect(
+      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) blocks SIGTRAP, "
+        + "which an int3 would turn into its death; unblock it, or use the jump guard"
+        + "; nothing was written")
+    #expect(fixture.textIsAsInFile)
+    try patched.set(to: .nop, options: PatchOptions(method: .stopMachine))
+    try patched.set(to: .original, options: PatchOptions(method: .jumpGuard))
+    cts_thread_stop(thread)
+  }
+
+  @Test func sleepersAreNotInterrupted() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let sleepers = try [CTS_POLLS, CTS_NAPS, CTS_WAITS].map {
+      try #require(cts_thread_start(Int32($0)))
+    }
+    try flip(patched, 1000, PatchOptions(method: .stopMachine))
+    let report = try patched.set(to: .nop, options: PatchOptions(method: .stopMachine))
+    #expect(report.sleepingThreads >= 3)
+    try patched.set(to: .original)
+    #expect(sleepers.map { cts_thread_stop($0) } == [0, 0, 0])
+    #expect(fixture.textIsAsInFile)
+  }
+
+  @Test func aDeafSleeperDoesNotPreventAStop() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let sleeper = try #require(cts_thread_start(Int32(CTS_SLEEPS_DEAF)))
+    try flip(patched, 100, PatchOptions(method: .stopMachine))
+    #expect(cts_thread_stop(sleeper) == 0)
+    // Also when sleepers are to be woken.
+    let again = try #require(cts_thread_start(Int32(CTS_SLEEPS_DEAF)))
+    var request = npc_stop_request(timeout_milliseconds: 500, wake_sleepers: true)
+    var report = npc_stop_report()
+    npc_patch_lock()
+    let isStopped = npc_stop_threads(&request, &report)
+    if isStopped { npc_resume_threads() }
+    npc_patch_unlock()
+    #expect(isStopped && report.asleep >= 1)
+    cts_thread_stop(again)
+  }
+
+  @Test func sleepersThatAreToBeWokenAreStopped() throws {
+    let thread = try #require(cts_thread_start(Int32(CTS_POLLS)))
+    try #require(npc_patch_prepare() == 0)
+    var request = npc_stop_request(timeout_milliseconds: 500, wake_sleepers: true)
+    var report = npc_stop_report()
+    npc_patch_lock()
+    let isStopped = npc_stop_threads(&request, &report)
+    if isStopped { npc_resume_threads() }
+    npc_patch_unlock()
+    #expect(isStopped && report.stopped >= 1)
+    usleep(20_000)
+    #expect(cts_thread_stop(thread) == 1)
+  }
+
+  @Test func threadsThatComeAndGoAreFollowed() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let churn = try #require(cts_thread_start(Int32(CTS_CHURNS)))
+    let callers = try Callers(of: fixture, threads: 1)
+    let before = cts_thread_count(churn)
+    try flip(patched, 1000, PatchOptions(method: .stopMachine))
+    #expect(cts_thread_count(churn) > before)
+    #expect(callers.stop() == 0)
+    cts_thread_stop(churn)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  @Test func aRunOfNopsIsLeftWhileAVforkedChildLives() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_VFORKS)))
+    let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
+    #expect(error?.reason == .threadInside)
+    #expect(
+      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) stands between its "
+        + "nops and did not leave; try again")
+    #expect(fixture.textIsAsInFile)
+    #expect(fixture.pagePermissions == ["r-xp"])
+    // One instruction is another matter.
+    let calls = try PatchFixture(.clangFentry)
+    try calls.patched().set(to: .nop, options: PatchOptions(method: .stopMachine))
+    cts_thread_stop(thread)
+    try patched.set(to: .nop)
+    try patched.set(to: .original)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  @Test func aChildForkedInTheMiddlePatchesByItself() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let other = try PatchFixture(.gccMcount)
+    let sites = Array(other.table.sites.indices)
+    let there = RawTransaction(other, sites, method: .stopMachine)
+    let back = RawTransaction(other, sites, back: true, method: .stopMachine)
+    let forker = try #require(cts_forker_start(&there.transaction, &back.transaction))
+    for way in [PatchProtocol.stopMachine, .jumpGuard] {
+      try flip(patched, 300, PatchOptions(method: way))
+    }
+    usleep(100_000)
+    var children: UInt64 = 0
+    #expect(cts_forker_stop(forker, &children) == 0)
+    #expect(children > 0)
+    #expect(fixture.textIsAsInFile && other.textIsAsInFile)
+  }
+
+  /// The lock that the first transaction finds held, or waited for, stays the same lock.
+  @Test func theFirstTransactionLeavesTheLockAlone() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      npc_patch_lock()
+      try patched.set(to: .nop)
+      // Still held by this thread: another one cannot have it.
+      let isFree = Locked()
+      let thread = Thread {
+        npc_patch_lock()
+        isFree.value = true
+        npc_patch_unlock()
+      }
+      thread.start()
+      usleep(50_000)
+      #expect(!isFree.value)
+      npc_patch_unlock()
+      let deadline = Date().addingTimeInterval(5)
+      while !isFree.value, Date() < deadline { usleep(1000) }
+      #expect(isFree.value)
+    }
+  }
+}
+
+final class Locked: @unchecked Sendable {
+  private let lock = NSLock()
+  private var stored = false
+  var value: Bool {
+    get { lock.withLock { stored } }
+    set { lock.withLock { stored = newValue } }
+  }
+}
