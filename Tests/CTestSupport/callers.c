@@ -45,7 +45,8 @@ cts_callers *cts_callers_start(const cts_call *calls, size_t count, int threads)
   for (; all->threads < threads; all->threads++) {
     int error = pthread_create(&all->ids[all->threads], NULL, work, all);
     if (error == 0) continue;
-    cts_callers_stop(all);
+    uint64_t made;
+    cts_callers_stop(all, &made);
     errno = error;
     return NULL;
   }
@@ -55,10 +56,11 @@ cts_callers *cts_callers_start(const cts_call *calls, size_t count, int threads)
 
 uint64_t cts_callers_count(const cts_callers *callers) { return callers->made; }
 
-uint64_t cts_callers_stop(cts_callers *all) {
+uint64_t cts_callers_stop(cts_callers *all, uint64_t *made) {
   all->stop = true;
   for (int i = 0; i < all->threads; i++) pthread_join(all->ids[i], NULL);
   uint64_t wrong = all->wrong;
+  *made = all->made;
   free(all->calls);
   free(all);
   return wrong;

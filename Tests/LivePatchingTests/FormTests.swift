@@ -130,6 +130,25 @@ struct Way: Sendable, CustomStringConvertible {
     #expect(fixture.pagePermissions == ["r-xp"])
   }
 
+  /// From one stub to another and back: whichever a thread meets, or the int3 between them, each
+  /// call is one entry. (The jump guard jumps over the call meanwhile.)
+  @Test(arguments: [PatchRow.clangFentry, .gccMcount], TextWriter.allCases)
+  func noCallIsLostBetweenTwoStubs(row: PatchRow, writer: TextWriter) throws {
+    let options = PatchOptions(method: .breakpoint, writer: writer)
+    let fixture = try PatchFixture(row)
+    let patched = try fixture.patched()
+    let stubs = [try fixture.stub(), try fixture.stub()]
+    try patched.set(to: .call(stubs[0]))
+    let entries = cts_entries()
+    let callers = try Callers(of: fixture, threads: 3)
+    for round in 1...150 {
+      try patched.set(to: .call(stubs[round % 2]), options: options)
+    }
+    #expect(callers.stop() == 0)
+    #expect(cts_entries() - entries == callers.count)
+    try patched.set(to: .original)
+  }
+
   @Test func theJumpGuardIsChosenWhereItServesEverySite() throws {
     let fixture = try PatchFixture(.clangFentry)
     #expect(try fixture.patched().set(to: .nop).method == .jumpGuard)

@@ -184,7 +184,10 @@ final class Callers {
 
   deinit { _ = stop() }
 
-  var count: UInt64 { callers.map { cts_callers_count($0) } ?? 0 }
+  private var final: UInt64 = 0
+
+  /// Calls made so far, all of them after `stop`.
+  var count: UInt64 { callers.map { cts_callers_count($0) } ?? final }
 
   /// Waits until calls were made since; false after ten seconds.
   func makeProgress() -> Bool {
@@ -196,7 +199,7 @@ final class Callers {
   /// How many results were wrong.
   func stop() -> UInt64 {
     defer { callers = nil }
-    return callers.map { cts_callers_stop($0) } ?? 0
+    return callers.map { cts_callers_stop($0, &final) } ?? 0
   }
 }
 

@@ -25,7 +25,7 @@ typedef struct cts_callers cts_callers;
 cts_callers *cts_callers_start(const cts_call *calls, size_t count, int threads);
 /// How many calls were made so far.
 uint64_t cts_callers_count(const cts_callers *callers);
-/// Ends the threads; returns how many results were wrong.
-uint64_t cts_callers_stop(cts_callers *callers);
+/// Ends the threads; returns how many results were wrong, and how many calls were made in all.
+uint64_t cts_callers_stop(cts_callers *callers, uint64_t *made);
 
 #endif
