@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include "sabotage.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -48,42 +46,4 @@ void *cts_share_page(uint64_t address) {
   }
   close(file);
   return alias == MAP_FAILED ? NULL : alias;
-}
-
-struct cts_rival {
-  pthread_t id;
-  volatile uint8_t *watched, *changed;
-  uint8_t trigger, value;
-  _Atomic bool stop, done;
-};
-
-static void *wait_for_moment(void *context) {
-  cts_rival *rival = context;
-  while (!rival->stop) {
-    if (*rival->watched != rival->trigger) continue;
-    *rival->changed = rival->value;
-    rival->done = true;
-    break;
-  }
-  return NULL;
-}
-
-cts_rival *cts_rival_start(volatile uint8_t *watched, uint8_t trigger, volatile uint8_t *changed,
-                           uint8_t value) {
-  cts_rival *rival = calloc(1, sizeof *rival);
-  if (rival == NULL) return NULL;
-  rival->watched = watched;
-  rival->trigger = trigger;
-  rival->changed = changed;
-  rival->value = value;
-  if (pthread_create(&rival->id, NULL, wait_for_moment, rival) != 0) abort();
-  return rival;
-}
-
-bool cts_rival_stop(cts_rival *rival) {
-  rival->stop = true;
-  pthread_join(rival->id, NULL);
-  bool done = rival->done;
-  free(rival);
-  return done;
 }

@@ -75,13 +75,16 @@ import Testing
     try Self.hooked { _ in
       let first = try PatchFixture(.clangMcount)
       let patched = try first.patched()
+      let untouched = try first.patched()
       try patched.set(to: .nop)
       first.library.close()
       let second = try PatchFixture(path: first.path)
       #expect(!patched.isLoaded)
       #expect(second.textIsAsInFile)
-      // Where it stands at the same address its bytes are right for an `original` site.
       #expect(throws: PatchError.self) { try patched.set(to: .original) }
+      // It normally stands at the same address: the bytes are right, the generation is not.
+      let error = #expect(throws: PatchError.self) { try untouched.set(to: .nop) }
+      #expect(error?.reason == .moduleGone)
       #expect(second.textIsAsInFile)
       try second.patched().set(to: .nop)
     }

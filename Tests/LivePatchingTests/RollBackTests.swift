@@ -104,25 +104,21 @@ import Testing
     #expect(differing == 1, "the saboteur's own byte, and no other")
   }
 
-  /// Another patcher changes a byte as soon as it is written.
+  /// Another patcher changes a byte between the write and the look at what was written.
   @Test func whatIsReadBackIsCompared() throws {
     let fixture = try PatchFixture(.clangFentry)
-    let alias = try SharedPage(fixture, "f12")
     let site = try fixture.site(of: "f12")
     let sites = Array(fixture.table.sites.indices)
-    var result = npc_result()
-    for _ in 0..<200 {
-      let raw = RawTransaction(fixture, sites, method: .jumpGuard)
-      let head = raw.pokes[site].address
-      // The head is the last that is written: 0f of `0f 1f 44 00 00`.
-      let rival = try #require(
-        cts_rival_start(alias.byte(at: head), 0x0f, alias.byte(at: head + 4), 0x77))
-      result = raw.execute()
-      let struck = cts_rival_stop(rival)
-      if result.status != NPC_OK { break }
-      if struck { alias.byte(at: head + 4).pointee = 0 }
-      #expect(RawTransaction(fixture, sites, back: true, method: .jumpGuard).execute().status == 0)
-    }
+    let raw = RawTransaction(fixture, sites, method: .stopMachine, writer: .processMemory)
+    let saboteur = saboteur(fixture, raw, CTS_LOCK_PAGE)
+    let address = UInt(raw.pokes[site].address)
+    saboteur.pointee.page = UInt64(address & ~4095)
+    let head = try #require(UnsafeMutablePointer<UInt8>(bitPattern: address))
+    try #require(npc_patch_prepare() == 0)
+    // The head is the last that is written: 0f of `0f 1f 44 00 00`.
+    try #require(cts_change_at_read_back(head, 0x0f, head + 4, 0x77) == 0)
+    let result = raw.execute()
+    #expect(cts_read_back_was_changed())
     #expect(result.status == NPC_READ_BACK && result.phase == NPC_PHASE_READ_BACK)
     #expect(result.index == UInt64(site))
     #expect(fixture.bytes(of: site) == [0x0f, 0x1f, 0x44, 0x00, 0x77], "not ours any more")

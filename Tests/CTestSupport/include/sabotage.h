@@ -39,12 +39,12 @@ static inline npc_verifier cts_sabotage_verifier(void) { return cts_sabotage; }
 /// returns another, writable mapping of it; NULL with errno. munmap takes the latter away.
 void *cts_share_page(uint64_t page);
 
-typedef struct cts_rival cts_rival;
-/// Starts a thread that waits until `*watched` is `trigger` and then stores `value` to `*changed`.
-cts_rival *cts_rival_start(volatile uint8_t *watched, uint8_t trigger, volatile uint8_t *changed,
-                           uint8_t value);
-/// Ends it; whether it had its moment.
-bool cts_rival_stop(cts_rival *rival);
+/// To be used with a saboteur whose deed is CTS_LOCK_PAGE, and /proc/self/mem as the writer: each
+/// load of the patcher from that page faults and is let through, until `*head` is `trigger`, when
+/// the patcher reads back what it wrote: then `value` is stored to `*changed`. 0 or an errno.
+int cts_change_at_read_back(uint8_t *head, uint8_t trigger, uint8_t *changed, uint8_t value);
+/// Whether it came to that; forgets it.
+bool cts_read_back_was_changed(void);
 
 /// A thread that sleeps while the others are stopped, wakes once they are, and is then found between
 /// two nops: behind the first byte of `run`, five nops at the start of a function of no effect.
