@@ -58,6 +58,10 @@ let package = Package(
 
     // Header only: what the agent writes and the readers read.
     .target(name: "CRecordingABI", path: "CSupport/CRecordingABI"),
+    // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
+    // The static library: the shared one does not export the printer that can be stopped.
+    .target(
+      name: "CDemangle", path: "CSupport/CDemangle", linkerSettings: [.linkedLibrary(":libstdc++.a")]),
     // The hand: what runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
       name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
@@ -91,7 +95,9 @@ let package = Package(
       name: "UnloadLab",
       dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
       swiftSettings: strictness),
-    .target(name: "Recording", dependencies: ["CRecordingABI"], swiftSettings: strictness),
+    .target(
+      name: "Recording", dependencies: ["CDemangle", "CRecordingABI"],
+      swiftSettings: strictness),
     .target(name: "TraceAnalysis", dependencies: ["Recording"], swiftSettings: strictness),
     .target(
       name: "TraceExport", dependencies: ["Recording", "TraceAnalysis"],
@@ -123,7 +129,7 @@ let package = Package(
       ]),
 
     // Tests mirror the sources.
-    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["CRecordingABI"], path: "Tests/TestSupport"),
     .target(name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport"),
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
     .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),

@@ -1,1 +1,247 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
+///
+/// Everything in it is taken for hostile: lengths are checked before they are used, what is damaged
+/// is skipped and told in `problems`, what is whole is kept. Events are not read here but by each
+/// thread's cursor, which tells of its own damage. It may be read while it is being written.
+public struct Recording: Sendable {
+  public let directory: String
+  public let session: Session
+  /// In order of their start, as far as that is known.
+  public let processes: [ProcessRecording]
+  /// Damage, one line each.
+  public let problems: [String]
+  /// What a reader should know and is no damage, one line each.
+  public let notes: [String]
+
+  /// Opens the directory; every event file's chunk headers are read.
+  public init(directory: String) throws(RecordingError) {
+    var opening = RecordingOpening(directory: directory)
+    try opening.readSession()
+    try opening.readProcesses()
+    self.directory = directory
+    session = opening.session
+    processes = opening.processes
+    problems = opening.problems
+    notes = opening.notes
+  }
+
+  /// Events that were not recorded, by the agents' own account.
+  public var lostEvents: UInt64 { processes.reduce(0) { $0 &+ $1.lostEvents } }
+  /// An agent met an anomaly, or the reader found damage. Cursors may find more.
+  public var isCorrupted: Bool {
+    !problems.isEmpty || processes.contains { $0.isMarkedCorrupted }
+  }
+  public var threadCount: Int { processes.reduce(0) { $0 + $1.threads.count } }
+  /// Of the event files, on disk.
+  public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }
+  /// What was wrong with the symbol files that were used until now.
+  public var symbolProblems: [String] { processes.first?.symbols.problems ?? [] }
+  /// The earliest start of a process, in units.
+  public var startTime: UInt64 { processes.map(\.startTime).filter { $0 > 0 }.min() ?? 0 }
+}
+
+/// The steps of opening a recording.
+private struct RecordingOpening {
+  let directory: String
+  var session = Session()
+  var processes: [ProcessRecording] = []
+  var problems: [String] = []
+  var notes: [String] = []
+  private let symbols: SymbolStore
+
+  init(directory: String) {
+    self.directory = directory
+    symbols = SymbolStore(recording: directory)
+  }
+
+  private static let longestSession = 64 << 20
+  private static let longestModules = 256 << 20
+
+  mutating func readSession() throws(RecordingError) {
+    _ = try directoryNames(directory)
+    let path = directory + "/session.json"
+    guard let bytes = textFile(path, limit: Self.longestSession) else {
+      notes.append("session.json: not there: command, times and programs are guessed")
+      return
+    }
+    if let parsed = try Session.parse(bytes, path: path) {
+      session = parsed
+      if !session.hasEnded { notes.append("the recording was not closed: nopscope record died") }
+    } else {
+      problems.append("session.json: expected the JSON of a session, found something else")
+    }
+  }
+
+  mutating func readProcesses() throws(RecordingError) {
+    let names = try directoryNames(directory)
+    let files = names.compactMap(EventFileName.init).sorted()
+    if files.isEmpty { throw .noEvents(path: directory) }
+    let listed = session.processes.map { EventFileName(pid: $0.pid, incarnation: $0.incarnation) }
+    for missing in Set(listed).subtracting(files).sorted() {
+      problems.append("\(missing.text): in session.json, but not there")
+    }
+    var otherVersion: RecordingError?
+    for file in files {
+      do {
+        processes.append(try readProcess(file))
+      } catch .otherVersion(let path, let found) {
+        otherVersion = .otherVersion(path: path, found: found)
+        problems.append("\(file.text): version \(found), expected \(NREC_VERSION), skipped")
+      } catch {
+        problems.append("\(error)")
+      }
+    }
+    if processes.isEmpty, let otherVersion { throw otherVersion }
+    processes.sort { ($0.startTime, $0.pid, $0.incarnation) < ($1.startTime, $1.pid, $1.incarnation) }
+  }
+
+  private mutating func readProcess(_ name: EventFileName) throws(RecordingError)
+    -> ProcessRecording
+  {
+    let shared = SharedFile("\(directory)/\(name.text)")
+    let file = try shared.open()
+    let header = FileHeader(file.bytes(at: 0, count: Int(NREC_PAGE)))
+    let isHeaderRight = try checkHeader(header, file, name)
+    var scan = EventFileScan(file, fileName: name.text, header: header)
+    scan.run()
+    problems += scan.problems
+    let modules = readModules(name)
+    let threads = scan.threads.sorted { $0.key < $1.key }
+      .map { self.thread($0.value, serial: $0.key, shared, name.text) }
+    tellGaps(threads, name, header)
+    let known = session.processes.first {
+      $0.pid == name.pid && $0.incarnation == name.incarnation
+    }
+    let headerLost = isHeaderRight ? header.raw.lost_events : 0
+    let raw = isHeaderRight ? header.raw : nrec_file_header()
+    return ProcessRecording(
+      pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
+      program: known?.program ?? modules.first?.path,
+      tracer: TracerKind(rawValue: raw.tracer) ?? session.tracer.flatMap(TracerKind.init(name:)),
+      modules: modules.sorted { $0.firstFunction < $1.firstFunction }, threads: threads,
+      startTime: raw.start_time, endTime: raw.end_time,
+      startRealtimeNanoseconds: raw.start_realtime_nanoseconds, bytes: file.size,
+      lostEvents: max(headerLost, threads.reduce(0) { $0 &+ $1.lostEvents }),
+      waits: raw.waits, waitNanoseconds: raw.wait_nanoseconds, countedCalls: raw.calls,
+      hasEnded: raw.flags & UInt32(NREC_FLAG_ENDED) != 0,
+      isMarkedCorrupted: raw.flags & UInt32(NREC_FLAG_CORRUPTED) != 0,
+      isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
+      isFull: raw.flags & UInt32(NREC_FLAG_FULL) != 0,
+      scale: scale(raw, name), symbols: symbols)
+  }
+
+  /// Whether the header is to be believed; throws for another version.
+  private mutating func checkHeader(
+    _ header: FileHeader, _ file: OpenFile, _ name: EventFileName
+  ) throws(RecordingError) -> Bool {
+    if file.size < UInt64(MemoryLayout<nrec_file_header>.size) {
+      problems.append("\(name.text): \(file.size) bytes, shorter than its header: truncated")
+      return false
+    }
+    guard header.raw.magic == NREC_FILE_MAGIC else {
+      problems.append(
+        "\(name.text): magic 0x\(hexadecimal(header.raw.magic)), expected "
+          + "0x\(hexadecimal(NREC_FILE_MAGIC)): header not used")
+      return false
+    }
+    guard header.raw.version == NREC_VERSION else {
+      throw .otherVersion(path: file.path, found: header.raw.version)
+    }
+    return true
+  }
+
+  private mutating func readModules(_ name: EventFileName) -> [ModuleRecord] {
+    let file = name.modules
+    guard let bytes = textFile("\(directory)/\(file)", limit: Self.longestModules) else {
+      problems.append("\(file): not there: functions have no names")
+      return []
+    }
+    var found: [String] = []
+    let modules = ModuleRecord.parse(bytes, name: file) { found.append($0) }
+    problems += found
+    return modules
+  }
+
+  private func thread(
+    _ thread: EventFileScan.Thread, serial: UInt32, _ file: SharedFile, _ fileName: String
+  ) -> ThreadRecording {
+    let events = thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_EVENTS) }
+    let first = events.first?.sequence ?? 0
+    // Aggregates are the same thread's chunks: their sequence numbers close gaps too.
+    let span = (thread.chunks.last?.sequence ?? 0) - (thread.chunks.first?.sequence ?? 0)
+    return ThreadRecording(
+      id: thread.id, serial: serial, name: thread.name,
+      lostEvents: thread.chunks.last?.lostEvents ?? 0,
+      missingChunks: max(0, Int(span) + 1 - thread.chunks.count), isStartMissing: first > 0,
+      source: ThreadSource(file: file, fileName: fileName, name: thread.name, chunks: events),
+      treeChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_CALL_TREE) },
+      profileChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_PROFILE) })
+  }
+
+  /// In a stream no chunk may be missing; a flight recorder loses its first.
+  private mutating func tellGaps(
+    _ threads: [ThreadRecording], _ name: EventFileName, _ header: FileHeader
+  ) {
+    let isOverwriting = header.has(Int(NREC_FLAG_OVERWRITE))
+    for thread in threads {
+      let what = "\(name.text): thread \(thread.id)"
+      if thread.missingChunks > 0 {
+        let text = "\(what): \(thread.missingChunks) of its chunks are missing in between"
+        if isOverwriting { notes.append(text) } else { problems.append(text) }
+      }
+      if thread.isStartMissing {
+        if isOverwriting {
+          notes.append("\(what): begins in the middle: what came before was overwritten")
+        } else {
+          problems.append("\(what): its first chunks are missing")
+        }
+      }
+    }
+  }
+
+  /// Nanoseconds per unit: the session's clock, or the header's two pairs of times, or a guess.
+  private mutating func scale(_ header: nrec_file_header, _ name: EventFileName) -> Double {
+    let shift = header.time_shift > 0 && header.time_shift < 32 ? header.time_shift : 1
+    if let ticks = session.ticksPerSecond, ticks > 0 {
+      return Double(UInt64(1) << shift) * 1e9 / Double(ticks)
+    }
+    let units = header.end_time &- header.start_time
+    let real = header.end_realtime_nanoseconds &- header.start_realtime_nanoseconds
+    if header.end_time > header.start_time && units > 1_000_000 && real > 0 && real < 1 << 62 {
+      return Double(real) / Double(units)
+    }
+    notes.append("\(name.text): the clock's rate is not known: one unit is taken for 1 ns")
+    return 1
+  }
+}
+
+/// `PID-N.events`.
+private struct EventFileName: Hashable, Comparable {
+  var pid: Int32
+  var incarnation: UInt32
+
+  init(pid: Int32, incarnation: UInt32) {
+    self.pid = pid
+    self.incarnation = incarnation
+  }
+
+  init?(_ name: String) {
+    guard name.hasSuffix(".events") else { return nil }
+    let numbers = name.dropLast(7).split(separator: "-", omittingEmptySubsequences: false)
+    guard numbers.count == 2, let pid = Int32(numbers[0]), let count = UInt32(numbers[1]),
+      pid >= 0, "\(pid)-\(count).events" == name
+    else { return nil }
+    self.init(pid: pid, incarnation: count)
+  }
+
+  var text: String { "\(pid)-\(incarnation).events" }
+  var modules: String { "\(pid)-\(incarnation).modules" }
+
+  static func < (left: EventFileName, right: EventFileName) -> Bool {
+    (left.pid, left.incarnation) < (right.pid, right.incarnation)
+  }
+}

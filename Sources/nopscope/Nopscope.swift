@@ -18,7 +18,7 @@ struct Nopscope: ParsableCommand {
       """,
     subcommands: [
       RecordCommand.self, DemoCommand.self, SitesCommand.self, RecordMcountCommand.self,
-      AuditCommand.self,
+      AuditCommand.self, ReportCommand.self,
       BenchCommand.self,
     ])
 }

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// The events of one thread in the order in which they happened, read chunk by chunk.
+///
+/// Memory: one window of the file and the open functions of one chunk. Damage ends the chunk it is
+/// in, is told in `problems`, and the next chunk goes on. A cursor belongs to one task at a time.
+///
+/// Unsafe, and why it is safe. `window` is `windowSize + 8` bytes of ours, freed by deinit. At all
+/// times `position <= filled + 7` and `filled <= windowSize`, and the 8 bytes at `filled` are zero.
+/// A load of 8 bytes happens only where `position <= lastStart <= filled - 1`, so that it lies
+/// inside. An event that ends beyond `filled` is not handed out.
+public struct EventCursor: ~Copyable {
+  @usableFromInline static var windowSize: Int { 1 << 16 }
+
+  @usableFromInline let window: UnsafeMutableRawPointer
+  @usableFromInline var position = 0
+  @usableFromInline var filled = 0
+  /// The last position where an event may begin before `advance` is asked.
+  @usableFromInline var lastStart = -1
+  @usableFromInline var time: UInt64 = 0
+
+  /// What was wrong, one line each.
+  public private(set) var problems: [String] = []
+  /// The functions that were open when this chunk began, outermost first.
+  public private(set) var openFunctions: [UInt32] = []
+  /// Of the newest chunk begun.
+  public private(set) var threadName: String
+  /// Events of the thread that were lost before this chunk.
+  public private(set) var lostEvents: UInt64 = 0
+
+  private let source: ThreadSource
+  private let file: OpenFile?
+  private var nextChunk = 0
+  private var chunk: ChunkRecord?
+  /// What is still to be read of the chunk.
+  private var fileOffset: UInt64 = 0
+  private var fileEnd: UInt64 = 0
+
+  init(_ source: ThreadSource) {
+    self.source = source
+    threadName = source.name
+    window = .allocate(byteCount: Self.windowSize + 8, alignment: 8)
+    do {
+      file = try source.file.open()
+    } catch {
+      file = nil
+      problems = ["\(error)"]
+    }
+  }
+
+  deinit { window.deallocate() }
+
+  /// The next event; nil at the end of the thread.
+  @inlinable
+  public mutating func next() -> Event? {
+    while true {
+      if position > lastStart {
+        if let event = advance() { return event }
+        if position > lastStart { return nil }
+      }
+      let word = UInt64(littleEndian: window.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+      let event: Event
+      if word & 1 == 1 {
+        let isShort = word & 2 == 0
+        time &+= (word >> 2) & (isShort ? 0x3f : 0x3fff)
+        position &+= isShort ? 1 : 2
+        event = Event(.exit, time: time)
+      } else if word & 2 == 2 {
+        time &+= (word >> 2) & 0x3f
+        position &+= 2
+        event = Event(.entry, time: time, number: (word >> 8) & 0xff)
+      } else if word & 4 == 4 {
+        time &+= (word >> 3) & 0xff
+        position &+= 3
+        event = Event(.entry, time: time, number: (word >> 11) & 0x1fff)
+      } else if let long = longEvent(word) {
+        event = long
+      } else {
+        continue
+      }
+      if position <= filled { return event }
+      endTruncated()
+    }
+  }
+
+  /// An event whose first byte is its kind; nil where there is none to hand out.
+  @usableFromInline
+  mutating func longEvent(_ word: UInt64) -> Event? {
+    let start = position
+    position &+= 8
+    switch word & 0xff {
+    case 0x08:
+      time &+= (word >> 8) & 0xff_ffff
+      return Event(.entry, time: time, number: word >> 32)
+    case 0x10:
+      if position > filled { endTruncated() } else { time &+= word >> 8 }
+      return nil
+    case 0x18:
+      position = start + 4
+      return Event(.unwound, time: time, number: (word >> 8) & 0xff_ffff)
+    case 0x20:
+      time &+= (word >> 8) & 0xff_ffff
+      return Event(.exitAt, time: time, number: word >> 32)
+    case 0x28: return Event(.lost, time: time, number: word >> 8)
+    case 0x30: return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
+    case 0x00:
+      if chunk?.isClosed == true {
+        note(at: start, "expected an event, found a zero byte before the end, rest skipped")
+      }
+    default:
+      note(at: start, "expected an event, found the byte \(hexadecimal(word & 0xff)), rest skipped")
+    }
+    endChunk()
+    return nil
+  }
+}
+
+// MARK: - From window to window, from chunk to chunk
+
+extension EventCursor {
+  /// Fills the window, or begins the next chunk and says so; nil where the window goes on, and at
+  /// the end.
+  @usableFromInline
+  mutating func advance() -> Event? {
+    guard let file else { return nil }
+    if position < filled || fileOffset < fileEnd {
+      fill(file)
+      if position <= lastStart { return nil }
+    }
+    while nextChunk < source.chunks.count {
+      let record = source.chunks[nextChunk]
+      nextChunk += 1
+      if let event = begin(record, file) { return event }
+    }
+    return nil
+  }
+
+  private mutating func begin(_ record: ChunkRecord, _ file: OpenFile) -> Event? {
+    let headerSize = MemoryLayout<nrec_chunk_header>.size
+    let listSize = 4 * Int(record.openFunctions)
+    let bytes = file.bytes(at: record.offset, count: headerSize + listSize)
+    // The file was whole when it was listed: it may have been cut since.
+    guard bytes.count == headerSize + listSize else {
+      problems.append("\(source.describe(record)): gone since it was listed, skipped")
+      return nil
+    }
+    let isGap = chunk.map { record.sequence != $0.sequence &+ 1 } ?? true
+    openFunctions = bytes.withUnsafeBytes { bytes in
+      (0..<Int(record.openFunctions)).map { index in
+        UInt32(
+          littleEndian: bytes.loadUnaligned(
+            fromByteOffset: headerSize + 4 * index, as: UInt32.self))
+      }
+    }
+    threadName = ChunkHeader(bytes).threadName
+    chunk = record
+    lostEvents = record.lostEvents
+    time = record.baseTime
+    fileOffset = record.offset + UInt64(bytes.count)
+    fileEnd = record.offset + record.length
+    position = 0
+    filled = 0
+    lastStart = -1
+    return Event(.chunk, time: time, number: isGap ? 1 : 0)
+  }
+
+  /// Moves what is left to the window's start and reads on behind it.
+  private mutating func fill(_ file: OpenFile) {
+    let left = max(0, filled - position)
+    if left > 0 { window.copyMemory(from: window + position, byteCount: left) }
+    let room = Int(min(UInt64(Self.windowSize - left), fileEnd - fileOffset))
+    let buffer = UnsafeMutableRawBufferPointer(start: window + left, count: room)
+    let got = room > 0 ? file.read(buffer, at: fileOffset) : 0
+    if got < room {
+      problems.append("\(source.describe(chunk)): ends after \(got) of \(room) bytes: truncated")
+      fileEnd = fileOffset + UInt64(got)
+    }
+    fileOffset += UInt64(got)
+    position = 0
+    filled = left + got
+    (window + filled).storeBytes(of: 0, as: UInt64.self)
+    // While more is to come, an event must lie inside whole; at the end, what is cut is found out.
+    lastStart = fileOffset < fileEnd ? filled - 8 : filled - 1
+  }
+
+  /// Leaves the rest of the chunk alone.
+  private mutating func endChunk() {
+    position = 0
+    filled = 0
+    lastStart = -1
+    fileOffset = fileEnd
+  }
+
+  @usableFromInline
+  mutating func endTruncated() {
+    note(at: filled, "the last event is cut off")
+    endChunk()
+  }
+
+  /// Tells of damage at a place in the window.
+  private mutating func note(at place: Int, _ text: String) {
+    let offset = fileOffset - UInt64(filled) + UInt64(place)
+    problems.append("\(source.describe(chunk)): at 0x\(hexadecimal(offset)): \(text)")
+  }
+}
+
+/// Digits without `0x`.
+func hexadecimal(_ number: some BinaryInteger) -> String { String(number, radix: 16) }

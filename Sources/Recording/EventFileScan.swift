@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// Finds the chunks of one event file and sorts them by thread.
+///
+/// Only headers are read. A chunk whose header is wrong is skipped page by page until the next that
+/// is right: chunks are page-aligned and each says how long it is.
+struct EventFileScan {
+  struct Thread {
+    var id: Int32
+    var name: String
+    var chunks: [ChunkRecord]
+  }
+
+  private let file: OpenFile
+  private let fileName: String
+  /// Where the used part ends, from the header; the file's size where the header is not to be
+  /// believed.
+  private let usedEnd: UInt64
+  private(set) var threads: [UInt32: Thread] = [:]
+  private(set) var problems: [String] = []
+  private var skipped: (start: UInt64, reason: String)?
+
+  private static let page = UInt64(NREC_PAGE)
+  private static let headerSize = UInt64(MemoryLayout<nrec_chunk_header>.size)
+  /// More open functions than this are not believed: 4 MiB of list.
+  private static let deepest: UInt32 = 1 << 20
+
+  init(_ file: OpenFile, fileName: String, header: FileHeader) {
+    self.file = file
+    self.fileName = fileName
+    let next = header.raw.next_offset
+    let isPlausible = next >= Self.page && next % Self.page == 0
+    usedEnd = isPlausible ? next : file.size
+    if !isPlausible && file.size > Self.page {
+      problems.append(
+        "\(fileName): next_offset 0x\(hexadecimal(next)) is not the start of a page after the "
+          + "first: looking for chunks to the end")
+    } else if next > file.size {
+      problems.append(
+        "\(fileName): \(file.size) bytes, expected 0x\(hexadecimal(next)): truncated")
+    }
+  }
+
+  mutating func run() {
+    var offset = Self.page
+    while offset < file.size {
+      let header = ChunkHeader(file.bytes(at: offset, count: Int(Self.headerSize)))
+      let reason = whyWrong(header.raw, at: offset)
+      if let reason {
+        // Space may have been made beyond the used part, and is full of zero bytes.
+        if offset >= usedEnd { break }
+        if skipped == nil { skipped = (offset, reason) }
+        // Over a hole at once: a sparse file of a terabyte must not take an hour.
+        offset = file.nextData(from: offset + Self.page) / Self.page * Self.page
+        continue
+      }
+      tellSkipped(upTo: offset)
+      if offset >= usedEnd {
+        note("chunk at 0x\(hexadecimal(offset)) of \(fileName): beyond next_offset, read all the same")
+      }
+      add(header, at: offset)
+      offset += UInt64(header.raw.size)
+    }
+    tellSkipped(upTo: min(offset, file.size))
+    for serial in threads.keys { sort(serial) }
+  }
+
+  private mutating func tellSkipped(upTo offset: UInt64) {
+    guard let (start, reason) = skipped else { return }
+    note(
+      "chunk at 0x\(hexadecimal(start)) of \(fileName): \(reason), skipped to "
+        + "0x\(hexadecimal(offset))")
+    skipped = nil
+  }
+
+  private mutating func note(_ text: String) { problems.append(text) }
+
+  private func whyWrong(_ header: nrec_chunk_header, at offset: UInt64) -> String? {
+    if header.magic != NREC_CHUNK_MAGIC {
+      return "magic 0x\(hexadecimal(header.magic)), expected 0x\(hexadecimal(NREC_CHUNK_MAGIC))"
+    }
+    let size = UInt64(header.size)
+    if size < Self.headerSize || size % Self.page != 0 {
+      return "size \(size), expected a multiple of \(Self.page)"
+    }
+    if header.used != 0 && (header.used > header.size || UInt64(header.used) < Self.headerSize) {
+      return "used \(header.used), expected \(Self.headerSize) to \(header.size)"
+    }
+    let end = UInt64(header.used != 0 ? header.used : header.size)
+    if header.open_functions > Self.deepest
+      || Self.headerSize + 4 * UInt64(header.open_functions) > end
+    {
+      return "open_functions \(header.open_functions), more than fit"
+    }
+    if Self.headerSize + 4 * UInt64(header.open_functions) > file.size - offset {
+      return "cut off in its header: truncated"
+    }
+    return nil
+  }
+
+  private mutating func add(_ header: ChunkHeader, at offset: UInt64) {
+    let raw = header.raw
+    var length = UInt64(raw.used != 0 ? raw.used : raw.size)
+    if length > file.size - offset {
+      // Of an open chunk the rest may never have been used: its last page's zero bytes would tell.
+      note(
+        "chunk at 0x\(hexadecimal(offset)) of \(fileName): \(file.size - offset) of \(length) "
+          + "bytes: truncated")
+      length = file.size - offset
+    }
+    let record = ChunkRecord(
+      offset: offset, length: length, isClosed: raw.used != 0, sequence: raw.sequence,
+      openFunctions: raw.open_functions, kind: raw.kind, baseTime: raw.base_time,
+      lostEvents: raw.lost_events)
+    if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_PROFILE) {
+      note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 3")
+      return
+    }
+    let empty = Thread(id: raw.thread, name: header.threadName, chunks: [])
+    threads[raw.thread_serial, default: empty].chunks.append(record)
+    threads[raw.thread_serial]?.name = header.threadName
+  }
+
+  /// Into the order in which they were written; of two with one sequence number, the first counts.
+  private mutating func sort(_ serial: UInt32) {
+    guard var chunks = threads[serial]?.chunks else { return }
+    chunks.sort { ($0.sequence, $0.offset) < ($1.sequence, $1.offset) }
+    var kept: [ChunkRecord] = []
+    for chunk in chunks {
+      if let last = kept.last, last.sequence == chunk.sequence {
+        note(
+          "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName): sequence \(chunk.sequence) of "
+            + "thread \(serial) came before, skipped")
+      } else {
+        kept.append(chunk)
+      }
+    }
+    threads[serial]?.chunks = kept
+  }
+}

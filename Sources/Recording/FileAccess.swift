@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Synchronization
+
+/// lseek(2)'s SEEK_DATA, which Glibc's module shows only with _GNU_SOURCE.
+private let seekData: Int32 = 3
+
+/// An open regular file, read by pread(2): never mapped, since a mapping of a file that shrinks
+/// faults.
+final class OpenFile: Sendable {
+  let path: String
+  /// Bytes, when it was opened.
+  let size: UInt64
+  private let descriptor: Int32
+
+  init(_ path: String) throws(RecordingError) {
+    // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      throw .unreadable(path: path, operation: "cannot open", errno: errno)
+    }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw .unreadable(path: path, operation: "expected a regular file", errno: EINVAL)
+    }
+    self.path = path
+    self.descriptor = descriptor
+    size = UInt64(max(0, status.st_size))
+  }
+
+  deinit { close(descriptor) }
+
+  /// Reads into `buffer` from `offset`; the bytes read, fewer only at the file's end or on an error.
+  func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
+    guard let start = buffer.baseAddress, offset < UInt64(Int64.max) else { return 0 }
+    var done = 0
+    while done < buffer.count {
+      let got = pread(descriptor, start + done, buffer.count - done, off_t(offset) + done)
+      if got < 0 && errno == EINTR { continue }
+      if got <= 0 { break }
+      done += got
+    }
+    return done
+  }
+
+  /// The first place at or behind `offset` that is no hole; the file's end if there is none.
+  func nextData(from offset: UInt64) -> UInt64 {
+    guard offset < size else { return size }
+    let found = lseek(descriptor, off_t(offset), seekData)
+    if found < 0 { return errno == ENXIO ? size : offset }
+    return max(offset, UInt64(found))
+  }
+
+  /// At most `count` bytes from `offset`.
+  func bytes(at offset: UInt64, count: Int) -> [UInt8] {
+    let there = offset < size ? Int(clamping: size - offset) : 0
+    return [UInt8](unsafeUninitializedCapacity: min(count, there)) { buffer, filled in
+      filled = read(UnsafeMutableRawBufferPointer(buffer), at: offset)
+    }
+  }
+}
+
+/// The whole of a text file; nil if it is not there. What is beyond `limit` bytes is not read.
+func textFile(_ path: String, limit: Int) -> [UInt8]? {
+  guard let file = try? OpenFile(path) else { return nil }
+  return file.bytes(at: 0, count: limit)
+}
+
+/// The names in a directory, sorted.
+func directoryNames(_ path: String) throws(RecordingError) -> [String] {
+  guard let stream = opendir(path) else {
+    if errno == ENOTDIR { throw .notDirectory(path: path) }
+    throw .unreadable(path: path, operation: "cannot open", errno: errno)
+  }
+  defer { closedir(stream) }
+  var names: [String] = []
+  while let entry = readdir(stream) {
+    let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+      pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+    }
+    if name != "." && name != ".." { names.append(name) }
+  }
+  return names.sorted()
+}
+
+/// A file that several readers share while any of them lives: descriptors are few, processes many.
+final class SharedFile: Sendable {
+  private struct Current { weak var file: OpenFile? }
+
+  let path: String
+  private let current = Mutex(Current())
+
+  init(_ path: String) { self.path = path }
+
+  func open() throws(RecordingError) -> OpenFile {
+    try current.withLock { current throws(RecordingError) in
+      if let file = current.file { return file }
+      let file = try OpenFile(path)
+      current.file = file
+      return file
+    }
+  }
+}

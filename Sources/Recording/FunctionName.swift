@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CDemangle
+
+/// Which function a number means.
+public struct FunctionName: Sendable, Hashable {
+  /// As in the ELF file; nil where no symbol is known.
+  public var rawName: String?
+  /// Demangled where it was mangled and could be. Not safe for a terminal as it is.
+  public var name: String?
+  /// Index of the module in the process; nil where no module has this number.
+  public var moduleIndex: Int?
+  public var modulePath: String?
+  public var buildID: String?
+  public var generation: Int
+  /// Link-time address of the call site; nil where it is not known.
+  public var offset: UInt64?
+  /// Its return was not hooked: it has entries and no exits.
+  public var isEntryOnly: Bool
+
+  /// What people are shown: the name, or `module+0x1234`, or `function 17`.
+  public func label(number: UInt64) -> String {
+    if let name { return name }
+    let file = modulePath.map { String($0.split(separator: "/").last ?? "?") }
+    if let file, let offset { return "\(file)+0x\(hexadecimal(offset))" }
+    if let file { return "\(file):\(number)" }
+    return "function \(number)"
+  }
+}
+
+/// A name as people wrote it; the same where it is not mangled, or would be too long.
+public func demangled(_ name: String) -> String {
+  guard name.hasPrefix("_Z") || name.hasPrefix("$s") || name.hasPrefix("$S")
+    || name.hasPrefix("_T0")
+  else { return name }
+  let capacity = 16 << 10
+  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
+    guard let start = buffer.baseAddress, ndem_demangle(name, start, capacity) > 0 else {
+      return name
+    }
+    return String(cString: start)
+  }
+}

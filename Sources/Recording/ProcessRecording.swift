@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// One program image that ran: a process between two execs.
+public struct ProcessRecording: Sendable {
+  public let pid: Int32
+  /// Counts the execs of the pid, from 0.
+  public let incarnation: UInt32
+  public let parent: Int32
+  /// Path of the executable, where session.json or the modules tell; else nil.
+  public let program: String?
+  /// Nil where neither the event file nor the session tells.
+  public let tracer: TracerKind?
+  /// In order of their first function's number.
+  public let modules: [ModuleRecord]
+  /// In order of their serials.
+  public let threads: [ThreadRecording]
+  /// In units; 0 where the file header is damaged.
+  public let startTime: UInt64
+  /// In units; 0: it was not closed properly, by SIGKILL for one.
+  public let endTime: UInt64
+  public let startRealtimeNanoseconds: UInt64
+  /// Bytes of the event file on disk.
+  public let bytes: UInt64
+  /// By the agent's own account.
+  public let lostEvents: UInt64
+  /// Times the program waited for the disk, and how long in all.
+  public let waits: UInt64
+  public let waitNanoseconds: UInt64
+  /// By the agent's count, where its tracer writes no events; else 0.
+  public let countedCalls: UInt64
+  public let hasEnded: Bool
+  /// Something went wrong in the traced process and turned the tracer off.
+  public let isMarkedCorrupted: Bool
+  public let isOverwriting: Bool
+  /// No space was left: what came after was only counted.
+  public let isFull: Bool
+  /// Nanoseconds per unit.
+  public let scale: Double
+
+  let symbols: SymbolStore
+
+  /// A duration in nanoseconds, rounded; what no Int holds becomes Int.max.
+  @inlinable
+  public func nanoseconds(ofUnits units: UInt64) -> Int {
+    Int(exactly: (Double(units) * scale).rounded()) ?? Int.max
+  }
+}
+
+// MARK: - Functions
+
+extension ProcessRecording {
+  /// The module that a function's number belongs to.
+  public func moduleIndex(ofFunction number: UInt64) -> Int? {
+    var low = 0
+    var high = modules.count
+    while low < high {
+      let middle = (low + high) / 2
+      if modules[middle].firstFunction <= number { low = middle + 1 } else { high = middle }
+    }
+    // A module without sites shares its first number with the next.
+    while low > 0 {
+      let module = modules[low - 1]
+      if number - module.firstFunction < UInt64(module.sites) { return low - 1 }
+      if module.sites > 0 { return nil }
+      low -= 1
+    }
+    return nil
+  }
+
+  /// Who a number is. Costs a search and a demangling: keep the answer.
+  public func function(_ number: UInt64) -> FunctionName {
+    guard let index = moduleIndex(ofFunction: number) else {
+      return FunctionName(generation: 0, isEntryOnly: false)
+    }
+    let module = modules[index]
+    let place = Int(number - module.firstFunction)
+    var function = FunctionName(
+      moduleIndex: index, modulePath: module.path, buildID: module.buildID,
+      generation: module.generation, isEntryOnly: false)
+    guard let file = symbols.symbols(of: module), place < file.sites.count else { return function }
+    let site = file.sites[place]
+    function.offset = site.offset
+    function.isEntryOnly = site.flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0
+    if !site.name.isEmpty {
+      function.rawName = site.name
+      function.name = demangled(site.name)
+    }
+    return function
+  }
+
+  /// The numbers of all functions whose returns are not hooked.
+  public func entryOnlyFunctions() -> Set<UInt64> {
+    var numbers: Set<UInt64> = []
+    for module in modules where module.sites > 0 {
+      guard let file = symbols.symbols(of: module) else { continue }
+      for (index, site) in file.sites.enumerated()
+      where site.flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0 && index < module.sites {
+        numbers.insert(module.firstFunction + UInt64(index))
+      }
+    }
+    return numbers
+  }
+
+  /// The raw name of the instrumented function at or before a return address, in the module that
+  /// was there at `time`; nil where none was. A caller that is not instrumented is named after its
+  /// neighbour: only call sites are known.
+  public func caller(at address: UInt64, time: UInt64) -> String? {
+    for module in modules
+    where module.textStart <= address && address < module.textEnd && module.loadTime <= time
+      && time <= module.unloadTime ?? .max
+    {
+      let file = symbols.symbols(of: module)
+      guard let site = file?.site(atOrBefore: address &- module.loadBias) else { continue }
+      if !site.name.isEmpty { return site.name }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Why a recording cannot be read at all. What is damaged inside one is a problem, not an error.
+public enum RecordingError: Error, Equatable, CustomStringConvertible {
+  case unreadable(path: String, operation: String, errno: Int32)
+  case notDirectory(path: String)
+  /// No `PID-N.events` in the directory.
+  case noEvents(path: String)
+  case otherVersion(path: String, found: UInt32)
+  case otherSchema(path: String, found: String)
+
+  public var description: String {
+    switch self {
+    case .unreadable(let path, let operation, ENOENT):
+      "\(path): \(operation): no such file or directory; "
+        + "make a recording with: nopscope record -- PROGRAM"
+    case .unreadable(let path, let operation, let errno):
+      "\(path): \(operation): \(String(cString: strerror(errno)))"
+    case .notDirectory(let path):
+      "\(path): expected the directory of a recording, found something else"
+    case .noEvents(let path):
+      "\(path): expected a recording, found no PID-N.events file: "
+        + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells"
+    case .otherVersion(let path, let found):
+      "\(path): expected version 1 of the recording's format, found \(found): "
+        + "read it with the nopscope that wrote it"
+    case .otherSchema(let path, let found):
+      "\(path): expected schema nopscope.recording/1, found \(found): "
+        + "read it with the nopscope that wrote it"
+    }
+  }
+}

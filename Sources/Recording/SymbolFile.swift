@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// The names of one module's call sites, from `symbols/`.
+final class SymbolFile: Sendable {
+  struct Site: Sendable {
+    /// Link-time address.
+    var offset: UInt64
+    /// NREC_SITE_* bits.
+    var flags: UInt8
+    /// As in the ELF file; empty where it is not known.
+    var name: String
+  }
+
+  let modulePath: String
+  /// In table order: the function's number is the module's first plus the index.
+  let sites: [Site]
+  /// Nil where all is well; else one line.
+  let problem: String?
+
+  /// What is beyond is not read.
+  private static let longestFile = 512 << 20
+
+  init?(path: String, name: String) {
+    guard let bytes = textFile(path, limit: Self.longestFile) else { return nil }
+    var lines = bytes[...]
+    guard let header = Self.header(Self.nextLine(&lines)) else {
+      modulePath = ""
+      sites = []
+      problem = "symbols/\(name): expected \"nopscope.symbols 1 COUNT PATH\" in line 1: no names"
+      return
+    }
+    modulePath = header.path
+    var sites: [Site] = []
+    var wrong: Int?
+    while !lines.isEmpty && sites.count < header.count {
+      guard let site = Self.site(Self.nextLine(&lines)) else {
+        wrong = sites.count
+        break
+      }
+      sites.append(site)
+    }
+    self.sites = sites
+    if let wrong {
+      problem =
+        "symbols/\(name):\(wrong + 2): expected OFFSET, FLAGS and NAME between tabs: "
+        + "no names from here on"
+    } else if sites.count != header.count {
+      problem = "symbols/\(name): expected \(header.count) names, found \(sites.count): truncated?"
+    } else {
+      problem = nil
+    }
+  }
+
+  /// The module's path in a symbol file's first line.
+  static func modulePath(ofFile path: String) -> String? {
+    guard let bytes = textFile(path, limit: 8192) else { return nil }
+    var lines = bytes[...]
+    return header(nextLine(&lines))?.path
+  }
+
+  private static func nextLine(_ bytes: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    let end = bytes.firstIndex(of: UInt8(ascii: "\n")) ?? bytes.endIndex
+    let line = bytes[bytes.startIndex..<end]
+    bytes = bytes[min(end + 1, bytes.endIndex)...]
+    return line
+  }
+
+  private static func header(_ line: ArraySlice<UInt8>) -> (count: Int, path: String)? {
+    let words = line.split(separator: 0x20, maxSplits: 3, omittingEmptySubsequences: false)
+    guard words.count == 4, words[0].elementsEqual("nopscope.symbols".utf8),
+      words[1].elementsEqual("1".utf8),
+      let count = Int(String(decoding: words[2], as: UTF8.self)), count >= 0
+    else { return nil }
+    return (count, String(decoding: words[3], as: UTF8.self))
+  }
+
+  private static func site(_ line: ArraySlice<UInt8>) -> Site? {
+    let words = line.split(separator: 0x09, maxSplits: 2, omittingEmptySubsequences: false)
+    guard words.count == 3 else { return nil }
+    var digits = words[0]
+    if digits.starts(with: "0x".utf8) { digits = digits.dropFirst(2) }
+    guard let offset = UInt64(String(decoding: digits, as: UTF8.self), radix: 16),
+      let flags = UInt32(String(decoding: words[1], as: UTF8.self))
+    else { return nil }
+    let name = String(decoding: words[2], as: UTF8.self)
+    return Site(offset: offset, flags: UInt8(truncatingIfNeeded: flags), name: name)
+  }
+
+  /// The last site at or before a link-time address: the function that most likely holds it.
+  func site(atOrBefore offset: UInt64) -> Site? {
+    let byOffset = byOffset
+    var low = 0
+    var high = byOffset.count
+    while low < high {
+      let middle = (low + high) / 2
+      if sites[Int(byOffset[middle])].offset <= offset { low = middle + 1 } else { high = middle }
+    }
+    return low > 0 ? sites[Int(byOffset[low - 1])] : nil
+  }
+
+  /// Site indices by offset, made at the first look-up of an address.
+  private let sorted = Mutex<[UInt32]?>(nil)
+
+  private var byOffset: [UInt32] {
+    sorted.withLock { sorted in
+      if let sorted { return sorted }
+      let made = sites.indices.map(UInt32.init).sorted {
+        sites[Int($0)].offset < sites[Int($1)].offset
+      }
+      sorted = made
+      return made
+    }
+  }
+}

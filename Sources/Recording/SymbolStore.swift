@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Synchronization
+
+/// The symbol files of a recording, each read when its first name is asked for.
+final class SymbolStore: Sendable {
+  private struct State {
+    var byName: [String: SymbolFile?] = [:]
+    var nameByPath: [String: String]?
+    var problems: [String] = []
+  }
+
+  private let folder: String
+  private let state = Mutex(State())
+
+  init(recording: String) { folder = recording + "/symbols" }
+
+  /// What was wrong with those read until now.
+  var problems: [String] { state.withLock(\.problems) }
+
+  /// A module's symbols: by build-id, or by its path where it has none; nil where there are none.
+  func symbols(of module: ModuleRecord) -> SymbolFile? {
+    state.withLock { state in
+      if let buildID = module.buildID { return file(buildID, &state) }
+      guard let name = fileName(ofPath: module.path, &state) else { return nil }
+      return file(name, &state)
+    }
+  }
+
+  private func file(_ name: String, _ state: inout State) -> SymbolFile? {
+    if let known = state.byName[name] { return known }
+    let file = SymbolFile(path: "\(folder)/\(name)", name: name)
+    state.byName.updateValue(file, forKey: name)
+    if let problem = file?.problem { state.problems.append(problem) }
+    return file
+  }
+
+  /// Files of modules without a build-id are named after a hash: the path stands in their first
+  /// line.
+  private func fileName(ofPath path: String, _ state: inout State) -> String? {
+    if let known = state.nameByPath { return known[path] }
+    var names: [String: String] = [:]
+    for name in (try? directoryNames(folder)) ?? [] {
+      guard let path = SymbolFile.modulePath(ofFile: "\(folder)/\(name)") else { continue }
+      names[path] = name
+    }
+    state.nameByPath = names
+    return names[path]
+  }
+}

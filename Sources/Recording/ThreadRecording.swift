@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where a thread's chunks are.
+struct ThreadSource: Sendable {
+  var file: SharedFile
+  var fileName: String
+  var name: String
+  /// Of the kind EVENTS, in sequence order.
+  var chunks: [ChunkRecord] = []
+
+  func describe(_ chunk: ChunkRecord?) -> String {
+    guard let chunk else { return fileName }
+    return "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName)"
+  }
+}
+
+/// One thread of a process.
+public struct ThreadRecording: Sendable {
+  /// Kernel thread id; a process may see the same again, with another serial.
+  public let id: Int32
+  /// Of the process; unique in it.
+  public let serial: UInt32
+  /// /proc/self/task/TID/comm, the newest known; not safe for a terminal as it is.
+  public let name: String
+  /// When its first chunk began, in units; nil if it has no events.
+  public var startTime: UInt64? { source.chunks.first?.baseTime }
+  /// Of events: a measure of the work, for showing progress.
+  public var chunkCount: Int { source.chunks.count }
+  /// Events the agent could not record, as the newest chunk's header counts them. `lost` events
+  /// after that come on top.
+  public let lostEvents: UInt64
+  /// Chunks missing between the first and the last that are there.
+  public let missingChunks: Int
+  /// The first chunks are gone: a flight recorder's, overwritten.
+  public let isStartMissing: Bool
+
+  let source: ThreadSource
+  let treeChunks: [ChunkRecord]
+  let profileChunks: [ChunkRecord]
+
+  /// A cursor before the first event.
+  public func cursor() -> EventCursor { EventCursor(source) }
+
+  /// Calls `body` with each event in order; what was damaged, one line each.
+  ///
+  /// Inlinable: specialised for `body`, an event costs a few nanoseconds.
+  @inlinable
+  @discardableResult
+  public func forEachEvent(_ body: (Event) throws -> Void) rethrows -> [String] {
+    var cursor = cursor()
+    while let event = cursor.next() { try body(event) }
+    return cursor.problems
+  }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// An open call.
+public struct Frame: Sendable {
+  public var function: UInt32
+  /// The sink's own: a table's slot, a tree's node.
+  public var tag: Int32
+  /// In units; when the gap ended where `isStartKnown` is false.
+  public var start: UInt64
+  /// Units spent in the calls it made.
+  public var childTime: UInt64
+  /// Its entry was seen.
+  public var isStartKnown: Bool
+
+  @inlinable
+  init(function: UInt32, start: UInt64, isStartKnown: Bool) {
+    self.function = function
+    self.start = start
+    self.isStartKnown = isStartKnown
+    tag = -1
+    childTime = 0
+  }
+}
+
+/// How a call ended.
+public enum CallEnd: UInt8, Sendable {
+  case returned
+  /// It ended without returning: an exception, longjmp or the thread's end.
+  case unwound
+  /// It had not ended when the recording did; the time is the thread's last event's.
+  case stillOpen
+  /// Its end lies where events are missing: when it was, is not known.
+  case cutOff
+  /// Its return was not hooked: it has no duration, and what it called counts as its caller's.
+  case entryOnly
+
+  /// Whether the time handed over with it is that of its end.
+  @inlinable public var isTimed: Bool { self != .cutOff && self != .entryOnly }
+}
+
+/// What is told of calls. `parentTag` is -1 for an outermost call; depths count from 0.
+public protocol CallSink {
+  /// A call began; the sink may set the frame's tag.
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int)
+  /// A call is open whose entry is not in the recording.
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int)
+  /// A call ended; every `entered` and `resumed` has one.
+  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int)
+}
+
+/// The open calls of one thread, kept by its events.
+///
+/// Any order of events is taken: exits without an entry are counted, not believed. Memory is that of
+/// `deepest` frames, whatever the recording says.
+public struct CallStack {
+  @usableFromInline static var deepest: Int { 1 << 20 }
+  /// EXIT_AT moves the frames inside; a file made to be slow is not followed beyond this many.
+  @usableFromInline static var mostMoved: Int { 1 << 30 }
+
+  @usableFromInline var frames: [Frame] = []
+  @usableFromInline var entryOnly: FunctionSet
+  @usableFromInline let hasExits: Bool
+  /// Calls open beyond `deepest`.
+  @usableFromInline var beyond = 0
+  @usableFromInline var moved = 0
+  @usableFromInline var lastTime: UInt64 = 0
+
+  @usableFromInline var exitsWithoutCall = 0
+
+  /// Exits of calls that were not open.
+  public var unmatchedExits: Int { exitsWithoutCall }
+  /// Events of the thread that were lost up to here, as its chunks and its LOST events count them.
+  public private(set) var lostEvents: UInt64 = 0
+
+  /// `hasExits`: false for the tracer `function`.
+  public init(entryOnly: FunctionSet, hasExits: Bool = true) {
+    self.entryOnly = entryOnly
+    self.hasExits = hasExits
+  }
+
+  /// Of the newest event, in units.
+  public var time: UInt64 { lastTime }
+  public var depth: Int { frames.count }
+  public var innermost: Frame? { frames.last }
+
+  /// Takes one event of the cursor's.
+  @inlinable
+  public mutating func apply<Sink: CallSink>(
+    _ event: Event, from cursor: borrowing EventCursor, to sink: inout Sink
+  ) {
+    switch event.kind {
+    case .entry:
+      lastTime = event.time
+      enter(UInt32(truncatingIfNeeded: event.number), &sink)
+    case .exit:
+      lastTime = event.time
+      if beyond > 0 { beyond -= 1 } else { pop(.returned, &sink) }
+    default: applyRare(event, cursor, &sink)
+    }
+  }
+
+  /// Ends all that is open, at the time of the last event.
+  @inlinable
+  public mutating func finish<Sink: CallSink>(_ sink: inout Sink) {
+    while !frames.isEmpty { pop(.stillOpen, &sink) }
+    beyond = 0
+  }
+
+  @inlinable
+  mutating func enter<Sink: CallSink>(_ function: UInt32, _ sink: inout Sink) {
+    var frame = Frame(function: function, start: lastTime, isStartKnown: true)
+    let depth = frames.count
+    sink.entered(&frame, parentTag: frames.last?.tag ?? -1, depth: depth)
+    if !hasExits || entryOnly.contains(function) {
+      sink.ended(frame, at: lastTime, .entryOnly, depth: depth)
+    } else if depth == Self.deepest {
+      beyond += 1
+      sink.ended(frame, at: lastTime, .cutOff, depth: depth)
+    } else {
+      frames.append(frame)
+    }
+  }
+
+  @inlinable
+  mutating func pop<Sink: CallSink>(_ how: CallEnd, _ sink: inout Sink) {
+    guard let frame = frames.popLast() else {
+      exitsWithoutCall += 1
+      return
+    }
+    charge(frame, toFrameAt: frames.count - 1, how)
+    sink.ended(frame, at: max(lastTime, frame.start), how, depth: frames.count)
+  }
+
+  /// A caller's own time is without its callee's.
+  @inlinable
+  mutating func charge(_ frame: Frame, toFrameAt index: Int, _ how: CallEnd) {
+    if index >= 0 && how.isTimed && lastTime > frame.start {
+      frames[index].childTime &+= lastTime - frame.start
+    }
+  }
+}
+
+// MARK: - The rare events
+
+extension CallStack {
+  @usableFromInline
+  mutating func applyRare<Sink: CallSink>(
+    _ event: Event, _ cursor: borrowing EventCursor, _ sink: inout Sink
+  ) {
+    switch event.kind {
+    case .unwound: unwind(event.number, &sink)
+    case .exitAt:
+      lastTime = event.time
+      exit(outside: Int(clamping: event.number), &sink)
+    case .lost: lostEvents &+= event.number
+    case .chunk:
+      // A chunk's count includes the LOST events of those before it.
+      lostEvents = max(lostEvents, cursor.lostEvents)
+      adopt(cursor.openFunctions, at: event.time, &sink)
+      lastTime = event.time
+    case .entry, .exit, .parent: break
+    }
+  }
+
+  private mutating func unwind<Sink: CallSink>(_ count: UInt64, _ sink: inout Sink) {
+    var count = Int(clamping: count)
+    let outside = min(beyond, count)
+    beyond -= outside
+    count -= outside
+    for _ in 0..<min(count, frames.count) { pop(.unwound, &sink) }
+  }
+
+  /// The call outside which `depth` others lie returned; those inside belong to another stack.
+  private mutating func exit<Sink: CallSink>(outside depth: Int, _ sink: inout Sink) {
+    guard depth < frames.count, moved < Self.mostMoved else {
+      exitsWithoutCall += 1
+      return
+    }
+    moved += frames.count - depth
+    let frame = frames.remove(at: depth)
+    charge(frame, toFrameAt: depth - 1, .returned)
+    sink.ended(frame, at: max(lastTime, frame.start), .returned, depth: depth)
+  }
+
+  /// Takes a chunk's word for what is open: after a gap, and at the first chunk, it alone knows.
+  private mutating func adopt<Sink: CallSink>(
+    _ open: [UInt32], at time: UInt64, _ sink: inout Sink
+  ) {
+    guard hasExits else { return }
+    beyond = 0
+    var same = 0
+    while same < frames.count && same < open.count && frames[same].function == open[same] {
+      same += 1
+    }
+    while frames.count > same { pop(.cutOff, &sink) }
+    for function in open[same...] {
+      var frame = Frame(function: function, start: time, isStartKnown: false)
+      sink.resumed(&frame, parentTag: frames.last?.tag ?? -1, depth: frames.count)
+      frames.append(frame)
+    }
+  }
+}
+
+/// A set of function numbers, quick to ask: most are empty.
+public struct FunctionSet: Sendable {
+  @usableFromInline var words: [UInt64] = []
+  private static let largest: UInt64 = 1 << 24
+
+  public init(_ numbers: some Sequence<UInt64> = []) {
+    for number in numbers where number < Self.largest {
+      let word = Int(number >> 6)
+      if word >= words.count {
+        words += Array(repeating: 0, count: word + 1 - words.count)
+      }
+      words[word] |= 1 << (number & 63)
+    }
+  }
+
+  @inlinable
+  public func contains(_ number: UInt32) -> Bool {
+    let word = Int(number >> 6)
+    return word < words.count && words[word] & (1 << UInt64(number & 63)) != 0
+  }
+}

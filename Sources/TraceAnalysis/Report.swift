@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// Times of one function's calls, in nanoseconds.
+public struct CallTimes: Sendable {
+  /// In the function or what it called; recursion is not counted twice.
+  public var total: Int
+  public var own: Int
+  /// Of one call, those inside calls of the same function included.
+  public var average: Double
+  public var minimum: Int
+  public var maximum: Int
+  /// Within 0.8 %; nil where the agent kept no distribution.
+  public var median: Int?
+  public var percentile99: Int?
+  /// s² in ns²: (nΣx² − (Σx)²) / (n(n−1)); nil for fewer than two calls.
+  public var variance: Double?
+}
+
+/// One function of a report.
+public struct ReportRow: Sendable {
+  public var function: FunctionName
+  /// Its number in the process where it was first met.
+  public var number: UInt64
+  public var calls: UInt64
+  /// Nil where no call's duration is known.
+  public var times: CallTimes?
+
+  public var label: String { function.label(number: number) }
+}
+
+/// What ran, function by function.
+public struct Report: Sendable {
+  /// Functions that were called, by total time, then calls, then name.
+  public internal(set) var rows: [ReportRow] = []
+  /// Threads that were read.
+  public internal(set) var threads = 0
+  public internal(set) var calls: UInt64 = 0
+  public internal(set) var lostEvents: UInt64 = 0
+  public internal(set) var isCorrupted = false
+  /// Damage, of the recording and found while reading it, one line each.
+  public internal(set) var problems: [String] = []
+  /// Calls that ended without returning; that had not ended; whose end lies in a gap.
+  public internal(set) var unwound: UInt64 = 0
+  public internal(set) var stillOpen: UInt64 = 0
+  public internal(set) var cutOff: UInt64 = 0
+  public internal(set) var unmatchedExits = 0
+  /// Whether any function has times.
+  public var hasTimes: Bool { rows.contains { $0.times != nil } }
+
+  init() {}
+}
+
+/// Which threads to read.
+public typealias ThreadChoice = (ProcessRecording, ThreadRecording) -> Bool
+
+extension Report {
+  /// Reads all events of the chosen threads.
+  ///
+  /// Memory: the functions' totals and histograms; the length of the recording does not matter.
+  /// `progress` is called with a fraction of the work, now and then.
+  public init(
+    of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
+    progress: @escaping (Double) -> Void = { _ in }
+  ) {
+    var merging = ReportMerging()
+    var meter = ProgressMeter(recording, progress)
+    for process in recording.processes {
+      var reader = ThreadTotalsReader(process)
+      for thread in process.threads where isChosen(process, thread) {
+        reader.read(thread, &meter)
+        threads += 1
+      }
+      merging.add(reader.table, of: process)
+      problems += reader.problems
+      unwound += reader.table.unwound
+      stillOpen += reader.table.stillOpen
+      cutOff += reader.table.cutOff
+      unmatchedExits += reader.unmatchedExits
+      lostEvents &+= max(process.lostEvents, reader.lostEvents)
+    }
+    rows = merging.rows()
+    calls = rows.reduce(0) { $0 &+ $1.calls }
+    isCorrupted = recording.isCorrupted || !problems.isEmpty
+    problems = recording.problems + problems + recording.symbolProblems
+    if unmatchedExits > 0 {
+      problems.append("\(unmatchedExits) returns of calls that were not open")
+    }
+  }
+}
+
+/// Tells how far a pass over a recording is, by chunks.
+struct ProgressMeter {
+  private let total: Int
+  private var done = 0
+  private let tell: (Double) -> Void
+
+  init(_ recording: Recording, _ tell: @escaping (Double) -> Void) {
+    total = recording.processes.reduce(0) { sum, process in
+      process.threads.reduce(sum) { $0 + $1.chunkCount }
+    }
+    self.tell = tell
+  }
+
+  mutating func chunk() {
+    done += 1
+    tell(Double(done) / Double(max(1, total)))
+  }
+}
+
+/// Reads the threads of one process into one table.
+struct ThreadTotalsReader {
+  var table: TotalsTable
+  private(set) var problems: [String] = []
+  private(set) var unmatchedExits = 0
+  private(set) var lostEvents: UInt64 = 0
+  private let process: ProcessRecording
+  private let entryOnly: FunctionSet
+
+  init(_ process: ProcessRecording) {
+    self.process = process
+    table = TotalsTable(process)
+    entryOnly = FunctionSet(process.entryOnlyFunctions())
+  }
+
+  mutating func read(_ thread: ThreadRecording, _ meter: inout ProgressMeter) {
+    if thread.chunkCount > 0 { readEvents(thread, &meter) }
+    if thread.hasCallTree {
+      problems += thread.forEachTreeNode { index, node in
+        // The root stands for the thread, not for a function.
+        if index > 0 { table.add(node) }
+      }
+    }
+    if thread.hasProfile {
+      let hasTimes = process.tracer != .hits
+      problems += thread.forEachProfileEntry { table.add($0, hasTimes: hasTimes) }
+    }
+  }
+
+  private mutating func readEvents(_ thread: ThreadRecording, _ meter: inout ProgressMeter) {
+    var cursor = thread.cursor()
+    var stack = CallStack(entryOnly: entryOnly, hasExits: process.tracer != .function)
+    while let event = cursor.next() {
+      if event.kind == .chunk { meter.chunk() }
+      stack.apply(event, from: cursor, to: &table)
+    }
+    stack.finish(&table)
+    problems += cursor.problems
+    unmatchedExits += stack.unmatchedExits
+    lostEvents &+= stack.lostEvents
+  }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// Puts the functions of several processes together: the same module, generation and call site are
+/// the same function.
+struct ReportMerging {
+  private struct Key: Hashable {
+    var module: String?
+    var buildID: String?
+    var generation: Int
+    var offset: UInt64?
+    /// Where no offset is known: which number of which process.
+    var process: Int32?
+    var number: UInt32?
+  }
+
+  private struct Merged {
+    var function: FunctionName
+    var number: UInt32
+    var totals = FunctionTotals()
+    var histogram = Histogram()
+    var scale: Double
+  }
+
+  private var functions: [Key: Merged] = [:]
+
+  mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
+    for (slot, number) in table.numbers.enumerated() {
+      let totals = table.totals[slot]
+      if totals.calls == 0 { continue }
+      let function = process.function(UInt64(number))
+      let isKnown = function.offset != nil
+      let key = Key(
+        module: function.modulePath, buildID: function.buildID, generation: function.generation,
+        offset: function.offset, process: isKnown ? nil : process.pid,
+        number: isKnown ? nil : number)
+      let new = Merged(function: function, number: number, scale: process.scale)
+      functions[key, default: new].totals.add(totals)
+      table.histograms.merge(function: slot, into: &functions[key, default: new].histogram)
+    }
+  }
+
+  func rows() -> [ReportRow] {
+    functions.values.map(row).sorted { left, right in
+      let times = (left.times?.total ?? 0, right.times?.total ?? 0)
+      if times.0 != times.1 { return times.0 > times.1 }
+      if left.calls != right.calls { return left.calls > right.calls }
+      return (left.label, left.number) < (right.label, right.number)
+    }
+  }
+
+  private func row(_ merged: Merged) -> ReportRow {
+    ReportRow(
+      function: merged.function, number: UInt64(merged.number), calls: merged.totals.calls,
+      times: times(merged))
+  }
+
+  private func times(_ merged: Merged) -> CallTimes? {
+    let totals = merged.totals
+    guard totals.timed > 0 else { return nil }
+    let scale = merged.scale
+    func nanoseconds(_ units: Double) -> Int { Int(exactly: (units * scale).rounded()) ?? Int.max }
+    func nanoseconds(_ units: UInt64) -> Int { nanoseconds(Double(units)) }
+    let count = Double(totals.timed)
+    let sum = Double(totals.sum)
+    let variance =
+      totals.timed < 2
+      ? nil
+      : max(0, (count * totals.squares - sum * sum) / (count * (count - 1))) * scale * scale
+    // A bucket's middle may lie outside what was seen.
+    func clamped(_ value: UInt64?) -> Int? {
+      value.map { nanoseconds(min(max($0, totals.minimum), totals.maximum)) }
+    }
+    return CallTimes(
+      total: nanoseconds(totals.total), own: nanoseconds(totals.selfTime),
+      average: sum * scale / count, minimum: nanoseconds(totals.minimum),
+      maximum: nanoseconds(totals.maximum),
+      median: clamped(merged.histogram.quantile(0.5)),
+      percentile99: clamped(merged.histogram.quantile(0.99)), variance: variance)
+  }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// What is known of one function's calls. Times in units.
+struct FunctionTotals {
+  var calls: UInt64 = 0
+  /// Calls whose duration is known.
+  var timed: UInt64 = 0
+  /// Time in the function or what it called, recursion not counted twice.
+  var total: UInt64 = 0
+  var selfTime: UInt64 = 0
+  /// Of all timed calls, those inside others of the same function included.
+  var sum: UInt64 = 0
+  var squares = 0.0
+  var minimum = UInt64.max
+  var maximum: UInt64 = 0
+  /// How often it is open in the thread that is being read.
+  var open: Int32 = 0
+
+  @inline(__always)
+  mutating func add(duration: UInt64, own: UInt64) {
+    timed += 1
+    sum &+= duration
+    selfTime &+= own
+    squares += Double(duration) * Double(duration)
+    minimum = min(minimum, duration)
+    maximum = max(maximum, duration)
+  }
+
+  mutating func add(_ other: FunctionTotals) {
+    calls &+= other.calls
+    timed &+= other.timed
+    total &+= other.total
+    selfTime &+= other.selfTime
+    sum &+= other.sum
+    squares += other.squares
+    minimum = min(minimum, other.minimum)
+    maximum = max(maximum, other.maximum)
+  }
+}
+
+/// The totals of one process's functions, over as many of its threads as are read into it.
+struct TotalsTable: CallSink {
+  /// Numbers that no module has are told apart up to this many: a damaged file may have any.
+  private static let mostUnknown = 1 << 16
+  /// Numbers below this are found in an array.
+  private static let mostKnown: UInt64 = 1 << 22
+
+  /// By function number: its slot, or -1.
+  private var slots: [Int32]
+  private var otherSlots: [UInt32: Int32] = [:]
+  /// By slot.
+  private(set) var numbers: [UInt32] = []
+  private(set) var totals: [FunctionTotals] = []
+  private(set) var histograms = HistogramPool()
+  /// Calls that ended otherwise than by returning.
+  private(set) var unwound: UInt64 = 0
+  private(set) var stillOpen: UInt64 = 0
+  private(set) var cutOff: UInt64 = 0
+
+  init(_ process: ProcessRecording) {
+    let last = process.modules.map { $0.firstFunction &+ UInt64($0.sites) }.max() ?? 0
+    slots = Array(repeating: -1, count: Int(min(last, Self.mostKnown)))
+  }
+
+  mutating func slot(of function: UInt32) -> Int {
+    let number = Int(function)
+    if number < slots.count {
+      if slots[number] >= 0 { return Int(slots[number]) }
+      slots[number] = Int32(totals.count)
+      return addSlot(function)
+    }
+    if let known = otherSlots[function] { return Int(known) }
+    if otherSlots.count == Self.mostUnknown, let last = otherSlots[.max] { return Int(last) }
+    let name = otherSlots.count >= Self.mostUnknown - 1 ? UInt32.max : function
+    otherSlots[name] = Int32(totals.count)
+    return addSlot(name)
+  }
+
+  private mutating func addSlot(_ function: UInt32) -> Int {
+    numbers.append(function)
+    totals.append(FunctionTotals())
+    histograms.addFunction()
+    return totals.count - 1
+  }
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    let slot = slot(of: frame.function)
+    frame.tag = Int32(truncatingIfNeeded: slot)
+    totals[slot].calls += 1
+    totals[slot].open += 1
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    // Not counted as open: a call inside it is the outermost whose time is known.
+    frame.tag = Int32(truncatingIfNeeded: slot(of: frame.function))
+  }
+
+  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+    let slot = Int(frame.tag)
+    if how != .returned { countEnding(how) }
+    guard frame.isStartKnown else { return }
+    let isOutermost = leave(slot)
+    guard how.isTimed else { return }
+    let duration = time - frame.start
+    let own = duration > frame.childTime ? duration - frame.childTime : 0
+    totals[slot].add(duration: duration, own: own)
+    if isOutermost { totals[slot].total &+= duration }
+    histograms.count(duration, function: slot)
+  }
+
+  @inline(__always)
+  private mutating func leave(_ slot: Int) -> Bool {
+    totals[slot].open -= 1
+    return totals[slot].open == 0
+  }
+
+  private mutating func countEnding(_ how: CallEnd) {
+    switch how {
+    case .unwound: unwound += 1
+    case .stillOpen: stillOpen += 1
+    case .cutOff: cutOff += 1
+    case .returned, .entryOnly: break
+    }
+  }
+
+  /// A call tree's node: calls without times.
+  mutating func add(_ node: TreeNode) {
+    totals[slot(of: node.function)].calls &+= node.calls
+  }
+
+  mutating func add(_ entry: ProfileEntry, hasTimes: Bool) {
+    let slot = slot(of: entry.function)
+    var added = FunctionTotals()
+    added.calls = entry.calls
+    if hasTimes && entry.calls > 0 {
+      added.timed = entry.calls
+      added.total = entry.totalTime
+      added.sum = entry.totalTime
+      added.selfTime = entry.selfTime
+      added.squares = entry.totalSquares
+      added.minimum = entry.minimumTime
+      added.maximum = entry.maximumTime
+    }
+    totals[slot].add(added)
+  }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Recording
+import TraceAnalysis
+
+struct ReportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "report",
+    abstract: "Count and time the functions of a recording.",
+    discussion: """
+      One line a function. TOTAL is the time in it or what it called, recursion counted once; SELF \
+      is without what it called; AVG, MIN, MAX, P50 and P99 are of single calls; P50 and P99 are \
+      right within 1 %. A call that never returned is timed to its thread's last event. The \
+      tracers function, callgraph and hits have calls and no times.
+
+      EXAMPLES
+        nopscope report
+        nopscope report build.data --sort self --limit 20
+        nopscope report --json | jq '.functions[] | select(.calls > 1000) | .function'
+        nopscope report new.data --diff old.data
+
+      EXIT STATUS
+        0  the recording was read, be it in parts: what is damaged is told on stderr
+        1  it cannot be read
+        64 the command line is wrong
+      """)
+
+  @OptionGroup var recording: RecordingArguments
+
+  @Option(help: "Sort by total, self, calls, avg, min, max, p50, p99, variance or name.")
+  var sort: SortKey?
+
+  @Option(help: "Show so many functions only.")
+  var limit: Int?
+
+  @Option(
+    help: "Compare with an older recording: what changed from OTHER to DIR.",
+    completion: .directory)
+  var diff: String?
+
+  @Flag(help: "Write one JSON document, schema nopscope.report/1 (with --diff, report-diff/1).")
+  var json = false
+
+  enum SortKey: String, ExpressibleByArgument, CaseIterable {
+    case total, `self`, calls, avg, min, max, p50, p99, variance, name
+  }
+
+  func validate() throws {
+    if let limit, limit < 0 { throw ValidationError("--limit \(limit): expected 0 or more") }
+    if diff != nil && sort != nil {
+      throw ValidationError("--sort: a comparison is sorted by change; take away --sort or --diff")
+    }
+  }
+
+  func run() throws {
+    let opened = try recording.open()
+    try recording.requireThreads(opened)
+    let report = read(opened, "reading \(recording.directory)")
+    if let diff {
+      try compare(report, diff)
+      return
+    }
+    let rows = limited(sort.map { sorted(report.rows, by: $0) } ?? report.rows)
+    if json {
+      write(try reportJSON(report, rows) + "\n", to: 1)
+    } else {
+      write(reportText(report, rows), to: 1)
+    }
+    finish(report)
+  }
+
+  private func compare(_ report: Report, _ other: String) throws {
+    var arguments = recording
+    arguments.directory = other
+    let before = read(try arguments.open(), "reading \(other)")
+    let rows = limited(difference(from: before, to: report))
+    write(json ? try differenceJSON(rows) + "\n" : differenceText(rows), to: 1)
+    complainOf(before.problems, in: other)
+    finish(report)
+  }
+
+  private func read(_ opened: Recording, _ what: String) -> Report {
+    let progress = Progress(what)
+    defer { progress.finish() }
+    return Report(of: opened, choosing: recording.isChosen) { progress.show($0) }
+  }
+
+  private func limited<Row>(_ rows: [Row]) -> [Row] { Array(rows.prefix(limit ?? rows.count)) }
+
+  private func finish(_ report: Report) {
+    complainOf(report.problems, in: recording.directory)
+    if json { return }
+    var line = "\(grouped(Int(clamping: report.calls))) calls of "
+    line += "\(counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
+    if report.stillOpen > 0 { line += ", \(grouped(Int(clamping: report.stillOpen))) still open" }
+    if report.unwound > 0 { line += ", \(grouped(Int(clamping: report.unwound))) unwound" }
+    if report.cutOff > 0 { line += ", \(grouped(Int(clamping: report.cutOff))) cut off by gaps" }
+    write("\(line); \(grouped(Int(clamping: report.lostEvents))) events lost\n", to: 2)
+  }
+
+  private func sorted(_ rows: [ReportRow], by key: SortKey) -> [ReportRow] {
+    if key == .name { return rows.sorted { ($0.label, $0.number) < ($1.label, $1.number) } }
+    func value(_ row: ReportRow) -> Double {
+      switch key {
+      case .calls: Double(row.calls)
+      case .total, .name: Double(row.times?.total ?? -1)
+      case .self: Double(row.times?.own ?? -1)
+      case .avg: row.times?.average ?? -1
+      case .min: Double(row.times?.minimum ?? -1)
+      case .max: Double(row.times?.maximum ?? -1)
+      case .p50: Double(row.times?.median ?? -1)
+      case .p99: Double(row.times?.percentile99 ?? -1)
+      case .variance: row.times?.variance ?? -1
+      }
+    }
+    let keyed = rows.enumerated().map { (value($0.element), $0.offset, $0.element) }
+    return keyed.sorted { $0.0 != $1.0 ? $0.0 > $1.0 : $0.1 < $1.1 }.map(\.2)
+  }
+}

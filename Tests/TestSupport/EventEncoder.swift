@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Encodes events as the agent does: the shortest form that holds delta and function.
+///
+/// Written from CRecordingABI.h and from nothing of the reader, so that tests compare two
+/// independent readings of the format.
+public struct EventEncoder: Sendable {
+  public private(set) var bytes: [UInt8] = []
+  /// Of the newest event, in units.
+  public private(set) var time: UInt64
+
+  public init(baseTime: UInt64) { time = baseTime }
+
+  public mutating func entry(_ function: UInt32, at time: UInt64) {
+    let delta = advance(to: time, limit: 1 << 24)
+    if delta < 1 << 6 && function < 1 << 8 {
+      append(delta << 2 | 0b10 | UInt64(function) << 8, count: 2)
+    } else if delta < 1 << 8 && function < 1 << 13 {
+      append(delta << 3 | 0b100 | UInt64(function) << 11, count: 3)
+    } else {
+      append(0x08 | delta << 8 | UInt64(function) << 32, count: 8)
+    }
+  }
+
+  public mutating func exit(at time: UInt64) {
+    let delta = advance(to: time, limit: 1 << 14)
+    if delta < 1 << 6 {
+      append(delta << 2 | 0b01, count: 1)
+    } else {
+      append(delta << 2 | 0b11, count: 2)
+    }
+  }
+
+  /// A leaf call.
+  public mutating func call(_ function: UInt32, from start: UInt64, to end: UInt64) {
+    entry(function, at: start)
+    exit(at: end)
+  }
+
+  public mutating func unwound(_ count: UInt32) { append(0x18 | UInt64(count) << 8, count: 4) }
+
+  public mutating func exit(at time: UInt64, outside depth: UInt32) {
+    let delta = advance(to: time, limit: 1 << 24)
+    append(0x20 | delta << 8 | UInt64(depth) << 32, count: 8)
+  }
+
+  public mutating func lost(_ count: UInt64) { append(0x28 | count << 8, count: 8) }
+
+  public mutating func parent(_ address: UInt64) { append(0x30 | address << 8, count: 8) }
+
+  public mutating func raw(_ bytes: [UInt8]) { self.bytes += bytes }
+
+  /// The delta to `time`, after a TIME event where it is `limit` or more.
+  private mutating func advance(to time: UInt64, limit: UInt64) -> UInt64 {
+    var delta = time &- self.time
+    self.time = time
+    if delta >= limit {
+      append(0x10 | delta << 8, count: 8)
+      delta = 0
+    }
+    return delta
+  }
+
+  private mutating func append(_ word: UInt64, count: Int) {
+    for index in 0..<count { bytes.append(UInt8(truncatingIfNeeded: word >> (8 * index))) }
+  }
+}

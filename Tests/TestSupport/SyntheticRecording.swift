@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import Foundation
+
+/// A recording that a test makes up: what the agent and the brain would have written.
+///
+/// With the defaults one unit is one nanosecond (2 GHz, time shift 1).
+public struct SyntheticRecording: Sendable {
+  public var tracer = "function_graph"
+  public var command = ["./program", "argument"]
+  public var ticksPerSecond: Int64? = 2_000_000_000
+  public var hasEnded = true
+  /// Whether session.json is written.
+  public var hasSession = true
+  public var processes: [SyntheticProcess] = []
+
+  public init(tracer: String = "function_graph", processes: [SyntheticProcess] = []) {
+    self.tracer = tracer
+    self.processes = processes
+  }
+
+  private static let tracers = ["function_graph", "function", "callgraph", "profile", "hits"]
+
+  /// Writes all its files into `directory`, which is made if it is not there.
+  public func write(to directory: String) throws {
+    let symbols = directory + "/symbols"
+    try FileManager.default.createDirectory(atPath: symbols, withIntermediateDirectories: true)
+    let number = UInt32((Self.tracers.firstIndex(of: tracer) ?? 0) + 1)
+    for process in processes {
+      let base = "\(directory)/\(process.pid)-\(process.incarnation)"
+      try process.eventFile(tracer: number).write(to: URL(fileURLWithPath: base + ".events"))
+      try Data(process.moduleLines().utf8).write(to: URL(fileURLWithPath: base + ".modules"))
+      for (index, module) in process.modules.enumerated() {
+        let name = module.buildID ?? "path-\(index)"
+        try Data(module.symbolFile().utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name)"))
+      }
+    }
+    if hasSession {
+      try sessionJSON().write(to: URL(fileURLWithPath: directory + "/session.json"))
+    }
+  }
+
+  /// Writes it into a new folder; its path.
+  public func write() throws -> String {
+    let directory = try TemporaryFolder.shared.fresh("recording")
+    try write(to: directory)
+    return directory
+  }
+
+  private func sessionJSON() throws -> Data {
+    var object: [String: Any] = [
+      "schema": "nopscope.recording/1", "version": 1, "command": command, "tracer": tracer,
+      "startRealtimeNanoseconds": 1_700_000_000_000_000_000, "timeShift": 1,
+      "host": ["name": "test"], "ended": hasEnded,
+      "exitStatus": hasEnded ? 0 as Any : NSNull(),
+    ]
+    if let ticksPerSecond { object["ticksPerSecond"] = ticksPerSecond }
+    object["processes"] = processes.map { process -> [String: Any] in
+      let name = "\(process.pid)-\(process.incarnation)"
+      return [
+        "pid": process.pid, "incarnation": process.incarnation, "parent": process.parent,
+        "begin": process.parent > 1 ? "fork" : "start", "program": process.program,
+        "events": name + ".events", "modules": name + ".modules",
+      ]
+    }
+    return try JSONSerialization.data(withJSONObject: object)
+  }
+}
+
+/// One process of a made-up recording.
+public struct SyntheticProcess: Sendable {
+  public var pid: Int32 = 4711
+  public var incarnation: UInt32 = 0
+  public var parent: Int32 = 1
+  public var program = "/usr/bin/program"
+  public var startTime: UInt64 = 1_000_000
+  public var endTime: UInt64 = 0
+  public var lostEvents: UInt64 = 0
+  public var calls: UInt64 = 0
+  /// NREC_FLAG_*.
+  public var flags = UInt32(NREC_FLAG_ENDED)
+  public var modules: [SyntheticModule] = []
+  public var chunks: [SyntheticChunk] = []
+
+  public init(modules: [SyntheticModule] = [], chunks: [SyntheticChunk] = []) {
+    self.modules = modules
+    self.chunks = chunks
+  }
+
+  /// The bytes of `PID-N.events`.
+  public func eventFile(tracer: UInt32) -> Data {
+    let body = chunks.reduce(into: Data()) { $0 += $1.data() }
+    var header = nrec_file_header()
+    header.magic = NREC_FILE_MAGIC
+    header.version = 1
+    header.header_size = UInt32(MemoryLayout<nrec_file_header>.size)
+    header.process = pid
+    header.parent = parent
+    header.incarnation = incarnation
+    header.tracer = tracer
+    header.time_shift = 1
+    header.flags = flags
+    header.start_time = startTime
+    header.start_realtime_nanoseconds = 1_700_000_000_000_000_000
+    header.end_time = endTime
+    header.end_realtime_nanoseconds =
+      endTime == 0 ? 0 : header.start_realtime_nanoseconds + (endTime - startTime)
+    header.next_offset = 4096 + UInt64(body.count)
+    header.lost_events = lostEvents
+    header.calls = calls
+    return withUnsafeBytes(of: &header) { padded(Data($0), to: 4096) } + body
+  }
+
+  /// The text of `PID-N.modules`.
+  public func moduleLines() -> String {
+    var text = ""
+    for module in modules {
+      let buildID = module.buildID.map { "\"\($0)\"" } ?? "null"
+      text += """
+        {"load":{"generation":\(module.generation),"path":"\(module.path)","buildID":\(buildID),\
+        "loadBias":\(module.loadBias),"textStart":\(module.loadBias + 0x1000),\
+        "textEnd":\(module.loadBias + 0x100000),"time":\(module.loadTime),\
+        "firstFunction":\(module.firstFunction),"sites":\(module.functions.count),\
+        "armed":\(module.functions.count),"skipped":\(module.skipped),"status":"armed"}}\n
+        """
+    }
+    for module in modules {
+      guard let time = module.unloadTime else { continue }
+      text += "{\"unload\":{\"generation\":\(module.generation),\"time\":\(time)}}\n"
+    }
+    return text
+  }
+}
+
+/// A module and its functions; function i has its call site at 0x1000 + 0x10 i.
+public struct SyntheticModule: Sendable {
+  public var generation = 1
+  public var path: String
+  public var buildID: String?
+  public var loadBias: UInt64 = 0x5555_0000_0000
+  public var firstFunction: UInt32
+  public var functions: [String]
+  /// By index: functions whose returns are not hooked.
+  public var entryOnly: Set<Int> = []
+  public var skipped = 0
+  public var loadTime: UInt64 = 1_000_000
+  public var unloadTime: UInt64?
+
+  public init(
+    _ path: String, buildID: String? = "00112233445566778899aabbccddeeff00112233",
+    firstFunction: UInt32 = 0, functions: [String]
+  ) {
+    self.path = path
+    self.buildID = buildID
+    self.firstFunction = firstFunction
+    self.functions = functions
+  }
+
+  /// The text of its file in `symbols/`.
+  public func symbolFile() -> String {
+    var text = "nopscope.symbols 1 \(functions.count) \(path)\n"
+    for (index, name) in functions.enumerated() {
+      let flags = entryOnly.contains(index) ? NREC_SITE_ENTRY_ONLY : 0
+      text += "\(String(0x1000 + 0x10 * index, radix: 16))\t\(flags)\t\(name)\n"
+    }
+    return text
+  }
+}
+
+/// One chunk of a made-up recording.
+public struct SyntheticChunk: Sendable {
+  public var thread: Int32 = 4711
+  public var serial: UInt32 = 0
+  public var sequence: UInt32 = 0
+  public var name = "program"
+  public var kind = UInt32(NREC_CHUNK_EVENTS)
+  public var openFunctions: [UInt32] = []
+  public var baseTime: UInt64 = 1_000_000
+  public var lostEvents: UInt64 = 0
+  /// Whether `used` says how long it is; else a zero byte does.
+  public var isClosed = true
+  public var body: [UInt8] = []
+
+  /// A chunk of events, from `baseTime`.
+  public init(
+    sequence: UInt32 = 0, baseTime: UInt64 = 1_000_000, open openFunctions: [UInt32] = [],
+    _ write: (inout EventEncoder) -> Void
+  ) {
+    self.sequence = sequence
+    self.baseTime = baseTime
+    self.openFunctions = openFunctions
+    var encoder = EventEncoder(baseTime: baseTime)
+    write(&encoder)
+    body = encoder.bytes
+  }
+
+  /// A merged call tree: function, index of the parent, calls; the first is the root.
+  public init(tree: [(function: UInt32, parent: UInt32, calls: UInt64)]) {
+    kind = UInt32(NREC_CHUNK_CALL_TREE)
+    for entry in tree {
+      var node = nrec_tree_node(function: entry.function, parent: entry.parent, calls: entry.calls)
+      withUnsafeBytes(of: &node) { body += $0 }
+    }
+  }
+
+  /// A profile.
+  public init(profile: [nrec_profile_entry]) {
+    kind = UInt32(NREC_CHUNK_PROFILE)
+    for var entry in profile { withUnsafeBytes(of: &entry) { body += $0 } }
+  }
+
+  /// The same chunk of another thread.
+  public func of(thread: Int32, serial: UInt32, name: String) -> SyntheticChunk {
+    var chunk = self
+    chunk.thread = thread
+    chunk.serial = serial
+    chunk.name = name
+    return chunk
+  }
+
+  func data() -> Data {
+    var header = nrec_chunk_header()
+    let used = MemoryLayout<nrec_chunk_header>.size + 4 * openFunctions.count + body.count
+    let size = (used + (isClosed ? 0 : 1) + 4095) / 4096 * 4096
+    header.magic = NREC_CHUNK_MAGIC
+    header.size = UInt32(size)
+    header.thread = thread
+    header.thread_serial = serial
+    header.sequence = sequence
+    header.kind = kind
+    header.used = isClosed ? UInt32(used) : 0
+    header.open_functions = UInt32(openFunctions.count)
+    header.base_time = baseTime
+    header.lost_events = lostEvents
+    withUnsafeMutableBytes(of: &header.thread_name) { target in
+      for (index, byte) in name.utf8.prefix(15).enumerated() { target[index] = byte }
+    }
+    var data = withUnsafeBytes(of: &header) { Data($0) }
+    for function in openFunctions {
+      withUnsafeBytes(of: function.littleEndian) { data += $0 }
+    }
+    return padded(data + body, to: size)
+  }
+}
+
+private func padded(_ data: Data, to size: Int) -> Data {
+  data + Data(count: max(0, size - data.count))
+}
