@@ -83,7 +83,7 @@ struct ReportCommand: ParsableCommand {
   private func read(_ opened: Recording, _ what: String) -> Report {
     let progress = Progress(what)
     defer { progress.finish() }
-    return Report(of: opened, choosing: recording.isChosen) { progress.show($0) }
+    return Report(of: opened, choosing: recording.isChosen, progress: progress.show)
   }
 
   private func limited<Row>(_ rows: [Row]) -> [Row] { Array(rows.prefix(limit ?? rows.count)) }

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// The merged call tree of a recording: all calls of one function by the same chain of callers are
+/// one node.
+public struct CallTree: Sendable {
+  public struct Node: Sendable {
+    /// Which of `functions`; -1 for the root, which stands for all threads.
+    public var function: Int32
+    public internal(set) var calls: UInt64 = 0
+    /// Nanoseconds in it or what it called; 0 where `hasTimes` is false.
+    public internal(set) var total = 0
+    public internal(set) var own = 0
+    /// Indices of its children, the longest total first, then the most calls.
+    public internal(set) var children: [Int] = []
+  }
+
+  /// Node 0 is the root; a parent comes before its children.
+  public private(set) var nodes: [Node] = [Node(function: -1)]
+  public private(set) var functions: [(name: FunctionName, label: String)] = []
+  public private(set) var hasTimes = false
+  /// Calls that found no room: their time is in their caller's.
+  public private(set) var foldedCalls: UInt64 = 0
+  public private(set) var problems: [String] = []
+
+  private struct Key: Hashable {
+    var parent: Int32
+    var function: Int32
+  }
+
+  fileprivate static let mostNodes = 1 << 21
+  private var byKey: [Key: Int32] = [:]
+  private var functionIndices: [FunctionName: Int32] = [:]
+  /// By process and number: the function's index.
+  private var numbers: [UInt64: Int32] = [:]
+
+  /// Reads the chosen threads. Memory: the tree, of at most two million nodes.
+  public init(
+    of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
+    progress: @escaping (Double) -> Void = { _ in }
+  ) {
+    var meter = ProgressMeter(recording, progress)
+    for (index, process) in recording.processes.enumerated() {
+      let set = FunctionSet(process.entryOnlyFunctions())
+      for thread in process.threads where isChosen(process, thread) {
+        readEvents(thread, process, index, set, &meter)
+        readTree(thread, process, index)
+      }
+    }
+    sortChildren()
+    byKey = [:]
+    numbers = [:]
+  }
+
+  private mutating func readEvents(
+    _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int, _ set: FunctionSet,
+    _ meter: inout ProgressMeter
+  ) {
+    if thread.chunkCount == 0 { return }
+    var sink = TreeSink(tree: self, process: process, index: index)
+    // The tree moves into the sink and back: it is not copied.
+    self = CallTree()
+    var cursor = thread.cursor()
+    var stack = CallStack(entryOnly: set, hasExits: process.tracer != .function)
+    while let event = cursor.next() {
+      if event.kind == .chunk { meter.chunk() }
+      stack.apply(event, from: cursor, to: &sink)
+    }
+    stack.finish(&sink)
+    self = sink.tree
+    problems += cursor.problems
+  }
+
+  private init() {}
+
+  private mutating func readTree(
+    _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int
+  ) {
+    guard thread.hasCallTree else { return }
+    // By index in the thread's tree.
+    var places: [Int32] = []
+    var tree = self
+    self = CallTree()
+    let found = thread.forEachTreeNode { place, node in
+      if place == 0 || places.count >= Self.mostNodes {
+        places.append(0)
+        return
+      }
+      let parent = Int(node.parent) < places.count ? places[Int(node.parent)] : 0
+      let child = tree.child(of: parent, node.function, process, index)
+      if let child {
+        tree.nodes[Int(child)].calls &+= node.calls
+      } else {
+        tree.foldedCalls &+= node.calls
+      }
+      places.append(child ?? parent)
+    }
+    self = tree
+    problems += found
+  }
+
+  /// The child of a node for a function; nil where there is no more room.
+  fileprivate mutating func child(
+    of parent: Int32, _ function: UInt32, _ process: ProcessRecording, _ index: Int
+  ) -> Int32? {
+    let number = UInt64(index) << 32 | UInt64(function)
+    let isFull = nodes.count >= Self.mostNodes
+    guard let name = numbers[number] ?? (isFull ? nil : makeFunction(number, function, process))
+    else { return nil }
+    let key = Key(parent: parent, function: name)
+    if let known = byKey[key] { return known }
+    if isFull { return nil }
+    let child = Int32(nodes.count)
+    nodes.append(Node(function: name))
+    byKey[key] = child
+    nodes[Int(parent)].children.append(Int(child))
+    return child
+  }
+
+  /// One index for a function, whatever its number in which process.
+  private mutating func makeFunction(
+    _ number: UInt64, _ function: UInt32, _ process: ProcessRecording
+  ) -> Int32 {
+    let named = process.function(UInt64(function))
+    let next = Int32(functions.count)
+    let index = named.offset == nil ? next : functionIndices[named] ?? next
+    if index == next {
+      functions.append((named, named.label(number: UInt64(function))))
+      if named.offset != nil { functionIndices[named] = index }
+    }
+    numbers[number] = index
+    return index
+  }
+
+  fileprivate mutating func count(_ node: Int32) { nodes[Int(node)].calls &+= 1 }
+
+  fileprivate mutating func fold() { foldedCalls &+= 1 }
+
+  fileprivate mutating func add(_ node: Int32, total: Int, own: Int) {
+    hasTimes = true
+    nodes[Int(node)].total &+= total
+    nodes[Int(node)].own &+= own
+  }
+
+  private mutating func sortChildren() {
+    for index in nodes.indices {
+      var children = nodes[index].children
+      nodes[index].children = []
+      children.sort { left, right in
+        let (first, second) = (nodes[left], nodes[right])
+        if first.total != second.total { return first.total > second.total }
+        return first.calls != second.calls ? first.calls > second.calls : left < right
+      }
+      nodes[index].children = children
+    }
+    nodes[0].total = nodes[0].children.reduce(0) { $0 &+ nodes[$1].total }
+    nodes[0].calls = nodes[0].children.reduce(0) { $0 &+ nodes[$1].calls }
+  }
+}
+
+/// Puts one thread's calls into the tree.
+private struct TreeSink: CallSink {
+  var tree: CallTree
+  let process: ProcessRecording
+  let index: Int
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    resumed(&frame, parentTag: parentTag, depth: depth)
+    if frame.tag < 0 { tree.fold() } else { tree.count(frame.tag) }
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    // A call that found no room has its caller's node, complemented: -1 is the root's, too.
+    let parent = parentTag < 0 ? ~parentTag : parentTag
+    frame.tag = tree.child(of: parent, frame.function, process, index) ?? ~parent
+  }
+
+  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+    guard how.isTimed, frame.isStartKnown, frame.tag >= 0 else { return }
+    let duration = time - frame.start
+    let own = duration > frame.childTime ? duration - frame.childTime : 0
+    tree.add(
+      frame.tag, total: process.nanoseconds(ofUnits: duration),
+      own: process.nanoseconds(ofUnits: own))
+  }
+}

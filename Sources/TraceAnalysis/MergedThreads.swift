@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// One thread on its way through a merge: where it stands, and what is open there.
+public final class ThreadLane {
+  public let process: ProcessRecording
+  /// Index of `process` in the recording.
+  public let processIndex: Int
+  public let thread: ThreadRecording
+  public private(set) var stack: CallStack
+  private var cursor: EventCursor
+  private var pending: Event?
+
+  init(_ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ set: FunctionSet) {
+    self.process = process
+    processIndex = index
+    self.thread = thread
+    stack = CallStack(entryOnly: set, hasExits: process.tracer != .function)
+    cursor = thread.cursor()
+  }
+
+  public var problems: [String] { cursor.problems }
+  /// The newest that the recording has.
+  public var name: String { cursor.threadName }
+
+  /// The next event, which stays the next. A chunk that follows seamlessly is taken in silence.
+  public func peek<Sink: CallSink>(_ sink: inout Sink) -> Event? {
+    if let pending { return pending }
+    while let event = cursor.next() {
+      if event.kind == .chunk && event.number == 0 {
+        stack.apply(event, from: cursor, to: &sink)
+        continue
+      }
+      pending = event
+      return event
+    }
+    return nil
+  }
+
+  /// Takes the next event in: the sink hears of the calls.
+  public func take<Sink: CallSink>(_ sink: inout Sink) {
+    guard let event = peek(&sink) else { return }
+    pending = nil
+    stack.apply(event, from: cursor, to: &sink)
+  }
+}
+
+/// All threads of a recording in the order of time.
+///
+/// A thread's file is opened when its time has come and left when it has ended: memory is that of the
+/// threads that live at one moment.
+public struct MergedThreads {
+  private struct Waiting {
+    var time: UInt64
+    /// Of `threads`: ties go to the first.
+    var index: Int
+    var lane: ThreadLane?
+
+    static func < (left: Waiting, right: Waiting) -> Bool {
+      left.time != right.time ? left.time < right.time : left.index < right.index
+    }
+  }
+
+  private let recording: Recording
+  private var threads: [(process: Int, thread: Int)] = []
+  private var entryOnly: [FunctionSet?]
+  private var heap: [Waiting] = []
+  /// Damage found on the way, one line each.
+  public private(set) var problems: [String] = []
+
+  public init(
+    _ recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true }
+  ) {
+    self.recording = recording
+    entryOnly = Array(repeating: nil, count: recording.processes.count)
+    for (index, process) in recording.processes.enumerated() {
+      for (place, thread) in process.threads.enumerated() where isChosen(process, thread) {
+        guard let start = thread.startTime else { continue }
+        push(Waiting(time: start, index: threads.count))
+        threads.append((index, place))
+      }
+    }
+  }
+
+  /// Calls `body` with the lane whose next event is the earliest, until there is none. `body` must
+  /// take at least one event of it.
+  public mutating func run<Sink: CallSink>(
+    _ sink: inout Sink, _ body: (ThreadLane, inout Sink) throws -> Void
+  ) rethrows {
+    while let first = pop() {
+      let lane = first.lane ?? open(first.index)
+      // Stays with the lane as long as it is the earliest.
+      while let event = lane.peek(&sink) {
+        let now = Waiting(time: event.time, index: first.index, lane: lane)
+        if let other = heap.first, other < now {
+          push(now)
+          break
+        }
+        try body(lane, &sink)
+      }
+      if lane.peek(&sink) == nil { problems += lane.problems }
+    }
+  }
+
+  private mutating func open(_ index: Int) -> ThreadLane {
+    let (processIndex, place) = threads[index]
+    let process = recording.processes[processIndex]
+    let known = entryOnly[processIndex] ?? FunctionSet(process.entryOnlyFunctions())
+    entryOnly[processIndex] = known
+    return ThreadLane(process, processIndex, process.threads[place], known)
+  }
+
+  private mutating func push(_ waiting: Waiting) {
+    heap.append(waiting)
+    var child = heap.count - 1
+    while child > 0, heap[child] < heap[(child - 1) / 2] {
+      heap.swapAt(child, (child - 1) / 2)
+      child = (child - 1) / 2
+    }
+  }
+
+  private mutating func pop() -> Waiting? {
+    guard let first = heap.first, let last = heap.popLast() else { return nil }
+    if heap.isEmpty { return first }
+    heap[0] = last
+    var parent = 0
+    while true {
+      var least = parent
+      for child in [2 * parent + 1, 2 * parent + 2]
+      where child < heap.count && heap[child] < heap[least] {
+        least = child
+      }
+      if least == parent { return first }
+      heap.swapAt(parent, least)
+      parent = least
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// Text on its way out, a block at a time.
+public struct TextBuffer {
+  private var bytes: [UInt8] = []
+  private let sink: ([UInt8]) -> Bool
+  /// The reader has gone: nothing more need be written.
+  public private(set) var isClosed = false
+  private static let block = 1 << 16
+
+  /// `sink` writes a block; false where nothing more can be written.
+  public init(_ sink: @escaping ([UInt8]) -> Bool) {
+    self.sink = sink
+    bytes.reserveCapacity(Self.block + 4096)
+  }
+
+  mutating func add(_ text: StaticString) {
+    text.withUTF8Buffer { bytes.append(contentsOf: $0) }
+  }
+
+  mutating func add(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
+  mutating func add(_ text: [UInt8]) { bytes.append(contentsOf: text) }
+
+  mutating func add(spaces count: Int) {
+    bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: max(0, count)))
+  }
+
+  /// Decimal digits, with zeros before them up to `width`.
+  mutating func add(_ number: UInt64, width: Int = 1) {
+    var divisor: UInt64 = 1
+    var digits = 1
+    while number / divisor >= 10 {
+      divisor *= 10
+      digits += 1
+    }
+    for _ in 0..<max(0, width - digits) { bytes.append(UInt8(ascii: "0")) }
+    while divisor > 0 {
+      bytes.append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
+      divisor /= 10
+    }
+  }
+
+  mutating func endLine() {
+    bytes.append(UInt8(ascii: "\n"))
+    if bytes.count >= Self.block { flush() }
+  }
+
+  public mutating func flush() {
+    if !bytes.isEmpty && !isClosed { isClosed = !sink(bytes) }
+    bytes.removeAll(keepingCapacity: true)
+  }
+}
+
+/// Functions' names as they are shown, made once each.
+struct NameCache {
+  private let recording: Recording
+  private let shown: (String) -> String
+  private var names: [[UInt32: [UInt8]]]
+  private static let most = 1 << 18
+
+  init(_ recording: Recording, shown: @escaping (String) -> String) {
+    self.recording = recording
+    self.shown = shown
+    names = Array(repeating: [:], count: recording.processes.count)
+  }
+
+  mutating func name(_ function: UInt32, process: Int) -> [UInt8] {
+    if let known = names[process][function] { return known }
+    let number = UInt64(function)
+    let text = recording.processes[process].function(number).label(number: number)
+    let name = Array(shown(text).utf8)
+    if names[process].count < Self.most { names[process][function] = name }
+    return name
+  }
+
+  /// Who called: a function's name, or the address where no module has it.
+  func caller(_ address: UInt64, time: UInt64, process: Int) -> String {
+    let found = recording.processes[process].caller(at: address, time: time)
+    return found.map { shown(demangled($0)) } ?? "0x" + String(address, radix: 16)
+  }
+
+  /// A thread's name, cut to `most` characters.
+  func shownName(_ name: String, most: Int) -> String {
+    name.isEmpty ? "<...>" : shown(String(name.prefix(most)))
+  }
+}
+
+/// Escape sequences of a replay; all empty where there is no terminal.
+public struct ReplayColours: Sendable {
+  var mark = ""
+  var dim = ""
+  var end = ""
+
+  public static let none = ReplayColours()
+  public static let terminal = ReplayColours(
+    mark: "\u{1b}[1;33m", dim: "\u{1b}[2m", end: "\u{1b}[0m")
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import TraceAnalysis
+
+/// `less -R` between us and a terminal: $PAGER, or less; none where stdout is no terminal.
+final class Pager {
+  /// Where to write: the pager's input, or stdout.
+  private(set) var descriptor: Int32 = 1
+  private var child: pid_t = 0
+
+  var isRunning: Bool { child > 0 }
+
+  init(isWanted: Bool) {
+    let chosen = getenv("PAGER").map { String(cString: $0) } ?? "less"
+    guard isWanted, isatty(1) == 1, !chosen.isEmpty, chosen != "cat" else { return }
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { return }
+    // The pager must not hold the end that we write to: it would never see the end.
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+    // F: what fits the screen is just printed; R: colours; X: it stays there.
+    setenv("LESS", "FRX", 0)
+    let words: [UnsafeMutablePointer<CChar>?] = [
+      strdup("sh"), strdup("-c"), strdup(chosen), nil,
+    ]
+    defer { for word in words { free(word) } }
+    let status = posix_spawn(&child, "/bin/sh", &actions, nil, words, environ)
+    close(ends[0])
+    guard status == 0 else {
+      close(ends[1])
+      child = 0
+      return
+    }
+    descriptor = ends[1]
+    // Whoever quits the pager has seen enough: a write then fails, and we end.
+    signal(SIGPIPE, SIG_IGN)
+    // Ctrl-C is the pager's.
+    signal(SIGINT, SIG_IGN)
+  }
+
+  /// Waits until the reader is done.
+  func finish() {
+    guard isRunning else { return }
+    close(descriptor)
+    var status: Int32 = 0
+    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    child = 0
+    descriptor = 1
+    signal(SIGINT, SIG_DFL)
+  }
+
+  /// False where nobody reads any more.
+  func write(_ bytes: [UInt8]) -> Bool {
+    var done = 0
+    return bytes.withUnsafeBytes { bytes in
+      guard let start = bytes.baseAddress else { return true }
+      while done < bytes.count {
+        let wrote = Glibc.write(descriptor, start + done, bytes.count - done)
+        if wrote < 0 && errno == EINTR { continue }
+        if wrote <= 0 { return false }
+        done += wrote
+      }
+      return true
+    }
+  }
+}
+
+/// Text gathered to blocks.
+struct TextOutput {
+  private var bytes: [UInt8] = []
+  private let pager: Pager
+  private(set) var isClosed = false
+
+  init(_ pager: Pager) { self.pager = pager }
+
+  mutating func add(_ text: String) {
+    bytes.append(contentsOf: text.utf8)
+    if bytes.count >= 1 << 16 { flush() }
+  }
+
+  mutating func flush() {
+    if !bytes.isEmpty && !isClosed { isClosed = !pager.write(bytes) }
+    bytes.removeAll(keepingCapacity: true)
+  }
+}
