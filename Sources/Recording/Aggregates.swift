@@ -13,14 +13,17 @@ public struct TreeNode: Sendable {
 /// One function of one thread, counted by the agent. Times in units.
 public struct ProfileEntry: Sendable {
   public var function: UInt32
-  public var calls, totalTime, selfTime, minimumTime, maximumTime: UInt64
+  public var calls: UInt64
+  /// Calls that ended, of which the times are.
+  public var endedCalls: UInt64
+  public var totalTime, selfTime, minimumTime, maximumTime: UInt64
   /// Of the inclusive times.
   public var totalSquares: Double
 }
 
 extension ThreadRecording {
   public var hasCallTree: Bool { !treeChunks.isEmpty }
-  public var hasProfile: Bool { !profileChunks.isEmpty }
+  public var hasProfile: Bool { !profileChunks.isEmpty || !hitsChunks.isEmpty }
 
   /// Calls `body` with each node and its index, parents first; what was damaged, one line each.
   ///
@@ -37,19 +40,53 @@ extension ThreadRecording {
     }
   }
 
-  /// Calls `body` with each function's entry; what was damaged, one line each.
+  /// Calls `body` with the entry of each function that was called; what was damaged, one line each.
+  ///
+  /// The agent widens its counters by copying them into a larger chunk: the last one counts.
   public func forEachProfileEntry(_ body: (ProfileEntry) throws -> Void) rethrows -> [String] {
-    try forEachRecord(of: profileChunks, nrec_profile_entry()) { raw, chunk in
-      guard raw.total_squares.isFinite && raw.total_squares >= 0 else {
-        return "\(source.describe(chunk)): function \(raw.function) has no number for its squares"
+    if let chunk = hitsChunks.last {
+      return try forEachNumbered(in: chunk, UInt64(0)) { function, calls in
+        try body(
+          ProfileEntry(
+            function: function, calls: calls, endedCalls: 0, totalTime: 0, selfTime: 0,
+            minimumTime: 0, maximumTime: 0, totalSquares: 0))
       }
+    }
+    guard let chunk = profileChunks.last else { return [] }
+    return try forEachNumbered(in: chunk, nrec_profile_entry()) { function, raw in
+      let squares = Double(raw.squares_high) * 18_446_744_073_709_551_616 + Double(raw.squares_low)
       try body(
         ProfileEntry(
-          function: raw.function, calls: raw.calls, totalTime: raw.total_time,
-          selfTime: raw.self_time, minimumTime: raw.minimum_time, maximumTime: raw.maximum_time,
-          totalSquares: raw.total_squares))
-      return nil
+          function: function, calls: raw.calls, endedCalls: UInt64(raw.ended_calls),
+          totalTime: raw.total_time, selfTime: UInt64(max(0, raw.self_time)),
+          minimumTime: raw.minimum_time, maximumTime: raw.maximum_time, totalSquares: squares))
     }
+  }
+
+  /// The records of one chunk whose place is a function's number; those that are all zero bytes
+  /// stand for functions that were never called.
+  private func forEachNumbered<Record: BitwiseCopyable>(
+    in chunk: ChunkRecord, _ zero: Record, _ body: (UInt32, Record) throws -> Void
+  ) rethrows -> [String] {
+    let file: OpenFile
+    do {
+      file = try source.file.open()
+    } catch {
+      return ["\(error)"]
+    }
+    let size = MemoryLayout<Record>.size
+    let first = chunk.offset + UInt64(MemoryLayout<nrec_chunk_header>.size)
+    let count = Int(chunk.offset + chunk.length - first) / size
+    for start in stride(from: 0, to: count, by: 1024) {
+      let wanted = min(1024, count - start)
+      let bytes = file.bytes(at: first + UInt64(start * size), count: wanted * size)
+      for index in 0..<(bytes.count / size) {
+        let slice = Array(bytes[(index * size)..<((index + 1) * size)])
+        if slice.allSatisfy({ $0 == 0 }) { continue }
+        try body(UInt32(start + index), loadPrefix(slice, zero))
+      }
+    }
+    return []
   }
 
   /// Records of one C type, chunk by chunk; `body` answers why it wants no more.

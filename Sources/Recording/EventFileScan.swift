@@ -114,8 +114,8 @@ struct EventFileScan {
       offset: offset, length: length, isClosed: raw.used != 0, sequence: raw.sequence,
       openFunctions: raw.open_functions, kind: raw.kind, baseTime: raw.base_time,
       lostEvents: raw.lost_events)
-    if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_PROFILE) {
-      note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 3")
+    if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_HITS) {
+      note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 4")
       return
     }
     let empty = Thread(id: raw.thread, name: header.threadName, chunks: [])

@@ -179,7 +179,8 @@ private struct RecordingOpening {
       missingChunks: max(0, Int(span) + 1 - thread.chunks.count), isStartMissing: first > 0,
       source: ThreadSource(file: file, fileName: fileName, name: thread.name, chunks: events),
       treeChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_CALL_TREE) },
-      profileChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_PROFILE) })
+      profileChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_PROFILE) },
+      hitsChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_HITS) })
   }
 
   /// In a stream no chunk may be missing; a flight recorder loses its first.

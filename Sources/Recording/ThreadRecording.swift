@@ -37,6 +37,7 @@ public struct ThreadRecording: Sendable {
   let source: ThreadSource
   let treeChunks: [ChunkRecord]
   let profileChunks: [ChunkRecord]
+  let hitsChunks: [ChunkRecord]
 
   /// A cursor before the first event.
   public func cursor() -> EventCursor { EventCursor(source) }

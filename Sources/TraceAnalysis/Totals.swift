@@ -134,8 +134,8 @@ struct TotalsTable: CallSink {
     let slot = slot(of: entry.function)
     var added = FunctionTotals()
     added.calls = entry.calls
-    if hasTimes && entry.calls > 0 {
-      added.timed = entry.calls
+    if hasTimes && entry.endedCalls > 0 {
+      added.timed = entry.endedCalls
       added.total = entry.totalTime
       added.sum = entry.totalTime
       added.selfTime = entry.selfTime
