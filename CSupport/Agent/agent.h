@@ -132,10 +132,12 @@ extern nag_shared nag_config;
 bool nag_join(uint32_t begin);          ///< connects to the brain; under the process lock
 void nag_fail(void);                    ///< gives up recording for good
 // buffer.c
-bool nag_buffer_make_room(void);        ///< a chunk with room for an event; false: count it as lost
+/// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
+/// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
+bool nag_buffer_make_room(int32_t more_open);
 void nag_buffer_finish(nag_buffer *buffer);
 uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
-void nag_event_entry(uint32_t function, uint64_t time);
+void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
 void nag_event_exit(uint64_t time);
 void nag_event_parent(uint64_t address);
 void nag_event_unwound(uint32_t count);

@@ -151,17 +151,20 @@ static bool make_ring(nag_buffer *buffer) {
 }
 
 // The functions that are open now stand at the chunk's head, so that it can be read alone.
-static uint32_t write_open(uint8_t *chunk) {
-  uint32_t depth = nag_shadow_depth();
+// Of too many, the innermost.
+static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
   const uint32_t most = NAG_CHUNK_BYTES / 4 / sizeof(uint32_t);
-  if (depth > most) depth = most;
-  const nag_slot *slot = nag_self.top - depth;
+  // A call beyond the deepest slot is no frame of the shadow stack.
+  if (nag_self.top + more_open > nag_self.end) more_open = 0;
+  int64_t open = (int64_t)nag_shadow_depth() + more_open;
+  uint32_t depth = open < 0 ? 0 : open > most ? most : (uint32_t)open;
+  const nag_slot *slot = nag_self.top + more_open - depth;
   uint32_t *numbers = (uint32_t *)(chunk + sizeof(nrec_chunk_header));
   for (uint32_t i = 0; i < depth; i++) numbers[i] = slot[i].function;
   return depth;
 }
 
-static bool begin_chunk(nag_buffer *buffer) {
+static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   if (buffer->ring == NULL && !make_ring(buffer)) return false;
   close_chunk(buffer);
   uint8_t *chunk = buffer->ring + (uint64_t)buffer->ring_next * NAG_CHUNK_BYTES;
@@ -170,7 +173,7 @@ static bool begin_chunk(nag_buffer *buffer) {
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
   nag_zero(chunk, NAG_CHUNK_BYTES);
-  uint32_t open = write_open(chunk);
+  uint32_t open = write_open(chunk, more_open);
   fill_header(buffer, header, NREC_CHUNK_EVENTS, NAG_CHUNK_BYTES);
   header->open_functions = open;
   buffer->chunk = chunk;
@@ -178,19 +181,19 @@ static bool begin_chunk(nag_buffer *buffer) {
   return true;
 }
 
-bool nag_buffer_make_room(void) {
+bool nag_buffer_make_room(int32_t more_open) {
   nag_buffer *buffer = nag_thread_buffer();
   if (buffer == NULL) return false;
   uint32_t offset = (uint32_t)(buffer->state & 0xffff);
   if (offset >= NAG_CHUNK_HEADER && offset <= NAG_CHUNK_BYTES - NAG_CHUNK_SLACK) return true;
-  if (begin_chunk(buffer)) return true;
+  if (begin_chunk(buffer, more_open)) return true;
   buffer->lost++;
   __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
   return false;
 }
 
 uint64_t nag_buffer_mark(void) {
-  return nag_buffer_make_room() ? nag_self.buffer->state : 0;
+  return nag_buffer_make_room(-1) ? nag_self.buffer->state : 0;
 }
 
 static void finish_ring(nag_buffer *buffer) {

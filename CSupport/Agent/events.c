@@ -22,30 +22,30 @@ static uint64_t delta_of(uint64_t time, uint64_t most) {
   return 0;
 }
 
-void nag_event_entry(uint32_t function, uint64_t time) {
-  if (!nag_buffer_make_room()) return;
+void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked) {
+  if (!nag_buffer_make_room(is_hooked ? -1 : 0)) return;
   uint64_t delta = delta_of(time, 0xffffff);
   append((uint64_t)function << 32 | delta << 8 | 0x08, 8, time);
 }
 
 void nag_event_exit(uint64_t time) {
-  if (!nag_buffer_make_room()) return;
+  if (!nag_buffer_make_room(1)) return;
   uint64_t delta = delta_of(time, 16383);
   append(delta << 2 | 3, 2, time);
 }
 
 void nag_event_parent(uint64_t address) {
-  if (!nag_buffer_make_room()) return;
+  if (!nag_buffer_make_room(0)) return;
   append((address & 0xffffffffffff) << 8 | 0x30, 8, nag_self.buffer->state >> 16);
 }
 
 void nag_event_unwound(uint32_t count) {
-  if (!nag_buffer_make_room()) return;
+  if (!nag_buffer_make_room((int32_t)count)) return;
   append((uint64_t)(count & 0xffffff) << 8 | 0x18, 4, nag_self.buffer->state >> 16);
 }
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {
-  if (!nag_buffer_make_room()) return;
+  if (!nag_buffer_make_room(0)) return;
   uint64_t delta = delta_of(time, 0xffffff);
   append((uint64_t)depth << 32 | delta << 8 | 0x20, 8, time);
 }

@@ -23,7 +23,7 @@ static void enter(uint32_t function, uint64_t *location, bool opens) {
   nag_slot *slot = wanted ? nag_shadow_push(location, function) : NULL;
   if (slot != NULL) {
     uint64_t before = nag_buffer_mark();
-    nag_event_entry(function, nag_time());
+    nag_event_entry(function, nag_time(), true);
     slot->time = buffer->state;
     slot->extra = (uint32_t)(before & 0xffff) | (opens ? OPENS_WINDOW : 0);
     buffer->gate += opens;
@@ -39,7 +39,7 @@ void nag_enter_window(uint32_t function, uint64_t *location) { enter(function, l
 void nag_enter_gated_only(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
   if (!nag_config.config.threshold && is_wanted(location, false))
-    nag_event_entry(function, nag_time());
+    nag_event_entry(function, nag_time(), false);
   nag_restore_signals(signals);
 }
 

@@ -11,18 +11,20 @@ void nag_enter(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
-    nag_event_entry(function, nag_time());
+    nag_event_entry(function, nag_time(), slot != NULL);
     // No slot to be had (the deepest recursion, no memory): the call is counted, its end is not seen.
     if (slot == NULL) nag_event_unwound(1);
   }
   nag_restore_signals(signals);
 }
 
-// The frame is hooked; the event had no room, or is too long for the hot path's forms.
+// The event had no room, or is too long for the hot path's forms; the frame is hooked, unless its
+// function's return cannot be.
 void nag_enter_event(uint32_t function, uint64_t *location) {
   (void)location;
   uint64_t signals = nag_block_signals();
-  nag_event_entry(function, nag_time());
+  bool is_hooked = nag_self.top > nag_self.first + 1 && nag_self.top[-1].function == function;
+  nag_event_entry(function, nag_time(), nag_self.first && is_hooked);
   nag_restore_signals(signals);
 }
 
@@ -40,7 +42,7 @@ uint64_t nag_leave(nag_slot *slot) {
 
 void nag_enter_function(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
-  nag_event_entry(function, nag_time());
+  nag_event_entry(function, nag_time(), false);
   nag_event_parent(*location);
   nag_restore_signals(signals);
 }

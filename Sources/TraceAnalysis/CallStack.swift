@@ -158,7 +158,8 @@ extension CallStack {
     case .chunk:
       // A chunk's count includes the LOST events of those before it.
       lostEvents = max(lostEvents, cursor.lostEvents)
-      adopt(cursor.openFunctions, at: event.time, &sink)
+      // Without a gap the calls are known better here: a chunk lists no more than fit a part of it.
+      if event.number != 0 { adopt(cursor.openFunctions, at: event.time, &sink) }
       lastTime = event.time
     case .entry, .exit, .parent: break
     }
