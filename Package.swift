@@ -146,7 +146,8 @@ let package = Package(
     .testTarget(
       name: "RecordingTests", dependencies: ["Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
-      name: "TraceAnalysisTests", dependencies: ["TraceAnalysis", "Recording", "TestSupport"]),
+      name: "TraceAnalysisTests",
+      dependencies: ["TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
     .testTarget(

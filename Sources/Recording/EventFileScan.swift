@@ -53,7 +53,8 @@ struct EventFileScan {
         if offset >= usedEnd { break }
         if skipped == nil { skipped = (offset, reason) }
         // Over a hole at once: a sparse file of a terabyte must not take an hour.
-        offset = file.nextData(from: offset + Self.page) / Self.page * Self.page
+        let next = offset + Self.page
+        offset = max(next, file.nextData(from: next) / Self.page * Self.page)
         continue
       }
       tellSkipped(upTo: offset)

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+import TestSupport
+import Testing
+import TraceAnalysis
+
+/// The text of a replay, letter by letter.
+@Suite struct ReplayTests {
+  static let base = ReportTests.base
+
+  private func graph(_ recording: Recording) -> String {
+    var text: [UInt8] = []
+    _ = FunctionGraphText.write(recording, to: TextBuffer { text += $0; return true })
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  private func function(_ recording: Recording) -> String {
+    var text: [UInt8] = []
+    _ = FunctionText.write(
+      recording, calls: Report(of: recording).calls, to: TextBuffer { text += $0; return true })
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  static let header = """
+    # tracer: function_graph
+    #
+    # CPU  DURATION                  FUNCTION CALLS
+    # |     |   |                     |   |   |   |
+
+    """
+
+  @Test("function_graph: leaves, marks, unwound calls, lost events, calls that never returned")
+  func functionGraph() throws {
+    let recording = try ReportTests.recording([
+      SyntheticChunk { encoder in
+        encoder.entry(0, at: Self.base)
+        for (length, _) in [1_382, 10_500, 123_456, 1_234_567, 12_345_678, 123_456_789, 1_234_567_890]
+          .map({ (UInt64($0), 0) })
+        {
+          encoder.call(3, from: encoder.time, to: encoder.time + length)
+        }
+        encoder.entry(1, at: encoder.time + 1)
+        encoder.entry(2, at: encoder.time + 4)
+        encoder.unwound(1)
+        encoder.lost(12)
+        encoder.exit(at: encoder.time + 16_000)
+      }
+    ])
+    #expect(
+      graph(recording) == Self.header + """
+         0)               |  main() {
+         0)   1.382 us    |    leaf();
+         0) + 10.500 us   |    leaf();
+         0) ! 123.456 us  |    leaf();
+         0) # 1234.567 us |    leaf();
+         0) * 12345.67 us |    leaf();
+         0) @ 123456.7 us |    leaf();
+         0) $ 1234567 us  |    leaf();
+         0)               |    f() {
+         0)               |      g() {
+         0)   0.000 us    |      } /* g unwound */
+        CPU:0 [LOST 12 EVENTS]
+         0) + 16.004 us   |    }
+
+        """)
+  }
+
+  @Test("threads come in the order of time, a change is a change of task")
+  func threads() throws {
+    let first = SyntheticChunk { encoder in
+      encoder.entry(0, at: Self.base)
+      encoder.exit(at: Self.base + 5000)
+    }
+    let second = SyntheticChunk(baseTime: Self.base + 1000, open: [1]) { encoder in
+      encoder.call(3, from: Self.base + 1000, to: Self.base + 2000)
+      encoder.exit(at: Self.base + 6000)
+    }
+    let third = SyntheticChunk(baseTime: Self.base + 2500) { encoder in
+      encoder.call(3, from: Self.base + 2500, to: Self.base + 2600)
+    }
+    let recording = try ReportTests.recording([
+      first, second.of(thread: 4712, serial: 1, name: "a-long-name"),
+      third.of(thread: 4713, serial: 2, name: "w"),
+    ])
+    let rule = " ------------------------------------------"
+    #expect(
+      graph(recording) == Self.header + """
+         0)   5.000 us    |  main();
+        \(rule)
+         0)  program-4711  =>  a-long--4712\u{20}
+        \(rule)
+
+         0)   1.000 us    |    leaf();
+        \(rule)
+         0)  a-long--4712  =>     w-4713   \u{20}
+        \(rule)
+
+         0)   0.100 us    |  leaf();
+        \(rule)
+         0)     w-4713     =>  a-long--4712\u{20}
+        \(rule)
+
+         0)               |  } /* f */
+
+        """)
+  }
+
+  @Test("function: callers from return addresses, or from what is open")
+  func functionText() throws {
+    let entries = try ReportTests.recording(
+      tracer: "function",
+      [
+        SyntheticChunk { encoder in
+          encoder.entry(1, at: Self.base + 1_500_000)
+          encoder.parent(0x5555_0000_1002)
+          encoder.entry(3, at: Self.base + 1_234_567_890)
+          encoder.parent(0x4444)
+        }
+      ])
+    let header = """
+      # tracer: function
+      #
+      # entries-in-buffer/entries-written: 2/2   #P:1
+      #
+      #           TASK-PID     CPU#     TIMESTAMP  FUNCTION
+      #              | |         |         |         |
+
+      """
+    #expect(
+      function(entries) == header + """
+                 program-4711    [000]     0.001500: f <-main
+                 program-4711    [000]     1.234567: leaf <-0x4444
+
+        """)
+    let graph = try ReportTests.recording([
+      SyntheticChunk { encoder in
+        encoder.entry(0, at: Self.base)
+        encoder.call(3, from: Self.base + 1000, to: Self.base + 2000)
+        encoder.exit(at: Self.base + 3000)
+      }
+    ])
+    #expect(
+      function(graph) == header + """
+                 program-4711    [000]     0.000000: main <-?
+                 program-4711    [000]     0.000001: leaf <-main
+
+        """)
+  }
+
+  @Test("a leaf whose return is in the next chunk is a leaf")
+  func leafAcrossChunks() throws {
+    let recording = try ReportTests.recording([
+      SyntheticChunk { $0.entry(3, at: Self.base) },
+      SyntheticChunk(sequence: 1, open: [3]) { $0.exit(at: Self.base + 700) },
+    ])
+    #expect(graph(recording) == Self.header + " 0)   0.700 us    |  leaf();\n")
+  }
+
+  @Test("a function without a hooked return is a leaf without a time")
+  func entryOnly() throws {
+    let recording = try ReportTests.recording(
+      [SyntheticChunk { encoder in
+        encoder.entry(1, at: Self.base)
+        encoder.call(3, from: Self.base + 1, to: Self.base + 2)
+      }], change: { $0.modules[0].entryOnly = [1] })
+    #expect(
+      graph(recording) == Self.header + """
+         0)               |  f();
+         0)   0.001 us    |  leaf();
+
+        """)
+  }
+}
