@@ -3,6 +3,7 @@
 #include "CTracing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -67,6 +68,8 @@ int ntr_spawn(const ntr_spawn_options *options, pid_t *child) {
   posix_spawnattr_destroy(&attributes);
   return error;
 }
+
+int ntr_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 bool ntr_has_capabilities(int file) {
   return fgetxattr(file, "security.capability", NULL, 0) > 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Tracing
 
 @main
 struct Nopscope: ParsableCommand {
@@ -10,9 +11,10 @@ struct Nopscope: ParsableCommand {
     discussion: """
       Turns the calls that -pg and -fpatchable-function-entry leave in every function into nops \
       and back, in a live process; records what ran, and shows what went wrong when a kernel first \
-      did so.
+      did so. A bare nopscope PROGRAM records into nopscope.data and shows the recording.
 
       EXAMPLES
+        nopscope ./program arguments
         nopscope record -- ./program arguments
         nopscope report
         nopscope demo
@@ -21,6 +23,18 @@ struct Nopscope: ParsableCommand {
     subcommands: [
       RecordCommand.self, ReportCommand.self, ReplayCommand.self, GraphCommand.self,
       InfoCommand.self, DemoCommand.self, SitesCommand.self, RecordMcountCommand.self,
-      AuditCommand.self, BenchCommand.self,
+      AuditCommand.self, DoctorCommand.self, BenchCommand.self,
     ])
+
+  static func main() {
+    let words = Array(CommandLine.arguments.dropFirst())
+    if BareProgram.isMeant(by: words, commands: commandNames) {
+      BareProgram.run(["record", "--"] + words)
+    }
+    main(words)
+  }
+
+  private static var commandNames: [String] {
+    configuration.subcommands.map { $0.configuration.commandName ?? $0._commandName } + ["help"]
+  }
 }

@@ -49,8 +49,9 @@ struct RecordCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
-    let ending = try RecordRun(arguments: arguments, words: words).run()
-    try ending.passOn()
+  func run() throws { try record().passOn() }
+
+  func record() throws -> TargetEnding {
+    try RecordRun(arguments: arguments, words: words).run()
   }
 }

@@ -56,6 +56,9 @@ int ntr_memory_file(const void *bytes, size_t size);
 
 // --- processes -------------------------------------------------------------------------------------
 
+/// A pipe, close-on-exec: the reading end, the writing end. 0, or -1 and errno.
+int ntr_pipe(int *ends);
+
 /// What a child is started with.
 typedef struct ntr_spawn_options {
   const char *path;

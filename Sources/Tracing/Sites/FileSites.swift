@@ -73,3 +73,8 @@ extension nrec_plan_entry {
     }
   }
 }
+
+extension nrec_plan_entry {
+  /// Whether its return cannot be hooked.
+  var isEntryOnly: Bool { flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0 }
+}

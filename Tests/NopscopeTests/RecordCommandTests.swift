@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// `nopscope record`, as a user runs it.
+@Suite struct RecordCommandTests {
+  static let program = Fixture(.gcc, ["-O2", "-pg"], as: .positionIndependentExecutable)
+
+  /// A path for a recording that is not there yet.
+  private func output() throws -> String { try TemporaryFolder.shared.fresh("record") + "/data" }
+
+  private func record(
+    _ arguments: [String], environment: [String: String?] = [:]
+  ) throws -> ChildResult {
+    let cache = try TemporaryFolder.shared.fresh("xdg")
+    var variables = environment
+    if variables["XDG_CACHE_HOME"] == nil { variables["XDG_CACHE_HOME"] = cache }
+    return try runNopscope(["record"] + arguments, environment: variables, timeoutSeconds: 30)
+  }
+
+  private func build(_ source: String, _ flags: [String] = ["-O1", "-pg"]) throws -> String {
+    try Fixture(.gcc, flags, as: .positionIndependentExecutable, source: source).build()
+  }
+
+  private func modules(_ path: String) throws -> [[String: Any]] {
+    try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+      .filter { $0.hasSuffix(".modules") }.flatMap { name in
+        try String(contentsOfFile: path + "/" + name, encoding: .utf8).split(separator: "\n")
+          .compactMap { try jsonObject(Data($0.utf8))["load"] as? [String: Any] }
+      }
+  }
+
+  @Test("a program is recorded, and its output and status are its own")
+  func records() throws {
+    let data = try output()
+    let source = """
+      #include <stdio.h>
+      __attribute__((noinline)) int triple(int a) { return 3 * a; }
+      int main(int c, char **v) { printf("%s %d\\n", v[1], triple(c)); return 7; }
+      """
+    let result = try record(["-o", data, "--", build(source), "x"])
+    #expect(result.ending == .exit(7))
+    #expect(result.output == "x 6\n")
+    #expect(result.standardError.hasPrefix("2 sites, 2 armed, 0 skipped; "))
+    #expect(result.standardError.hasSuffix(", 0 lost\n"))
+    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
+    #expect(session["exitStatus"] as? Int == 7)
+    #expect(session["ended"] as? Bool == true)
+    let loads = try modules(data)
+    let own = try #require(loads.first { ($0["sites"] as? Int ?? 0) > 0 })
+    #expect(own["armed"] as? Int == 2)
+    #expect(own["status"] as? String == "ok")
+    let id = try #require(own["buildID"] as? String)
+    let symbols = try String(contentsOfFile: data + "/symbols/" + id, encoding: .utf8)
+    #expect(symbols.contains("\ttriple\n") && symbols.contains("\tmain\n"))
+  }
+
+  @Test("only what the rules want is armed")
+  func filters() throws {
+    let data = try output()
+    let path = try Self.program.build()
+    _ = try record(["-o", data, "--filter", "*e*", "--notrace", "leaf", path])
+    let own = try #require(try modules(data).first { ($0["sites"] as? Int ?? 0) > 0 })
+    let wanted = FixtureSource.instrumented.filter { $0.contains("e") && $0 != "leaf" }
+    #expect(own["armed"] as? Int == wanted.count)
+    #expect(own["sites"] as? Int == FixtureSource.instrumented.count)
+  }
+
+  @Test("a second run takes the sites from the cache, with the same plan")
+  func cache() throws {
+    let cache = try TemporaryFolder.shared.fresh("xdg")
+    let path = try Self.program.build()
+    var seen: [NSDictionary] = []
+    for _ in 0..<2 {
+      let data = try output()
+      _ = try record(["-o", data, path], environment: ["XDG_CACHE_HOME": cache])
+      let own = try #require(try modules(data).first { ($0["sites"] as? Int ?? 0) > 0 })
+      let id = try #require(own["buildID"] as? String)
+      seen.append([
+        "armed": own["armed"] ?? 0,
+        "symbols": try String(contentsOfFile: data + "/symbols/" + id, encoding: .utf8),
+      ])
+      #expect(FileManager.default.fileExists(atPath: cache + "/nopscope/" + id))
+    }
+    #expect(seen.first == seen.last)
+  }
+
+  @Test("a fatal signal is the program's, and is passed on")
+  func signal() throws {
+    let path = try build("int main(void) { *(volatile int *)0 = 1; return 0; }")
+    let data = try output()
+    let result = try record(["-o", data, path])
+    #expect(result.ending == .signal(SIGSEGV))
+    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
+    #expect(session["exitStatus"] as? Int == 128 + Int(SIGSEGV))
+  }
+
+  @Test("a script is recorded through its interpreter")
+  func script() throws {
+    let path = try TemporaryFolder.shared.fresh("script") + "/run"
+    let program = try Self.program.build()
+    try "#! /bin/sh\nexec \(program) \"$@\"\n".write(
+      toFile: path, atomically: false, encoding: .utf8)
+    #expect(chmod(path, 0o755) == 0)
+    let data = try output()
+    let result = try record(["-o", data, path])
+    #expect(result.standardError.hasPrefix("11 sites, 11 armed"))
+    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
+    let processes = try #require(session["processes"] as? [[String: Any]])
+    #expect(processes.map { $0["incarnation"] as? Int } == [0, 1])
+    #expect(processes.last?["program"] as? String == program)
+  }
+
+  @Test("a program without instrumented functions runs, and we say how to get some")
+  func uninstrumented() throws {
+    let path = try build("int main(void) { return 4; }", ["-O1"])
+    let result = try record(["-o", output(), path])
+    #expect(result.ending == .exit(4))
+    #expect(
+      result.standardError.hasPrefix(
+        "nopscope: \(path): no instrumented function in it or its libraries: compile with -pg or "
+          + "-fpatchable-function-entry=5\n0 sites"))
+  }
+
+  @Test("an earlier recording moves to .old; the one before goes")
+  func earlier() throws {
+    let data = try output()
+    let path = try Self.program.build()
+    for number in 0..<3 { _ = try record(["-o", data, path, "\(number)"]) }
+    func command(_ path: String) throws -> [String]? {
+      let url = URL(fileURLWithPath: path + "/session.json")
+      return try jsonObject(Data(contentsOf: url))["command"] as? [String]
+    }
+    #expect(try command(data) == [path, "2"])
+    #expect(try command(data + ".old") == [path, "1"])
+  }
+
+  @Test("a program that cannot be started leaves the recording before it where it was")
+  func notStarted() throws {
+    let data = try output()
+    _ = try record(["-o", data, Self.program.build()])
+    let before = try FileManager.default.contentsOfDirectory(atPath: data).sorted()
+    // A loader that is not there: only execve finds out.
+    let odd = try TemporaryFolder.shared.fresh("odd") + "/program"
+    try Tools.run(
+      "gcc", ["-x", "c", "/dev/null", "-nostdlib", "-pie", "-Wl,-e,0", "-o", odd,
+        "-Wl,--dynamic-linker=/no/such/loader"])
+    let result = try record(["-o", data, odd])
+    #expect(result.ending == .exit(126))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: data).sorted() == before)
+    #expect(!FileManager.default.fileExists(atPath: data + ".old"))
+  }
+}
