@@ -61,7 +61,8 @@ let package = Package(
     // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
     // The static library: the shared one does not export the printer that can be stopped.
     .target(
-      name: "CDemangle", path: "CSupport/CDemangle", linkerSettings: [.linkedLibrary(":libstdc++.a")]),
+      name: "CDemangle", path: "CSupport/CDemangle",
+      linkerSettings: [.linkedLibrary(":libstdc++.a")]),
     // The hand: what runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
       name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",

@@ -104,7 +104,8 @@ extension ThreadRecording {
     var isFirst = true
     chunks: for chunk in chunks {
       var offset =
-        chunk.offset + UInt64(MemoryLayout<nrec_chunk_header>.size) + 4 * UInt64(chunk.openFunctions)
+        chunk.offset + UInt64(MemoryLayout<nrec_chunk_header>.size) + 4
+        * UInt64(chunk.openFunctions)
       let end = chunk.offset + chunk.length
       while offset + UInt64(size) <= end {
         let bytes = file.bytes(at: offset, count: min(block, Int(end - offset)))

@@ -60,7 +60,8 @@ public struct EventCursor: ~Copyable {
         if let event = advance() { return event }
         if position > lastStart { return nil }
       }
-      let word = UInt64(littleEndian: window.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+      let word = UInt64(
+        littleEndian: window.loadUnaligned(fromByteOffset: position, as: UInt64.self))
       let event: Event
       if word & 1 == 1 {
         let isShort = word & 2 == 0

@@ -59,7 +59,8 @@ struct EventFileScan {
       }
       tellSkipped(upTo: offset)
       if offset >= usedEnd {
-        note("chunk at 0x\(hexadecimal(offset)) of \(fileName): beyond next_offset, read all the same")
+        note(
+          "chunk at 0x\(hexadecimal(offset)) of \(fileName): beyond next_offset, read all the same")
       }
       add(header, at: offset)
       offset += UInt64(header.raw.size)

@@ -30,8 +30,9 @@ public struct FunctionName: Sendable, Hashable {
 
 /// A name as people wrote it; the same where it is not mangled, or would be too long.
 public func demangled(_ name: String) -> String {
-  guard name.hasPrefix("_Z") || name.hasPrefix("$s") || name.hasPrefix("$S")
-    || name.hasPrefix("_T0")
+  guard
+    name.hasPrefix("_Z") || name.hasPrefix("$s") || name.hasPrefix("$S")
+      || name.hasPrefix("_T0")
   else { return name }
   let capacity = 16 << 10
   return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in

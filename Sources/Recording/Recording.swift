@@ -96,7 +96,9 @@ private struct RecordingOpening {
       }
     }
     if processes.isEmpty, let otherVersion { throw otherVersion }
-    processes.sort { ($0.startTime, $0.pid, $0.incarnation) < ($1.startTime, $1.pid, $1.incarnation) }
+    processes.sort {
+      ($0.startTime, $0.pid, $0.incarnation) < ($1.startTime, $1.pid, $1.incarnation)
+    }
   }
 
   private mutating func readProcess(_ name: EventFileName) throws(RecordingError)

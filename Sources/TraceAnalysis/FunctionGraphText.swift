@@ -142,7 +142,9 @@ extension FunctionGraphText {
   /// A mark, microseconds with at most seven digits, `us`, and room to the column's end.
   private mutating func writeDuration(_ nanoseconds: UInt64) {
     let mark = Self.mark(nanoseconds)
-    if mark == " " { out.add("  ") } else {
+    if mark == " " {
+      out.add("  ")
+    } else {
       out.add(colours.mark)
       out.add(mark)
       out.add(colours.end)

@@ -55,7 +55,8 @@ struct GraphCommand: ParsableCommand {
     var line = "\(grouped(Int(clamping: tree.nodes[0].calls))) outermost calls, "
     line += counted(tree.nodes.count - 1, "node")
     if tree.foldedCalls > 0 {
-      line += ", \(grouped(Int(clamping: tree.foldedCalls))) calls beyond two million nodes left out"
+      line +=
+        ", \(grouped(Int(clamping: tree.foldedCalls))) calls beyond two million nodes left out"
     }
     write("\(line); \(grouped(Int(clamping: opened.lostEvents))) events lost\n", to: 2)
   }
@@ -92,13 +93,16 @@ struct GraphText {
   private static let widest = 64
 
   func write(to out: inout TextOutput) {
-    out.add(tree.hasTimes ? "       CALLS        TOTAL         SELF  FUNCTION\n" : "       CALLS  FUNCTION\n")
+    out.add(
+      tree.hasTimes
+        ? "       CALLS        TOTAL         SELF  FUNCTION\n" : "       CALLS  FUNCTION\n")
     var stack = children(0, depth: 0).reversed().map { (node: $0, depth: 0) }
     while let (index, depth) = stack.popLast() {
       let node = tree.nodes[index]
       var line = aligned(grouped(Int(clamping: node.calls)), 12)
       if tree.hasTimes {
-        line += " " + aligned(durationText(node.total), 12) + " " + aligned(durationText(node.own), 12)
+        line +=
+          " " + aligned(durationText(node.total), 12) + " " + aligned(durationText(node.own), 12)
       }
       line += "  " + String(repeating: "  ", count: min(depth, Self.widest))
       if depth > Self.widest { line += "[\(depth)] " }

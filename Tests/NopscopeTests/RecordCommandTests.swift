@@ -145,8 +145,11 @@ import Testing
     // A loader that is not there: only execve finds out.
     let odd = try TemporaryFolder.shared.fresh("odd") + "/program"
     try Tools.run(
-      "gcc", ["-x", "c", "/dev/null", "-nostdlib", "-pie", "-Wl,-e,0", "-o", odd,
-        "-Wl,--dynamic-linker=/no/such/loader"])
+      "gcc",
+      [
+        "-x", "c", "/dev/null", "-nostdlib", "-pie", "-Wl,-e,0", "-o", odd,
+        "-Wl,--dynamic-linker=/no/such/loader",
+      ])
     let result = try record(["-o", data, odd])
     #expect(result.ending == .exit(126))
     #expect(try FileManager.default.contentsOfDirectory(atPath: data).sorted() == before)

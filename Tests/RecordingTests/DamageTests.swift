@@ -53,7 +53,8 @@ import Testing
           if event.kind == .entry { _ = process.function(event.number).label(number: event.number) }
           if event.kind == .parent { _ = process.caller(at: event.number, time: event.time) }
         }
-        problems += thread.forEachTreeNode { _, node in _ = process.function(UInt64(node.function)) }
+        problems += thread.forEachTreeNode { _, node in _ = process.function(UInt64(node.function))
+        }
         problems += thread.forEachProfileEntry { _ = process.function(UInt64($0.function)) }
       }
     }
@@ -61,8 +62,11 @@ import Testing
   }
 
   private static func files(_ path: String) throws -> [String] {
-    ["4711-0.events", "4711-0.modules", "session.json", "symbols/00112233445566778899aabbccddeeff00112233"]
-      .map { "\(path)/\($0)" }
+    [
+      "4711-0.events", "4711-0.modules", "session.json",
+      "symbols/00112233445566778899aabbccddeeff00112233",
+    ]
+    .map { "\(path)/\($0)" }
   }
 
   @Test("a recording cut at any byte of any file is read as far as it goes", arguments: 0..<4)

@@ -28,7 +28,8 @@ import Testing
     let names = (0...4).map { process.function($0) }
     #expect(names.map(\.name) == ["plain", "one::two()", nil, "main.hello() -> ()", nil])
     #expect(names.map(\.rawName) == ["plain", "_ZN3one3twoEv", nil, "$s4main5helloyyF", nil])
-    #expect(names.map(\.modulePath) == ["/lib/one.so", "/lib/one.so", "/lib/one.so", "/opt/two", nil])
+    #expect(
+      names.map(\.modulePath) == ["/lib/one.so", "/lib/one.so", "/lib/one.so", "/opt/two", nil])
     #expect(names.map(\.offset) == [0x1000, 0x1010, 0x1020, 0x1000, nil])
     #expect(names.map(\.isEntryOnly) == [false, false, false, true, false])
     #expect(names.map(\.generation) == [1, 1, 1, 2, 0])
@@ -64,7 +65,8 @@ import Testing
     #expect(header.problems == [])
     #expect(header.processes[0].tracer == .functionGraph)
     let neither = try open { $0.ticksPerSecond = nil }
-    #expect(neither.notes == ["4711-0.events: the clock's rate is not known: one unit is taken for 1 ns"])
+    #expect(
+      neither.notes == ["4711-0.events: the clock's rate is not known: one unit is taken for 1 ns"])
   }
 
   @Test("a build-id that is no hexadecimal is not used as a file's name")

@@ -11,14 +11,23 @@ import TraceAnalysis
 
   private func graph(_ recording: Recording) -> String {
     var text: [UInt8] = []
-    _ = FunctionGraphText.write(recording, to: TextBuffer { text += $0; return true })
+    _ = FunctionGraphText.write(
+      recording,
+      to: TextBuffer {
+        text += $0
+        return true
+      })
     return String(decoding: text, as: UTF8.self)
   }
 
   private func function(_ recording: Recording) -> String {
     var text: [UInt8] = []
     _ = FunctionText.write(
-      recording, calls: Report(of: recording).calls, to: TextBuffer { text += $0; return true })
+      recording, calls: Report(of: recording).calls,
+      to: TextBuffer {
+        text += $0
+        return true
+      })
     return String(decoding: text, as: UTF8.self)
   }
 
@@ -35,9 +44,10 @@ import TraceAnalysis
     let recording = try ReportTests.recording([
       SyntheticChunk { encoder in
         encoder.entry(0, at: Self.base)
-        for (length, _) in [1_382, 10_500, 123_456, 1_234_567, 12_345_678, 123_456_789, 1_234_567_890]
-          .map({ (UInt64($0), 0) })
-        {
+        for (length, _) in [
+          1_382, 10_500, 123_456, 1_234_567, 12_345_678, 123_456_789, 1_234_567_890,
+        ]
+        .map({ (UInt64($0), 0) }) {
           encoder.call(3, from: encoder.time, to: encoder.time + length)
         }
         encoder.entry(1, at: encoder.time + 1)
@@ -160,10 +170,12 @@ import TraceAnalysis
   @Test("a function without a hooked return is a leaf without a time")
   func entryOnly() throws {
     let recording = try ReportTests.recording(
-      [SyntheticChunk { encoder in
-        encoder.entry(1, at: Self.base)
-        encoder.call(3, from: Self.base + 1, to: Self.base + 2)
-      }], change: { $0.modules[0].entryOnly = [1] })
+      [
+        SyntheticChunk { encoder in
+          encoder.entry(1, at: Self.base)
+          encoder.call(3, from: Self.base + 1, to: Self.base + 2)
+        }
+      ], change: { $0.modules[0].entryOnly = [1] })
     #expect(
       graph(recording) == Self.header + """
          0)               |  f();

@@ -172,7 +172,10 @@ import Testing
       maximum_time: 20, total_squares: 500)
     let profile = try Self.recording(
       tracer: "profile",
-      [SyntheticChunk(profile: [entry]), SyntheticChunk(profile: [entry]).of(thread: 2, serial: 1, name: "w")])
+      [
+        SyntheticChunk(profile: [entry]),
+        SyntheticChunk(profile: [entry]).of(thread: 2, serial: 1, name: "w"),
+      ])
     let report = Report(of: profile)
     #expect(rows(report) == ["f": [4, 60, 50, 10, 20]])
     #expect(report.rows[0].times?.median == nil)
@@ -180,10 +183,12 @@ import Testing
     #expect(rows(Report(of: hits)) == ["f": [2]])
     let entries = try Self.recording(
       tracer: "function",
-      [SyntheticChunk { encoder in
-        encoder.entry(0, at: Self.base)
-        encoder.entry(1, at: Self.base + 1)
-      }])
+      [
+        SyntheticChunk { encoder in
+          encoder.entry(0, at: Self.base)
+          encoder.entry(1, at: Self.base + 1)
+        }
+      ])
     #expect(rows(Report(of: entries)) == ["main": [1], "f": [1]])
   }
 
@@ -222,7 +227,8 @@ import Testing
       let entry = tree.nodes[node]
       let name = entry.function < 0 ? "" : tree.functions[Int(entry.function)].label
       let children = entry.children.map(text).joined(separator: " ")
-      return "\(name) \(entry.calls) \(entry.total) \(entry.own)" + (children.isEmpty ? "" : " [\(children)]")
+      return "\(name) \(entry.calls) \(entry.total) \(entry.own)"
+        + (children.isEmpty ? "" : " [\(children)]")
     }
     #expect(text(0) == " 2 200 0 [main 2 200 120 [g 2 60 50 [f 2 10 10] f 2 20 20]]")
   }
@@ -230,13 +236,14 @@ import Testing
   @Test("a difference pairs functions by name, the largest change first")
   func differences() throws {
     func report(_ calls: [(UInt32, UInt64)]) throws -> Report {
-      Report(of: try Self.recording([
-        SyntheticChunk { encoder in
-          for (function, time) in calls {
-            encoder.call(function, from: encoder.time, to: encoder.time + time)
+      Report(
+        of: try Self.recording([
+          SyntheticChunk { encoder in
+            for (function, time) in calls {
+              encoder.call(function, from: encoder.time, to: encoder.time + time)
+            }
           }
-        }
-      ]))
+        ]))
     }
     let rows = difference(
       from: try report([(1, 10), (2, 10)]), to: try report([(1, 15), (1, 15), (3, 100)]))
@@ -245,7 +252,8 @@ import Testing
     #expect(rows.map(\.total) == [100, 20, -10])
   }
 
-  @Test("quantiles are within one percent, small values exact", arguments: [100, 10_000, 50_000_000])
+  @Test(
+    "quantiles are within one percent, small values exact", arguments: [100, 10_000, 50_000_000])
   func quantiles(largest: UInt64) {
     var generator = SeededGenerator(seed: 7)
     var pool = HistogramPool()
