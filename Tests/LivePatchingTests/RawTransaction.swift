@@ -47,18 +47,26 @@ final class RawTransaction {
 
   static func poke(_ fixture: PatchFixture, _ index: Int, back: Bool = false) -> npc_poke {
     let site = fixture.table.sites[index]
-    let original = fixture.table.code(of: site)
+    let original = Code(fixture.table.originalBytes(of: site))
     let nop = Code.nop(length: site.length)
-    let expectation = fixture.table.expectation(of: site)
+    let target = fixture.table.target(of: site)
     var poke = npc_poke()
     poke.address = fixture.module.loadBias + site.offset
     poke.length = UInt8(site.length)
     poke.expected = back ? nop.tuple : original.tuple
     poke.replacement = back ? original.tuple : nop.tuple
-    poke.expected_kind = back ? UInt8(NMC_NOP) : expectation.kind
-    poke.target =
-      back || expectation.target == 0 ? 0 : fixture.module.loadBias + expectation.target
+    poke.expected_kind = back ? UInt8(NMC_NOP) : kind(of: site.form)
+    poke.target = back || target == 0 ? 0 : fixture.module.loadBias + target
     if !back, site.form == .nop1x5 { poke.flags = UInt8(NPC_POKE_RUN_OF_NOPS) }
     return poke
+  }
+
+  private static func kind(of form: CallSite.Form) -> UInt8 {
+    switch form {
+    case .e8, .addr32e8: UInt8(NMC_CALL)
+    case .ff15: UInt8(NMC_CALL_SLOT)
+    case .nop5, .nop6: UInt8(NMC_NOP)
+    case .nop1x5: UInt8(NMC_NOP_RUN)
+    }
   }
 }
