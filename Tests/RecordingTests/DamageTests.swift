@@ -26,8 +26,8 @@ import Testing
       }
     }
     let profile = nrec_profile_entry(
-      function: 1, reserved: 0, calls: 2, total_time: 30, self_time: 20, minimum_time: 10,
-      maximum_time: 20, total_squares: 500)
+      ended_calls: 2, open_calls: 0, calls: 2, total_time: 30, self_time: 20, minimum_time: 10,
+      maximum_time: 20, squares_low: 500, squares_high: 0)
     var tree = SyntheticChunk(tree: [(0, 0, 0), (1, 0, 3), (2, 1, 4)])
     tree.sequence = 2
     let module = SyntheticModule("/lib/one.so", functions: ["zero", "_ZN3one3twoEv", ""])
@@ -35,7 +35,7 @@ import Testing
       modules: [module],
       chunks: [
         events(0), events(1, open: [0]), tree,
-        SyntheticChunk(profile: [profile]).of(thread: 4712, serial: 1, name: "worker"),
+        SyntheticChunk(profile: [nrec_profile_entry(), profile]).of(thread: 4712, serial: 1, name: "worker"),
       ])
     return SyntheticRecording(processes: [process])
   }

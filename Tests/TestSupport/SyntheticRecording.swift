@@ -204,7 +204,13 @@ public struct SyntheticChunk: Sendable {
     }
   }
 
-  /// A profile.
+  /// Calls by function number.
+  public init(hits: [UInt64]) {
+    kind = UInt32(NREC_CHUNK_HITS)
+    for var calls in hits { withUnsafeBytes(of: &calls) { body += $0 } }
+  }
+
+  /// A profile, by function number.
   public init(profile: [nrec_profile_entry]) {
     kind = UInt32(NREC_CHUNK_PROFILE)
     for var entry in profile { withUnsafeBytes(of: &entry) { body += $0 } }

@@ -168,20 +168,23 @@ import Testing
     #expect(merged.nodes.map(\.calls) == [1, 1, 5, 7])
     #expect(merged.nodes[2].children == [3])
     let entry = nrec_profile_entry(
-      function: 1, reserved: 0, calls: 2, total_time: 30, self_time: 25, minimum_time: 10,
-      maximum_time: 20, total_squares: 500)
+      ended_calls: 2, open_calls: 0, calls: 2, total_time: 30, self_time: 25, minimum_time: 10,
+      maximum_time: 20, squares_low: 500, squares_high: 0)
+    let entries = [nrec_profile_entry(), entry]  // by function number
     let profile = try Self.recording(
       tracer: "profile",
       [
-        SyntheticChunk(profile: [entry]),
-        SyntheticChunk(profile: [entry]).of(thread: 2, serial: 1, name: "w"),
+        SyntheticChunk(profile: entries),
+        SyntheticChunk(profile: entries).of(thread: 2, serial: 1, name: "w"),
       ])
     let report = Report(of: profile)
     #expect(rows(report) == ["f": [4, 60, 50, 10, 20]])
     #expect(report.rows[0].times?.median == nil)
-    let hits = try Self.recording(tracer: "hits", [SyntheticChunk(profile: [entry])])
-    #expect(rows(Report(of: hits)) == ["f": [2]])
-    let entries = try Self.recording(
+    var wider = SyntheticChunk(hits: [0, 7, 0])
+    wider.sequence = 1
+    let hits = try Self.recording(tracer: "hits", [SyntheticChunk(hits: [0, 2]), wider])
+    #expect(rows(Report(of: hits)) == ["f": [7]])
+    let callers = try Self.recording(
       tracer: "function",
       [
         SyntheticChunk { encoder in
@@ -189,7 +192,7 @@ import Testing
           encoder.entry(1, at: Self.base + 1)
         }
       ])
-    #expect(rows(Report(of: entries)) == ["main": [1], "f": [1]])
+    #expect(rows(Report(of: callers)) == ["main": [1], "f": [1]])
   }
 
   @Test("functions are the same across processes by module and site; numbers of no module are not")
