@@ -154,8 +154,8 @@ let package = Package(
     .testTarget(
       name: "TracingTests",
       dependencies: [
-        "Tracing", "CTracing", "CRecordingABI", "CallSites", "ELFImage", "MachineCode",
-        "TestSupport",
+        "Tracing", "CTracing", "CPatchCore", "CRecordingABI", "CallSites", "ELFImage",
+        "MachineCode", "TestSupport",
       ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
   ]

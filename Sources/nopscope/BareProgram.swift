@@ -15,13 +15,13 @@ enum BareProgram {
   }
 
   /// Records, shows the recording where there is one, and ends as the program ended.
-  static func run(_ words: [String]) -> Never {
+  static func run(_ words: [String], commands: [String]) -> Never {
     do {
       guard let command = try Nopscope.parseAsRoot(words) as? RecordCommand else {
         throw ExitCode(64)
       }
       let ending = try command.record()
-      show(command.arguments.output)
+      if commands.contains("replay") { show(command.arguments.output) }
       try ending.passOn()
       Nopscope.exit()
     } catch {

@@ -114,40 +114,35 @@ private struct DoctorText {
   }
 }
 
+/// A value of JSON that is null where it is missing: a synthesised encoder would leave it out.
+private struct OrNull<Value: Encodable>: Encodable {
+  var value: Value?
+
+  init(_ value: Value?) { self.value = value }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let value { try container.encode(value) } else { try container.encodeNil() }
+  }
+}
+
 /// The document of `doctor --json`.
 private struct DoctorDocument: Encodable {
   struct Writer: Encodable {
     var name: String
     var usable: Bool
-    var reason: String?
+    var reason: OrNull<String>
   }
   struct Limit: Encodable {
     var name: String
-    var value: UInt64?
+    var value: OrNull<UInt64>
   }
   struct Module: Encodable {
     var path: String
-    var buildID: String?
+    var buildID: OrNull<String>
     var sites, skipped, entryOnly: Int
     var forms, kinds: [String: Int]
-    var reason: String?
-
-    enum CodingKeys: CodingKey {
-      case path, buildID, sites, skipped, entryOnly, forms, kinds, reason
-    }
-
-    func encode(to encoder: any Encoder) throws {
-      var container = encoder.container(keyedBy: CodingKeys.self)
-      try container.encode(path, forKey: .path)
-      // Spelled out: a synthesised encoder leaves a missing one out.
-      try container.encode(buildID, forKey: .buildID)
-      try container.encode(sites, forKey: .sites)
-      try container.encode(skipped, forKey: .skipped)
-      try container.encode(entryOnly, forKey: .entryOnly)
-      try container.encode(forms, forKey: .forms)
-      try container.encode(kinds, forKey: .kinds)
-      try container.encode(reason, forKey: .reason)
-    }
+    var reason: OrNull<String>
   }
 
   var schema = "nopscope.doctor/1"
@@ -157,7 +152,7 @@ private struct DoctorDocument: Encodable {
   var writers: [Writer]
   var protocols, tracers: [String]
   var limits: [Limit]
-  var agent, program, refusal: String?
+  var agent, program, refusal: OrNull<String>
   var modules: [Module]
   var missing: [String]
 
@@ -168,22 +163,22 @@ private struct DoctorDocument: Encodable {
     canSyncCores = machine.canSyncCores
     hasShadowStack = machine.hasShadowStack
     writers = machine.writers.map {
-      Writer(name: $0.name, usable: $0.isUsable, reason: $0.reason)
+      Writer(name: $0.name, usable: $0.isUsable, reason: OrNull($0.reason))
     }
     protocols = machine.protocols
     tracers = machine.tracers.map(\.rawValue)
-    limits = machine.limits.map { Limit(name: $0.name, value: $0.value) }
-    agent = AgentLibrary.find()
-    program = report?.program.image
-    self.refusal = refusal
+    limits = machine.limits.map { Limit(name: $0.name, value: OrNull($0.value)) }
+    agent = OrNull(AgentLibrary.find())
+    program = OrNull(report?.program.image)
+    self.refusal = OrNull(refusal)
     missing = report?.missing ?? []
     modules = (report?.modules ?? []).map { module in
       Module(
-        path: module.path, buildID: module.buildID, sites: module.sites, skipped: module.skipped,
-        entryOnly: module.entryOnly,
+        path: module.path, buildID: OrNull(module.buildID), sites: module.sites,
+        skipped: module.skipped, entryOnly: module.entryOnly,
         forms: Dictionary(module.forms.map { ($0.name, $0.count) }) { $0 + $1 },
         kinds: Dictionary(module.kinds.map { ($0.name, $0.count) }) { $0 + $1 },
-        reason: module.reason)
+        reason: OrNull(module.reason))
     }
   }
 

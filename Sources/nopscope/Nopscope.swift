@@ -29,7 +29,7 @@ struct Nopscope: ParsableCommand {
   static func main() {
     let words = Array(CommandLine.arguments.dropFirst())
     if BareProgram.isMeant(by: words, commands: commandNames) {
-      BareProgram.run(["record", "--"] + words)
+      BareProgram.run(["record", "--"] + words, commands: commandNames)
     }
     main(words)
   }

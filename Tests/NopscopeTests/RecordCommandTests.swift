@@ -155,4 +155,62 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: data).sorted() == before)
     #expect(!FileManager.default.fileExists(atPath: data + ".old"))
   }
+
+  @Test("children by fork and by exec take part, each image with files of its own")
+  func children() throws {
+    let source = """
+      #include <sys/wait.h>
+      #include <unistd.h>
+      __attribute__((noinline)) int work(int n) { return n + 1; }
+      int main(int c, char **v) {
+        if (c > 1) return work(c) - 3;
+        if (fork() == 0) _exit(work(1) - 2);
+        wait(0);
+        if (fork() == 0) execl(v[0], v[0], "again", (char *)0);
+        wait(0);
+        return work(4);
+      }
+      """
+    let data = try output()
+    let result = try record(["-o", data, build(source)])
+    #expect(result.ending == .exit(5))
+    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
+    let processes = try #require(session["processes"] as? [[String: Any]])
+    #expect(processes.first?["begin"] as? String == "start")
+    #expect(processes.contains { $0["incarnation"] as? Int == 1 })
+    #expect(processes.contains { $0["begin"] as? String == "fork" })
+    for process in processes {
+      let events = try #require(process["events"] as? String)
+      #expect(FileManager.default.fileExists(atPath: data + "/" + events))
+      let modules = try #require(process["modules"] as? String)
+      let text = try String(contentsOfFile: data + "/" + modules, encoding: .utf8)
+      #expect(text.contains("\"sites\":2"), "\(process)")
+    }
+  }
+
+  @Test("what was preloaded already still is, after the agent")
+  func preload() throws {
+    let source = """
+      #include <stdio.h>
+      #include <stdlib.h>
+      int main(void) { puts(getenv("LD_PRELOAD")); return 0; }
+      """
+    let result = try record(
+      ["-o", output(), build(source)], environment: ["LD_PRELOAD": "libm.so.6"])
+    #expect(result.output.hasSuffix("libNopscopeAgent.so:libm.so.6\n"))
+  }
+
+  @Test("a program's name alone records it; a word that is nothing is said to be so")
+  func bare() throws {
+    let folder = try TemporaryFolder.shared.fresh("bare")
+    let program = try Self.program.build()
+    let result = try runChild(
+      "/bin/sh", ["-c", "cd \(folder) && exec \(Tools.nopscope) \(program) --help"],
+      environment: ["XDG_CACHE_HOME": folder])
+    #expect(result.standardError.contains("11 sites, 11 armed"))
+    let url = URL(fileURLWithPath: folder + "/nopscope.data/session.json")
+    let command = try jsonObject(Data(contentsOf: url))["command"] as? [String]
+    #expect(command == [program, "--help"])
+    #expect(try runNopscope(["no-such-word"]).ending == .exit(127))
+  }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CPatchCore
 import CRecordingABI
 import CTracing
 import ELFImage
@@ -165,6 +166,18 @@ import Testing
         == "its text cannot be written, at 0x1a30: Permission denied")
     #expect(load["armed"] as? Int == 0)
     #expect(bench.server.warnings.count == 1)
+  }
+
+  @Test("every status of the patch core has words of its own")
+  func statuses() {
+    var seen: Set<String> = []
+    for status in NPC_OK...NPC_STALE {
+      var applied = nrec_applied()
+      applied.status = Int32(status)
+      seen.insert(ApplyStatus.text(applied))
+    }
+    #expect(seen.count == NPC_STALE + 1)
+    #expect(!seen.contains { $0.hasPrefix("refused with status") })
   }
 
   @Test("a file that was replaced after it was loaded is left alone")
