@@ -166,7 +166,7 @@ import Testing
         if (c > 1) return work(c) - 3;
         if (fork() == 0) _exit(work(1) - 2);
         wait(0);
-        if (fork() == 0) execl(v[0], v[0], "again", (char *)0);
+        if (fork() == 0 && work(1)) execl(v[0], v[0], "again", (char *)0);
         wait(0);
         return work(4);
       }
