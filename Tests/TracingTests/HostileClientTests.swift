@@ -79,6 +79,7 @@ import Testing
     ("a path of 4 GB", module(word: lengths + 4, .max)),
     ("a path of 4001 bytes", module(word: lengths + 4, 4001)),
     ("a longer path than was sent", module(word: lengths + 4, 3)),
+    ("a shorter path than was sent", module(word: lengths + 4, 1)),
     ("text that ends before it starts", module(word: 20, .max)),
     ("applied to nothing", [5, 0, 0, 0, 1] + [UInt8](repeating: 0, count: 35)),
     ("gone without coming", bytes(nrec_gone(message: 6, generation: 4, time: 0))),
