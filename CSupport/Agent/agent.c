@@ -57,12 +57,25 @@ static bool give_up(nag_process *process) {
   return false;
 }
 
+// The parent's: while the child held its socket, the brain would not see it end.
+static void close_inherited(void) {
+  for (int i = 0; i < 3; i++) {
+    if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
+    nag_config.descriptors[i] = 0;
+  }
+}
+
 bool nag_join(uint32_t begin) {
   nag_process *process = nag_process_state;
   nrec_hello hello = {
     .message = NREC_MESSAGE_HELLO, .version = NREC_VERSION, .process = nag_process_id(),
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
   };
+  if (begin == NREC_BEGIN_FORK) {
+    hello.parent = nag_config.process;
+    close_inherited();
+  }
+  nag_config.process = hello.process;
   nrec_config config;
   int files[2] = {-1, -1};
   process->events = process->memory = -1;
@@ -74,6 +87,9 @@ bool nag_join(uint32_t begin) {
   nag_config.config = config;
   process->events = files[0];
   process->memory = files[1];
+  nag_config.descriptors[0] = process->socket;
+  nag_config.descriptors[1] = process->events;
+  nag_config.descriptors[2] = process->memory;
   if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
   process->id = hello.process;
   return true;

@@ -121,6 +121,8 @@ typedef struct nag_process {
 typedef struct nag_shared {
   nrec_config config;
   char socket_path[108];
+  int32_t process;              ///< who joined last: a forked child's parent, whoever adopts it
+  int32_t descriptors[3];       ///< its socket and files, which a forked child has too
   uint64_t page_bytes;
   bool is_ready;
 } nag_shared;
