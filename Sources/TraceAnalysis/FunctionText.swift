@@ -72,7 +72,7 @@ public struct FunctionText: CallSink {
     out.endLine()
   }
 
-  /// `            bash-1977    [000] 17284.993652: `
+  /// Up to the function: `            bash-1977    [000] 17284.993652: `.
   private mutating func writeTask(_ lane: ThreadLane, _ time: UInt64) {
     let name = names.shownName(lane.name, most: 16)
     out.add(spaces: 16 - name.count)

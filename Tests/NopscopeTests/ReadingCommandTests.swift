@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// `report`, `replay`, `graph` and `info`, as a user runs them.
+@Suite struct ReadingCommandTests {
+  private static let base: UInt64 = 1_000_000
+
+  private static func recording(_ functions: [String] = ["main", "_ZN3one3twoEv", ""]) throws
+    -> String
+  {
+    let chunk = SyntheticChunk { encoder in
+      encoder.entry(0, at: base)
+      encoder.call(1, from: base + 10, to: base + 1510)
+      encoder.call(2, from: base + 2000, to: base + 2100)
+      encoder.exit(at: base + 20_000)
+    }
+    let module = SyntheticModule("/bin/x", functions: functions)
+    let process = SyntheticProcess(modules: [module], chunks: [chunk])
+    return try SyntheticRecording(processes: [process]).write()
+  }
+
+  @Test("report --json is the documented schema, key by key, null where nothing is known")
+  func reportJSON() throws {
+    let result = try runNopscope(["report", try Self.recording(), "--json"])
+    #expect(result.ending == .exit(0))
+    #expect(result.standardError == "")
+    let document = try jsonObject(result.standardOutput)
+    #expect(Set(document.keys) == ["schema", "functions", "threads", "lostEvents", "corrupted"])
+    #expect(document["schema"] as? String == "nopscope.report/1")
+    #expect(document["threads"] as? Int == 1)
+    #expect(document["lostEvents"] as? Int == 0)
+    #expect(document["corrupted"] as? Bool == false)
+    let functions = try #require(document["functions"] as? [[String: Any]])
+    #expect(functions.count == 3)
+    let two = try #require(functions.first { $0["function"] as? String == "one::two()" })
+    #expect(
+      Set(two.keys) == [
+        "function", "module", "generation", "calls", "totalNanoseconds", "selfNanoseconds",
+        "averageNanoseconds", "minimumNanoseconds", "maximumNanoseconds", "p50Nanoseconds",
+        "p99Nanoseconds", "varianceSquareNanoseconds",
+      ])
+    #expect(two["totalNanoseconds"] as? Int == 1500)
+    #expect(two["module"] as? String == "/bin/x")
+    #expect(two["varianceSquareNanoseconds"] is NSNull)
+    #expect(functions.contains { $0["function"] is NSNull })
+  }
+
+  @Test("report is a table with a closing line; --sort and --limit order and cut it")
+  func reportText() throws {
+    let path = try Self.recording()
+    let result = try runNopscope(["report", path])
+    #expect(
+      result.output == """
+        CALLS      TOTAL       SELF        AVG        MIN        MAX        P50        P99  FUNCTION
+            1  20.000 us  18.400 us  20.000 us  20.000 us  20.000 us  20.000 us  20.000 us  main
+            1   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us  one::two()
+            1     100 ns     100 ns     100 ns     100 ns     100 ns     100 ns     100 ns  x+0x1020
+
+        """)
+    #expect(result.standardError == "3 calls of 3 functions in 1 thread; 0 events lost\n")
+    let sorted = try runNopscope(["report", path, "--sort", "name", "--limit", "1"])
+    #expect(sorted.output.split(separator: "\n").last?.hasSuffix("  main") == true)
+  }
+
+  @Test("info --json is the documented schema")
+  func infoJSON() throws {
+    let path = try Self.recording()
+    let document = try jsonObject(try runNopscope(["info", path, "--json"]).standardOutput)
+    #expect(
+      Set(document.keys) == [
+        "schema", "calls", "bytes", "bytesPerCall", "lostEvents", "corrupted", "modules",
+      ])
+    #expect(document["schema"] as? String == "nopscope.info/1")
+    #expect(document["calls"] as? Int == 3)
+    #expect(document["bytes"] as? Int == 8192)
+    let modules = try #require(document["modules"] as? [[String: Any]])
+    #expect(
+      modules.map { Set($0.keys) } == [
+        ["path", "buildID", "generation", "sites", "armed", "skipped"]
+      ])
+  }
+
+  @Test("graph shows the tree, and as JSON with its schema")
+  func graph() throws {
+    let path = try Self.recording()
+    let text = try runNopscope(["graph", path])
+    #expect(
+      text.output == """
+               CALLS        TOTAL         SELF  FUNCTION
+                   1    20.000 us    18.400 us  main
+                   1     1.500 us     1.500 us    one::two()
+                   1       100 ns       100 ns    x+0x1020
+
+        """)
+    let document = try jsonObject(try runNopscope(["graph", path, "--json"]).standardOutput)
+    #expect(document["schema"] as? String == "nopscope.graph/1")
+    let root = try #require(document["tree"] as? [String: Any])
+    let main = try #require((root["children"] as? [[String: Any]])?.first)
+    #expect((main["children"] as? [[String: Any]])?.count == 2)
+  }
+
+  @Test(
+    "a name with control characters cannot drive the terminal",
+    arguments: ["report", "replay", "graph"])
+  func hostileNames(command: String) throws {
+    let path = try Self.recording(["\u{1b}[2Jmain", "f", "g"])
+    let result = try runNopscope([command, path])
+    #expect(result.output.contains("\\x1b[2Jmain"))
+    #expect(!result.output.contains("\u{1b}"))
+  }
+
+  @Test(
+    "no recording is one clear line and status 1", arguments: ["report", "replay", "graph", "info"])
+  func missing(command: String) throws {
+    let path = try TemporaryFolder.shared.fresh("nothing")
+    let result = try runNopscope([command, path])
+    #expect(result.ending == .exit(1))
+    #expect(result.output == "")
+    #expect(
+      result.standardError
+        == "nopscope: \(path): expected a recording, found no PID-N.events file: "
+        + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells\n")
+  }
+
+  @Test("damage anywhere in the events crashes no command")
+  func damage() throws {
+    let path = try Self.recording()
+    let name = path + "/4711-0.events"
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: name))
+    var generator = SeededGenerator(seed: UInt64.random(in: 0...UInt64.max))
+    print("damage: seed \(generator.seed)")
+    let places = Array(4096..<4200)
+    for _ in 0..<8 {
+      var damaged = bytes
+      for _ in 0..<3 {
+        damaged[places.randomElement(using: &generator) ?? 0] = .random(
+          in: 0...255, using: &generator)
+      }
+      try damaged.write(to: URL(fileURLWithPath: name))
+      for command in ["report", "replay", "graph", "info"] {
+        let result = try runNopscope([command, path])
+        #expect([0, 1].contains(result.exitStatus), "\(command): \(result.ending)")
+      }
+    }
+  }
+}
