@@ -10,7 +10,9 @@ public struct TreeNode: Sendable {
   public var calls: UInt64
 }
 
-/// One function of one thread, counted by the agent. Times in units.
+/// One function of one thread, counted by the agent.
+///
+/// Times in units.
 public struct ProfileEntry: Sendable {
   public var function: UInt32
   public var calls: UInt64

@@ -62,7 +62,9 @@ final class OpenFile: Sendable {
   }
 }
 
-/// The whole of a text file; nil if it is not there. What is beyond `limit` bytes is not read.
+/// The whole of a text file; nil if it is not there.
+///
+/// What is beyond `limit` bytes is not read.
 func textFile(_ path: String, limit: Int) -> [UInt8]? {
   guard let file = try? OpenFile(path) else { return nil }
   return file.bytes(at: 0, count: limit)

@@ -6,7 +6,9 @@ import CDemangle
 public struct FunctionName: Sendable, Hashable {
   /// As in the ELF file; nil where no symbol is known.
   public var rawName: String?
-  /// Demangled where it was mangled and could be. Not safe for a terminal as it is.
+  /// Demangled where it was mangled and could be.
+  ///
+  /// Not safe for a terminal as it is.
   public var name: String?
   /// Index of the module in the process; nil where no module has this number.
   public var moduleIndex: Int?

@@ -69,7 +69,9 @@ extension ProcessRecording {
     return nil
   }
 
-  /// Who a number is. Costs a search and a demangling: keep the answer.
+  /// Who a number is.
+  ///
+  /// Costs a search and a demangling: keep the answer.
   public func function(_ number: UInt64) -> FunctionName {
     guard let index = moduleIndex(ofFunction: number) else {
       return FunctionName(generation: 0, isEntryOnly: false)
@@ -104,8 +106,9 @@ extension ProcessRecording {
   }
 
   /// The raw name of the instrumented function at or before a return address, in the module that
-  /// was there at `time`; nil where none was. A caller that is not instrumented is named after its
-  /// neighbour: only call sites are known.
+  /// was there at `time`; nil where none was.
+  ///
+  /// A caller that is not instrumented is named after its neighbour: only call sites are known.
   public func caller(at address: UInt64, time: UInt64) -> String? {
     for module in modules
     where module.textStart <= address && address < module.textEnd && module.loadTime <= time

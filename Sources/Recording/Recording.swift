@@ -31,7 +31,9 @@ public struct Recording: Sendable {
 
   /// Events that were not recorded, by the agents' own account.
   public var lostEvents: UInt64 { processes.reduce(0) { $0 &+ $1.lostEvents } }
-  /// An agent met an anomaly, or the reader found damage. Cursors may find more.
+  /// An agent met an anomaly, or the reader found damage.
+  ///
+  /// Cursors may find more.
   public var isCorrupted: Bool {
     !problems.isEmpty || processes.contains { $0.isMarkedCorrupted }
   }

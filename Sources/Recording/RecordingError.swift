@@ -2,7 +2,9 @@
 
 import Glibc
 
-/// Why a recording cannot be read at all. What is damaged inside one is a problem, not an error.
+/// Why a recording cannot be read at all.
+///
+/// What is damaged inside one is a problem, not an error.
 public enum RecordingError: Error, Equatable, CustomStringConvertible {
   case unreadable(path: String, operation: String, errno: Int32)
   case notDirectory(path: String)

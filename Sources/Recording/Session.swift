@@ -2,7 +2,9 @@
 
 import FoundationEssentials
 
-/// What `session.json` says. Every field may be missing: the file may be, or may be stale.
+/// What `session.json` says.
+///
+/// Every field may be missing: the file may be, or may be stale.
 public struct Session: Sendable {
   public struct Process: Sendable {
     public var pid: Int32
@@ -29,7 +31,9 @@ public struct Session: Sendable {
 extension Session {
   private static let schema = "nopscope.recording/1"
 
-  /// Reads the file's bytes; nil where they are no JSON object. Throws for another schema only.
+  /// Reads the file's bytes; nil where they are no JSON object.
+  ///
+  /// Throws for another schema only.
   static func parse(_ bytes: [UInt8], path: String) throws(RecordingError) -> Session? {
     guard let document = try? JSONDecoder().decode(Document.self, from: Data(bytes)) else {
       return nil

@@ -26,8 +26,9 @@ public struct ThreadRecording: Sendable {
   public var startTime: UInt64? { source.chunks.first?.baseTime }
   /// Of events: a measure of the work, for showing progress.
   public var chunkCount: Int { source.chunks.count }
-  /// Events the agent could not record, as the newest chunk's header counts them. `lost` events
-  /// after that come on top.
+  /// Events the agent could not record, as the newest chunk's header counts them.
+  ///
+  /// `lost` events after that come on top.
   public let lostEvents: UInt64
   /// Chunks missing between the first and the last that are there.
   public let missingChunks: Int

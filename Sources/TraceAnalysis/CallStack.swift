@@ -40,7 +40,9 @@ public enum CallEnd: UInt8, Sendable {
   @inlinable public var isTimed: Bool { self != .cutOff && self != .entryOnly }
 }
 
-/// What is told of calls. `parentTag` is -1 for an outermost call; depths count from 0.
+/// What is told of calls.
+///
+/// `parentTag` is -1 for an outermost call; depths count from 0.
 public protocol CallSink {
   /// A call began; the sink may set the frame's tag.
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int)

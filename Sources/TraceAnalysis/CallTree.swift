@@ -35,7 +35,9 @@ public struct CallTree: Sendable {
   /// By process and number: the function's index.
   private var numbers: [UInt64: Int32] = [:]
 
-  /// Reads the chosen threads. Memory: the tree, of at most two million nodes.
+  /// Reads the chosen threads.
+  ///
+  /// Memory: the tree, of at most two million nodes.
   public init(
     of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
     progress: @escaping (Double) -> Void = { _ in }

@@ -18,7 +18,9 @@ public struct FunctionText: CallSink {
     startTime = recording.startTime
   }
 
-  /// Writes all of it; damage found on the way, one line each. `calls` is for the header.
+  /// Writes all of it; damage found on the way, one line each.
+  ///
+  /// `calls` is for the header.
   public static func write(
     _ recording: Recording, calls: UInt64, to out: TextBuffer,
     choosing isChosen: ThreadChoice = { _, _ in true },

@@ -24,7 +24,9 @@ public final class ThreadLane {
   /// The newest that the recording has.
   public var name: String { cursor.threadName }
 
-  /// The next event, which stays the next. A chunk that follows seamlessly is taken in silence.
+  /// The next event, which stays the next.
+  ///
+  /// A chunk that follows seamlessly is taken in silence.
   public func peek<Sink: CallSink>(_ sink: inout Sink) -> Event? {
     if let pending { return pending }
     while let event = cursor.next() {
@@ -83,8 +85,9 @@ public struct MergedThreads {
     }
   }
 
-  /// Calls `body` with the lane whose next event is the earliest, until there is none. `body` must
-  /// take at least one event of it.
+  /// Calls `body` with the lane whose next event is the earliest, until there is none.
+  ///
+  /// `body` must take at least one event of it.
   public mutating func run<Sink: CallSink>(
     _ sink: inout Sink, _ body: (ThreadLane, inout Sink) throws -> Void
   ) rethrows {

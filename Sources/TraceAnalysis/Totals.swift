@@ -2,7 +2,9 @@
 
 import Recording
 
-/// What is known of one function's calls. Times in units.
+/// What is known of one function's calls.
+///
+/// Times in units.
 struct FunctionTotals {
   var calls: UInt64 = 0
   /// Calls whose duration is known.

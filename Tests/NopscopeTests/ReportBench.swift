@@ -4,7 +4,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// How fast recordings are read. It prints; no test asserts a time.
+/// How fast recordings are read.
+///
+/// It prints; no test asserts a time.
 @Suite struct ReportBench {
   private static let calls = 5_000_000
 

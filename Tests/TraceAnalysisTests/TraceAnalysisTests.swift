@@ -7,7 +7,9 @@ import Testing
 
 @testable import TraceAnalysis
 
-/// Calls put together from events. One unit is one nanosecond.
+/// Calls put together from events.
+///
+/// One unit is one nanosecond.
 @Suite struct ReportTests {
   static let base: UInt64 = 1_000_000
   static let module = SyntheticModule("/bin/x", functions: ["main", "f", "g", "leaf"])
