@@ -27,7 +27,7 @@ extension ThreadRecording {
   public var hasCallTree: Bool { !treeChunks.isEmpty }
   public var hasProfile: Bool { !profileChunks.isEmpty || !hitsChunks.isEmpty }
 
-  /// Calls `body` with each node and its index, parents first; what was damaged, one line each.
+  /// Calls `body` with each node in use and its index, parents first; what was damaged, one line each.
   ///
   /// A node whose parent does not come before it ends the tree: all that follow count from it.
   public func forEachTreeNode(_ body: (Int, TreeNode) throws -> Void) rethrows -> [String] {
@@ -36,7 +36,10 @@ extension ThreadRecording {
       guard index == 0 || raw.parent < index else {
         return "\(source.describe(chunk)): node \(index) has parent \(raw.parent), expected less"
       }
-      try body(index, TreeNode(function: raw.function, parent: raw.parent, calls: raw.calls))
+      // Behind the first, a node under the root without calls is not in use: chunks are of whole pages.
+      if index == 0 || raw.calls > 0 || raw.parent > 0 {
+        try body(index, TreeNode(function: raw.function, parent: raw.parent, calls: raw.calls))
+      }
       index += 1
       return nil
     }
@@ -103,8 +106,7 @@ extension ThreadRecording {
     }
     let size = MemoryLayout<Record>.size
     let block = 1024 * size
-    var isFirst = true
-    chunks: for chunk in chunks {
+    for chunk in chunks {
       var offset =
         chunk.offset + UInt64(MemoryLayout<nrec_chunk_header>.size) + 4
         * UInt64(chunk.openFunctions)
@@ -113,11 +115,6 @@ extension ThreadRecording {
         let bytes = file.bytes(at: offset, count: min(block, Int(end - offset)))
         for start in stride(from: 0, through: bytes.count - size, by: size) {
           let slice = Array(bytes[start..<start + size])
-          // An open chunk is full of zero bytes behind its last record; the root alone may be zero.
-          if !isFirst && !chunk.isClosed && slice.allSatisfy({ $0 == 0 }) {
-            continue chunks
-          }
-          isFirst = false
           if let problem = try body(loadPrefix(slice, zero), chunk) { return [problem] }
         }
         if bytes.count < size { break }

@@ -125,13 +125,18 @@ struct EventFileScan {
     threads[raw.thread_serial]?.name = header.threadName
   }
 
-  /// Into the order in which they were written; of two with one sequence number, the first counts.
+  /// Into the order in which they were written.
+  ///
+  /// Who is killed while it appends a chunk leaves it to be appended again from memory, whole: of two
+  /// with one sequence number and base time, the later counts, and nothing is amiss.
   private mutating func sort(_ serial: UInt32) {
     guard var chunks = threads[serial]?.chunks else { return }
     chunks.sort { ($0.sequence, $0.offset) < ($1.sequence, $1.offset) }
     var kept: [ChunkRecord] = []
     for chunk in chunks {
-      if let last = kept.last, last.sequence == chunk.sequence {
+      if let last = kept.last, last.sequence == chunk.sequence, last.baseTime == chunk.baseTime {
+        kept[kept.count - 1] = chunk
+      } else if let last = kept.last, last.sequence == chunk.sequence {
         note(
           "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName): sequence \(chunk.sequence) of "
             + "thread \(serial) came before, skipped")

@@ -24,7 +24,11 @@ public struct ProcessRecording: Sendable {
   /// Bytes of the event file on disk.
   public let bytes: UInt64
   /// By the agent's own account.
+  ///
+  /// A chunk that found no space is counted as one event: how many it held is not known.
   public let lostEvents: UInt64
+  /// Chunks that found no space, with all their events.
+  public let lostChunks: UInt64
   /// Times the program waited for the disk, and how long in all.
   public let waits: UInt64
   public let waitNanoseconds: UInt64

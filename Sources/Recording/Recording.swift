@@ -120,8 +120,11 @@ private struct RecordingOpening {
     let known = session.processes.first {
       $0.pid == name.pid && $0.incarnation == name.incarnation
     }
-    let headerLost = isHeaderRight ? header.raw.lost_events : 0
     let raw = isHeaderRight ? header.raw : nrec_file_header()
+    let headerLost = raw.lost_events &+ raw.lost_chunks
+    if raw.lost_chunks > 0 {
+      notes.append("\(name.text): \(raw.lost_chunks) chunks of events were lost for want of space")
+    }
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
       program: known?.program ?? modules.first?.path,
@@ -130,7 +133,8 @@ private struct RecordingOpening {
       startTime: raw.start_time, endTime: raw.end_time,
       startRealtimeNanoseconds: raw.start_realtime_nanoseconds, bytes: file.size,
       lostEvents: max(headerLost, threads.reduce(0) { $0 &+ $1.lostEvents }),
-      waits: raw.waits, waitNanoseconds: raw.wait_nanoseconds, countedCalls: raw.calls,
+      lostChunks: raw.lost_chunks, waits: raw.waits, waitNanoseconds: raw.wait_nanoseconds,
+      countedCalls: raw.calls,
       hasEnded: raw.flags & UInt32(NREC_FLAG_ENDED) != 0,
       isMarkedCorrupted: raw.flags & UInt32(NREC_FLAG_CORRUPTED) != 0,
       isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
@@ -191,7 +195,8 @@ private struct RecordingOpening {
   private mutating func tellGaps(
     _ threads: [ThreadRecording], _ name: EventFileName, _ header: FileHeader
   ) {
-    let isOverwriting = header.has(Int(NREC_FLAG_OVERWRITE))
+    // What the agent itself says it left out is no damage.
+    let isOverwriting = header.has(Int(NREC_FLAG_OVERWRITE)) || header.raw.lost_chunks > 0
     for thread in threads {
       let what = "\(name.text): thread \(thread.id)"
       if thread.missingChunks > 0 {

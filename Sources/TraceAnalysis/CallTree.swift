@@ -85,8 +85,10 @@ public struct CallTree: Sendable {
     var tree = self
     self = CallTree()
     let found = thread.forEachTreeNode { place, node in
+      // Nodes that are not in use are not told of: their places are the root's.
+      while places.count < min(place, Self.mostNodes) { places.append(0) }
       if place == 0 || places.count >= Self.mostNodes {
-        places.append(0)
+        if place == 0 { places.append(0) } else { tree.foldedCalls &+= node.calls }
         return
       }
       let parent = Int(node.parent) < places.count ? places[Int(node.parent)] : 0

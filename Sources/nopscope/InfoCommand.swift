@@ -118,6 +118,10 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   }
   if !process.hasEnded { state.append("not closed: killed, or still running") }
   if process.isFull { state.append("out of space: the rest was only counted") }
+  if process.lostChunks > 0 {
+    state.append(
+      "\(grouped(Int(clamping: process.lostChunks))) chunks of events lost for want of space")
+  }
   if process.isMarkedCorrupted { state.append("stopped by an anomaly: events may be missing") }
   if process.isOverwriting { state.append("flight recorder") }
   if process.waits > 0 {

@@ -35,7 +35,8 @@ import Testing
       modules: [module],
       chunks: [
         events(0), events(1, open: [0]), tree,
-        SyntheticChunk(profile: [nrec_profile_entry(), profile]).of(thread: 4712, serial: 1, name: "worker"),
+        SyntheticChunk(profile: [nrec_profile_entry(), profile]).of(
+          thread: 4712, serial: 1, name: "worker"),
       ])
     return SyntheticRecording(processes: [process])
   }

@@ -164,7 +164,8 @@ import Testing
   @Test("tracers that count: a call tree, a profile, hits, entries alone")
   func counting() throws {
     let tree = try Self.recording(
-      tracer: "callgraph", [SyntheticChunk(tree: [(0, 0, 0), (0, 0, 1), (1, 1, 5), (1, 2, 7)])])
+      tracer: "callgraph",
+      [SyntheticChunk(tree: [(.max, 0, 0), (0, 0, 1), (0, 0, 0), (1, 1, 5), (1, 3, 7)])])
     #expect(rows(Report(of: tree)) == ["main": [1], "f": [12]])
     let merged = CallTree(of: tree)
     #expect(merged.nodes.map(\.calls) == [1, 1, 5, 7])
