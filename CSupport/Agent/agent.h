@@ -152,6 +152,7 @@ nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: 
 void nag_profile_dropped(const nag_slot *slot);  ///< its frame ended without returning
 // tree.c
 void nag_tree_release(nag_buffer *buffer);
+uint64_t nag_tree_calls(const nag_buffer *buffer);  ///< in all
 // gated.c
 void nag_gated_dropped(const nag_slot *slot);
 // shadow.c

@@ -212,9 +212,18 @@ static void finish_ring(nag_buffer *buffer) {
   nag_unlock(&process->lock);
 }
 
+// For who wants only the sum: the tracers that write no events.
+static void sum_calls(const nag_buffer *buffer) {
+  uint64_t calls = nag_tree_calls(buffer);
+  for (uint64_t i = 0; i < buffer->counted; i++) calls += buffer->counts[i];
+  for (uint64_t i = 0; i < buffer->profiled; i++) calls += buffer->profile[i].calls;
+  __atomic_add_fetch(&nag_process_state->header->calls, calls, __ATOMIC_RELAXED);
+}
+
 void nag_buffer_finish(nag_buffer *buffer) {
   if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
   finish_ring(buffer);
+  sum_calls(buffer);
   unmap_chunk(buffer->counts);
   unmap_chunk(buffer->profile);
   nag_tree_release(buffer);

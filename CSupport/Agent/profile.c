@@ -70,6 +70,7 @@ uint64_t nag_leave_profile(nag_slot *slot) {
     add_narrow(&entry->open_calls, entry->open_calls ? ~0u : 0);
     add_narrow(&entry->ended_calls, 1);
     if (is_outermost) add(&entry->total_time, spent);
+    add(&entry->sum_time, spent);
     add((uint64_t *)&entry->self_time, spent);
     if (entry->minimum_time == 0 || spent < entry->minimum_time) entry->minimum_time = spent;
     if (spent > entry->maximum_time) entry->maximum_time = spent;

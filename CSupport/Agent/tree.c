@@ -17,8 +17,7 @@ typedef struct nag_node {
   struct nag_node *last;       ///< the child called last; `nothing` where there is none
   nrec_tree_node *shared;
   uint32_t function, index;
-  struct nag_node *child, *sibling;
-  uint64_t padding;
+  struct nag_node *child, *sibling, *older;
 } nag_node;
 
 typedef struct nag_frame {
@@ -27,7 +26,7 @@ typedef struct nag_frame {
 } nag_frame;
 
 typedef struct nag_tree {
-  nag_node nothing, *root;
+  nag_node nothing, *root, *newest;
   nag_node *fresh, *fresh_end;
   nrec_tree_node *shared, *shared_end;
   uint32_t count;
@@ -57,6 +56,8 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
   nag_node *node = tree->fresh++;
   *node = (nag_node){.last = &tree->nothing, .shared = tree->shared++, .function = function,
                      .index = tree->count++};
+  node->older = tree->newest;
+  tree->newest = node;
   node->shared->function = function;
   node->shared->parent = parent ? parent->index : 0;
   if (parent != NULL) {
@@ -107,6 +108,15 @@ void nag_enter_tree(uint32_t function, uint64_t *at) {
     }
   }
   nag_restore_signals(signals);
+}
+
+uint64_t nag_tree_calls(const nag_buffer *buffer) {
+  if (buffer->tree == NULL) return 0;
+  uint64_t calls = 0;
+  // Newest first, each made after its parent: a list needs no stack to be walked.
+  for (const nag_node *node = buffer->tree->newest; node != NULL; node = node->older)
+    calls += node->shared->calls;
+  return calls;
 }
 
 // The nodes stay: of all threads together they are few, and the file has the counts.

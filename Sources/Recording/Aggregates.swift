@@ -19,6 +19,9 @@ public struct ProfileEntry: Sendable {
   /// Calls that ended, of which the times are.
   public var endedCalls: UInt64
   public var totalTime, selfTime, minimumTime, maximumTime: UInt64
+  /// Inclusive times of all calls that ended; `totalTime` leaves out those inside another one of the
+  /// same function.
+  public var sumTime: UInt64
   /// Of the inclusive times.
   public var totalSquares: Double
 }
@@ -54,7 +57,7 @@ extension ThreadRecording {
         try body(
           ProfileEntry(
             function: function, calls: calls, endedCalls: 0, totalTime: 0, selfTime: 0,
-            minimumTime: 0, maximumTime: 0, totalSquares: 0))
+            minimumTime: 0, maximumTime: 0, sumTime: 0, totalSquares: 0))
       }
     }
     guard let chunk = profileChunks.last else { return [] }
@@ -64,7 +67,8 @@ extension ThreadRecording {
         ProfileEntry(
           function: function, calls: raw.calls, endedCalls: UInt64(raw.ended_calls),
           totalTime: raw.total_time, selfTime: UInt64(max(0, raw.self_time)),
-          minimumTime: raw.minimum_time, maximumTime: raw.maximum_time, totalSquares: squares))
+          minimumTime: raw.minimum_time, maximumTime: raw.maximum_time,
+          sumTime: raw.sum_time, totalSquares: squares))
     }
   }
 

@@ -139,7 +139,7 @@ struct TotalsTable: CallSink {
     if hasTimes && entry.endedCalls > 0 {
       added.timed = entry.endedCalls
       added.total = entry.totalTime
-      added.sum = entry.totalTime
+      added.sum = entry.sumTime
       added.selfTime = entry.selfTime
       added.squares = entry.totalSquares
       added.minimum = entry.minimumTime

@@ -35,7 +35,7 @@ struct RecordSummary {
     if totals.skipped > 0 { line += " (nopscope sites --skipped)" }
     line += "; "
     if server.tracedProcesses > 1 { line += "\(grouped(server.tracedProcesses)) processes, " }
-    if let calls = events.calls {
+    if let calls = events.calls, calls > 0 {  // not counted where the process was killed
       line += "\(rounded(calls, ["", " k", " M", " G"])) call\(calls == 1 ? "" : "s"), "
     } else {
       line += "\(rounded(events.bytes, [" B", " kB", " MB", " GB"])), "

@@ -27,7 +27,7 @@ import Testing
     }
     let profile = nrec_profile_entry(
       ended_calls: 2, open_calls: 0, calls: 2, total_time: 30, self_time: 20, minimum_time: 10,
-      maximum_time: 20, squares_low: 500, squares_high: 0)
+      maximum_time: 20, squares_low: 500, squares_high: 0, sum_time: 30)
     var tree = SyntheticChunk(tree: [(0, 0, 0), (1, 0, 3), (2, 1, 4)])
     tree.sequence = 2
     let module = SyntheticModule("/lib/one.so", functions: ["zero", "_ZN3one3twoEv", ""])

@@ -172,7 +172,7 @@ import Testing
     #expect(merged.nodes[2].children == [3])
     let entry = nrec_profile_entry(
       ended_calls: 2, open_calls: 0, calls: 2, total_time: 30, self_time: 25, minimum_time: 10,
-      maximum_time: 20, squares_low: 500, squares_high: 0)
+      maximum_time: 20, squares_low: 500, squares_high: 0, sum_time: 30)
     let entries = [nrec_profile_entry(), entry]  // by function number
     let profile = try Self.recording(
       tracer: "profile",

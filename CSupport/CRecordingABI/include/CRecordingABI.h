@@ -133,6 +133,7 @@ typedef struct nrec_profile_entry {
   int64_t self_time;
   uint64_t minimum_time, maximum_time;
   uint64_t squares_low, squares_high;
+  uint64_t sum_time;          ///< inclusive times of all calls that ended, nested ones too
 } nrec_profile_entry;
 
 // --- agent and brain: SOCK_SEQPACKET, one message a packet -----------------------------------------
@@ -225,7 +226,7 @@ typedef struct nrec_gone {
   uint64_t time;
 } nrec_gone;
 
-_Static_assert(sizeof(nrec_profile_entry) == 64, "a profile entry is 64 bytes");
+_Static_assert(sizeof(nrec_profile_entry) == 72, "a profile entry is 72 bytes");
 _Static_assert(sizeof(nrec_plan_entry) == 24, "a plan entry is 24 bytes");
 _Static_assert(sizeof(nrec_chunk_header) == 64, "a chunk header is 64 bytes");
 _Static_assert(sizeof(nrec_file_header) <= NREC_PAGE, "the file header fits its page");
