@@ -126,7 +126,7 @@ static bool prepare(const char *path) {
     i++;
   }
   nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-  return nag_process_state != NULL && nag_shadow_prepare();
+  return nag_process_state != NULL && nag_buried_prepare() && nag_shadow_prepare();
 }
 
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {

@@ -65,6 +65,16 @@ typedef struct nag_slot {
 _Static_assert(offsetof(nag_slot, function) == NAG_SLOT_FUNCTION, "as stubs.S has it");
 _Static_assert(sizeof(nag_slot) == NAG_SLOT_BYTES, "as stubs.S has it");
 
+#define NAG_STACK_FREE (~0ull)          // nothing is hooked by this slot
+#define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
+
+/// How a hooked frame returned.
+typedef struct nag_returned {
+  bool is_top;        ///< it is the innermost open function
+  bool is_unknown;    ///< this thread's record does not have it as open
+  uint32_t depth;     ///< else: how many open functions lie outside it
+} nag_returned;
+
 /// A thread's event buffer and counters. In memory that a forked child finds wiped.
 typedef struct nag_buffer {
   _Atomic uint64_t state;
@@ -108,6 +118,7 @@ enum { NAG_FREE_PLACES = 896 };
 /// What a forked child must make anew. In wiped memory.
 typedef struct nag_process {
   _Atomic uint32_t lock;        ///< futex: 0 free, 1 held, 2 held and awaited
+  _Atomic uint32_t buried_lock; ///< see buried.c
   int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
@@ -157,15 +168,22 @@ uint64_t nag_tree_calls(const nag_buffer *buffer);  ///< in all
 void nag_gated_dropped(const nag_slot *slot);
 // shadow.c
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
-uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top);
+/// `location`: where the return address stood, just below the stack pointer after the return.
+uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
+bool nag_shadow_is_ours(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
 /// The same with signals as they are, for the common case; else they block them.
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
-uint64_t nag_shadow_pop_running(nag_slot *slot, uint32_t *depth, bool *is_top);
+uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
 void nag_find_stack(void);              ///< stack_low and stack_high
 uint32_t nag_shadow_depth(void);
 bool nag_shadow_prepare(void);
 void nag_shadow_release(void);
+// buried.c
+bool nag_holds(uint64_t address, uint64_t word);  ///< false too where no memory is
+void nag_bury(uint64_t location, uint64_t trampoline, uint64_t return_address);
+uint64_t nag_dig_up(uint64_t location, uint64_t trampoline);
+bool nag_buried_prepare(void);
 // sites.c
 void nag_sites_module(uint32_t generation, const npc_module *module, const nrec_plan_entry *plan,
                       uint32_t count, nrec_applied *applied);

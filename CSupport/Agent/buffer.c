@@ -159,9 +159,12 @@ static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
   int64_t open = (int64_t)nag_shadow_depth() + more_open;
   uint32_t depth = open < 0 ? 0 : open > most ? most : (uint32_t)open;
   const nag_slot *slot = nag_self.top + more_open - depth;
-  uint32_t *numbers = (uint32_t *)(chunk + sizeof(nrec_chunk_header));
-  for (uint32_t i = 0; i < depth; i++) numbers[i] = slot[i].function;
-  return depth;
+  uint32_t *numbers = (uint32_t *)(chunk + sizeof(nrec_chunk_header)), count = 0;
+  for (uint32_t i = 0; i < depth; i++) {
+    bool is_closed = slot[i].stack == NAG_STACK_FREE && &slot[i] < nag_self.top;  // out of order
+    if (!is_closed) numbers[count++] = slot[i].function;
+  }
+  return count;
 }
 
 static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {

@@ -66,20 +66,20 @@ static bool take_back(const nag_slot *slot) {
   return true;
 }
 
-uint64_t nag_leave_gated(nag_slot *slot) {
+uint64_t nag_leave_gated(nag_slot *slot, uint64_t location) {
   uint64_t signals = nag_block_signals(), time = nag_time();
-  nag_gated_dropped(slot);
-  bool is_short = nag_config.config.threshold &&
+  bool is_ours = nag_shadow_is_ours(slot, location);
+  if (is_ours) nag_gated_dropped(slot);
+  bool is_short = is_ours && nag_config.config.threshold &&
                   time - (slot->time >> 16) < nag_config.config.threshold;
   bool is_gone = is_short && nag_self.buffer && nag_self.top == slot + 1 && take_back(slot);
-  uint32_t depth;
-  bool is_top;
-  uint64_t back = nag_shadow_pop(slot, &depth, &is_top);
-  if (is_gone) {
-  } else if (is_top) {
+  nag_returned how;
+  uint64_t back = nag_shadow_pop(slot, location, &how);
+  if (is_gone || how.is_unknown) {
+  } else if (how.is_top) {
     nag_event_exit(time);
   } else {
-    nag_event_exit_at(depth, time);
+    nag_event_exit_at(how.depth, time);
   }
   nag_restore_signals(signals);
   return back;

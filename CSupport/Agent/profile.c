@@ -61,7 +61,8 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   if (entry != NULL) add(&entry->calls, 1);
 }
 
-uint64_t nag_leave_profile(nag_slot *slot) {
+uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
+  if (!nag_shadow_is_ours(slot, location)) return nag_shadow_pop_running(slot, location);
   uint64_t time = nag_time(), spent = time - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
   const nag_slot *caller = slot - 1;
@@ -76,12 +77,10 @@ uint64_t nag_leave_profile(nag_slot *slot) {
     if (spent > entry->maximum_time) entry->maximum_time = spent;
     add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
     nrec_profile_entry *outer =
-        caller > nag_self.first && caller->stack != ~0ull ? entry_of(caller->function) : NULL;
+        caller > nag_self.first && caller->stack < NAG_STACK_ELSEWHERE ? entry_of(caller->function) : NULL;
     if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
   }
-  uint32_t depth;
-  bool is_top;
-  return nag_shadow_pop_running(slot, &depth, &is_top);
+  return nag_shadow_pop_running(slot, location);
 }
 
 void nag_profile_dropped(const nag_slot *slot) {

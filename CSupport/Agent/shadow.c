@@ -13,6 +13,8 @@
 // A slot is free while its `stack` is all ones. `top` goes up before a slot is filled: a signal
 // handler in between takes the next one.
 
+#include <signal.h>
+
 #include "agent.h"
 #include "syscalls.h"
 
@@ -69,7 +71,8 @@ static bool grow(uint32_t region) {
   uint8_t *data = code + NAG_SHADOW_DISTANCE;
   const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
-  for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES) ((nag_slot *)(data + at))->stack = ~0ull;
+  for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES)
+    ((nag_slot *)(data + at))->stack = NAG_STACK_FREE;
   // Written elsewhere and moved here executable: these pages are never both.
   uint8_t *draft = nag_pages(GROWTH);
   if (draft == NULL) return false;
@@ -138,16 +141,25 @@ static bool begin(void) {
   nag_find_stack();
   nag_self.region = region;
   nag_self.first = (nag_slot *)slots;
-  nag_self.first->stack = ~0ull;
+  nag_self.first->stack = NAG_STACK_FREE;
   nag_self.top = nag_self.first + 1;
   nag_self.end = (nag_slot *)(slots + mapped[region - 1]);
   return true;
 }
 
+static uint64_t trampoline_of(const nag_slot *slot) {
+  return (uint64_t)slot - NAG_SHADOW_DISTANCE;
+}
+
 void nag_shadow_release(void) {
   uint32_t region = nag_self.region;
   if (region == 0) return;
-  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) slot->stack = ~0ull;
+  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) {
+    // A coroutine that goes on on another thread.
+    if (slot->stack < NAG_STACK_ELSEWHERE && nag_holds(slot->stack, trampoline_of(slot)))
+      nag_bury(slot->stack, trampoline_of(slot), slot->return_address);
+    slot->stack = NAG_STACK_FREE;
+  }
   nag_self.region = 0;
   nag_self.top = nag_self.end = nag_self.first = NULL;
   region--;
@@ -158,19 +170,30 @@ uint32_t nag_shadow_depth(void) {
   return nag_self.first ? (uint32_t)(nag_self.top - nag_self.first) - 1 : 0;
 }
 
-static uint64_t trampoline_of(const nag_slot *slot) {
-  return (uint64_t)slot - NAG_SHADOW_DISTANCE;
+// Whether this runs on a signal's alternate stack, and a slot is none of that stack's.
+static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
+  stack_t alternate = {.ss_flags = 0};
+  if (NAG_CALL(SYS_sigaltstack, NULL, &alternate) != 0) return false;
+  uint64_t low = (uint64_t)alternate.ss_sp;
+  return location - low < alternate.ss_size && stack - low >= alternate.ss_size;
 }
 
-// Whether a slot's frame is gone, seen from a frame whose return address stands at `location`. Its
-// trampoline was overwritten; or it lies below, on the thread's own stack. Of a frame on another
-// stack (a coroutine's, a signal's) only the first is known.
+// Whether a slot's frame is over, as far as a frame can tell whose return address stands at
+// `location`: its trampoline is there no more, or it lies below on the same stack. That a word is
+// unchanged proves nothing (longjmp leaves it), nor does its being below (a coroutine's stack, or a
+// signal's, may be an array in main's frame): a guess that is wrong spoils the record of that one
+// call, never its return, for what may come back is buried first.
 static bool is_dead(const nag_slot *slot, uint64_t location) {
-  if (slot->stack == ~0ull) return true;
-  if (slot->stack < location && slot->stack >= nag_self.stack_low &&
-      location < nag_self.stack_high)
-    return true;
-  return *(const uint64_t *)slot->stack != trampoline_of(slot);
+  if (slot->stack >= NAG_STACK_ELSEWHERE) return true;
+  bool is_outer = slot->stack >= location && location >= nag_self.stack_low &&
+                  slot->stack < nag_self.stack_high;
+  if (is_outer) return *(const uint64_t *)slot->stack != trampoline_of(slot);
+  if (!nag_holds(slot->stack, trampoline_of(slot))) return true;
+  if (slot->stack >= location || slot->stack < nag_self.stack_low ||
+      location >= nag_self.stack_high || is_above_alternate_stack(slot->stack, location))
+    return false;
+  nag_bury(slot->stack, trampoline_of(slot), slot->return_address);
+  return true;
 }
 
 // Takes dead slots off the top, down to `floor`, and tells the tracer.
@@ -178,12 +201,12 @@ static void drop_dead(const nag_slot *floor, uint64_t location) {
   uint32_t dropped = 0;
   while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) {
     nag_slot *last = nag_self.top - 1;
-    if (last->stack != ~0ull) {
+    if (last->stack != NAG_STACK_FREE) {
       if (nag_config.config.tracer == NREC_TRACER_PROFILE) nag_profile_dropped(last);
       else if (nag_is_gated()) nag_gated_dropped(last);
       dropped++;
     }
-    last->stack = ~0ull;
+    last->stack = NAG_STACK_FREE;
     nag_self.top = last;
   }
   if (dropped && nag_config.config.tracer == NREC_TRACER_GRAPH) nag_event_unwound(dropped);
@@ -204,18 +227,49 @@ nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
   return slot;
 }
 
+static bool is_own(const nag_slot *slot) {
+  return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
+}
+
+// How many open functions lie below a slot: the closed ones among them do not count.
+static uint32_t open_below(const nag_slot *slot) {
+  uint32_t count = 0;
+  for (const nag_slot *one = nag_self.first + 1; one < slot; one++)
+    count += one->stack != NAG_STACK_FREE;
+  return count;
+}
+
+// A coroutine's frame returned on another thread than it began on, or one that seemed to be over.
+// The address first, then the proof that the slot was still its own.
+static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *how) {
+  *how = (nag_returned){.is_unknown = true};
+  uint64_t back = __atomic_load_n(&slot->return_address, __ATOMIC_ACQUIRE), expected = location;
+  if (!is_own(slot) && __atomic_compare_exchange_n(&slot->stack, &expected, NAG_STACK_ELSEWHERE,
+                                                   false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    return back;
+  return nag_dig_up(location, trampoline_of(slot));
+}
+
+bool nag_shadow_is_ours(const nag_slot *slot, uint64_t location) {
+  return is_own(slot) && slot->stack == location;
+}
+
 // A frame returned to its trampoline. The slots above it are frames that ended without returning,
 // or frames of another stack that will go on.
-uint64_t nag_shadow_pop(nag_slot *slot, uint32_t *depth, bool *is_top) {
-  uint64_t back = slot->return_address, location = slot->stack;
+uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
+  if (!nag_shadow_is_ours(slot, location)) return pop_elsewhere(slot, location, how);
+  uint64_t back = slot->return_address;
   drop_dead(slot + 1, location + 8);
-  *is_top = nag_self.top == slot + 1;
-  *depth = (uint32_t)(slot - nag_self.first) - 1;
-  slot->stack = ~0ull;
-  if (*is_top) {
+  *how = (nag_returned){.is_top = nag_self.top == slot + 1};
+  if (how->is_top) {
+    slot->stack = NAG_STACK_FREE;
     nag_self.top = slot;
     // Slots below that were closed out of order while this one was open.
-    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == ~0ull) nag_self.top--;
+    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == NAG_STACK_FREE)
+      nag_self.top--;
+  } else {
+    how->depth = open_below(slot);
+    slot->stack = NAG_STACK_FREE;
   }
   return back;
 }
@@ -242,15 +296,18 @@ nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
   return slot;
 }
 
-uint64_t nag_shadow_pop_running(nag_slot *slot, uint32_t *depth, bool *is_top) {
-  if (nag_self.top == slot + 1 && (slot[-1].stack != ~0ull || slot - 1 == nag_self.first)) {
+uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location) {
+  bool is_lowest = slot - 1 == nag_self.first;
+  if (nag_self.top == slot + 1 && slot->stack == location &&
+      (is_lowest || slot[-1].stack != NAG_STACK_FREE)) {
     uint64_t back = *(volatile uint64_t *)&slot->return_address;
-    *(volatile uint64_t *)&slot->stack = ~0ull;
+    *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
     *(nag_slot *volatile *)&nag_self.top = slot;
     return back;
   }
+  nag_returned how;
   uint64_t signals = nag_block_signals();
-  uint64_t back = nag_shadow_pop(slot, depth, is_top);
+  uint64_t back = nag_shadow_pop(slot, location, &how);
   nag_restore_signals(signals);
   return back;
 }

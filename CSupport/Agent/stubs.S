@@ -281,6 +281,10 @@ nag_graph_exit:
         leaq    NAG_SLOT_BYTES(%r11), %rcx
         cmpq    %rcx, %fs:NAG_TLS_TOP(%r10)
         jne     8f
+        // The frame that returns is the slot's own, not an older one that seemed to be over.
+        leaq    -8(%rsp), %rcx
+        cmpq    %rcx, NAG_SLOT_STACK(%r11)
+        jne     8f
         movq    %rax, %rsi
         movq    %rdx, %rdi
         movq    %fs:NAG_TLS_BUFFER(%r10), %r9
@@ -328,6 +332,7 @@ nag_graph_exit:
         pushq   %rax
         pushq   %rdx
         movq    %r11, %rdi
+        leaq    8(%rsp), %rsi
         pushq   %rbx
         movq    %rsp, %rbx
         andq    $-16, %rsp

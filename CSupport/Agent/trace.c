@@ -28,14 +28,13 @@ void nag_enter_event(uint32_t function, uint64_t *location) {
   nag_restore_signals(signals);
 }
 
-uint64_t nag_leave(nag_slot *slot) {
+uint64_t nag_leave(nag_slot *slot, uint64_t location) {
   uint64_t signals = nag_block_signals();
   uint64_t time = nag_time();
-  uint32_t depth;
-  bool is_top;
-  uint64_t back = nag_shadow_pop(slot, &depth, &is_top);
-  if (is_top) nag_event_exit(time);
-  else nag_event_exit_at(depth, time);
+  nag_returned how;
+  uint64_t back = nag_shadow_pop(slot, location, &how);
+  if (how.is_top) nag_event_exit(time);
+  else if (!how.is_unknown) nag_event_exit_at(how.depth, time);
   nag_restore_signals(signals);
   return back;
 }
