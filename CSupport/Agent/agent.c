@@ -70,12 +70,9 @@ bool nag_join(uint32_t begin) {
   nrec_hello hello = {
     .message = NREC_MESSAGE_HELLO, .version = NREC_VERSION, .process = nag_process_id(),
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
+    .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
   };
-  if (begin == NREC_BEGIN_FORK) {
-    hello.parent = nag_config.process;
-    close_inherited();
-  }
-  nag_config.process = hello.process;
+  if (begin == NREC_BEGIN_FORK) close_inherited();
   nrec_config config;
   int files[2] = {-1, -1};
   process->events = process->memory = -1;
@@ -91,7 +88,7 @@ bool nag_join(uint32_t begin) {
   nag_config.descriptors[1] = process->events;
   nag_config.descriptors[2] = process->memory;
   if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
-  process->id = hello.process;
+  process->id = nag_config.joined = hello.process;
   return true;
 }
 

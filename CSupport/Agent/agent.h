@@ -132,7 +132,7 @@ typedef struct nag_process {
 typedef struct nag_shared {
   nrec_config config;
   char socket_path[108];
-  int32_t process;              ///< who joined last: a forked child's parent, whoever adopts it
+  int32_t joined;               ///< the last process that joined: this one or its ancestor
   int32_t descriptors[3];       ///< its socket and files, which a forked child has too
   uint64_t page_bytes;
   bool is_ready;
@@ -158,6 +158,7 @@ void nag_event_exit_at(uint32_t depth, uint64_t time);
 /// A chunk of its own kind with room for `bytes` behind its header; NULL: no space.
 uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes);
 // thread.c
+bool nag_is_joined(void);               ///< a forked child joins here; false: no brain
 nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: nothing is recorded
 // profile.c
 void nag_profile_dropped(const nag_slot *slot);  ///< its frame ended without returning

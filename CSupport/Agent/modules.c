@@ -145,7 +145,7 @@ static void tell_gone(void) {
 void nag_modules_changed(void) {
   enum { AT_ONCE = 64 };
   nag_process *process = nag_process_state;
-  if (known == NULL || process->id != nag_process_id() || process->header == NULL) return;
+  if (known == NULL || !nag_is_joined()) return;
   size_t bytes = (AT_ONCE * sizeof(shown_module) + 4095) & ~(size_t)4095;
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;

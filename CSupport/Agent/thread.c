@@ -39,18 +39,22 @@ void nag_thread_prepare(void) {
   has_key = pthread_key_create(&key, ended) == 0;
 }
 
+// No id: wiped pages, so a forked child, which joins. Another's id: a child that runs in its parent's
+// memory until it execs (vfork), on its parent's stack; its calls are its parent's.
+bool nag_is_joined(void) {
+  nag_process *process = nag_process_state;
+  if (process->id == 0) {
+    nag_lock(&process->lock);
+    if (process->id == 0) nag_join(NREC_BEGIN_FORK);
+    nag_unlock(&process->lock);
+  }
+  return process->header != NULL;
+}
+
 nag_buffer *nag_thread_buffer(void) {
   nag_buffer *buffer = nag_self.buffer;
   nag_process *process = nag_process_state;
-  int32_t self = nag_process_id();
-  if (process->id != self) {
-    // Before the first join, or a forked child: its wiped pages know of no process.
-    nag_lock(&process->lock);
-    bool joined = process->id == self || nag_join(NREC_BEGIN_FORK);
-    nag_unlock(&process->lock);
-    if (!joined) return NULL;
-  }
-  if (process->header == NULL) return NULL;
+  if (!nag_is_joined()) return NULL;
   if (buffer == NULL) {
     buffer = nag_wiped_pages(sizeof *buffer);
     if (buffer == NULL) return NULL;

@@ -151,7 +151,7 @@ enum {
 };
 
 /// START: a fresh image (the first, or after an exec); its modules follow. FORK: a copy of process
-/// `parent`, made by fork in whatever way; its modules, generations and function numbers are its
+/// `copied`, made by fork in whatever way (its parent may have said nothing itself); its modules, generations and function numbers are its
 /// parent's at that moment, and no MODULE is sent for them: the brain copies the parent's
 /// PID-N.modules and goes on numbering from there.
 enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
@@ -160,7 +160,7 @@ typedef struct nrec_hello {
   uint32_t message, version;
   int32_t process, parent;
   uint32_t begin;             ///< NREC_BEGIN_*
-  uint32_t reserved;
+  int32_t copied;             ///< FORK: whose modules it has; an ancestor that said HELLO
   uint64_t time;
 } nrec_hello;
 

@@ -17,7 +17,7 @@ extension RecordServer {
     guard hello.process == client.peer, hello.begin <= UInt32(NREC_BEGIN_FORK) else {
       return drop(client, "calls itself process \(hello.process): is it in a PID namespace?")
     }
-    let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.parent] : nil
+    let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.copied] : nil
     let process = join(hello)
     client.process = process
     do {
