@@ -13,6 +13,8 @@ typedef struct known_module {
   uint64_t load_bias, span_start;
   uint32_t generation;   ///< 0: the place is free
   bool seen;
+  uint8_t *stubs;        ///< what its sites call; NULL: none is armed
+  size_t stub_bytes;
 } known_module;
 
 static known_module *known;     // copied by a fork as it is
@@ -108,7 +110,11 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, int descri
   nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation,
                           .status = NPC_UNWRITABLE, .error = ENOMEM};
   if (entries != NULL) {
-    nag_sites_module(plan->generation, &shown->module, entries, plan->count, &applied);
+    size_t stub_bytes;
+    uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
+                                      &applied, &stub_bytes);
+    known_module *entry = find(&shown->module);
+    if (entry != NULL) entry->stubs = stubs, entry->stub_bytes = stub_bytes;
     NAG_CALL(SYS_munmap, entries, bytes);
   }
   nag_send(&applied, sizeof applied);
@@ -137,6 +143,8 @@ static void tell_gone(void) {
     if (known[i].generation == 0 || known[i].seen) continue;
     nrec_gone gone = {NREC_MESSAGE_GONE, known[i].generation, nag_time()};
     known[i].generation = 0;
+    // Nobody is in a stub of code that is unmapped, or would return into it.
+    if (known[i].stubs != NULL) NAG_CALL(SYS_munmap, known[i].stubs, known[i].stub_bytes);
     nag_send(&gone, sizeof gone);
   }
 }

@@ -76,8 +76,9 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
 
 // The stubs of a module: the handlers' addresses, then one stub for each armed site.
 static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
-                           uint32_t armed) {
+                           uint32_t armed, size_t *mapped) {
   size_t bytes = HEAD_BYTES + (size_t)armed * STUB_BYTES;
+  *mapped = (bytes + 4095) & ~(size_t)4095;
   uint8_t *head = npc_map_near(module->text_start, module->text_end, bytes);
   if (head == NULL) return NULL;
   choose_handlers((const char **)head);
@@ -87,7 +88,7 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
     write_stub(stub, &plan[i], head);
     stub += STUB_BYTES;
   }
-  NAG_CALL(SYS_mprotect, head, (bytes + 4095) & ~(size_t)4095, PROT_READ | PROT_EXEC);
+  NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
   return head;
 }
 
@@ -137,18 +138,20 @@ static bool decoded_by_the_brain(void *context, uint8_t kind, uint8_t length, ui
   return true;
 }
 
-void nag_sites_module(uint32_t generation, const npc_module *module, const nrec_plan_entry *plan,
-                      uint32_t count, nrec_applied *applied) {
+uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
+                          const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
+                          size_t *stub_bytes) {
   *applied = (nrec_applied){.message = NREC_MESSAGE_APPLIED, .generation = generation};
   uint32_t armed = 0;
   for (uint32_t i = 0; i < count; i++) armed += plan[i].action == NREC_ACTION_ARM;
   size_t bytes = ((size_t)count * sizeof(npc_poke) + 4095) & ~(size_t)4095;
   npc_poke *pokes = nag_pages(bytes);
-  uint8_t *stubs = pokes ? make_stubs(module, plan, count, armed) : NULL;
+  uint8_t *stubs = pokes ? make_stubs(module, plan, count, armed, stub_bytes) : NULL;
   if (stubs == NULL) {
     applied->status = NPC_UNWRITABLE;
     applied->error = ENOMEM;
-    return;
+    if (pokes != NULL) NAG_CALL(SYS_munmap, pokes, bytes);
+    return NULL;
   }
   uint32_t made = make_pokes(pokes, module, plan, count, stubs, applied);
   npc_transaction transaction = {
@@ -170,4 +173,5 @@ void nag_sites_module(uint32_t generation, const npc_module *module, const nrec_
       applied->offset = pokes[result.index].address - module->load_bias;
   }
   NAG_CALL(SYS_munmap, pokes, bytes);
+  return stubs;
 }
