@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// The built agent: what it needs, what it shows, what it may touch.
+@Suite struct AgentFileTests {
+  static let agent = Tools.productFolder + "/libNopscopeAgent.so"
+
+  private func lines(_ tool: String, _ arguments: [String]) throws -> [String] {
+    try Tools.run(tool, arguments).split(separator: "\n").map(String.init)
+  }
+
+  @Test("It needs libc and nothing else")
+  func needed() throws {
+    let needed = try lines("readelf", ["-dW", Self.agent]).filter { $0.contains("(NEEDED)") }
+    #expect(needed.count == 1)
+    #expect(needed.allSatisfy { $0.contains("[libc.so.6]") })
+  }
+
+  @Test("It exports what instrumented programs call, and nothing else")
+  func exports() throws {
+    let names = try lines("nm", ["-D", "--defined-only", Self.agent])
+      .filter { $0.contains(" T ") || $0.contains(" D ") || $0.contains(" B ") || $0.contains(" W ") }
+      .compactMap { $0.split(separator: " ").last.map(String.init) }
+    #expect(
+      Set(names)
+        == ["mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup"])
+  }
+
+  @Test("It is initialised first")
+  func first() throws {
+    let flags = try lines("readelf", ["-dW", Self.agent]).filter { $0.contains("(FLAGS_1)") }
+    #expect(flags.first?.contains("INITFIRST") == true)
+  }
+
+  /// Functions that may: they save the vector registers around a call into libc or from ld.so.
+  static let allowed: Set<String> = ["nag_with_vectors", "npc_loader_entry"]
+
+  @Test("It touches no vector or x87 register but where it saves them")
+  func registers() throws {
+    var function = ""
+    var offenders: Set<String> = []
+    for line in try lines("objdump", ["-d", "--no-show-raw-insn", Self.agent]) {
+      if line.hasSuffix(">:") {
+        function = String(line.split(separator: "<").last?.dropLast(2) ?? "")
+      } else if line.contains("mm") && line.contains("%") || line.contains("%st") {
+        let isVector = ["%xmm", "%ymm", "%zmm", "%mm", "%st"].contains { line.contains($0) }
+        if isVector { offenders.insert(function) }
+      } else if line.contains("xsave") || line.contains("xrstor") || line.contains("fxsave") {
+        offenders.insert(function)
+      }
+    }
+    #expect(offenders.isSubset(of: Self.allowed), "\(offenders)")
+    #expect(!offenders.isEmpty)  // the search finds something
+  }
+}

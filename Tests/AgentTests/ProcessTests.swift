@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// Children of every kind, and every way to end.
+@Suite struct ProcessTests {
+  struct Case: Sendable, CustomStringConvertible {
+    var how: String
+    var calls: [String: Int]
+    var description: String { how }
+  }
+
+  static let cases: [Case] = [
+    Case(how: "fork", calls: ["work": 10, "do_child": 1, "child_work": 10]),
+    Case(how: "raw", calls: ["work": 10, "do_child": 1, "child_work": 10]),
+    Case(how: "vfork", calls: ["work": 10, "do_child": 1, "child_work": 11]),
+    Case(how: "spawn", calls: ["work": 10, "with_spawn": 1]),
+    Case(how: "daemon", calls: ["work": 10, "do_child": 2, "child_work": 11]),
+    Case(how: "threads", calls: ["with_fork": 20, "do_child": 20, "child_work": 200, "busy": 2]),
+    Case(how: "system", calls: ["work": 10]),
+    Case(how: "kill", calls: ["work": 10, "main": 1]),
+    Case(how: "segv", calls: ["work": 10, "main": 1]),
+    Case(how: "abort", calls: ["work": 10, "main": 1]),
+    Case(how: "_exit", calls: ["work": 10, "main": 1]),
+    Case(how: "exec", calls: ["work": 10, "main": 1]),
+  ]
+  static let options = [
+    ["--tracer", "function_graph"], ["--max-depth", "20"], ["--tracer", "hits"],
+    ["--tracer", "profile"], ["--tracer", "callgraph"],
+  ]
+
+  @Test("Whatever becomes of a process, all that it called is read", arguments: cases, options)
+  func processes(one: Case, options: [String]) throws {
+    let program = try Program(source: "processes.c").build()
+    let plain = try runChild(program, [one.how])
+    let traced = try TracedRun(program, [one.how], options: options)
+    #expect(traced.result.ending == plain.ending)
+    #expect(traced.result.output == plain.output)
+    for (name, count) in one.calls { #expect(traced.calls[name] == count, "\(name)") }
+    #expect(traced.recording.complaints == [])
+    #expect(traced.calls.keys.allSatisfy { !$0.hasPrefix("#") }, "\(traced.calls)")
+  }
+
+  @Test("A forked child that loads a library before its first call is traced there")
+  func childLoads() throws {
+    let plugin = try Program(source: "plugin.c", extra: ["-shared", "-fPIC"]).build()
+    let program = try Program(source: "processes.c").build()
+    let traced = try TracedRun(program, ["plugin", plugin])
+    #expect(traced.result.ending == .exit(3))
+    #expect(traced.calls["plugin_leaf"] == 3)
+    #expect(traced.calls["plugin_begin"] == 1)
+  }
+
+  @Test("A library that comes and goes is traced from its constructor on, each time")
+  func reloads() throws {
+    let one = try Program(source: "plugin.c", extra: ["-shared", "-fPIC"]).build()
+    let other = try Program(
+      source: "plugin.c", extra: ["-shared", "-fPIC", "-DNAME=plugin_other"]
+    ).build()
+    let program = try Program(source: "loads.c").build()
+    let rounds = ProcessInfo.processInfo.environment["NOPSCOPE_LOADS"].flatMap(Int.init) ?? 1000
+    let traced = try TracedRun(program, ["\(rounds)", one, other], timeoutSeconds: 300)
+    #expect(traced.result.ending == .exit(0))
+    for (name, count) in statedCalls(traced.result.output) {
+      #expect(traced.calls[name] == count, "\(name)")
+    }
+    #expect(traced.calls["plugin_enter"] == rounds / 2)
+    #expect(traced.calls["plugin_other"] == rounds / 2)
+    #expect(traced.recording.complaints == [])
+  }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+
+/// One way to build a program so that its calls can be traced.
+struct Variant: Hashable, Sendable, CustomStringConvertible {
+  var compiler: Fixture.Compiler
+  var level: String
+  var instrumentation: [String]
+
+  var description: String { ([compiler.rawValue, level] + instrumentation).joined(separator: " ") }
+
+  static let kinds = [["-pg"], ["-pg", "-mfentry"], ["-fpatchable-function-entry=5"]]
+  static let all = Fixture.Compiler.allCases.flatMap { compiler in
+    ["-O0", "-O2"].flatMap { level in
+      kinds.map { Variant(compiler: compiler, level: level, instrumentation: $0) }
+    }
+  }
+  static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
+}
+
+/// A file of Programs/, built.
+struct Program: Hashable, Sendable {
+  var source: String
+  var variant = Variant.usual
+  var extra: [String] = []
+
+  static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Programs"
+
+  func build() throws -> String { try ProgramCache.shared.built(self) }
+
+  fileprivate func compile() throws -> String {
+    let isPlusPlus = source.hasSuffix(".cpp")
+    let tool: String? =
+      switch (variant.compiler, isPlusPlus) {
+      case (.gcc, false): Tools.find("gcc")
+      case (.gcc, true): Tools.find("g++")
+      case (.clang, false): Tools.findBesideSwift("clang")
+      case (.clang, true): Tools.findBesideSwift("clang++")
+      }
+    guard let tool else { throw TestSupportError("\(variant.compiler): not found") }
+    let stem = String(source.prefix { $0 != "." })
+    let linked = try TemporaryFolder.shared.fresh("program") + "/" + stem
+    try Tools.run(
+      tool,
+      ["-w", "-g", "-rdynamic", variant.level] + variant.instrumentation
+        + ["\(Program.folder)/\(source)", "-o", linked, "-lm", "-ldl", "-pthread"] + extra)
+    return linked
+  }
+}
+
+private final class ProgramCache: @unchecked Sendable {
+  static let shared = ProgramCache()
+  private let lock = NSLock()
+  private var done: [Program: Result<String, any Error>] = [:]
+
+  func built(_ program: Program) throws -> String {
+    try lock.withLock {
+      let result = done[program] ?? Result { try program.compile() }
+      done[program] = result
+      return result
+    }.get()
+  }
+}
+
+/// A run under `nopscope record`, and what the recording says.
+struct TracedRun {
+  var result: ChildResult
+  var folder: String
+  var recording: DecodedRecording
+
+  init(
+    _ program: String, _ arguments: [String] = [], options: [String] = [],
+    environment: [String: String?] = [:], timeoutSeconds: Double = 60
+  ) throws {
+    folder = try TemporaryFolder.shared.fresh("recording") + "/data"
+    result = try runNopscope(
+      ["record"] + options + ["-o", folder, "--", program] + arguments, environment: environment,
+      timeoutSeconds: timeoutSeconds)
+    recording = try DecodedRecording(folder)
+  }
+
+  var calls: [String: Int] { recording.calls }
+}
+
+/// The counts that a program prints itself: lines `calls NAME NUMBER`.
+func statedCalls(_ output: String) -> [String: Int] {
+  var calls: [String: Int] = [:]
+  for line in output.split(separator: "\n") {
+    let words = line.split(separator: " ")
+    if words.count == 3, words[0] == "calls", let count = Int(words[2]) {
+      calls[String(words[1])] = count
+    }
+  }
+  return calls
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+/// Programs that treat their stacks in every way that is allowed: traced, they behave as they do
+/// alone, and every call is counted.
+@Suite struct ReturnTests {
+  static let sources = [
+    "values.c", "exceptions.cpp", "jumps.c", "endings.c", "coroutine.c", "coroutine_gone.c",
+    "coroutine_moves.c", "altstack.c", "deep.c",
+  ]
+  static let tracers = ["function_graph", "function", "callgraph", "profile", "hits"]
+
+  private func check(_ source: String, _ variant: Variant, _ tracer: String) throws {
+    let program = try Program(source: source, variant: variant).build()
+    let arguments = source == "jumps.c" ? ["20000"] : []
+    let plain = try runChild(program, arguments)
+    let traced = try TracedRun(program, arguments, options: ["--tracer", tracer])
+    #expect(traced.result.ending == plain.ending)
+    #expect(traced.result.output == plain.output)
+    for (name, count) in statedCalls(plain.output) { #expect(traced.calls[name] == count, "\(name)") }
+    #expect(traced.recording.lostEvents == 0)
+    #expect(traced.recording.complaints.prefix(3) == [])
+  }
+
+  @Test("A traced program behaves as it does alone, however it was built", arguments: sources, Variant.all)
+  func builds(source: String, variant: Variant) throws {
+    try check(source, variant, "function_graph")
+  }
+
+  @Test("Every tracer counts the same calls", arguments: sources, tracers)
+  func tracers(source: String, tracer: String) throws {
+    try check(source, Variant.usual, tracer)
+  }
+
+  @Test("Frames that longjmp has skipped take no room in the shadow stack")
+  func noLeak() throws {
+    let program = try Program(source: "jumps.c").build()
+    let traced = try TracedRun(program, ["100000"])
+    let process = try #require(traced.recording.processes.first)
+    #expect(traced.calls["catcher"] == 100_000)
+    // A call without a slot is unwound at once: then calls would be missing here.
+    #expect(process.entries == process.exits + process.unwound)
+    #expect(process.unwound == 250_000 + 2000)
+  }
+}

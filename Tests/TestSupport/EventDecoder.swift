@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What a recording's event files say, read by the text of the format alone.
+///
+/// It shares no line with the product's readers, so that the two check each other. Counts are by
+/// function name, over all processes and threads.
+public struct DecodedRecording: Sendable {
+  public var calls: [String: Int] = [:]
+  public var processes: [DecodedProcess] = []
+
+  public var lostEvents: Int { processes.reduce(0) { $0 + $1.lostEvents } }
+  public var complaints: [String] { processes.flatMap(\.complaints) }
+
+  public init(_ folder: String) throws {
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    where name.hasSuffix(".events") {
+      let process = try DecodedProcess(folder: folder, stem: String(name.dropLast(7)))
+      processes.append(process)
+      calls.merge(process.calls, uniquingKeysWith: +)
+    }
+  }
+}
+
+public struct DecodedProcess: Sendable {
+  public var stem: String
+  public var flags = 0
+  public var lostEvents = 0
+  public var calls: [String: Int] = [:]
+  /// By function number: a name may come again with the next generation of its module.
+  public var names: [Int: (name: String, generation: Int)] = [:]
+  public var threads: [Int: String] = [:]
+  public var entries = 0
+  public var exits = 0
+  public var unwound = 0
+  /// What the format does not allow.
+  public var complaints: [String] = []
+  var treeParts: [Int: Data] = [:]
+  var lastCounters: [Int: (kind: Int, data: Data)] = [:]
+
+  init(folder: String, stem: String) throws {
+    self.stem = stem
+    let data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(stem).events"))
+    try readNames(folder)
+    guard data.count >= 4096, data.word(0, 8) == 0x0143_4552_5350_4f4e else {
+      complaints.append("no header")
+      return
+    }
+    flags = data.word(36, 4)
+    lostEvents = data.word(80, 8)
+    readChunks(data)
+    countAggregates()
+  }
+
+  private mutating func readNames(_ folder: String) throws {
+    let text = try String(contentsOfFile: "\(folder)/\(stem).modules", encoding: .utf8)
+    for line in text.split(separator: "\n") {
+      guard let load = try jsonObject(Data(line.utf8))["load"] as? [String: Any],
+        let sites = load["sites"] as? Int, sites > 0, let build = load["buildID"] as? String,
+        let first = load["firstFunction"] as? Int, let generation = load["generation"] as? Int
+      else { continue }
+      let symbols = try String(contentsOfFile: "\(folder)/symbols/\(build)", encoding: .utf8)
+      for (index, row) in symbols.split(separator: "\n").dropFirst().enumerated() {
+        let name = row.split(separator: "\t", omittingEmptySubsequences: false).last ?? ""
+        names[first + index] = (String(name), generation)
+      }
+    }
+  }
+
+  private mutating func readChunks(_ data: Data) {
+    var offset = 4096
+    while offset + 64 <= data.count {
+      guard data.word(offset, 4) == 0x4b48_434e else {
+        if data.word(offset, 4) != 0 { complaints.append("no chunk at \(offset)") }
+        offset += 4096
+        continue
+      }
+      let size = data.word(offset + 4, 4)
+      let serial = data.word(offset + 12, 4)
+      guard size >= 64, offset + size <= data.count else {
+        complaints.append("a chunk of \(size) bytes at \(offset)")
+        return
+      }
+      let contents = data.subdata(in: (offset + 64)..<(offset + size))
+      let name = data.subdata(in: (offset + 48)..<(offset + 64)).prefix { $0 != 0 }
+      threads[serial] = String(decoding: name, as: UTF8.self)
+      switch data.word(offset + 20, 4) {
+      case 1:
+        let used = data.word(offset + 24, 4)
+        let open = data.word(offset + 28, 4)
+        readEvents(used == 0 ? contents : contents.prefix(used - 64), open: open, at: offset)
+      case 2: treeParts[serial, default: Data()].append(contents)
+      case let kind: lastCounters[serial] = (kind, contents)
+      }
+      offset += size
+    }
+  }
+
+  private mutating func count(_ function: Int, _ calls: Int = 1) {
+    self.calls[names[function]?.name ?? "#\(function)", default: 0] += calls
+  }
+
+  private mutating func readEvents(_ data: Data, open: Int, at chunk: Int) {
+    var stack = (0..<open).map { data.word($0 * 4, 4) }
+    let isCut = open == 4096  // only the innermost are listed
+    var at = open * 4
+    while at < data.count, data[at] != 0 {
+      let first = data[at]
+      let size = first & 3 == 1 ? 1 : first & 3 >= 2 ? 2 : first & 7 == 4 ? 3 : first == 0x18 ? 4 : 8
+      guard at + size <= data.count else { return complaints.append("a cut event in \(chunk)") }
+      let word = data.word(at, size)
+      at += size
+      switch first {
+      case _ where first & 1 == 1: close(&stack, 1, isCut, chunk); exits += 1
+      case _ where first & 3 == 2: enter(&stack, word >> 8)
+      case _ where first & 7 == 4: enter(&stack, word >> 11)
+      case 0x08: enter(&stack, word >> 32)
+      case 0x18: close(&stack, word >> 8, isCut, chunk); unwound += word >> 8
+      case 0x20:
+        exits += 1
+        if word >> 32 < stack.count { stack.remove(at: word >> 32) }
+        else if !isCut { complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)") }
+      case 0x10, 0x28, 0x30: break
+      default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")
+      }
+    }
+  }
+
+  private mutating func enter(_ stack: inout [Int], _ function: Int) {
+    entries += 1
+    count(function)
+    stack.append(function)
+  }
+
+  private mutating func close(_ stack: inout [Int], _ many: Int, _ isCut: Bool, _ chunk: Int) {
+    if many > stack.count, !isCut { complaints.append("\(many) of \(stack.count) end in \(chunk)") }
+    stack.removeLast(min(many, stack.count))
+  }
+
+  private mutating func countAggregates() {
+    for (_, data) in treeParts {
+      for node in stride(from: 0, to: data.count - 15, by: 16) where data.word(node + 8, 8) > 0 {
+        count(data.word(node, 4), data.word(node + 8, 8))
+      }
+    }
+    for (_, counters) in lastCounters {
+      let step = counters.kind == 4 ? 8 : 64
+      let field = counters.kind == 4 ? 0 : 8
+      for at in stride(from: 0, to: counters.data.count - step + 1, by: step) {
+        let calls = counters.data.word(at + field, 8)
+        if calls > 0 { count(at / step, calls) }
+      }
+    }
+  }
+}
+
+extension Data {
+  /// A little-endian number of up to 8 bytes; the file's, so it may be any bits.
+  fileprivate func word(_ offset: Int, _ size: Int) -> Int {
+    var value: UInt64 = 0
+    for index in 0..<size where startIndex + offset + index < endIndex {
+      value |= UInt64(self[startIndex + offset + index]) << (8 * UInt64(index))
+    }
+    return Int(truncatingIfNeeded: value)
+  }
+}
