@@ -43,7 +43,10 @@ let package = Package(
       name: "CCapstone", path: "CSupport/CCapstone", pkgConfig: "capstone",
       providers: [.apt(["libcapstone-dev"])]),
     .target(name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode"),
-    .target(name: "CPatchCore", path: "CSupport/CPatchCore"),
+    // Parts of it run while a traced thread has arguments in vector registers.
+    .target(
+      name: "CPatchCore", path: "CSupport/CPatchCore",
+      cSettings: [.unsafeFlags(["-mgeneral-regs-only"])]),
     .target(
       name: "CUnloadLab", dependencies: ["CMachineCode", "CPatchCore"],
       path: "CSupport/CUnloadLab",
@@ -151,6 +154,8 @@ let package = Package(
       dependencies: ["TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
+    .testTarget(
+      name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),
     .testTarget(
       name: "TracingTests",
       dependencies: [

@@ -4,35 +4,35 @@ import Foundation
 import TestSupport
 import Testing
 
+struct ProcessCase: Sendable, CustomStringConvertible {
+  var how: String
+  var calls: [String: Int]
+  var description: String { how }
+}
+
+private let endings: [ProcessCase] = [
+  ProcessCase(how: "fork", calls: ["work": 10, "do_child": 1, "child_work": 10]),
+  ProcessCase(how: "raw", calls: ["work": 10, "do_child": 1, "child_work": 10]),
+  ProcessCase(how: "vfork", calls: ["work": 10, "do_child": 1, "child_work": 11]),
+  ProcessCase(how: "spawn", calls: ["work": 10, "with_spawn": 1]),
+  ProcessCase(how: "daemon", calls: ["work": 10, "do_child": 2, "child_work": 11]),
+  ProcessCase(how: "threads", calls: ["with_fork": 20, "do_child": 20, "child_work": 200, "busy": 2]),
+  ProcessCase(how: "system", calls: ["work": 10]),
+  ProcessCase(how: "kill", calls: ["work": 10, "main": 1]),
+  ProcessCase(how: "segv", calls: ["work": 10, "main": 1]),
+  ProcessCase(how: "abort", calls: ["work": 10, "main": 1]),
+  ProcessCase(how: "_exit", calls: ["work": 10, "main": 1]),
+  ProcessCase(how: "exec", calls: ["work": 10, "main": 1]),
+]
+private let everyKind = [
+  ["--tracer", "function_graph"], ["--max-depth", "20"], ["--tracer", "hits"],
+  ["--tracer", "profile"], ["--tracer", "callgraph"],
+]
+
 /// Children of every kind, and every way to end.
 @Suite struct ProcessTests {
-  struct Case: Sendable, CustomStringConvertible {
-    var how: String
-    var calls: [String: Int]
-    var description: String { how }
-  }
-
-  static let cases: [Case] = [
-    Case(how: "fork", calls: ["work": 10, "do_child": 1, "child_work": 10]),
-    Case(how: "raw", calls: ["work": 10, "do_child": 1, "child_work": 10]),
-    Case(how: "vfork", calls: ["work": 10, "do_child": 1, "child_work": 11]),
-    Case(how: "spawn", calls: ["work": 10, "with_spawn": 1]),
-    Case(how: "daemon", calls: ["work": 10, "do_child": 2, "child_work": 11]),
-    Case(how: "threads", calls: ["with_fork": 20, "do_child": 20, "child_work": 200, "busy": 2]),
-    Case(how: "system", calls: ["work": 10]),
-    Case(how: "kill", calls: ["work": 10, "main": 1]),
-    Case(how: "segv", calls: ["work": 10, "main": 1]),
-    Case(how: "abort", calls: ["work": 10, "main": 1]),
-    Case(how: "_exit", calls: ["work": 10, "main": 1]),
-    Case(how: "exec", calls: ["work": 10, "main": 1]),
-  ]
-  static let options = [
-    ["--tracer", "function_graph"], ["--max-depth", "20"], ["--tracer", "hits"],
-    ["--tracer", "profile"], ["--tracer", "callgraph"],
-  ]
-
-  @Test("Whatever becomes of a process, all that it called is read", arguments: cases, options)
-  func processes(one: Case, options: [String]) throws {
+  @Test("Whatever becomes of a process, all that it called is read", arguments: endings, everyKind)
+  func processes(one: ProcessCase, options: [String]) throws {
     let program = try Program(source: "processes.c").build()
     let plain = try runChild(program, [one.how])
     let traced = try TracedRun(program, [one.how], options: options)

@@ -4,15 +4,15 @@ import Foundation
 import TestSupport
 import Testing
 
+private let stackPrograms = [
+  "values.c", "exceptions.cpp", "jumps.c", "endings.c", "coroutine.c", "coroutine_gone.c",
+  "coroutine_moves.c", "altstack.c", "deep.c",
+]
+private let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
+
 /// Programs that treat their stacks in every way that is allowed: traced, they behave as they do
 /// alone, and every call is counted.
 @Suite struct ReturnTests {
-  static let sources = [
-    "values.c", "exceptions.cpp", "jumps.c", "endings.c", "coroutine.c", "coroutine_gone.c",
-    "coroutine_moves.c", "altstack.c", "deep.c",
-  ]
-  static let tracers = ["function_graph", "function", "callgraph", "profile", "hits"]
-
   private func check(_ source: String, _ variant: Variant, _ tracer: String) throws {
     let program = try Program(source: source, variant: variant).build()
     let arguments = source == "jumps.c" ? ["20000"] : []
@@ -25,13 +25,15 @@ import Testing
     #expect(traced.recording.complaints.prefix(3) == [])
   }
 
-  @Test("A traced program behaves as it does alone, however it was built", arguments: sources, Variant.all)
-  func builds(source: String, variant: Variant) throws {
+  @Test(
+    "A traced program behaves as it does alone, however it was built",
+    arguments: stackPrograms, Variant.all)
+  func behaves(source: String, variant: Variant) throws {
     try check(source, variant, "function_graph")
   }
 
-  @Test("Every tracer counts the same calls", arguments: sources, tracers)
-  func tracers(source: String, tracer: String) throws {
+  @Test("Every tracer counts the same calls", arguments: stackPrograms, everyTracer)
+  func countsAgree(source: String, tracer: String) throws {
     try check(source, Variant.usual, tracer)
   }
 

@@ -60,7 +60,10 @@ private func spawn(
   var attributes = posix_spawnattr_t()
   posix_spawnattr_init(&attributes)
   defer { posix_spawnattr_destroy(&attributes) }
-  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
+  var noSignals = sigset_t()  // as from a shell: a test runner has some blocked
+  sigemptyset(&noSignals)
+  posix_spawnattr_setsigmask(&attributes, &noSignals)
   var variables = ProcessInfo.processInfo.environment
   for (name, value) in environment { variables[name] = value }
   let words = ([executable] + arguments).map { strdup($0) } + [nil]

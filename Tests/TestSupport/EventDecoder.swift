@@ -57,15 +57,24 @@ public struct DecodedProcess: Sendable {
     let text = try String(contentsOfFile: "\(folder)/\(stem).modules", encoding: .utf8)
     for line in text.split(separator: "\n") {
       guard let load = try jsonObject(Data(line.utf8))["load"] as? [String: Any],
-        let sites = load["sites"] as? Int, sites > 0, let build = load["buildID"] as? String,
+        let sites = load["sites"] as? Int, sites > 0, let path = load["path"] as? String,
         let first = load["firstFunction"] as? Int, let generation = load["generation"] as? Int
       else { continue }
+      let build = load["buildID"] as? String ?? Self.nameWithoutBuildID(path)
       let symbols = try String(contentsOfFile: "\(folder)/symbols/\(build)", encoding: .utf8)
       for (index, row) in symbols.split(separator: "\n").dropFirst().enumerated() {
         let name = row.split(separator: "\t", omittingEmptySubsequences: false).last ?? ""
         names[first + index] = (String(name), generation)
       }
     }
+  }
+
+  /// FNV-1a of the path, where a file has no build-id.
+  private static func nameWithoutBuildID(_ path: String) -> String {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in path.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    let digits = String(hash, radix: 16)
+    return "path-" + String(repeating: "0", count: 16 - digits.count) + digits
   }
 
   private mutating func readChunks(_ data: Data) {
