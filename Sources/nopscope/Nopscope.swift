@@ -22,8 +22,8 @@ struct Nopscope: ParsableCommand {
       """,
     subcommands: [
       RecordCommand.self, ReportCommand.self, ReplayCommand.self, GraphCommand.self,
-      InfoCommand.self, DemoCommand.self, SitesCommand.self, RecordMcountCommand.self,
-      AuditCommand.self, DoctorCommand.self, BenchCommand.self,
+      InfoCommand.self, ExportCommand.self, DoctorCommand.self, DemoCommand.self,
+      SitesCommand.self, RecordMcountCommand.self, AuditCommand.self, BenchCommand.self,
     ])
 
   static func main() {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a recording can be written as, for the viewers that people have.
+public enum ExportFormat: String, CaseIterable, Sendable, CustomStringConvertible {
+  /// Perfetto's protobuf trace: ui.perfetto.dev, trace_processor.
+  case perfetto
+  /// Trace Event Format, JSON: chrome://tracing, Perfetto, and others.
+  case chrome
+  /// One line a stack: flamegraph.pl, inferno, speedscope.
+  case folded
+  /// speedscope's own JSON: speedscope.app.
+  case speedscope
+  /// uftrace's data directory: its replay, report, graph, tui.
+  case uftrace
+
+  public var description: String { rawValue }
+
+  /// No terminal shows it.
+  public var isBinary: Bool { self == .perfetto }
+  /// A directory of files; else one file.
+  public var isFolder: Bool { self == .uftrace }
+}

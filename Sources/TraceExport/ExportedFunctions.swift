@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// A function of one process, on its way out.
+struct ExportedFunction {
+  /// Of the process.
+  var number: UInt32
+  /// In `ExportedFunctions.all`.
+  var index: Int32
+}
+
+/// The functions that are met, named once each.
+///
+/// Functions of one name in one file are one, whatever their number in which process. Numbers that
+/// no module has are told apart up to `mostUnknown`: a damaged file may have any.
+struct ExportedFunctions {
+  struct Known {
+    var label: String
+    /// As the linker sees it; nil where no symbol is known.
+    var rawName: String?
+    /// Path of its module; empty where it is not known.
+    var module: String
+    /// The module's file name; empty where it is not known.
+    var moduleName: String { module.split(separator: "/").last.map(String.init) ?? module }
+  }
+
+  private static let mostUnknown = 1 << 16
+  private static let mostKnown: UInt64 = 1 << 22
+
+  private(set) var all: [Known] = []
+  private var byName: [String: Int32] = [:]
+  private var process: ProcessRecording?
+  /// Of the process, by number: the index, or -1.
+  private var known: [Int32] = []
+  private var others: [UInt32: Int32] = [:]
+
+  mutating func begin(_ process: ProcessRecording) {
+    self.process = process
+    let last = process.modules.map { $0.firstFunction &+ UInt64($0.sites) }.max() ?? 0
+    known = Array(repeating: -1, count: Int(min(last, Self.mostKnown)))
+    others = [:]
+  }
+
+  @inline(__always)
+  mutating func function(_ number: UInt32) -> ExportedFunction {
+    let place = Int(number)
+    if place < known.count && known[place] >= 0 {
+      return ExportedFunction(number: number, index: known[place])
+    }
+    return find(number)
+  }
+
+  private mutating func find(_ number: UInt32) -> ExportedFunction {
+    let place = Int(number)
+    if place < known.count {
+      known[place] = add(number)
+      return ExportedFunction(number: number, index: known[place])
+    }
+    if let index = others[number] { return ExportedFunction(number: number, index: index) }
+    if others.count >= Self.mostUnknown {
+      return ExportedFunction(number: .max, index: add("unknown function", nil, ""))
+    }
+    let index = add(number)
+    others[number] = index
+    return ExportedFunction(number: number, index: index)
+  }
+
+  private mutating func add(_ number: UInt32) -> Int32 {
+    let found = process?.function(UInt64(number))
+    return add(
+      found?.label(number: UInt64(number)) ?? "function \(number)", found?.rawName,
+      found?.modulePath ?? "")
+  }
+
+  private mutating func add(_ label: String, _ rawName: String?, _ module: String) -> Int32 {
+    let key = "\(module)\0\(label)"
+    if let index = byName[key] { return index }
+    let index = Int32(all.count)
+    all.append(Known(label: label, rawName: rawName, module: module))
+    byName[key] = index
+    return index
+  }
+}

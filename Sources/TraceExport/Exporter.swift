@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+import TraceAnalysis
+
+/// Where an export goes.
+public enum ExportDestination: Sendable {
+  case standardOutput
+  /// A file, or for `ExportFormat.isFolder` a directory to be made.
+  case path(String)
+}
+
+/// Writes a recording in another tool's format.
+///
+/// Streams: memory is that of the functions' names and the open calls, whatever the recording's
+/// length (folded stacks: of the merged call tree). The destination is there when it is whole, and
+/// else as it was.
+public struct Exporter {
+  public var recording: Recording
+  public var format: ExportFormat
+  /// Of folded stacks alone. Nil: times where there are any, else calls.
+  public var foldedWeight: FoldedWeight?
+  public var isChosen: ThreadChoice = { _, _ in true }
+
+  public init(_ recording: Recording, as format: ExportFormat) {
+    self.recording = recording
+    self.format = format
+  }
+
+  /// Exports. `progress` is called with a fraction of the work after each chunk; where it throws, the
+  /// export is given up and its error is thrown on. Throws `ExportError`.
+  public func export(
+    to destination: ExportDestination, progress: (Double) throws -> Void = { _ in }
+  ) throws -> ExportSummary {
+    try requireMatter()
+    if format == .uftrace { return try exportFolder(destination, progress) }
+    let file = try open(destination)
+    var summary: ExportSummary
+    switch format {
+    case .perfetto:
+      var export = SliceExport(PerfettoWriter(file, recording))
+      summary = try export.run(recording, choosing: isChosen, progress: progress)
+    case .chrome:
+      var export = SliceExport(ChromeWriter(file))
+      summary = try export.run(recording, choosing: isChosen, progress: progress)
+      export.writer.finish()
+    case .speedscope:
+      var export = SliceExport(SpeedscopeWriter(file, recording))
+      summary = try export.run(recording, choosing: isChosen, progress: progress)
+      export.writer.finish(export.functions)
+    case .folded, .uftrace: summary = try exportFolded(file.buffer, progress)
+    }
+    try file.finish()
+    summary.bytes = file.buffer.written
+    return summary
+  }
+
+  private func open(_ destination: ExportDestination) throws(ExportError) -> OutputFile {
+    switch destination {
+    case .standardOutput: OutputFile(standardOutput: ())
+    case .path(let path): try OutputFile(path: path)
+    }
+  }
+
+  private func exportFolder(
+    _ destination: ExportDestination, _ progress: (Double) throws -> Void
+  ) throws -> ExportSummary {
+    guard case .path(let path) = destination else { throw ExportError.needsFolder(format: format) }
+    let folder = try OutputFolder(path: path)
+    var export = SliceExport(UftraceWriter(folder, recording))
+    var summary = try export.run(recording, choosing: isChosen, progress: progress)
+    try export.writer.finish(export.functions)
+    try folder.finish()
+    summary.leftOut = export.writer.leftOut
+    summary.bytes = folder.bytes
+    return summary
+  }
+
+  private func exportFolded(
+    _ output: OutputBuffer, _ progress: (Double) throws -> Void
+  ) throws -> ExportSummary {
+    var failure: (any Error)?
+    let tree = withoutActuallyEscaping(progress) { progress in
+      CallTree(of: recording, choosing: isChosen) { fraction in
+        do { if failure == nil { try progress(fraction) } } catch { failure = error }
+      }
+    }
+    if let failure { throw failure }
+    let weight = foldedWeight ?? (tree.hasTimes ? .selfTime : .calls)
+    if weight == .selfTime && !tree.hasTimes { throw noEvents() }
+    FoldedExport(tree, weight, to: output).write()
+    var summary = ExportSummary()
+    summary.calls = tree.nodes.dropFirst().reduce(0) { $0 &+ $1.calls }
+    summary.functions = tree.functions.count
+    summary.threads = recording.processes.reduce(0) { sum, process in
+      sum + process.threads.filter { isChosen(process, $0) }.count
+    }
+    summary.lostEvents = recording.lostEvents
+    summary.problems = recording.problems + tree.problems + recording.symbolProblems
+    if tree.foldedCalls > 0 {
+      summary.problems.append(
+        "\(tree.foldedCalls) calls found no room in the call tree: their time is their callers'")
+    }
+    return summary
+  }
+}
+
+// MARK: - Recordings that do not hold what a format needs
+
+extension Exporter {
+  private var tracerNames: String {
+    let names = Set(recording.processes.compactMap { $0.tracer?.name })
+    return names.isEmpty ? recording.session.tracer ?? "unknown" : names.sorted().joined(separator: ", ")
+  }
+
+  private func noEvents() -> ExportError {
+    .noEvents(directory: recording.directory, format: format, tracer: tracerNames)
+  }
+
+  private func requireMatter() throws(ExportError) {
+    var hasEvents = false
+    var hasTree = false
+    for process in recording.processes {
+      for thread in process.threads where isChosen(process, thread) {
+        hasEvents = hasEvents || thread.chunkCount > 0
+        hasTree = hasTree || thread.hasCallTree
+      }
+    }
+    if hasEvents || (hasTree && format == .folded) { return }
+    let streaming: [TracerKind] = [.functionGraph, .function]
+    if recording.processes.contains(where: { $0.tracer.map(streaming.contains) ?? true }) {
+      throw .nothingCalled(directory: recording.directory)
+    }
+    if format != .folded { throw noEvents() }
+    if recording.processes.contains(where: { $0.tracer == .callGraph }) {
+      throw .nothingCalled(directory: recording.directory)
+    }
+    throw .noStacks(directory: recording.directory, tracer: tracerNames)
+  }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A string as JSON has it, quotes included (RFC 8259, section 7).
+func jsonBytes(_ text: String) -> [UInt8] {
+  var bytes: [UInt8] = [UInt8(ascii: "\"")]
+  for byte in text.utf8 {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
+    case 0..<0x20, 0x7f: bytes += Array(("\\u00" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).utf8)
+    default: bytes.append(byte)
+    }
+  }
+  bytes.append(UInt8(ascii: "\""))
+  return bytes
+}
+
+/// Functions' names as JSON strings, by index, made once each.
+struct JSONNames {
+  private var names: [[UInt8]] = []
+
+  @inline(__always)
+  mutating func name(_ index: Int32, _ functions: borrowing ExportedFunctions) -> [UInt8] {
+    while names.count <= Int(index) { names.append(jsonBytes(functions.all[names.count].label)) }
+    return names[Int(index)]
+  }
+}

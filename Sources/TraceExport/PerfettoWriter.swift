@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// Perfetto's protobuf trace.
+///
+/// Source of the field numbers: protos/perfetto/trace/*.proto of github.com/google/perfetto. A trace
+/// is packets. Each thread is a packet sequence of its own, so that its events can leave out what the
+/// sequence says once: the track, by `trace_packet_defaults`; names, by `interned_data`; and most of
+/// the time, by a clock of the sequence that counts on from the packet before. An event is 12 to 15
+/// bytes.
+struct PerfettoWriter: SliceWriter {
+  private let output: OutputBuffer
+  private let file: OutputFile
+  /// Of the recording's start, for the trace's clock.
+  private let startNanoseconds: UInt64
+  private let startRealtimeNanoseconds: UInt64
+  private var names: PerfettoNames
+  private var sequence: UInt64 = 0
+  private var processes: [Int32: UInt64] = [:]
+  /// Nanoseconds since the recording's start, of the newest packet of the sequence.
+  private var lastTime: UInt64 = 0
+
+  private enum Packet {
+    static let clockSnapshot: UInt32 = 6
+    static let timestamp: UInt32 = 8
+    static let sequence: UInt32 = 10
+    static let trackEvent: UInt32 = 11
+    static let internedData: UInt32 = 12
+    static let sequenceFlags: UInt32 = 13
+    static let clockID: UInt32 = 58
+    static let defaults: UInt32 = 59
+    static let trackDescriptor: UInt32 = 60
+  }
+
+  private enum Event {
+    static let categories: UInt32 = 3
+    static let annotations: UInt32 = 4
+    static let type: UInt32 = 9
+    static let name: UInt32 = 10
+    static let trackUUID: UInt32 = 11
+    static let begin: UInt64 = 1
+    static let end: UInt64 = 2
+    static let instant: UInt64 = 3
+  }
+
+  private enum Clock {
+    static let realtime: UInt64 = 1
+    static let boottime: UInt64 = 6
+    /// Of the sequence: numbers from 64 are.
+    static let incremental: UInt64 = 64
+  }
+
+  init(_ file: OutputFile, _ recording: Recording) {
+    self.file = file
+    output = file.buffer
+    let first = recording.processes.first { $0.startTime == recording.startTime }
+    startNanoseconds = ExportClock(origin: 0, scale: first?.scale ?? 1)
+      .nanoseconds(recording.startTime)
+    startRealtimeNanoseconds = first?.startRealtimeNanoseconds ?? 0
+    names = PerfettoNames()
+  }
+
+  func check() throws { try file.check() }
+
+  // MARK: - What a sequence begins with
+
+  mutating func begin(_ thread: ExportedThread) {
+    sequence += 1
+    lastTime = 0
+    names.beginSequence()
+    let process = processTrack(thread)
+    writeClocks()
+    // Tracks are numbered: processes below 2^32, threads above.
+    let track = 1 << 32 | sequence
+    packet { packet in
+      packet.add(Packet.sequenceFlags, 1)
+      packet.add(Packet.defaults) { defaults in
+        defaults.add(Packet.clockID, Clock.incremental)
+        defaults.add(11) { $0.add(Event.trackUUID, track) }
+      }
+      packet.add(Packet.trackDescriptor) { descriptor in
+        descriptor.add(1, track)
+        descriptor.add(5, process)
+        descriptor.add(4) { described in
+          described.add(1, UInt64(UInt32(bitPattern: thread.process.pid)))
+          described.add(2, UInt64(UInt32(bitPattern: thread.thread.id)))
+          described.add(5, thread.threadName)
+        }
+      }
+    }
+  }
+
+  private mutating func processTrack(_ thread: ExportedThread) -> UInt64 {
+    let pid = thread.process.pid
+    if let known = processes[pid] { return known }
+    let track = UInt64(processes.count + 1)
+    processes[pid] = track
+    packet { packet in
+      packet.add(Packet.trackDescriptor) { descriptor in
+        descriptor.add(1, track)
+        descriptor.add(3) { described in
+          described.add(1, UInt64(UInt32(bitPattern: pid)))
+          described.add(6, thread.processName)
+        }
+      }
+    }
+    return track
+  }
+
+  /// The same moment on all clocks: the recording's start.
+  private func writeClocks() {
+    let clocks = [
+      (Clock.boottime, startNanoseconds, false), (Clock.realtime, startRealtimeNanoseconds, false),
+      (Clock.incremental, 0, true),
+    ]
+    packet { packet in
+      packet.add(Packet.clockSnapshot) { snapshot in
+        for (clock, time, isIncremental) in clocks where clock != Clock.realtime || time > 0 {
+          snapshot.add(1) { entry in
+            entry.add(1, clock)
+            entry.add(2, time)
+            if isIncremental { entry.add(3, 1) }
+          }
+        }
+      }
+    }
+  }
+
+  private func packet(_ fill: (inout ProtobufMessage) -> Void) {
+    var trace = ProtobufMessage()
+    trace.add(1) { packet in
+      packet.add(Packet.sequence, sequence)
+      fill(&packet)
+    }
+    output.add(trace.bytes)
+  }
+
+  // MARK: - Events
+
+  mutating func open(
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ note: SliceNote?
+  ) {
+    begin(Event.begin, function, functions, at: time, note)
+  }
+
+  mutating func instant(
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64
+  ) {
+    begin(Event.instant, function, functions, at: time, nil)
+  }
+
+  private mutating func begin(
+    _ type: UInt64, _ function: ExportedFunction, _ functions: borrowing ExportedFunctions,
+    at time: UInt64, _ note: SliceNote?
+  ) {
+    let delta = time - lastTime
+    lastTime = time
+    let (name, new) = names.name(function.index, functions)
+    if new == nil && note == nil {
+      quick(delta, type, name)
+      return
+    }
+    packet { packet in
+      packet.add(Packet.timestamp, delta)
+      if let new { packet.add(Packet.internedData, new) }
+      packet.add(Packet.trackEvent) { event in
+        event.add(Event.type, type)
+        event.add(Event.name, UInt64(name.name))
+        if name.category > 0 { event.add(Event.categories, UInt64(name.category)) }
+        if let note { Self.annotate(&event, "note", note.rawValue) }
+      }
+    }
+  }
+
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
+    let delta = time - lastTime
+    lastTime = time
+    guard let note else {
+      quick(delta, Event.end, nil)
+      return
+    }
+    packet { packet in
+      packet.add(Packet.timestamp, delta)
+      packet.add(Packet.trackEvent) { event in
+        event.add(Event.type, Event.end)
+        Self.annotate(&event, "end", note.rawValue)
+      }
+    }
+  }
+
+  /// A packet whose length, and its event's, fit one byte: at most 2 + 11 + 6 + 2 + 2 + 6 + 6.
+  @inline(__always)
+  private func quick(_ delta: UInt64, _ type: UInt64, _ name: PerfettoNames.Interned?) {
+    output.add(upTo: 64) { bytes in
+      bytes[0] = 1 << 3 | 2
+      bytes[2] = UInt8(Packet.timestamp << 3)
+      var at = putVarint(delta, bytes, at: 3)
+      bytes[at] = UInt8(Packet.sequence << 3)
+      at = putVarint(sequence, bytes, at: at + 1)
+      bytes[at] = UInt8(Packet.trackEvent << 3 | 2)
+      let event = at + 1
+      bytes[event + 1] = UInt8(Event.type << 3)
+      bytes[event + 2] = UInt8(truncatingIfNeeded: type)
+      at = event + 3
+      if let name {
+        bytes[at] = UInt8(Event.name << 3)
+        at = putVarint(UInt64(name.name), bytes, at: at + 1)
+        if name.category > 0 {
+          bytes[at] = UInt8(Event.categories << 3)
+          at = putVarint(UInt64(name.category), bytes, at: at + 1)
+        }
+      }
+      bytes[event] = UInt8(at - event - 1)
+      bytes[1] = UInt8(at - 2)
+      return at
+    }
+  }
+
+  mutating func lost(_ events: UInt64, at time: UInt64) {
+    let delta = time - lastTime
+    lastTime = time
+    packet { packet in
+      packet.add(Packet.timestamp, delta)
+      packet.add(Packet.trackEvent) { event in
+        event.add(Event.type, Event.instant)
+        event.add(23, "[events lost]")
+        Self.annotate(&event, "events", events == 0 ? "not known" : "\(events)")
+      }
+    }
+  }
+
+  mutating func end(_ thread: ExportedThread, at time: UInt64) {}
+
+  private static func annotate(_ event: inout ProtobufMessage, _ name: String, _ value: String) {
+    event.add(Event.annotations) { annotation in
+      annotation.add(10, name)
+      annotation.add(6, value)
+    }
+  }
+}
+
+/// The names that one packet sequence has told: functions as event names, modules as categories.
+struct PerfettoNames {
+  struct Interned {
+    var name: UInt32
+    /// 0: none.
+    var category: UInt32
+  }
+
+  private var sequence: UInt32 = 0
+  /// By the function's index: the sequence that told it, and how.
+  private var told: [(sequence: UInt32, interned: Interned)] = []
+  private var nextName: UInt32 = 1
+  private var categories: [String: UInt32] = [:]
+
+  mutating func beginSequence() {
+    sequence += 1
+    nextName = 1
+    categories = [:]
+  }
+
+  /// How a function is called in this sequence, and what its first event must tell.
+  @inline(__always)
+  mutating func name(
+    _ index: Int32, _ functions: borrowing ExportedFunctions
+  ) -> (Interned, ProtobufMessage?) {
+    let place = Int(index)
+    if place < told.count && told[place].sequence == sequence { return (told[place].interned, nil) }
+    return tell(place, functions.all[place])
+  }
+
+  private mutating func tell(
+    _ place: Int, _ function: ExportedFunctions.Known
+  ) -> (Interned, ProtobufMessage?) {
+    var data = ProtobufMessage()
+    var interned = Interned(name: nextName, category: 0)
+    nextName += 1
+    data.add(2) { name in
+      name.add(1, UInt64(interned.name))
+      name.add(2, function.label)
+    }
+    if !function.module.isEmpty {
+      let module = function.moduleName
+      if let known = categories[module] { interned.category = known } else {
+        interned.category = UInt32(categories.count + 1)
+        categories[module] = interned.category
+        data.add(1) { category in
+          category.add(1, UInt64(interned.category))
+          category.add(2, module)
+        }
+      }
+    }
+    while told.count <= place { told.append((0, Interned(name: 0, category: 0))) }
+    told[place] = (sequence, interned)
+    return (interned, data)
+  }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+import TraceAnalysis
+
+/// Feeds one format's writer with the chosen threads of a recording, one after the other.
+///
+/// Memory: the open calls of one thread and the functions' names, whatever the recording's length.
+struct SliceExport<Writer: SliceWriter> {
+  private(set) var stream: SliceStream<Writer>
+  private var problems: [String] = []
+  private var doneChunks = 0
+  private var allChunks = 0
+
+  init(_ writer: Writer) { stream = SliceStream(writer) }
+
+  var writer: Writer {
+    get { stream.writer }
+    set { stream.writer = newValue }
+  }
+  var functions: ExportedFunctions { stream.functions }
+
+  mutating func run(
+    _ recording: Recording, choosing isChosen: ThreadChoice, progress: (Double) throws -> Void
+  ) throws -> ExportSummary {
+    let origin = recording.startTime
+    allChunks = recording.processes.reduce(0) { sum, process in
+      process.threads.reduce(sum) { $0 + ($1.chunkCount) }
+    }
+    for process in recording.processes {
+      var lost: UInt64 = 0
+      let set = FunctionSet(process.entryOnlyFunctions())
+      let clock = ExportClock(origin: origin, scale: process.scale)
+      stream.begin(process, clock, set)
+      for thread in process.threads where isChosen(process, thread) && thread.chunkCount > 0 {
+        let exported = ExportedThread(
+          process: process, thread: thread,
+          startTime: clock.nanoseconds(thread.startTime ?? origin))
+        lost &+= try read(exported, set, progress)
+      }
+      stream.summary.lostEvents &+= max(lost, process.lostEvents)
+    }
+    stream.summary.functions = stream.functions.all.count
+    stream.summary.problems = recording.problems + problems + recording.symbolProblems
+    return stream.summary
+  }
+
+  /// The events of the thread that were lost.
+  private mutating func read(
+    _ exported: ExportedThread, _ set: FunctionSet, _ progress: (Double) throws -> Void
+  ) throws -> UInt64 {
+    var cursor = exported.thread.cursor()
+    var stack = CallStack(entryOnly: set, hasExits: exported.process.tracer != .function)
+    stream.beginThread()
+    try stream.writer.begin(exported)
+    while let event = cursor.next() {
+      if event.kind == .entry || event.kind == .exit {
+        stack.apply(event, from: cursor, to: &stream)
+        continue
+      }
+      let before = stack.lostEvents
+      let isGap = event.kind == .chunk && event.number != 0 && stack.time > 0
+      stack.apply(event, from: cursor, to: &stream)
+      if isGap || stack.lostEvents > before {
+        stream.lost(stack.lostEvents - before, at: event.time)
+      }
+      if event.kind == .chunk { try endOfChunk(progress) }
+    }
+    stack.finish(&stream)
+    try stream.writer.end(exported, at: stream.lastTime)
+    stream.summary.threads += 1
+    problems += cursor.problems
+    return stack.lostEvents
+  }
+
+  private mutating func endOfChunk(_ progress: (Double) throws -> Void) throws {
+    doneChunks += 1
+    try stream.writer.check()
+    try progress(Double(doneChunks) / Double(max(1, allChunks)))
+  }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+import TraceAnalysis
+
+/// What was exported, and what the viewer shows otherwise than it was.
+public struct ExportSummary: Sendable {
+  public internal(set) var calls: UInt64 = 0
+  public internal(set) var functions = 0
+  public internal(set) var threads = 0
+  public internal(set) var bytes: UInt64 = 0
+  public internal(set) var lostEvents: UInt64 = 0
+  /// Calls that ended without returning; that had not ended; whose end lies in a gap; of which only
+  /// the entry is known. All are part of `calls`.
+  public internal(set) var unwound: UInt64 = 0
+  public internal(set) var stillOpen: UInt64 = 0
+  public internal(set) var cutOff: UInt64 = 0
+  public internal(set) var entryOnly: UInt64 = 0
+  /// Slices of calls whose entry is missing: not part of `calls`.
+  public internal(set) var startMissing: UInt64 = 0
+  /// Calls the format cannot hold.
+  public internal(set) var leftOut: UInt64 = 0
+  /// Damage found on the way, one line each.
+  public internal(set) var problems: [String] = []
+}
+
+/// Nanoseconds since the recording's start.
+struct ExportClock {
+  /// In units.
+  let origin: UInt64
+  /// Nanoseconds per unit.
+  let scale: Double
+
+  @inline(__always)
+  func nanoseconds(_ units: UInt64) -> UInt64 {
+    if units <= origin { return 0 }
+    let time = (Double(units - origin) * scale).rounded()
+    // Ten years: the clock of a damaged file.
+    return time < 0x1p58 ? UInt64(time) : 1 << 58
+  }
+}
+
+/// Makes slices that nest out of one thread's calls.
+struct SliceStream<Writer: SliceWriter>: CallSink {
+  var writer: Writer
+  var functions: ExportedFunctions
+  var summary = ExportSummary()
+  private var clock = ExportClock(origin: 0, scale: 1)
+  private var entryOnly = FunctionSet()
+  private var hasExits = true
+  /// Of the slices that are open.
+  private var open: [ExportedFunction] = []
+  private(set) var lastTime: UInt64 = 0
+  /// Slices split because a stack below them ended first.
+  private var moved = 0
+  /// A file made to be slow is not followed beyond.
+  private let mostMoved = 1 << 22
+
+  init(_ writer: Writer) {
+    self.writer = writer
+    functions = ExportedFunctions()
+  }
+
+  mutating func begin(_ process: ProcessRecording, _ clock: ExportClock, _ set: FunctionSet) {
+    self.clock = clock
+    entryOnly = set
+    hasExits = process.tracer != .function
+    functions.begin(process)
+  }
+
+  mutating func beginThread() {
+    open = []
+    lastTime = 0
+    moved = 0
+  }
+
+  @inline(__always)
+  private mutating func time(_ units: UInt64) -> UInt64 {
+    lastTime = max(lastTime, clock.nanoseconds(units))
+    return lastTime
+  }
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    let function = functions.function(frame.function)
+    summary.calls &+= 1
+    if !hasExits || entryOnly.contains(frame.function) {
+      summary.entryOnly &+= 1
+      writer.instant(function, functions, at: time(frame.start))
+    } else {
+      open.append(function)
+      writer.open(function, functions, at: time(frame.start), nil)
+    }
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    let function = functions.function(frame.function)
+    summary.startMissing &+= 1
+    open.append(function)
+    writer.open(function, functions, at: time(frame.start), .startMissing)
+  }
+
+  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+    if how == .entryOnly { return }
+    let note = how == .returned ? nil : note(how)
+    let now = self.time(time)
+    if depth == open.count - 1 {
+      writer.close(open.removeLast(), at: now, note)
+    } else if open.indices.contains(depth) {
+      closeInside(depth, at: now, note)
+    }
+  }
+
+  private mutating func note(_ how: CallEnd) -> SliceNote? {
+    switch how {
+    case .unwound:
+      summary.unwound &+= 1
+      return .unwound
+    case .stillOpen:
+      summary.stillOpen &+= 1
+      return .stillOpen
+    case .cutOff:
+      summary.cutOff &+= 1
+      return .cutOff
+    case .returned, .entryOnly: return nil
+    }
+  }
+
+  /// A call ended under others that belong to another stack and go on: viewers know one stack a
+  /// thread, so that those are closed and opened again.
+  private mutating func closeInside(_ depth: Int, at time: UInt64, _ note: SliceNote?) {
+    let inner = open[(depth + 1)...]
+    moved += inner.count
+    if moved > mostMoved {
+      writer.close(open.remove(at: depth), at: time, note)
+      return
+    }
+    for function in inner.reversed() { writer.close(function, at: time, .switchedAway) }
+    writer.close(open[depth], at: time, note)
+    for function in inner { writer.open(function, functions, at: time, .switchedBack) }
+    open.remove(at: depth)
+  }
+
+  mutating func lost(_ events: UInt64, at units: UInt64) { writer.lost(events, at: time(units)) }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recording
+
+/// What is said about the beginning or the end of a slice that is not simply a call's.
+enum SliceNote: String {
+  case unwound = "ended without returning: an exception, longjmp or the thread's end"
+  case stillOpen = "still open at the thread's last event"
+  case cutOff = "events are missing from here on: when it ended is not known"
+  case startMissing = "entered earlier, where events are missing"
+  case switchedAway = "its stack was left: it goes on in the next slice of this name"
+  case switchedBack = "goes on from the slice before of this name: not another call"
+}
+
+/// A thread that is being exported.
+struct ExportedThread {
+  var process: ProcessRecording
+  var thread: ThreadRecording
+  /// When its first event was, in nanoseconds.
+  var startTime: UInt64
+  /// The program's file name, or its pid.
+  var processName: String {
+    process.program?.split(separator: "/").last.map(String.init) ?? "process \(process.pid)"
+  }
+  /// The thread's name, or its id.
+  var threadName: String { thread.name.isEmpty ? "thread \(thread.id)" : thread.name }
+}
+
+/// One format's hand: it is told of slices that nest properly, thread after thread.
+///
+/// Times are in nanoseconds since the recording's start and never fall within a thread.
+protocol SliceWriter {
+  mutating func begin(_ thread: ExportedThread) throws
+  mutating func open(
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ note: SliceNote?)
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?)
+  /// A call of which only the entry is known.
+  mutating func instant(
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64)
+  /// So many events were not recorded here; 0: how many is not known.
+  mutating func lost(_ events: UInt64, at time: UInt64)
+  /// The thread's last event was at `time`.
+  mutating func end(_ thread: ExportedThread, at time: UInt64) throws
+  /// Throws where writing has failed; asked now and then.
+  func check() throws
+}

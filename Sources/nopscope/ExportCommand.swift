@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Recording
+import TraceAnalysis
+import TraceExport
+
+extension ExportFormat: ExpressibleByArgument {}
+
+struct ExportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export",
+    abstract: "Write a recording for another viewer.",
+    discussion: """
+      perfetto    a trace for ui.perfetto.dev: the smallest, and the one for long recordings
+      chrome      JSON trace events, for chrome://tracing and others
+      folded      one line a stack, self time in nanoseconds, for flamegraph.pl
+      speedscope  for speedscope.app
+      uftrace     a directory for uftrace replay, report, graph and tui
+
+      Calls that ended without returning are closed where they ended, calls still open at their \
+      thread's last event; perfetto and chrome say so in a note. Tracers that keep no events \
+      (callgraph, profile, hits) have nothing for a time line; folded takes callgraph.
+
+      EXAMPLES
+        nopscope export --format perfetto -o trace.perfetto
+        nopscope export build.data --format folded | flamegraph.pl > flame.svg
+        nopscope export --format uftrace -o uftrace.data && uftrace tui -d uftrace.data
+
+      EXIT STATUS
+        0  the recording was exported, be it in parts: what is damaged is told on stderr
+        1  it was not, and nothing was written
+        64 the command line is wrong
+      """)
+
+  @OptionGroup var recording: RecordingArguments
+
+  @Option(help: "perfetto, chrome, folded, speedscope or uftrace.")
+  var format: ExportFormat
+
+  @Option(
+    name: [.short, .customLong("output")],
+    help: "The file to write, or for uftrace the directory to make. -: standard output.",
+    completion: .file())
+  var output = "-"
+
+  @Flag(help: "Folded: count calls instead of nanoseconds.")
+  var count = false
+
+  func validate() throws {
+    if count && format != .folded {
+      throw ValidationError("--count: only folded stacks count calls; --format is \(format)")
+    }
+    if output == "-" && format.isFolder {
+      throw ValidationError("--format \(format) writes a directory: name it with -o DIR")
+    }
+    if output.isEmpty { throw ValidationError("-o: expected a file's name, found nothing") }
+  }
+
+  func run() throws {
+    if output == "-" && format.isBinary && isatty(1) == 1 {
+      complain("\(format) is binary and standard output a terminal: name a file with -o FILE")
+      throw ExitCode(1)
+    }
+    let opened = try recording.open()
+    try recording.requireThreads(opened)
+    var exporter = Exporter(opened, as: format)
+    exporter.foldedWeight = count ? .calls : nil
+    exporter.isChosen = recording.isChosen
+    let interruption = Interruption()
+    let progress = Progress("exporting \(recording.directory)")
+    do {
+      let summary = try exporter.export(
+        to: output == "-" ? .standardOutput : .path(output)
+      ) { fraction in
+        try interruption.check()
+        progress.show(fraction)
+      }
+      progress.finish()
+      finish(summary)
+    } catch let interrupted as Interruption.Caught {
+      progress.finish()
+      interruption.die(of: interrupted)
+    } catch {
+      progress.finish()
+      // Who reads the pipe has seen enough.
+      if case ExportError.cannotWrite(_, _, EPIPE) = error { throw ExitCode(1) }
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+  }
+}
+
+// MARK: - What is said when it is done
+
+extension ExportCommand {
+  private func finish(_ summary: ExportSummary) {
+    complainOf(summary.problems, in: recording.directory)
+    var line = output == "-" ? "\(format): " : "\(output): "
+    line += "\(grouped(Int(clamping: summary.calls))) call\(summary.calls == 1 ? "" : "s") of "
+    line += "\(counted(summary.functions, "function")) in \(counted(summary.threads, "thread"))"
+    let parts: [(UInt64, String)] = [
+      (summary.unwound, "unwound"), (summary.stillOpen, "still open"),
+      (summary.cutOff, "cut off by gaps"), (summary.startMissing, "begun before"),
+      (summary.entryOnly, "entries without exits"), (summary.leftOut, "too deep, left out"),
+    ]
+    for (count, what) in parts where count > 0 {
+      line += ", \(grouped(Int(clamping: count))) \(what)"
+    }
+    line += "; \(grouped(Int(clamping: summary.lostEvents))) events lost; "
+    line += "\(grouped(Int(clamping: summary.bytes))) bytes"
+    write(neutralised(line + hint) + "\n", to: 2)
+  }
+
+  /// How to look at it, where it is a file.
+  private var hint: String {
+    if output == "-" { return "" }
+    return switch format {
+    case .perfetto: "; open it at https://ui.perfetto.dev"
+    case .chrome: "; open it in chrome://tracing or at https://ui.perfetto.dev"
+    case .folded: "; flamegraph.pl \(output) > flame.svg"
+    case .speedscope: "; open it at https://www.speedscope.app"
+    case .uftrace: "; uftrace tui -d \(output)"
+    }
+  }
+}

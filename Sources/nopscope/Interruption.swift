@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CTracing
+import Glibc
+
+/// Ctrl-C and its like, held back while something is written that must not stay half-written.
+final class Interruption {
+  struct Caught: Error { var signal: Int32 }
+
+  private var held = sigset_t()
+
+  /// From now on they wait until `check` asks.
+  init() {
+    sigemptyset(&held)
+    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&held, signal) }
+    pthread_sigmask(SIG_BLOCK, &held, nil)
+    // A pipe that nobody reads any more is an error of write(2), not the end.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Throws `Caught` where one has come.
+  func check() throws {
+    var atOnce = timespec()
+    let signal = sigtimedwait(&held, nil, &atOnce)
+    if signal > 0 { throw Caught(signal: signal) }
+  }
+
+  /// Ends this process as the signal would have.
+  func die(of caught: Caught) -> Never {
+    pthread_sigmask(SIG_UNBLOCK, &held, nil)
+    ntr_die_of(caught.signal)
+    exit(128 + caught.signal)
+  }
+}
