@@ -153,7 +153,8 @@ let package = Package(
       name: "TraceAnalysisTests",
       dependencies: ["TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
-      name: "TraceExportTests", dependencies: ["TraceExport", "Recording", "TestSupport"]),
+      name: "TraceExportTests",
+      dependencies: ["TraceExport", "TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),
     .testTarget(

@@ -90,7 +90,7 @@ public struct Exporter {
     if weight == .selfTime && !tree.hasTimes { throw noEvents() }
     FoldedExport(tree, weight, to: output).write()
     var summary = ExportSummary()
-    summary.calls = tree.nodes.dropFirst().reduce(0) { $0 &+ $1.calls }
+    summary.calls = tree.nodes.dropFirst().reduce(tree.foldedCalls) { $0 &+ $1.calls }
     summary.functions = tree.functions.count
     summary.threads = recording.processes.reduce(0) { sum, process in
       sum + process.threads.filter { isChosen(process, $0) }.count
