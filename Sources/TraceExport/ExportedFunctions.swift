@@ -12,7 +12,7 @@ struct ExportedFunction {
 
 /// The functions that are met, named once each.
 ///
-/// Functions of one name in one file are one, whatever their number in which process. Numbers that
+/// One call site of one file is one function, whatever its number in which process. Numbers that
 /// no module has are told apart up to `mostUnknown`: a damaged file may have any.
 struct ExportedFunctions {
   struct Known {
@@ -59,7 +59,7 @@ struct ExportedFunctions {
     }
     if let index = others[number] { return ExportedFunction(number: number, index: index) }
     if others.count >= Self.mostUnknown {
-      return ExportedFunction(number: .max, index: add("unknown function", nil, ""))
+      return ExportedFunction(number: .max, index: add("unknown function", nil, "", nil))
     }
     let index = add(number)
     others[number] = index
@@ -67,14 +67,18 @@ struct ExportedFunctions {
   }
 
   private mutating func add(_ number: UInt32) -> Int32 {
-    let found = process?.function(UInt64(number))
+    guard let found = process?.function(UInt64(number)) else {
+      return add("function \(number)", nil, "", nil)
+    }
     return add(
-      found?.label(number: UInt64(number)) ?? "function \(number)", found?.rawName,
-      found?.modulePath ?? "")
+      found.label(number: UInt64(number)), found.rawName, found.modulePath ?? "", found.offset)
   }
 
-  private mutating func add(_ label: String, _ rawName: String?, _ module: String) -> Int32 {
-    let key = "\(module)\0\(label)"
+  private mutating func add(
+    _ label: String, _ rawName: String?, _ module: String, _ offset: UInt64?
+  ) -> Int32 {
+    // Functions of one name, as two constructors or two statics, differ in where they are.
+    let key = "\(module)\0\(offset ?? 0)\0\(rawName ?? label)"
     if let index = byName[key] { return index }
     let index = Int32(all.count)
     all.append(Known(label: label, rawName: rawName, module: module))

@@ -110,7 +110,8 @@ public struct Exporter {
 extension Exporter {
   private var tracerNames: String {
     let names = Set(recording.processes.compactMap { $0.tracer?.name })
-    return names.isEmpty ? recording.session.tracer ?? "unknown" : names.sorted().joined(separator: ", ")
+    return names.isEmpty
+      ? recording.session.tracer ?? "unknown" : names.sorted().joined(separator: ", ")
   }
 
   private func noEvents() -> ExportError {

@@ -6,7 +6,8 @@ func jsonBytes(_ text: String) -> [UInt8] {
   for byte in text.utf8 {
     switch byte {
     case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
-    case 0..<0x20, 0x7f: bytes += Array(("\\u00" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).utf8)
+    case 0..<0x20, 0x7f:
+      bytes += Array(("\\u00" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).utf8)
     default: bytes.append(byte)
     }
   }

@@ -60,7 +60,8 @@ final class OutputFile {
     guard let target else { return }
     let hidden = temporary ?? Self.hiddenName(target)
     if temporary == nil {
-      guard linkat(AT_FDCWD, "/proc/self/fd/\(descriptor)", AT_FDCWD, hidden, AT_SYMLINK_FOLLOW) == 0
+      guard
+        linkat(AT_FDCWD, "/proc/self/fd/\(descriptor)", AT_FDCWD, hidden, AT_SYMLINK_FOLLOW) == 0
       else { throw Self.error(path, "cannot name the file") }
       temporary = hidden
     }

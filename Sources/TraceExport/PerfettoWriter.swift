@@ -283,7 +283,9 @@ struct PerfettoNames {
     }
     if !function.module.isEmpty {
       let module = function.moduleName
-      if let known = categories[module] { interned.category = known } else {
+      if let known = categories[module] {
+        interned.category = known
+      } else {
         interned.category = UInt32(categories.count + 1)
         categories[module] = interned.category
         data.add(1) { category in

@@ -152,7 +152,8 @@ extension UftraceWriter {
       text += "\(hexadecimal(start, 12))-\(hexadecimal(end, 12)) r-xp 00000000 00:00 0"
       text += String(repeating: " ", count: 26) + window.path + "\n"
     }
-    return text + "7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0" + String(repeating: " ", count: 26)
+    return text + "7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0"
+      + String(repeating: " ", count: 26)
       + "[stack]\n"
   }
 
@@ -210,7 +211,8 @@ extension UftraceWriter {
   }
 
   private func oneLine(_ text: String) -> String {
-    String(decoding: text.utf8.prefix(3000).map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
+    String(
+      decoding: text.utf8.prefix(3000).map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
   }
 }
 

@@ -23,7 +23,9 @@ import TraceExport
     }
   }
 
-  @Test("given up half-way, nothing is left, and what was there stays", arguments: ExportFormat.allCases)
+  @Test(
+    "given up half-way, nothing is left, and what was there stays", arguments: ExportFormat.allCases
+  )
   func givenUp(format: ExportFormat) throws {
     let folder = try TemporaryFolder.shared.fresh("destination")
     let path = folder + "/out"
@@ -47,7 +49,8 @@ import TraceExport
     try Data("before".utf8).write(to: URL(fileURLWithPath: folder + "/file"))
     chmod(folder + "/file", 0o640)
     symlink("file", folder + "/link")
-    _ = try Exporter(try ExportRecordings.unusual(), as: .folded).export(to: .path(folder + "/link"))
+    _ = try Exporter(try ExportRecordings.unusual(), as: .folded).export(
+      to: .path(folder + "/link"))
     #expect(try names(folder) == ["file", "link"])
     #expect(try String(contentsOfFile: folder + "/file", encoding: .utf8).hasPrefix("main"))
     #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder + "/link") == "file")
@@ -115,7 +118,8 @@ import TraceExport
     ),
   ]
 
-  @Test("a tracer without what the format needs is named, with the one that has it",
+  @Test(
+    "a tracer without what the format needs is named, with the one that has it",
     arguments: withoutEvents)
   func tracers(tracer: String, format: ExportFormat, expected: String) throws {
     let recording = try ExportRecordings.of(tracer: tracer)
@@ -129,7 +133,9 @@ import TraceExport
   func nothing() throws {
     let recording = try ExportRecordings.open([SyntheticProcess()])
     let text = message { _ = try export(recording, as: .perfetto) }
-    #expect(text.hasSuffix("no call in it: nothing to export; nopscope info "
-      + "\(recording.directory) tells more"))
+    #expect(
+      text.hasSuffix(
+        "no call in it: nothing to export; nopscope info "
+          + "\(recording.directory) tells more"))
   }
 }

@@ -40,7 +40,8 @@ func reported(_ recording: Recording) -> [String: Counted] {
   Report(of: recording).rows.reduce(into: [:]) { totals, row in
     // The report's total counts recursion once: average and calls give the plain sum.
     let sum = (row.times?.average ?? 0) * Double(row.calls)
-    totals[row.label] = Counted(calls: Int(row.calls), nanoseconds: Int(sum.rounded()))
+    totals[row.label, default: Counted()].calls += Int(row.calls)
+    totals[row.label, default: Counted()].nanoseconds += Int(sum.rounded())
   }
 }
 

@@ -54,7 +54,8 @@ import TraceExport
   func separators() throws {
     let module = SyntheticModule("/bin/x", firstFunction: 0, functions: ["a;b\u{1}c d"])
     let chunk = SyntheticChunk { $0.call(0, from: 1_000_001, to: 1_000_009) }
-    let recording = try ExportRecordings.open([SyntheticProcess(modules: [module], chunks: [chunk])])
+    let recording = try ExportRecordings.open([SyntheticProcess(modules: [module], chunks: [chunk])]
+    )
     #expect(try lines(recording) == ["a:b c d 8"])
   }
 

@@ -4,6 +4,7 @@ import Foundation
 import Recording
 import TestSupport
 import Testing
+
 @testable import TraceExport
 
 /// The formats that are JSON, read back by another parser.
@@ -77,7 +78,8 @@ import Testing
 
   @Test("chrome: what is unusual is closed, with a note")
   func chromeUnusual() throws {
-    let (pairing, _, lost) = try chrome(try export(try ExportRecordings.unusual(), as: .chrome).path)
+    let (pairing, _, lost) = try chrome(
+      try export(try ExportRecordings.unusual(), as: .chrome).path)
     #expect(pairing.slices.map(\.shown) == UnusualSlices.all)
     #expect(lost as? [Int] == [7])
   }
@@ -119,7 +121,8 @@ import Testing
     let module = SyntheticModule("/bin/x", firstFunction: 0, functions: ["plain"])
     var chunk = SyntheticChunk { $0.call(0, from: 1_000_001, to: 1_000_002) }
     chunk.name = "t\u{1}\""
-    let recording = try ExportRecordings.open([SyntheticProcess(modules: [module], chunks: [chunk])])
+    let recording = try ExportRecordings.open([SyntheticProcess(modules: [module], chunks: [chunk])]
+    )
     let (_, names, _) = try chrome(try export(recording, as: .chrome).path)
     #expect(names.contains("t\u{1}\""))
     let text = try JSONSerialization.jsonObject(

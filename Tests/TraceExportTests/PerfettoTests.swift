@@ -74,8 +74,9 @@ import TraceExport
         "next_token 2 20+10 its stack was left", "parse 1 10+20 its stack was left", "main 0 0+30",
         "next_token 1 30+10 goes on", "parse 0 30+30 goes on",
       ])
-    #expect(counted(trace.pairing.slices).mapValues(\.nanoseconds)
-      == reported(recording).mapValues(\.nanoseconds))
+    #expect(
+      counted(trace.pairing.slices).mapValues(\.nanoseconds)
+        == reported(recording).mapValues(\.nanoseconds))
     #expect(summary.calls == 3)
   }
 
@@ -93,7 +94,8 @@ extension ExportedSlice {
   /// Times from the first event's; notes by their first words.
   var shown: String {
     let short = notes.map { note in
-      ["ended without", "still open", "events are missing", "entered earlier", "goes on",
+      [
+        "ended without", "still open", "events are missing", "entered earlier", "goes on",
         "its stack was left",
       ].first { note.hasPrefix($0) } ?? note
     }

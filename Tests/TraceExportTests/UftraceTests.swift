@@ -12,9 +12,11 @@ import TraceExport
 
   /// Calls by name, from `uftrace report`; its times are rounded to three digits after a unit.
   private func report(_ path: String) throws -> [String: (calls: Int, total: Double)] {
-    let text = try Tools.run(try #require(Self.uftrace), [
-      "report", "-d", path, "--no-pager", "--demangle=full",
-    ])
+    let text = try Tools.run(
+      try #require(Self.uftrace),
+      [
+        "report", "-d", path, "--no-pager", "--demangle=full",
+      ])
     var rows: [String: (calls: Int, total: Double)] = [:]
     for line in text.split(separator: "\n").dropFirst(2) {
       // "1.752 us", twice, or blanks where a time is 0.
@@ -22,9 +24,10 @@ import TraceExport
       let rest = line.dropFirst(26).drop { $0 == " " }
       let words = rest.split(separator: " ", maxSplits: 1)
       let calls = try #require(Int(words[0]), "\(line)")
-      let factor = ["us": 1e3, "ms": 1e6, "s": 1e9][total.last.map(String.init) ?? ""] ?? 0
+      let factors: [Substring: Double] = ["us": 1e3, "ms": 1e6, "s": 1e9]
+      let factor = total.last.flatMap { factors[$0] } ?? 0
       let name = words[1].drop { $0 == " " }
-      rows[String(name)] = (calls, (Double(total.first ?? "0") ?? 0) * factor)
+      rows[String(name)] = (calls, (total.first.flatMap { Double($0) } ?? 0) * factor)
     }
     return rows
   }
@@ -48,9 +51,11 @@ import TraceExport
     .enabled(if: UftraceTests.uftrace != nil, "uftrace is not installed"))
   func replay() throws {
     let (path, _) = try export(try ExportRecordings.unusual(), as: .uftrace)
-    let text = try Tools.run(try #require(Self.uftrace), [
-      "replay", "-d", path, "--no-pager", "-f", "duration",
-    ])
+    let text = try Tools.run(
+      try #require(Self.uftrace),
+      [
+        "replay", "-d", path, "--no-pager", "-f", "duration",
+      ])
     #expect(
       text == """
         # DURATION    FUNCTION
