@@ -135,6 +135,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   nag_unwind_prepare();
   if (!nag_modules_start()) return;
   if (npc_loader_hook_install(is_padding, NULL) == 0) npc_loader_subscribe(changed, NULL);
+  npc_faults_remove();
 }
 
 __attribute__((destructor)) static void finish(void) {

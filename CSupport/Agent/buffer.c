@@ -90,7 +90,7 @@ static void unmap_chunk(const void *contents) {
 
 // Appends a closed chunk to the event file. It is marked as written last: killed in between, it is
 // written twice, and readers know it by its sequence.
-static void write_chunk(nag_buffer *buffer, uint8_t *chunk) {
+static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   nag_process *process = nag_process_state;
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   if (header->magic != NREC_CHUNK_MAGIC) return;
@@ -103,6 +103,9 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk) {
   while (fits && done < bytes) {
     int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
                              offset + done);
+    // The program has closed what it did not know. The brain has both files too: what lies in the
+    // memory file at the end is written there.
+    if (wrote == -EBADF && is_last) return;
     if (wrote <= 0) fits = false;
     else done += (uint64_t)wrote;
   }
@@ -172,7 +175,7 @@ static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   close_chunk(buffer);
   uint8_t *chunk = buffer->ring + (uint64_t)buffer->ring_next * NAG_CHUNK_BYTES;
   buffer->ring_next = (buffer->ring_next + 1) % buffer->ring_chunks;
-  if (!(nag_config.config.flags & NREC_FLAG_OVERWRITE)) write_chunk(buffer, chunk);
+  if (!(nag_config.config.flags & NREC_FLAG_OVERWRITE)) write_chunk(buffer, chunk, false);
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
   nag_zero(chunk, NAG_CHUNK_BYTES);
@@ -206,7 +209,7 @@ static void finish_ring(nag_buffer *buffer) {
   // The oldest first.
   for (uint32_t i = 0; i < buffer->ring_chunks; i++) {
     uint32_t index = (buffer->ring_next + i) % buffer->ring_chunks;
-    write_chunk(buffer, buffer->ring + (uint64_t)index * NAG_CHUNK_BYTES);
+    write_chunk(buffer, buffer->ring + (uint64_t)index * NAG_CHUNK_BYTES, true);
   }
   NAG_CALL(SYS_munmap, buffer->ring, (uint64_t)buffer->ring_chunks * NAG_CHUNK_BYTES);
   nag_lock(&process->lock);

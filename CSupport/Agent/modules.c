@@ -158,6 +158,7 @@ void nag_modules_changed(void) {
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;
   nag_lock(&process->lock);
+  npc_patch_prepare();
   visit_context context;
   do {
     for (uint32_t i = 0; i < known_count; i++) known[i].seen = false;
@@ -166,6 +167,7 @@ void nag_modules_changed(void) {
     if (!is_more) tell_gone();
     show(shown, context.count);
   } while (context.count == AT_ONCE);
+  npc_faults_remove();  // outside of this, faults and traps are the program's alone
   nag_unlock(&process->lock);
   NAG_CALL(SYS_munmap, shown, bytes);
 }
