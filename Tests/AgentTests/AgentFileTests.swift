@@ -22,7 +22,9 @@ import Testing
   @Test("It exports what instrumented programs call, and nothing else")
   func exports() throws {
     let names = try lines("nm", ["-D", "--defined-only", Self.agent])
-      .filter { $0.contains(" T ") || $0.contains(" D ") || $0.contains(" B ") || $0.contains(" W ") }
+      .filter {
+        $0.contains(" T ") || $0.contains(" D ") || $0.contains(" B ") || $0.contains(" W ")
+      }
       .compactMap { $0.split(separator: " ").last.map(String.init) }
     #expect(
       Set(names)

@@ -16,7 +16,8 @@ private let endings: [ProcessCase] = [
   ProcessCase(how: "vfork", calls: ["work": 10, "do_child": 1, "child_work": 11]),
   ProcessCase(how: "spawn", calls: ["work": 10, "with_spawn": 1]),
   ProcessCase(how: "daemon", calls: ["work": 10, "do_child": 2, "child_work": 11]),
-  ProcessCase(how: "threads", calls: ["with_fork": 20, "do_child": 20, "child_work": 200, "busy": 2]),
+  ProcessCase(
+    how: "threads", calls: ["with_fork": 20, "do_child": 20, "child_work": 200, "busy": 2]),
   ProcessCase(how: "system", calls: ["work": 10]),
   ProcessCase(how: "kill", calls: ["work": 10, "main": 1]),
   ProcessCase(how: "segv", calls: ["work": 10, "main": 1]),

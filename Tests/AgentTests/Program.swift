@@ -17,6 +17,16 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
       kinds.map { Variant(compiler: compiler, level: level, instrumentation: $0) }
     }
   }
+  /// One of each kind and compiler; all of them where NOPSCOPE_EVERY_VARIANT is set.
+  static let some =
+    ProcessInfo.processInfo.environment["NOPSCOPE_EVERY_VARIANT"] != nil
+    ? all
+    : [
+      Variant(compiler: .gcc, level: "-O0", instrumentation: kinds[0]),
+      Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[1]),
+      Variant(compiler: .clang, level: "-O2", instrumentation: kinds[0]),
+      Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2]),
+    ]
   static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
 }
 

@@ -116,20 +116,28 @@ public struct DecodedProcess: Sendable {
     var at = open * 4
     while at < data.count, data[at] != 0 {
       let first = data[at]
-      let size = first & 3 == 1 ? 1 : first & 3 >= 2 ? 2 : first & 7 == 4 ? 3 : first == 0x18 ? 4 : 8
+      let size =
+        first & 3 == 1 ? 1 : first & 3 >= 2 ? 2 : first & 7 == 4 ? 3 : first == 0x18 ? 4 : 8
       guard at + size <= data.count else { return complaints.append("a cut event in \(chunk)") }
       let word = data.word(at, size)
       at += size
       switch first {
-      case _ where first & 1 == 1: close(&stack, 1, isCut, chunk); exits += 1
+      case _ where first & 1 == 1:
+        close(&stack, 1, isCut, chunk)
+        exits += 1
       case _ where first & 3 == 2: enter(&stack, word >> 8)
       case _ where first & 7 == 4: enter(&stack, word >> 11)
       case 0x08: enter(&stack, word >> 32)
-      case 0x18: close(&stack, word >> 8, isCut, chunk); unwound += word >> 8
+      case 0x18:
+        close(&stack, word >> 8, isCut, chunk)
+        unwound += word >> 8
       case 0x20:
         exits += 1
-        if word >> 32 < stack.count { stack.remove(at: word >> 32) }
-        else if !isCut { complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)") }
+        if word >> 32 < stack.count {
+          stack.remove(at: word >> 32)
+        } else if !isCut {
+          complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)")
+        }
       case 0x10, 0x28, 0x30: break
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")
       }
