@@ -54,7 +54,7 @@ struct Program: Hashable, Sendable {
     let linked = try TemporaryFolder.shared.fresh("program") + "/" + stem
     try Tools.run(
       tool,
-      ["-w", "-g", "-rdynamic", variant.level] + variant.instrumentation
+      ["-w", "-gdwarf-4", "-rdynamic", variant.level] + variant.instrumentation
         + ["\(Program.folder)/\(source)", "-o", linked, "-lm", "-ldl", "-pthread"] + extra)
     return linked
   }

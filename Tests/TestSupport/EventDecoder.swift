@@ -162,7 +162,7 @@ public struct DecodedProcess: Sendable {
       }
     }
     for (_, counters) in lastCounters {
-      let step = counters.kind == 4 ? 8 : 64
+      let step = counters.kind == 4 ? 8 : 72  // hits, profile
       let field = counters.kind == 4 ? 0 : 8
       for at in stride(from: 0, to: counters.data.count - step + 1, by: step) {
         let calls = counters.data.word(at + field, 8)
