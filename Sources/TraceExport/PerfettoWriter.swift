@@ -20,6 +20,11 @@ struct PerfettoWriter: SliceWriter {
   private var processes: [Int32: UInt64] = [:]
   /// Nanoseconds since the recording's start, of the newest packet of the sequence.
   private var lastTime: UInt64 = 0
+  private var depth = 0
+  /// Tracks below the thread's own, for its deepest calls.
+  private var deepTracks = 0
+  /// Perfetto keeps so many slices open on a track; beyond, it ends the wrong ones.
+  private static let mostDepth = 512
 
   private enum Packet {
     static let clockSnapshot: UInt32 = 6
@@ -68,6 +73,8 @@ struct PerfettoWriter: SliceWriter {
   mutating func begin(_ thread: ExportedThread) {
     sequence += 1
     lastTime = 0
+    depth = 0
+    deepTracks = 0
     names.beginSequence()
     let process = processTrack(thread)
     writeClocks()
@@ -136,6 +143,27 @@ struct PerfettoWriter: SliceWriter {
     output.add(trace.bytes)
   }
 
+  /// The track for calls of the present depth; nil: the thread's own.
+  private mutating func deepTrack() -> UInt64? {
+    let level = depth / Self.mostDepth
+    if level == 0 { return nil }
+    while deepTracks < level {
+      deepTracks += 1
+      let track = deepTrack(deepTracks)
+      let name = "deeper than \(deepTracks * Self.mostDepth)"
+      packet { packet in
+        packet.add(Packet.trackDescriptor) { descriptor in
+          descriptor.add(1, track)
+          descriptor.add(2, name)
+          descriptor.add(5, 1 << 32 | sequence)
+        }
+      }
+    }
+    return deepTrack(level)
+  }
+
+  private func deepTrack(_ level: Int) -> UInt64 { UInt64(level + 1) << 40 | 1 << 32 | sequence }
+
   // MARK: - Events
 
   mutating func open(
@@ -143,6 +171,7 @@ struct PerfettoWriter: SliceWriter {
     _ note: SliceNote?
   ) {
     begin(Event.begin, function, functions, at: time, note)
+    depth += 1
   }
 
   mutating func instant(
@@ -158,7 +187,8 @@ struct PerfettoWriter: SliceWriter {
     let delta = time - lastTime
     lastTime = time
     let (name, new) = names.name(function.index, functions)
-    if new == nil && note == nil {
+    let track = depth < Self.mostDepth ? nil : deepTrack()
+    if new == nil && note == nil && track == nil {
       quick(delta, type, name)
       return
     }
@@ -168,6 +198,7 @@ struct PerfettoWriter: SliceWriter {
       packet.add(Packet.trackEvent) { event in
         event.add(Event.type, type)
         event.add(Event.name, UInt64(name.name))
+        if let track { event.add(Event.trackUUID, track) }
         if name.category > 0 { event.add(Event.categories, UInt64(name.category)) }
         if let note { Self.annotate(&event, "note", note.rawValue) }
       }
@@ -177,7 +208,9 @@ struct PerfettoWriter: SliceWriter {
   mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
     let delta = time - lastTime
     lastTime = time
-    guard let note else {
+    depth -= 1
+    let track = depth < Self.mostDepth ? nil : deepTrack()
+    if note == nil && track == nil {
       quick(delta, Event.end, nil)
       return
     }
@@ -185,7 +218,8 @@ struct PerfettoWriter: SliceWriter {
       packet.add(Packet.timestamp, delta)
       packet.add(Packet.trackEvent) { event in
         event.add(Event.type, Event.end)
-        Self.annotate(&event, "end", note.rawValue)
+        if let track { event.add(Event.trackUUID, track) }
+        if let note { Self.annotate(&event, "end", note.rawValue) }
       }
     }
   }

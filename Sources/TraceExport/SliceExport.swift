@@ -40,6 +40,11 @@ struct SliceExport<Writer: SliceWriter> {
       }
       stream.summary.lostEvents &+= max(lost, process.lostEvents)
     }
+    if stream.stopped > 0 {
+      problems.append(
+        "\(stream.stopped) events lie before the event before them: calls there are shown too short"
+      )
+    }
     stream.summary.functions = stream.functions.all.count
     stream.summary.problems = recording.problems + problems + recording.symbolProblems
     return stream.summary

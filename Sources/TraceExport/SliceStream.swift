@@ -51,6 +51,8 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   /// Of the slices that are open.
   private var open: [ExportedFunction] = []
   private(set) var lastTime: UInt64 = 0
+  /// Events before the one before them: they are shown at its time.
+  private(set) var stopped = 0
   /// Slices split because a stack below them ended first.
   private var moved = 0
   /// A file made to be slow is not followed beyond.
@@ -76,7 +78,8 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
 
   @inline(__always)
   private mutating func time(_ units: UInt64) -> UInt64 {
-    lastTime = max(lastTime, clock.nanoseconds(units))
+    let time = clock.nanoseconds(units)
+    if time >= lastTime { lastTime = time } else { stopped += 1 }
     return lastTime
   }
 

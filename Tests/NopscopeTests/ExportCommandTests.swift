@@ -46,7 +46,7 @@ import Testing
   static let wrong: [([String], Int32, String)] = [
     (["--format", "perfetto", "--count"], 64, "only folded stacks count calls"),
     (["--format", "uftrace"], 64, "name it with -o DIR"),
-    (["--format", "svg"], 64, "perfetto, chrome, folded, speedscope, uftrace"),
+    (["--format", "svg"], 64, "'perfetto', 'chrome', 'folded', 'speedscope' or 'uftrace'"),
     ([], 64, "--format"),
     (["--format", "chrome", "-o", "/dev/full"], 1, "/dev/full: cannot write: No space left"),
     (["--format", "chrome", "--thread", "nobody"], 1, "no thread nobody: it has 4711 (program)"),

@@ -78,6 +78,9 @@ struct PerfettoTrace {
   private(set) var categories: [String: Set<String>] = [:]
   private(set) var instants: [(name: String, notes: [String])] = []
   private(set) var realtime: Set<UInt64> = []
+  private var trackNames: [UInt64: String] = [:]
+  /// Slices that are on other tracks than a thread's own, by the track's name.
+  private(set) var deepSlices: [String: Int] = [:]
   private var sequences: [UInt64: Sequence] = [:]
   private(set) var pairing = SlicePairing()
 
@@ -129,6 +132,10 @@ struct PerfettoTrace {
     if let process = try track.message(3) {
       processNames[Int(process.number(1) ?? 0)] = process.text(6)
     }
+    if let name = track.text(2) {
+      trackNames[track.number(1) ?? 0] = name
+      if threads[track.number(5) ?? 0] == nil { throw ProtobufFields.Malformed() }
+    }
     if let thread = try track.message(4) {
       threads[track.number(1) ?? 0] = Thread(
         pid: Int(thread.number(1) ?? 0), tid: Int(thread.number(2) ?? 0),
@@ -141,7 +148,9 @@ struct PerfettoTrace {
   ) throws {
     let notes = try event.messages(4).compactMap { $0.text(6) }
     let name = event.number(10).flatMap { sequence.names[$0] } ?? event.text(23) ?? "?"
-    let thread = threads[event.number(11) ?? sequence.track]?.tid ?? -1
+    let track = event.number(11) ?? sequence.track
+    let thread = threads[track]?.tid ?? Int(track)
+    if let name = trackNames[track] { deepSlices[name, default: 0] += event.number(9) == 1 ? 1 : 0 }
     switch event.number(9) {
     case 1:
       if let category = event.number(3).flatMap({ sequence.categories[$0] }) {

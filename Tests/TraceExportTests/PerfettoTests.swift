@@ -80,6 +80,40 @@ import TraceExport
     #expect(summary.calls == 3)
   }
 
+  @Test("calls deeper than Perfetto keeps open on a track are on tracks of their own")
+  func deep() throws {
+    let recording = try ExportRecordings.deep(1100)
+    let trace = try PerfettoTrace(path: try export(recording, as: .perfetto).path)
+    #expect(trace.pairing.problems == [])
+    #expect(trace.pairing.unclosed == 0)
+    #expect(trace.deepSlices == ["deeper than 512": 512, "deeper than 1024": 76])
+    #expect(trace.pairing.slices.map(\.depth).max() == 511)
+    #expect(counted(trace.pairing.slices) == reported(recording))
+  }
+
+  @Test("time that falls is held back, and told")
+  func fallingTime() throws {
+    let base = ExportRecordings.base
+    let chunks = [
+      SyntheticChunk { $0.entry(0, at: base + 100) },
+      SyntheticChunk(sequence: 1, baseTime: base + 40, open: [0]) {
+        $0.call(1, from: base + 50, to: base + 110)
+        $0.exit(at: base + 120)
+      },
+    ]
+    let recording = try ExportRecordings.open([
+      SyntheticProcess(modules: [ExportRecordings.module()], chunks: chunks)
+    ])
+    let (path, summary) = try export(recording, as: .perfetto)
+    let trace = try PerfettoTrace(path: path)
+    #expect(trace.pairing.problems == [])
+    #expect(trace.pairing.slices.map(\.shown) == ["parse 1 100+10", "main 0 100+20"])
+    #expect(
+      summary.problems == [
+        "1 events lie before the event before them: calls there are shown too short"
+      ])
+  }
+
   @Test("processes and their threads have tracks of their own")
   func processes() throws {
     let recording = try ExportRecordings.processes()
