@@ -65,6 +65,8 @@ private func spawn(
   sigemptyset(&noSignals)
   posix_spawnattr_setsigmask(&attributes, &noSignals)
   var variables = ProcessInfo.processInfo.environment
+  // A plain run of a program built with -pg leaves its profile here, not in the working directory.
+  variables["GMON_OUT_PREFIX"] = TemporaryFolder.shared.path + "/gmon"
   for (name, value) in environment { variables[name] = value }
   let words = ([executable] + arguments).map { strdup($0) } + [nil]
   let settings = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
