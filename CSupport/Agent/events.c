@@ -13,24 +13,29 @@ static void append(uint64_t word, uint32_t bytes, uint64_t time) {
 }
 
 // The time since the last event, in 48 bits; first a TIME event where it is longer than `most`.
-static uint64_t delta_of(uint64_t time, uint64_t most) {
+// Where time falls (a chunk was begun after the event was stamped, a TSC is behind another CPU's)
+// the event is as late as the last one: set back, all that follow would read late by as much.
+static uint64_t delta_of(uint64_t *time, uint64_t most) {
   uint64_t last = nag_self.buffer->state >> 16;
-  uint64_t delta = (time - last) & 0xffffffffffff;
-  if (delta >> 47) delta = 0;  // a TSC that is behind another CPU's
+  uint64_t delta = (*time - last) & 0xffffffffffff;
+  if (delta >> 47) {
+    *time = last;
+    return 0;
+  }
   if (delta <= most) return delta;
-  append(delta << 8 | 0x10, 8, time);
+  append(delta << 8 | 0x10, 8, *time);
   return 0;
 }
 
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked) {
   if (!nag_buffer_make_room(is_hooked ? -1 : 0)) return;
-  uint64_t delta = delta_of(time, 0xffffff);
+  uint64_t delta = delta_of(&time, 0xffffff);
   append((uint64_t)function << 32 | delta << 8 | 0x08, 8, time);
 }
 
 void nag_event_exit(uint64_t time) {
   if (!nag_buffer_make_room(1)) return;
-  uint64_t delta = delta_of(time, 16383);
+  uint64_t delta = delta_of(&time, 16383);
   append(delta << 2 | 3, 2, time);
 }
 
@@ -46,6 +51,6 @@ void nag_event_unwound(uint32_t count) {
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {
   if (!nag_buffer_make_room(0)) return;
-  uint64_t delta = delta_of(time, 0xffffff);
+  uint64_t delta = delta_of(&time, 0xffffff);
   append((uint64_t)depth << 32 | delta << 8 | 0x20, 8, time);
 }

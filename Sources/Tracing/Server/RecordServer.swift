@@ -325,7 +325,8 @@ extension RecordServer {
         continue
       }
       totals.bytes &+= header.next_offset
-      totals.lostEvents &+= header.lost_events
+      // How many events a lost chunk held is not known: one at least.
+      totals.lostEvents &+= header.lost_events &+ header.lost_chunks
       totals.waits &+= header.waits
       if let calls = totals.calls { totals.calls = calls &+ header.calls }
       totals.isCorrupted = totals.isCorrupted || header.flags & UInt32(NREC_FLAG_CORRUPTED) != 0
