@@ -129,17 +129,23 @@ class Goals:
             self.row(f"function per call{mark}", f"1.25 × one rdtsc ({rdtsc2 / 2:.1f} ns)",
                      1.25 * rdtsc2 / 2, cost["function"], " ns")
             self.row(f"hits per call{mark}", "4 ns", 4, cost["hits"], " ns")
+        # The tiny function flatters a tracer that remembers the last call: real work is told too.
+        for load in LOADS[1:]:
+            for tracer, goal in (("callgraph", 5), ("function", 1.25 * rdtsc2 / 2), ("hits", 4)):
+                self.row(f"{tracer} per call, {load}", f"{goal:.1f} ns", goal,
+                         results.above(load, runs.nopscope_way(tracer)), " ns")
 
     def nopped(self):
-        for load in ("fib", "lua"):
-            ratio = self.instructions[load]
+        for (load, kind), ratio in self.instructions.items():
+            mark = load if kind == "pg" else load + ", -mfentry"
             is_text = isinstance(ratio, str)
-            self.row(f"everything nopped, instructions, {load}", "1.02 × plain", 1.02,
+            self.row(f"everything nopped, instructions, {mark}", "1.02 × plain", 1.02,
                      None if is_text else ratio, "", 3, str(ratio))
+            way = runs.nopped_way(kind)
             plain = self.results.per_call(load, runs.PLAIN)
-            nopped = self.results.per_call(load, runs.NOPPED)
-            self.row(f"everything nopped, CPU time, {load}", "1.02 × plain", 1.02,
-                     nopped and nopped / plain, "", 3, self.results.why(load, runs.NOPPED))
+            nopped = self.results.per_call(load, way)
+            self.row(f"everything nopped, CPU time, {mark}", "1.02 × plain", 1.02,
+                     nopped and nopped / plain, "", 3, self.results.why(load, way))
 
     def sizes(self):
         for load in LOADS:

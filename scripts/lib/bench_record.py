@@ -24,7 +24,7 @@ ROUNDS_AT = {"tiny": 1, "fib": 1, "lua": 1, "compress": 1}
 
 WAYS = ([runs.PLAIN, runs.CLANG, runs.GPROF, runs.UFTRACE, runs.XRAY]
         + [runs.nopscope_way(tracer) for tracer in runs.TRACERS]
-        + [runs.NOPPED])
+        + [runs.nopped_way(), runs.nopped_way("fentry")])
 # The compiler's other form, on the smallest function only: the rest of the work is the same.
 FENTRY = [runs.nopscope_way(tracer, "fentry") for tracer in runs.TRACERS]
 
@@ -121,7 +121,7 @@ def measure_threads(results):
 
 def measure_start(results, count):
     """Median wall time, in nanoseconds, of a program that does nothing, in each way."""
-    ways = [runs.PLAIN, runs.nopscope_way("function_graph"), runs.NOPPED, runs.UFTRACE, runs.XRAY]
+    ways = [runs.PLAIN, runs.nopscope_way("function_graph"), runs.nopped_way(), runs.UFTRACE, runs.XRAY]
     taken = {way.name: [] for way in ways if results.runner.why_not(way) is None}
     say(f"start-up, {count} runs of each")
     for _ in range(count):
@@ -152,21 +152,24 @@ def measure_report(results, count):
 
 
 def measure_instructions(results):
-    """Instructions that the program executes itself, -pg over plain, by load; a text where they
-    cannot be counted. A nop is one instruction, as the call that it stands for is."""
+    """Instructions that the program executes itself, instrumented over plain, by load and kind; a
+    text where they cannot be counted. A nop is one instruction, as the call that it stands for is."""
     ratios = {}
     words = {"fib": [22, 1], "lua": [results.arguments["lua"][0], 1]}
-    for load, arguments in words.items():
+    loads = results.runner.loads
+
+    def count(load, kind):
+        with tempfile.TemporaryDirectory(dir=results.runner.folder) as where:
+            return runs.own_instructions([loads.path(load, kind), *map(str, words[load])], where,
+                                         loads.path("no_gprof", "so"))
+
+    for load in words:
         say(f"instructions of {load}")
-        try:
-            with tempfile.TemporaryDirectory(dir=results.runner.folder) as where:
-                pg, plain = (runs.own_instructions(
-                    [results.runner.loads.path(load, kind), *map(str, arguments)], where,
-                    results.runner.loads.path("no_gprof", "so"))
-                    for kind in ("pg", "plain"))
-            ratios[load] = pg / plain
-        except (runs.RunFailed, OSError, ZeroDivisionError) as error:
-            ratios[load] = str(error)
+        for kind in ("pg", "fentry"):
+            try:
+                ratios[load, kind] = count(load, kind) / count(load, "plain")
+            except (runs.RunFailed, OSError, ZeroDivisionError) as error:
+                ratios[load, kind] = str(error)
     return ratios
 
 

@@ -37,8 +37,12 @@ def nopscope_way(tracer, kind="pg"):
                ["nopscope", "record", "--tracer", tracer, "-o", "out", "--"])
 
 
-NOPPED = Way("nopscope, everything nopped", "pg",
-             ["nopscope", "record", "--filter", "nothing_matches_this", "-o", "out", "--"])
+def nopped_way(kind="pg"):
+    suffix = "" if kind == "pg" else ", -mfentry"
+    return Way(f"nopscope, everything nopped{suffix}", kind,
+               ["nopscope", "record", "--filter", "nothing_matches_this", "-o", "out", "--"])
+
+
 PLAIN = Way("plain", "plain")
 CLANG = Way("plain, clang", "clang", base="clang")
 GPROF = Way("gprof (libc's mcount)", "pg")
