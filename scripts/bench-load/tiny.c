@@ -74,8 +74,8 @@ UNTRACED int main(int count, char **words) {
     fprintf(stderr, "usage: tiny CALLS ROUNDS [THREADS, at most 64]\n");
     return 64;
   }
-  // The thread's clock, where one thread works: the process's goes by ticks while a profiling timer,
-  // such as gprof's, is armed.
+  // The thread's clock, where one thread works: the process's goes by ticks while a profiling
+  // timer, such as gprof's, is armed.
   clockid_t clock = threads > 0 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID;
   double best = 1e18, least = 1e18;
   for (int round = 0; round < rounds; round++) {

@@ -62,7 +62,8 @@ def threads_cost(results, load, way, threads):
 
 
 def threads_table(results):
-    lines = ["| CPU ns per call above plain | 1 thread | 8 threads | ratio |", "|---|---:|---:|---:|"]
+    lines = ["| CPU ns per call above plain | 1 thread | 8 threads | ratio |",
+             "|---|---:|---:|---:|"]
     for load in ("tiny", "compress"):
         for way in (GRAPH, runs.UFTRACE):
             one, eight = (threads_cost(results, load, way, count) for count in (1, 8))

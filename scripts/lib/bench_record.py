@@ -121,7 +121,8 @@ def measure_threads(results):
 
 def measure_start(results, count):
     """Median wall time, in nanoseconds, of a program that does nothing, in each way."""
-    ways = [runs.PLAIN, runs.nopscope_way("function_graph"), runs.nopped_way(), runs.UFTRACE, runs.XRAY]
+    ways = [runs.PLAIN, runs.nopscope_way("function_graph"), runs.nopped_way(), runs.UFTRACE,
+            runs.XRAY]
     taken = {way.name: [] for way in ways if results.runner.why_not(way) is None}
     say(f"start-up, {count} runs of each")
     for _ in range(count):

@@ -117,7 +117,8 @@ def written_bytes(directory):
 
 def own_instructions(command, where, preload):
     """The instructions that the program's own image executes, as callgrind counts them: what
-    libraries execute, mcount among it, is left out, the call to it is one instruction. `preload` stands in for libc's mcount and its timer."""
+    libraries execute, mcount among it, is left out, the call to it is one instruction. `preload` stands in for
+    libc's mcount and its timer."""
     output = os.path.join(where, "callgrind")
     done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + output,
                            *command], cwd=where, stdin=subprocess.DEVNULL, capture_output=True,
