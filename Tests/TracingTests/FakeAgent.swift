@@ -34,6 +34,7 @@ final class FakeAgent {
     hello.process = getpid()
     hello.parent = parent
     hello.begin = UInt32(begin)
+    hello.copied = begin == NREC_BEGIN_FORK ? parent : 0
     hello.time = time
     return hello
   }
