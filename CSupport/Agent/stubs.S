@@ -60,6 +60,16 @@
         jb      \slow
         .endm
 
+// Takes `\bytes` more of the chunk; rcx := where they go. Goes to \again where a signal handler's
+// own events came in between. What is stored afterwards must be `\bytes` and not one more: such
+// a handler may have written behind them already.
+        .macro  COMMIT bytes, again
+        leaq    \bytes(%rdx,%rcx), %rdx
+        addq    NAG_BUFFER_CHUNK(%r9), %rcx
+        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
+        jne     \again
+        .endm
+
 // --- entries ---------------------------------------------------------------------------------------
 
         .macro  PREPARE location
@@ -119,14 +129,11 @@
         cmpl    $255, %r11d
         ja      2f
         // 2 bytes: function << 8 | delta << 2 | 2
-        leaq    2(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  2, 1b
         leal    2(,%r8,4), %eax
         shll    $8, %r11d
         orl     %r11d, %eax
-        movl    %eax, (%rcx)
+        movw    %ax, (%rcx)
         RESTORE
         ret
 2:      cmpq    $255, %r8
@@ -134,23 +141,19 @@
         cmpl    $8191, %r11d
         ja      3f
         // 3 bytes: function << 11 | delta << 3 | 4
-        leaq    3(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  3, 1b
         leal    4(,%r8,8), %eax
         shll    $11, %r11d
         orl     %r11d, %eax
-        movl    %eax, (%rcx)
+        movw    %ax, (%rcx)
+        shrl    $16, %eax
+        movb    %al, 2(%rcx)
         RESTORE
         ret
 3:      cmpq    $0xffffff, %r8
         ja      9f
         // 8 bytes: function << 32 | delta << 8 | 08
-        leaq    8(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  8, 1b
         shlq    $8, %r8
         orq     $8, %r8
         shlq    $32, %r11
@@ -240,10 +243,7 @@
 1:      TIMESTAMP 9f
         cmpq    $0xffffff, %r8
         ja      9f
-        leaq    16(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  16, 1b
         shlq    $8, %r8
         orq     $8, %r8
         shlq    $32, %r11
@@ -294,20 +294,14 @@ nag_graph_exit:
         cmpq    $63, %r8
         ja      2f
         // 1 byte: delta << 2 | 1
-        leaq    1(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  1, 1b
         leal    1(,%r8,4), %eax
         movb    %al, (%rcx)
         jmp     3f
 2:      cmpq    $16383, %r8
         ja      7f
         // 2 bytes: delta << 2 | 3
-        leaq    2(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     1b
+        COMMIT  2, 1b
         leal    3(,%r8,4), %eax
         movw    %ax, (%rcx)
 3:      movq    NAG_SLOT_RETURN(%r11), %rcx

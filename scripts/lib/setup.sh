@@ -86,7 +86,7 @@ need_swift() {
   local candidate version directory found=''
   for candidate in ${SWIFT_TOOLCHAIN:+"$SWIFT_TOOLCHAIN/usr/bin/swift"} swift \
     "$HOME/.local/share/swiftly/bin/swift" "$HOME/.swiftly/bin/swift" \
-    /opt/swift/usr/bin/swift /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
+    /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
     candidate=$(command -v "$candidate") || continue
     # Behind a link into /usr/bin, say, the compilers that came with it.
     directory=$(dirname "$(readlink -f "$candidate")")
@@ -105,8 +105,8 @@ need_swift() {
   die "${found:-no Swift compiler found; }this package needs Swift $swift_minimum or later, which" \
     "apt does not have.
   Install it with swiftly, swift.org's installer: https://www.swift.org/install/linux/
-  or unpack a toolchain from there into /opt/swift, so that /opt/swift/usr/bin/swift is there,
-  or name the place of yours: SWIFT_TOOLCHAIN=DIR, where DIR/usr/bin/swift is. Then run this again."
+  or unpack a toolchain from there and name its place: SWIFT_TOOLCHAIN=DIR, where DIR/usr/bin/swift
+  is. Then run this again."
 }
 
 need_build_tools() {
