@@ -77,6 +77,8 @@ let package = Package(
         .unsafeFlags([
           "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
           "-nostartfiles", "-Xlinker", "-znow", "-Xlinker", "-z", "-Xlinker", "initfirst",
+          // See trampolines.S. The other linkers here refuse a segment beyond 2 GiB.
+          "-use-ld=bfd", "-Xlinker", "--section-start=.nopscope.trampolines=0x400000",
           "-Xlinker", "--build-id=sha1", "-Xlinker",
           "--version-script=\(Context.packageDirectory)/CSupport/Agent/exports.map",
         ])

@@ -11,7 +11,6 @@ nag_process *nag_process_state;
 nag_shared nag_config;
 
 void nag_thread_prepare(void);
-void nag_unwind_prepare(void);
 
 static const char *environment(char **variables, const char *name) {
   for (; variables && *variables; variables++) {
@@ -123,7 +122,7 @@ static bool prepare(const char *path) {
     i++;
   }
   nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-  return nag_process_state != NULL && nag_buried_prepare() && nag_shadow_prepare();
+  return nag_process_state != NULL && nag_buried_prepare();
 }
 
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {
@@ -132,7 +131,6 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join(NREC_BEGIN_START)) return;
   nag_thread_prepare();
-  nag_unwind_prepare();
   if (!nag_modules_start()) return;
   if (npc_loader_hook_install(is_padding, NULL) == 0) npc_loader_subscribe(changed, NULL);
   npc_faults_remove();

@@ -28,14 +28,20 @@
 #define NAG_BUFFER_TREE_END 40   // where its stack ends
 #define NAG_BUFFER_STACK_LOW 48  // the thread's own stack
 #define NAG_BUFFER_STACK_SIZE 56
+#define NAG_BUFFER_EPOCH 64      // tracer function: of the chunk
+#define NAG_BUFFER_CALLERS 256   // tracer function: see function.S
+#define NAG_BUFFER_CALLED 65792  // behind the callers
+#define NAG_PAIRS 8192
 
-#define NAG_NODE_LAST 0          // the child that was called last
-#define NAG_NODE_SHARED 8        // its nrec_tree_node
-#define NAG_NODE_FUNCTION 16
+#define NAG_NODE_SHARED 0        // a nag_node: see tree.c
+#define NAG_NODE_FUNCTION 8
+#define NAG_NODE_KNOWN 40
+#define NAG_KNOWN 16             // how many
 
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
 #define NAG_SLOT_STACK 8     // where it was replaced; all ones while the slot is free
 #define NAG_SLOT_FUNCTION 24
+#define NAG_SLOT_EXTRA 28
 #define NAG_SLOT_BYTES 32
 
 #define NAG_CHUNK_HEADER 64
@@ -59,11 +65,13 @@ typedef struct nag_slot {
   uint64_t return_address;
   uint64_t stack;
   uint64_t time;           ///< tracers that need it: of the entry
-  uint32_t function, extra;
+  uint32_t function;
+  uint32_t extra;          ///< graph: 1 where the caller's registers are kept; gated.c: its own
 } nag_slot;
 
-_Static_assert(offsetof(nag_slot, function) == NAG_SLOT_FUNCTION, "as stubs.S has it");
-_Static_assert(sizeof(nag_slot) == NAG_SLOT_BYTES, "as stubs.S has it");
+_Static_assert(offsetof(nag_slot, function) == NAG_SLOT_FUNCTION, "as the assembly has it");
+_Static_assert(offsetof(nag_slot, extra) == NAG_SLOT_EXTRA, "as the assembly has it");
+_Static_assert(sizeof(nag_slot) == NAG_SLOT_BYTES, "as the assembly has it");
 
 #define NAG_STACK_FREE (~0ull)          // nothing is hooked by this slot
 #define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
@@ -83,6 +91,7 @@ typedef struct nag_buffer {
   uint64_t counted;
   struct nag_frame *tree_top, *tree_end;
   uint64_t stack_low, stack_size;
+  uint64_t epoch;               ///< tracer function: a number of 16 bits, the chunk's own
   // The slow path's own:
   uint8_t *ring;                ///< its part of the memory file
   uint64_t place;               ///< which part
@@ -94,12 +103,19 @@ typedef struct nag_buffer {
   nrec_profile_entry *profile;  ///< tracer profile, by function number
   uint64_t profiled;            ///< how many
   uint64_t gate;                ///< open graph functions
+  // Tracer function; of others, the rest is not mapped.
+  _Alignas(NAG_BUFFER_CALLERS) uint64_t callers[NAG_PAIRS];  ///< return address << 16 | epoch
+  uint32_t called[NAG_PAIRS];                               ///< functions
 } nag_buffer;
 
-_Static_assert(offsetof(nag_buffer, chunk) == NAG_BUFFER_CHUNK, "as stubs.S has it");
-_Static_assert(offsetof(nag_buffer, counted) == NAG_BUFFER_COUNTED, "as stubs.S has it");
-_Static_assert(offsetof(nag_buffer, tree_top) == NAG_BUFFER_TREE_TOP, "as stubs.S has it");
-_Static_assert(offsetof(nag_buffer, stack_size) == NAG_BUFFER_STACK_SIZE, "as stubs.S has it");
+_Static_assert(offsetof(nag_buffer, chunk) == NAG_BUFFER_CHUNK, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, counted) == NAG_BUFFER_COUNTED, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, tree_top) == NAG_BUFFER_TREE_TOP, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, epoch) == NAG_BUFFER_EPOCH, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, callers) == NAG_BUFFER_CALLERS, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, called) == NAG_BUFFER_CALLED, "as the assembly has it");
+_Static_assert(NAG_PAIRS == NREC_PAIRS, "a short ENTRY holds its number");
+_Static_assert(offsetof(nag_buffer, stack_size) == NAG_BUFFER_STACK_SIZE, "as the assembly has it");
 
 /// A thread's fast state. Copied by fork with the stack it describes.
 typedef struct nag_tls {
@@ -150,9 +166,11 @@ void nag_fail(void);                    ///< gives up recording for good
 bool nag_buffer_make_room(int32_t more_open);
 void nag_buffer_finish(nag_buffer *buffer);
 uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
+size_t nag_buffer_bytes(void);          ///< of one that is mapped, for the tracer that runs
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
 void nag_event_exit(uint64_t time);
-void nag_event_parent(uint64_t address);
+/// Tracer function: the entry and who called it.
+void nag_event_called(uint32_t function, uint64_t time, uint64_t parent);
 void nag_event_unwound(uint32_t count);
 void nag_event_exit_at(uint32_t depth, uint64_t time);
 /// A chunk of its own kind with room for `bytes` behind its header; NULL: no space.
@@ -178,7 +196,6 @@ uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
 void nag_find_stack(void);              ///< stack_low and stack_high
 uint32_t nag_shadow_depth(void);
-bool nag_shadow_prepare(void);
 void nag_shadow_release(void);
 // buried.c
 bool nag_holds(uint64_t address, uint64_t word);  ///< false too where no memory is

@@ -170,6 +170,19 @@ static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
   return count;
 }
 
+size_t nag_buffer_bytes(void) {
+  bool has_pairs = nag_config.config.tracer == NREC_TRACER_FUNCTION;
+  return has_pairs ? sizeof(nag_buffer) : offsetof(nag_buffer, callers);
+}
+
+// What an earlier chunk has told is not known in this one. Where the numbers begin again, all is
+// forgotten.
+static void begin_epoch(nag_buffer *buffer) {
+  if (nag_config.config.tracer != NREC_TRACER_FUNCTION) return;
+  buffer->epoch = (buffer->epoch + 1) & 0xffff;
+  if (buffer->epoch == 0) nag_zero(buffer->callers, sizeof buffer->callers);
+}
+
 static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   if (buffer->ring == NULL && !make_ring(buffer)) return false;
   close_chunk(buffer);
@@ -182,6 +195,7 @@ static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   uint32_t open = write_open(chunk, more_open);
   fill_header(buffer, header, NREC_CHUNK_EVENTS, NAG_CHUNK_BYTES);
   header->open_functions = open;
+  begin_epoch(buffer);
   buffer->chunk = chunk;
   buffer->state = header->base_time << 16 | (sizeof *header + open * sizeof(uint32_t));
   return true;

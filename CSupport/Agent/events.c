@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events in every form: the slow paths. stubs.S writes the common ones. Signals are blocked.
+// Events in their long forms: the slow paths. graph.S and function.S write the common ones. Signals are blocked.
 
 #include "agent.h"
 
@@ -23,14 +23,14 @@ static uint64_t delta_of(uint64_t *time, uint64_t most) {
     return 0;
   }
   if (delta <= most) return delta;
-  append(delta << 8 | 0x10, 8, *time);
+  append(delta << 8 | NREC_EVENT_TIME, 8, *time);
   return 0;
 }
 
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked) {
   if (!nag_buffer_make_room(is_hooked ? -1 : 0)) return;
   uint64_t delta = delta_of(&time, 0xffffff);
-  append((uint64_t)function << 32 | delta << 8 | 0x08, 8, time);
+  append((uint64_t)function << 32 | delta << 8 | NREC_EVENT_ENTRY, 8, time);
 }
 
 void nag_event_exit(uint64_t time) {
@@ -39,18 +39,24 @@ void nag_event_exit(uint64_t time) {
   append(delta << 2 | 3, 2, time);
 }
 
-void nag_event_parent(uint64_t address) {
+void nag_event_called(uint32_t function, uint64_t time, uint64_t parent) {
   if (!nag_buffer_make_room(0)) return;
-  append((address & 0xffffffffffff) << 8 | 0x30, 8, nag_self.buffer->state >> 16);
+  uint64_t delta = delta_of(&time, 0xffffff);
+  nag_buffer *buffer = nag_self.buffer;
+  append((uint64_t)function << 32 | delta << 8 | NREC_EVENT_ENTRY, 8, time);
+  append(parent << 16 >> 8 | NREC_EVENT_PARENT, 8, time);
+  uint32_t pair = nrec_pair(function, parent);
+  buffer->callers[pair] = parent << 16 | buffer->epoch;
+  buffer->called[pair] = function;
 }
 
 void nag_event_unwound(uint32_t count) {
   if (!nag_buffer_make_room((int32_t)count)) return;
-  append((uint64_t)(count & 0xffffff) << 8 | 0x18, 4, nag_self.buffer->state >> 16);
+  append((uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND, 4, nag_self.buffer->state >> 16);
 }
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {
   if (!nag_buffer_make_room(0)) return;
   uint64_t delta = delta_of(&time, 0xffffff);
-  append((uint64_t)depth << 32 | delta << 8 | 0x20, 8, time);
+  append((uint64_t)depth << 32 | delta << 8 | NREC_EVENT_EXIT_AT, 8, time);
 }

@@ -5,7 +5,7 @@
 // One trampoline a slot: who returns to trampoline i returns from the frame of slot i, whatever
 // exceptions, longjmp or stack switches did in between. All trampolines lie in one reserved range,
 // every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule serves them all
-// (unwind.c).
+// (trampolines.S).
 //
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
@@ -24,7 +24,7 @@ enum {
   GROWTH = 1 << 16,
 };
 
-static uint8_t *range;                    // of trampolines
+extern uint8_t nag_trampolines[] __attribute__((visibility("hidden")));
 static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
@@ -33,33 +33,27 @@ HANDLER(nag_graph_exit);
 HANDLER(nag_profile_exit);
 HANDLER(nag_gated_exit);
 
-uint64_t nag_shadow_code_start(void) { return (uint64_t)range; }
-
-bool nag_shadow_prepare(void) {
-  range = nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return range != NULL;
-}
-
 static const void *exit_handler(void) {
   const nrec_config *config = &nag_config.config;
   if (config->tracer == NREC_TRACER_PROFILE) return nag_profile_exit;
   return nag_is_gated() ? nag_gated_exit : nag_graph_exit;
 }
 
+// 4c 89 5c 24 f0      mov  %r11, -16(%rsp)
 // 4c 8d 1d disp32     lea  slot(%rip), %r11
-// ff 25 03 00 00 00   jmp  *handler(%rip)
-// cc cc cc, then the handler's address, then padding
+// ff 25 06 00 00 00   jmp  *handler(%rip)
+// cc … cc, then the handler's address
 static void write_trampolines(uint8_t *code, size_t bytes) {
+  static const uint8_t text[24] = {
+    0x4c, 0x89, 0x5c, 0x24, 0xf0, 0x4c, 0x8d, 0x1d, 0, 0, 0, 0, 0xff, 0x25, 6, 0, 0, 0,
+    0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
+  };
   const void *handler = exit_handler();
-  for (size_t at = 0; at < bytes; at += NAG_SLOT_BYTES) {
-    uint8_t *one = code + at;
-    int32_t distance = NAG_SHADOW_DISTANCE - 7;
-    one[0] = 0x4c, one[1] = 0x8d, one[2] = 0x1d;
-    __builtin_memcpy(one + 3, &distance, 4);
-    one[7] = 0xff, one[8] = 0x25, one[9] = 3, one[10] = one[11] = one[12] = 0;
-    one[13] = one[14] = one[15] = 0xcc;
-    __builtin_memcpy(one + 16, &handler, 8);
+  const int32_t distance = NAG_SHADOW_DISTANCE - 12;
+  for (uint8_t *one = code; one < code + bytes; one += NAG_SLOT_BYTES) {
+    nag_copy(one, text, sizeof text);
+    __builtin_memcpy(one + 8, &distance, 4);
+    __builtin_memcpy(one + 24, &handler, 8);
   }
 }
 
@@ -67,7 +61,7 @@ static void write_trampolines(uint8_t *code, size_t bytes) {
 static bool grow(uint32_t region) {
   uint32_t have = mapped[region];
   if (have == REGION_BYTES) return false;
-  uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
+  uint8_t *code = nag_trampolines + (uint64_t)region * REGION_BYTES + have;
   uint8_t *data = code + NAG_SHADOW_DISTANCE;
   const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
@@ -131,13 +125,13 @@ void nag_find_stack(void) {
 // The first slot is a sentinel: no frame lies above it, so a comparison with the slot below always
 // has one.
 static bool begin(void) {
-  if (range == NULL || nag_self.refused) return false;
+  if (nag_self.refused) return false;
   uint32_t region = take_region();
   if (region == 0 || (mapped[region - 1] == 0 && !grow(region - 1))) {
     nag_self.refused = 1;
     return false;
   }
-  uint8_t *slots = range + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
+  uint8_t *slots = nag_trampolines + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
   nag_find_stack();
   nag_self.region = region;
   nag_self.first = (nag_slot *)slots;

@@ -6,72 +6,88 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { STUB_BYTES = 16, HANDLERS = 8, HEAD_BYTES = HANDLERS * 8 };
+enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = HANDLERS * 8 };
 
 #define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_entry);
 HANDLER(nag_graph_mcount);
 HANDLER(nag_graph_entry_only);
+HANDLER(nag_graph_kept);
 HANDLER(nag_function_entry);
 HANDLER(nag_function_mcount);
+HANDLER(nag_function_kept);
 HANDLER(nag_hits_entry);
+HANDLER(nag_hits_kept);
 HANDLER(nag_tree_entry);
 HANDLER(nag_tree_mcount);
+HANDLER(nag_tree_kept);
 HANDLER(nag_profile_entry);
 HANDLER(nag_profile_mcount);
 HANDLER(nag_profile_only);
+HANDLER(nag_profile_kept);
 HANDLER(nag_gated_only);
 HANDLER(nag_gated_entry);
 HANDLER(nag_gated_mcount);
+HANDLER(nag_gated_kept);
 HANDLER(nag_window_entry);
 HANDLER(nag_window_mcount);
+HANDLER(nag_window_kept);
 
-// What a site calls, by tracer and by where its function's return address stands.
+// What a site calls, by tracer and by where its function's return address stands (stubs.h).
 typedef struct handler_set {
-  const char *entry, *mcount, *entry_only;
+  const char *entry, *mcount, *entry_only, *kept;
 } handler_set;
 
 static handler_set choose(bool opens_window) {
   switch (nag_config.config.tracer) {
     case NREC_TRACER_HITS:
-      return (handler_set){nag_hits_entry, nag_hits_entry, nag_hits_entry};
+      return (handler_set){nag_hits_entry, nag_hits_entry, nag_hits_entry, nag_hits_kept};
     case NREC_TRACER_FUNCTION:
-      return (handler_set){nag_function_entry, nag_function_mcount, nag_function_mcount};
+      return (handler_set){nag_function_entry, nag_function_mcount, nag_function_mcount,
+                           nag_function_kept};
     case NREC_TRACER_CALLGRAPH:
-      return (handler_set){nag_tree_entry, nag_tree_mcount, nag_tree_mcount};
+      return (handler_set){nag_tree_entry, nag_tree_mcount, nag_tree_mcount, nag_tree_kept};
     case NREC_TRACER_PROFILE:
-      return (handler_set){nag_profile_entry, nag_profile_mcount, nag_profile_only};
+      return (handler_set){nag_profile_entry, nag_profile_mcount, nag_profile_only,
+                           nag_profile_kept};
     default:
       if (!nag_is_gated())
-        return (handler_set){nag_graph_entry, nag_graph_mcount, nag_graph_entry_only};
+        return (handler_set){nag_graph_entry, nag_graph_mcount, nag_graph_entry_only,
+                             nag_graph_kept};
       if (opens_window)
-        return (handler_set){nag_window_entry, nag_window_mcount, nag_gated_only};
-      return (handler_set){nag_gated_entry, nag_gated_mcount, nag_gated_only};
+        return (handler_set){nag_window_entry, nag_window_mcount, nag_gated_only, nag_window_kept};
+      return (handler_set){nag_gated_entry, nag_gated_mcount, nag_gated_only, nag_gated_kept};
   }
 }
 
-// Index: 1 AFTER_PROLOGUE, 2 ENTRY_ONLY, 4 GRAPH.
+enum {
+  HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_RUN_OF_NOPS |
+                  NREC_SITE_GRAPH,
+};
+_Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
+
+// A run of nops is gcc's -fpatchable-function-entry, with its IPA-RA.
 static void choose_handlers(const char *handlers[HANDLERS]) {
   for (int i = 0; i < HANDLERS; i++) {
-    handler_set set = choose(i & 4);
-    handlers[i] = i & 2 ? set.entry_only : i & 1 ? set.mcount : set.entry;
+    handler_set set = choose(i & NREC_SITE_GRAPH);
+    handlers[i] = i & NREC_SITE_RUN_OF_NOPS      ? set.kept
+                  : i & NREC_SITE_ENTRY_ONLY     ? set.entry_only
+                  : i & NREC_SITE_AFTER_PROLOGUE ? set.mcount
+                                                 : set.entry;
   }
 }
 
-static int handler_index(const nrec_plan_entry *entry) {
-  return (entry->flags & (NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY)) |
-         (entry->flags & NREC_SITE_GRAPH ? 4 : 0);
-}
-
-// 41 bb imm32        mov  $function, %r11d
+// 41 bb imm32        mov  $function, %r11d          68 imm32     push $function   (a run of nops)
 // ff 25 disp32       jmp  *handler(%rip)
 static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_t *head) {
-  stub[0] = 0x41, stub[1] = 0xbb;
-  __builtin_memcpy(stub + 2, &entry->function, 4);
-  stub[6] = 0xff, stub[7] = 0x25;
-  int32_t distance = (int32_t)(head + handler_index(entry) * 8 - (stub + 12));
-  __builtin_memcpy(stub + 8, &distance, 4);
-  stub[12] = stub[13] = stub[14] = stub[15] = 0xcc;
+  uint8_t *at = stub;
+  if (entry->flags & NREC_SITE_RUN_OF_NOPS) *at++ = 0x68;
+  else *at++ = 0x41, *at++ = 0xbb;
+  __builtin_memcpy(at, &entry->function, 4);
+  at[4] = 0xff, at[5] = 0x25;
+  int32_t distance = (int32_t)(head + (entry->flags & HANDLER_FLAGS) * 8 - (at + 10));
+  __builtin_memcpy(at + 6, &distance, 4);
+  for (at += 10; at < stub + STUB_BYTES; at++) *at = 0xcc;
 }
 
 // The stubs of a module: the handlers' addresses, then one stub for each armed site.

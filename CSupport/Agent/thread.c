@@ -24,7 +24,7 @@ static void ended(void *argument) {
   nag_self.buffer = NULL;
   if (buffer != NULL) {
     nag_buffer_finish(buffer);
-    NAG_CALL(SYS_munmap, buffer, sizeof *buffer);
+    NAG_CALL(SYS_munmap, buffer, nag_buffer_bytes());
   }
   nag_shadow_release();
   nag_restore_signals(signals);
@@ -56,7 +56,7 @@ nag_buffer *nag_thread_buffer(void) {
   nag_process *process = nag_process_state;
   if (!nag_is_joined()) return NULL;
   if (buffer == NULL) {
-    buffer = nag_wiped_pages(sizeof *buffer);
+    buffer = nag_wiped_pages(nag_buffer_bytes());
     if (buffer == NULL) return NULL;
     nag_self.buffer = buffer;
     if (has_key && vector_bytes >= 576) nag_with_vectors(arrange_end, buffer, vector_bytes);

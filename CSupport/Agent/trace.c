@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tracers' slow paths, called from stubs.S with every register kept. Signals are blocked here:
+// The tracers' slow paths, called from TO_C (stubs.h) with every register kept. Signals are blocked here:
 // a handler's own traced calls would find the thread's state half done.
 
 #include "agent.h"
 #include "syscalls.h"
 
 // The first event of a thread comes here too: then the buffer is made before the frame is hooked.
-void nag_enter(uint32_t function, uint64_t *location) {
+void nag_enter(uint32_t function, uint64_t *location, uint64_t is_kept) {
   uint64_t signals = nag_block_signals();
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
+    if (slot != NULL) slot->extra = (uint32_t)is_kept;
     nag_event_entry(function, nag_time(), slot != NULL);
     // No slot to be had (the deepest recursion, no memory): the call is counted, its end is not seen.
     if (slot == NULL) nag_event_unwound(1);
@@ -41,7 +42,6 @@ uint64_t nag_leave(nag_slot *slot, uint64_t location) {
 
 void nag_enter_function(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
-  nag_event_entry(function, nag_time(), false);
-  nag_event_parent(*location);
+  nag_event_called(function, nag_time(), *location);
   nag_restore_signals(signals);
 }

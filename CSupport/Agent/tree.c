@@ -7,17 +7,18 @@
 //   frames   { root } { main, node } { f, node } { g, node }  <- top
 //   entry    frames at or below the new one are taken off; the child of what remains is counted
 //
-// stubs.S does that where the child is the one called last; here are the other cases. The counts
-// stand in the event file.
+// counts.S does that where it finds the child among its parent's `known`: the children that were
+// called last, one for each value of the low bits of a function's number. Here are the other cases.
+// The counts stand in the event file.
 
 #include "agent.h"
 #include "syscalls.h"
 
 typedef struct nag_node {
-  struct nag_node *last;       ///< the child called last; `nothing` where there is none
   nrec_tree_node *shared;
   uint32_t function, index;
   struct nag_node *child, *sibling, *older;
+  struct nag_node *known[NAG_KNOWN];  ///< `nothing` where there is none
 } nag_node;
 
 typedef struct nag_frame {
@@ -33,8 +34,9 @@ typedef struct nag_tree {
   nag_frame frames[];
 } nag_tree;
 
-_Static_assert(offsetof(nag_node, shared) == NAG_NODE_SHARED, "as stubs.S has it");
-_Static_assert(offsetof(nag_node, function) == NAG_NODE_FUNCTION, "as stubs.S has it");
+_Static_assert(offsetof(nag_node, known) == NAG_NODE_KNOWN, "as the assembly has it");
+_Static_assert(offsetof(nag_node, shared) == NAG_NODE_SHARED, "as the assembly has it");
+_Static_assert(offsetof(nag_node, function) == NAG_NODE_FUNCTION, "as the assembly has it");
 
 enum { FRAMES = 1 << 16, NODE_BYTES = 1 << 16, SHARED_NODES = 4096 };
 #define TREE_BYTES ((sizeof(nag_tree) + FRAMES * sizeof(nag_frame) + 4095) & ~(size_t)4095)
@@ -54,8 +56,8 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
     if (tree->shared == NULL) return NULL;
   }
   nag_node *node = tree->fresh++;
-  *node = (nag_node){.last = &tree->nothing, .shared = tree->shared++, .function = function,
-                     .index = tree->count++};
+  *node = (nag_node){.shared = tree->shared++, .function = function, .index = tree->count++};
+  for (int i = 0; i < NAG_KNOWN; i++) node->known[i] = &tree->nothing;
   node->older = tree->newest;
   tree->newest = node;
   node->shared->function = function;
@@ -83,28 +85,30 @@ static bool begin(nag_buffer *buffer) {
   return true;
 }
 
-static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t function) {
+static nag_node *known_child(nag_node *parent, uint32_t function) {
   nag_node *node = parent->child;
   while (node != NULL && node->function != function) node = node->sibling;
-  if (node == NULL) node = make_node(buffer, parent, function);
-  if (node != NULL) parent->last = node;
+  if (node != NULL) parent->known[function % NAG_KNOWN] = node;
   return node;
 }
 
-// The common case of those that stubs.S does not take: a child that was called before, but not last.
-// A handler's own calls leave nothing half done here: frames above the top are nobody's, the count is
-// one instruction, and the children's list only grows at its head.
+static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t function) {
+  nag_node *node = known_child(parent, function);
+  return node != NULL ? node : make_node(buffer, parent, function);
+}
+
+// The common case of those that counts.S does not take: a child whose place among the
+// known another has taken. A handler's own calls leave nothing half done here: frames above the top are nobody's,
+// the count is one instruction, and the children's list only grows at its head.
 static bool enter_known(nag_buffer *buffer, uint32_t function, uint64_t location) {
   if (buffer == NULL || buffer->tree_top == NULL ||
       location - buffer->stack_low >= buffer->stack_size)
     return false;
   nag_frame *top = buffer->tree_top;
   while (top->location <= location) top--;
-  nag_node *node = top->node->child;
-  while (node != NULL && node->function != function) node = node->sibling;
+  nag_node *node = known_child(top->node, function);
   if (node == NULL || top + 1 >= buffer->tree_end) return false;
   __asm__ volatile("incq %0" : "+m"(node->shared->calls) : : "cc");
-  top->node->last = node;
   top[1] = (nag_frame){location, node};
   buffer->tree_top = top + 1;
   return true;

@@ -16,7 +16,7 @@ public struct Event: Equatable, Sendable {
     case exitAt
     /// `number` events were not recorded here.
     case lost
-    /// The return address `number`, of the entry before.
+    /// The return address `number`, of the entry before: each entry of the tracer `function` has one.
     case parent
   }
 

@@ -30,6 +30,13 @@ public struct EventCursor: ~Copyable {
   /// Events of the thread that were lost before this chunk.
   public private(set) var lostEvents: UInt64 = 0
 
+  // Of the tracer `function`: see CallerPairs.
+  @usableFromInline let isPaired: Bool
+  var pairs = CallerPairs()
+  var pendingParent: Event?
+  var isLongEntry = false
+  var longEntry: UInt64 = 0
+
   private let source: ThreadSource
   private let file: OpenFile?
   private var nextChunk = 0
@@ -40,6 +47,7 @@ public struct EventCursor: ~Copyable {
 
   init(_ source: ThreadSource) {
     self.source = source
+    isPaired = source.isPaired
     threadName = source.name
     window = .allocate(byteCount: Self.windowSize + 8, alignment: 8)
     do {
@@ -54,7 +62,11 @@ public struct EventCursor: ~Copyable {
 
   /// The next event; nil at the end of the thread.
   @inlinable
-  public mutating func next() -> Event? {
+  public mutating func next() -> Event? { isPaired ? nextPaired() : nextPlain() }
+
+  /// The next event as it is written.
+  @inlinable
+  mutating func nextPlain() -> Event? {
     while true {
       if position > lastStart {
         if let event = advance() { return event }
@@ -76,6 +88,10 @@ public struct EventCursor: ~Copyable {
         time &+= (word >> 3) & 0xff
         position &+= 3
         event = Event(.entry, time: time, number: (word >> 11) & 0x1fff)
+      } else if word & 8 == 8 {
+        time &+= (word >> 4) & 0x7fff
+        position &+= 4
+        event = Event(.entry, time: time, number: (word >> 19) & 0x1fff)
       } else if let long = longEvent(word) {
         event = long
       } else {
@@ -92,20 +108,22 @@ public struct EventCursor: ~Copyable {
     let start = position
     position &+= 8
     switch word & 0xff {
-    case 0x08:
+    case UInt64(NREC_EVENT_ENTRY):
       time &+= (word >> 8) & 0xff_ffff
+      isLongEntry = true
       return Event(.entry, time: time, number: word >> 32)
-    case 0x10:
+    case UInt64(NREC_EVENT_TIME):
       if position > filled { endTruncated() } else { time &+= word >> 8 }
       return nil
-    case 0x18:
+    case UInt64(NREC_EVENT_UNWOUND):
       position = start + 4
       return Event(.unwound, time: time, number: (word >> 8) & 0xff_ffff)
-    case 0x20:
+    case UInt64(NREC_EVENT_EXIT_AT):
       time &+= (word >> 8) & 0xff_ffff
       return Event(.exitAt, time: time, number: word >> 32)
-    case 0x28: return Event(.lost, time: time, number: word >> 8)
-    case 0x30: return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
+    case UInt64(NREC_EVENT_LOST): return Event(.lost, time: time, number: word >> 8)
+    case UInt64(NREC_EVENT_PARENT):
+      return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
     case 0x00:
       if chunk?.isClosed == true {
         note(at: start, "expected an event, found a zero byte before the end, rest skipped")
@@ -197,6 +215,12 @@ extension EventCursor {
   @usableFromInline
   mutating func endTruncated() {
     note(at: filled, "the last event is cut off")
+    endChunk()
+  }
+
+  /// Tells of damage in the event before `position`, and leaves the rest of its chunk alone.
+  mutating func skipChunk(_ text: String) {
+    note(at: position, text + ", rest skipped")
     endChunk()
   }
 

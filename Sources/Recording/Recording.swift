@@ -114,13 +114,14 @@ private struct RecordingOpening {
     scan.run()
     problems += scan.problems
     let modules = readModules(name)
+    let raw = isHeaderRight ? header.raw : nrec_file_header()
+    let tracer = TracerKind(rawValue: raw.tracer) ?? session.tracer.flatMap(TracerKind.init(name:))
     let threads = scan.threads.sorted { $0.key < $1.key }
-      .map { self.thread($0.value, serial: $0.key, shared, name.text) }
+      .map { self.thread($0.value, serial: $0.key, shared, name.text, tracer) }
     tellGaps(threads, name, header)
     let known = session.processes.first {
       $0.pid == name.pid && $0.incarnation == name.incarnation
     }
-    let raw = isHeaderRight ? header.raw : nrec_file_header()
     let headerLost = raw.lost_events &+ raw.lost_chunks
     if raw.lost_chunks > 0 {
       notes.append("\(name.text): \(raw.lost_chunks) chunks of events were lost for want of space")
@@ -128,7 +129,7 @@ private struct RecordingOpening {
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
       program: known?.program ?? modules.first?.path,
-      tracer: TracerKind(rawValue: raw.tracer) ?? session.tracer.flatMap(TracerKind.init(name:)),
+      tracer: tracer,
       modules: modules.sorted { $0.firstFunction < $1.firstFunction }, threads: threads,
       startTime: raw.start_time, endTime: raw.end_time,
       startRealtimeNanoseconds: raw.start_realtime_nanoseconds, bytes: file.size,
@@ -175,7 +176,8 @@ private struct RecordingOpening {
   }
 
   private func thread(
-    _ thread: EventFileScan.Thread, serial: UInt32, _ file: SharedFile, _ fileName: String
+    _ thread: EventFileScan.Thread, serial: UInt32, _ file: SharedFile, _ fileName: String,
+    _ tracer: TracerKind?
   ) -> ThreadRecording {
     let events = thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_EVENTS) }
     let first = events.first?.sequence ?? 0
@@ -185,7 +187,9 @@ private struct RecordingOpening {
       id: thread.id, serial: serial, name: thread.name,
       lostEvents: thread.chunks.last?.lostEvents ?? 0,
       missingChunks: max(0, Int(span) + 1 - thread.chunks.count), isStartMissing: first > 0,
-      source: ThreadSource(file: file, fileName: fileName, name: thread.name, chunks: events),
+      source: ThreadSource(
+        file: file, fileName: fileName, name: thread.name, isPaired: tracer == .function,
+        chunks: events),
       treeChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_CALL_TREE) },
       profileChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_PROFILE) },
       hitsChunks: thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_HITS) })

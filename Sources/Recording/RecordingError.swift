@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CRecordingABI
 import Glibc
 
 /// Why a recording cannot be read at all.
@@ -26,7 +27,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
       "\(path): expected a recording, found no PID-N.events file: "
         + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells"
     case .otherVersion(let path, let found):
-      "\(path): expected version 1 of the recording's format, found \(found): "
+      "\(path): expected version \(NREC_VERSION) of the recording's format, found \(found): "
         + "read it with the nopscope that wrote it"
     case .otherSchema(let path, let found):
       "\(path): expected schema nopscope.recording/1, found \(found): "

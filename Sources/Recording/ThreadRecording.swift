@@ -5,6 +5,8 @@ struct ThreadSource: Sendable {
   var file: SharedFile
   var fileName: String
   var name: String
+  /// Written by the tracer `function`: short entries stand for pairs of function and caller.
+  var isPaired = false
   /// Of the kind EVENTS, in sequence order.
   var chunks: [ChunkRecord] = []
 

@@ -31,6 +31,14 @@ import Testing
         == ["mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup"])
   }
 
+  @Test("It brings what compilers call to copy and clear: libc's use vector registers")
+  func memory() throws {
+    let names = try lines("nm", ["-D", "--undefined-only", Self.agent])
+      .compactMap { $0.split(separator: " ").last?.prefix { $0 != "@" } }
+    #expect(names.contains("dl_iterate_phdr"))  // the search finds something
+    #expect(Set(names).isDisjoint(with: ["memcpy", "memmove", "memset", "memcmp", "bcmp"]))
+  }
+
   @Test("It is initialised first")
   func first() throws {
     let flags = try lines("readelf", ["-dW", Self.agent]).filter { $0.contains("(FLAGS_1)") }

@@ -51,6 +51,37 @@ private func callgrindCalls(_ program: String, _ arguments: [String] = []) throw
     let other = try TracedRun(program, options: ["--tracer", tracer])
     #expect(other.calls == graph.calls)
   }
+
+  @Test(
+    "The tracer function tells who called, while a signal's handler calls the same",
+    arguments: [
+      Variant.usual, Variant.some[1],
+      Variant(compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"]),
+    ])
+  func callers(variant: Variant) throws {
+    let program = try Program(source: "callers.c", variant: variant).build()
+    let traced = try TracedRun(program, options: ["--tracer", "function"])
+    try #require(traced.result.ending == .exit(0))
+    #expect(traced.recording.complaints.prefix(3) == [])
+    let text = try runNopscope(["replay", traced.folder]).output
+    var seen: [Substring: Int] = [:]
+    for line in text.split(separator: "\n") {
+      // `task [cpu] time: function <-caller`
+      guard let arrow = line.range(of: " <-") else { continue }
+      let function = line[..<arrow.lowerBound].split(separator: " ").last ?? ""
+      seen[function + " " + line[arrow.upperBound...], default: 0] += 1
+    }
+    for line in traced.result.output.split(separator: "\n") where line.hasPrefix("pair ") {
+      let words = line.split(separator: " ")
+      #expect(seen["\(words[1]) \(words[2])"] == Int(words[3]), "\(line)")
+    }
+    // In full, an entry and its caller take 16 bytes.
+    let size = try #require(
+      try FileManager.default.attributesOfItem(
+        atPath: traced.folder + "/" + traced.recording.processes[0].stem + ".events")[.size]
+        as? Int)
+    #expect(size < 4 * traced.recording.processes[0].entries)
+  }
 }
 
 /// What a filter leaves out is a nop: no event, no count, no hooked return.

@@ -39,6 +39,46 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
     try check(source, Variant.usual, tracer)
   }
 
+  @Test(
+    "gcc's patchable functions change no register that they do not change themselves",
+    arguments: everyTracer.map { ["--tracer", $0] } + [
+      ["--max-depth", "100"], ["--graph", "main"],
+    ])
+  func interproceduralAllocation(options: [String]) throws {
+    let patchable = Variant(
+      compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"])
+    let program = try Program(source: "registers.c", variant: patchable).build()
+    let plain = try runChild(program)
+    #expect(plain.output.hasPrefix("changed 0,"))
+    let traced = try TracedRun(program, options: options)
+    #expect(traced.result.output == plain.output)
+    for (name, count) in statedCalls(plain.output) {
+      #expect(traced.calls[name] == count, "\(name)")
+    }
+    #expect(traced.recording.complaints.prefix(3) == [])
+  }
+
+  /// Unwinders find the rule for the trampolines in the agent's file, as they find all others: it
+  /// need not be told to each of them.
+  @Test("Unwinders that are linked statically or loaded late pass through hooked frames")
+  func everyUnwinder() throws {
+    var thrower = Program(source: "exceptions.cpp")
+    thrower.extra = ["-static-libgcc", "-static-libstdc++"]
+    // backtrace() loads libgcc_s at its first call.
+    for program in [thrower, Program(source: "backtraces.c")] {
+      let path = try program.build()
+      let needed = try Tools.run("readelf", ["-dW", path])
+      try #require(!needed.contains("libgcc_s"))
+      let plain = try runChild(path)
+      let traced = try TracedRun(path)
+      #expect(traced.result.ending == plain.ending)
+      #expect(traced.result.output == plain.output)
+      for (name, count) in statedCalls(plain.output) {
+        #expect(traced.calls[name] == count, "\(name)")
+      }
+    }
+  }
+
   @Test("Frames that longjmp has skipped take no room in the shadow stack")
   func noLeak() throws {
     let program = try Program(source: "jumps.c").build()

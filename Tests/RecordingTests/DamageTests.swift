@@ -136,7 +136,7 @@ import Testing
   func unknownEvent() throws {
     let chunk = SyntheticChunk { encoder in
       encoder.call(1, from: Self.base + 1, to: Self.base + 2)
-      encoder.raw([0x38, 1, 2, 3, 4, 5, 6, 7, 8])
+      encoder.raw([0x70, 1, 2, 3, 4, 5, 6, 7, 8])
     }
     let next = SyntheticChunk(sequence: 1) { $0.call(1, from: Self.base + 1, to: Self.base + 2) }
     let path = try SyntheticRecording(processes: [SyntheticProcess(chunks: [chunk, next])]).write()
@@ -144,7 +144,7 @@ import Testing
     #expect(read.events == 6)
     #expect(
       read.problems == [
-        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte 38, "
+        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte 70, "
           + "rest skipped"
       ])
   }
@@ -153,7 +153,7 @@ import Testing
   func cutEvent() throws {
     let chunk = SyntheticChunk { encoder in
       encoder.call(1, from: Self.base + 1, to: Self.base + 2)
-      encoder.raw([0x08, 1, 0, 0])
+      encoder.raw([0x60, 1, 0, 0])
     }
     let path = try SyntheticRecording(processes: [SyntheticProcess(chunks: [chunk])]).write()
     let read = try Self.readAll(path)
@@ -169,9 +169,9 @@ import Testing
     let path = try Self.small().write()
     let name = try Self.files(path)[0]
     var bytes = try Data(contentsOf: URL(fileURLWithPath: name))
-    bytes[8] = 2
+    bytes[8] = 3
     try bytes.write(to: URL(fileURLWithPath: name))
-    #expect(throws: RecordingError.otherVersion(path: name, found: 2)) {
+    #expect(throws: RecordingError.otherVersion(path: name, found: 3)) {
       try Recording(directory: path)
     }
     let empty = try TemporaryFolder.shared.fresh("empty")

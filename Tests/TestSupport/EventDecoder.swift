@@ -36,6 +36,10 @@ public struct DecodedProcess: Sendable {
   public var unwound = 0
   /// What the format does not allow.
   public var complaints: [String] = []
+  /// Calls by function number and return address (tracer `function`).
+  public var callers: [Int: [Int: Int]] = [:]
+  private var tracer = 0
+  private var pairs: [Int: (function: Int, caller: Int)] = [:]
   var treeParts: [Int: Data] = [:]
   var lastCounters: [Int: (kind: Int, data: Data)] = [:]
 
@@ -48,6 +52,7 @@ public struct DecodedProcess: Sendable {
       return
     }
     flags = data.word(36, 4)
+    tracer = data.word(28, 4)
     lostEvents = data.word(80, 8)
     readChunks(data)
     countAggregates()
@@ -113,11 +118,14 @@ public struct DecodedProcess: Sendable {
   private mutating func readEvents(_ data: Data, open: Int, at chunk: Int) {
     var stack = (0..<open).map { data.word($0 * 4, 4) }
     let isCut = open == 4096  // only the innermost are listed
+    pairs = [:]
     var at = open * 4
     while at < data.count, data[at] != 0 {
       let first = data[at]
       let size =
-        first & 3 == 1 ? 1 : first & 3 >= 2 ? 2 : first & 7 == 4 ? 3 : first == 0x18 ? 4 : 8
+        first & 3 == 1
+        ? 1
+        : first & 3 >= 2 ? 2 : first & 7 == 4 ? 3 : first & 15 == 8 || first == 0x20 ? 4 : 8
       guard at + size <= data.count else { return complaints.append("a cut event in \(chunk)") }
       let word = data.word(at, size)
       at += size
@@ -125,23 +133,38 @@ public struct DecodedProcess: Sendable {
       case _ where first & 1 == 1:
         close(&stack, 1, isCut, chunk)
         exits += 1
-      case _ where first & 3 == 2: enter(&stack, word >> 8)
-      case _ where first & 7 == 4: enter(&stack, word >> 11)
-      case 0x08: enter(&stack, word >> 32)
-      case 0x18:
+      case _ where first & 3 == 2: enterShort(&stack, word >> 8, chunk)
+      case _ where first & 7 == 4: enterShort(&stack, word >> 11, chunk)
+      case _ where first & 15 == 8: enterShort(&stack, word >> 19, chunk)
+      case 0x60: enter(&stack, word >> 32)
+      case 0x50:
+        let function = stack.last ?? 0
+        pairs[((word >> 8) + function * 9) % 8192] = (function, word >> 8)
+        callers[function, default: [:]][word >> 8, default: 0] += 1
+      case 0x20:
         close(&stack, word >> 8, isCut, chunk)
         unwound += word >> 8
-      case 0x20:
+      case 0x30:
         exits += 1
         if word >> 32 < stack.count {
           stack.remove(at: word >> 32)
         } else if !isCut {
           complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)")
         }
-      case 0x10, 0x28, 0x30: break
+      case 0x10, 0x40: break
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")
       }
     }
+  }
+
+  /// Of the tracer `function`, the number is that of a function and its caller.
+  private mutating func enterShort(_ stack: inout [Int], _ number: Int, _ chunk: Int) {
+    guard tracer == 2 else { return enter(&stack, number) }
+    guard let pair = pairs[number] else {
+      return complaints.append("a call from nowhere in \(chunk)")
+    }
+    enter(&stack, pair.function)
+    callers[pair.function, default: [:]][pair.caller, default: 0] += 1
   }
 
   private mutating func enter(_ stack: inout [Int], _ function: Int) {

@@ -9,7 +9,23 @@ public struct EventEncoder: Sendable {
   /// Of the newest event, in units.
   public private(set) var time: UInt64
 
+  /// Tracer `function`: what the chunk has told, by number.
+  private var pairs: [UInt64: [UInt64]] = [:]
+
   public init(baseTime: UInt64) { time = baseTime }
+
+  /// An entry of the tracer `function`, whose return address is `caller`.
+  public mutating func entry(_ function: UInt32, from caller: UInt64, at time: UInt64) {
+    let number = (caller + UInt64(function) * 9) % 8192
+    if pairs[number] == [UInt64(function), caller], time - self.time < 1 << 15 {
+      entry(UInt32(number), at: time)
+    } else {
+      let delta = advance(to: time, limit: 1 << 24)
+      append(0x60 | delta << 8 | UInt64(function) << 32, count: 8)
+      parent(caller)
+      pairs[number] = [UInt64(function), caller]
+    }
+  }
 
   public mutating func entry(_ function: UInt32, at time: UInt64) {
     let delta = advance(to: time, limit: 1 << 24)
@@ -17,8 +33,10 @@ public struct EventEncoder: Sendable {
       append(delta << 2 | 0b10 | UInt64(function) << 8, count: 2)
     } else if delta < 1 << 8 && function < 1 << 13 {
       append(delta << 3 | 0b100 | UInt64(function) << 11, count: 3)
+    } else if delta < 1 << 15 && function < 1 << 13 {
+      append(delta << 4 | 0b1000 | UInt64(function) << 19, count: 4)
     } else {
-      append(0x08 | delta << 8 | UInt64(function) << 32, count: 8)
+      append(0x60 | delta << 8 | UInt64(function) << 32, count: 8)
     }
   }
 
@@ -37,16 +55,16 @@ public struct EventEncoder: Sendable {
     exit(at: end)
   }
 
-  public mutating func unwound(_ count: UInt32) { append(0x18 | UInt64(count) << 8, count: 4) }
+  public mutating func unwound(_ count: UInt32) { append(0x20 | UInt64(count) << 8, count: 4) }
 
   public mutating func exit(at time: UInt64, outside depth: UInt32) {
     let delta = advance(to: time, limit: 1 << 24)
-    append(0x20 | delta << 8 | UInt64(depth) << 32, count: 8)
+    append(0x30 | delta << 8 | UInt64(depth) << 32, count: 8)
   }
 
-  public mutating func lost(_ count: UInt64) { append(0x28 | count << 8, count: 8) }
+  public mutating func lost(_ count: UInt64) { append(0x40 | count << 8, count: 8) }
 
-  public mutating func parent(_ address: UInt64) { append(0x30 | address << 8, count: 8) }
+  public mutating func parent(_ address: UInt64) { append(0x50 | address << 8, count: 8) }
 
   public mutating func raw(_ bytes: [UInt8]) { self.bytes += bytes }
 

@@ -50,7 +50,7 @@ public struct SyntheticRecording: Sendable {
 
   private func sessionJSON() throws -> Data {
     var object: [String: Any] = [
-      "schema": "nopscope.recording/1", "version": 1, "command": command, "tracer": tracer,
+      "schema": "nopscope.recording/1", "version": Int(NREC_VERSION), "command": command, "tracer": tracer,
       "startRealtimeNanoseconds": 1_700_000_000_000_000_000, "timeShift": 1,
       "host": ["name": "test"], "ended": hasEnded,
       "exitStatus": hasEnded ? 0 as Any : NSNull(),
@@ -93,7 +93,7 @@ public struct SyntheticProcess: Sendable {
     let body = chunks.reduce(into: Data()) { $0 += $1.data() }
     var header = nrec_file_header()
     header.magic = NREC_FILE_MAGIC
-    header.version = 1
+    header.version = UInt32(NREC_VERSION)
     header.header_size = UInt32(MemoryLayout<nrec_file_header>.size)
     header.process = pid
     header.parent = parent

@@ -122,16 +122,15 @@ import TraceAnalysis
       tracer: "function",
       [
         SyntheticChunk { encoder in
-          encoder.entry(1, at: Self.base + 1_500_000)
-          encoder.parent(0x5555_0000_1002)
-          encoder.entry(3, at: Self.base + 1_234_567_890)
-          encoder.parent(0x4444)
+          encoder.entry(1, from: 0x5555_0000_1002, at: Self.base + 1_500_000)
+          encoder.entry(3, from: 0x4444, at: Self.base + 1_234_567_890)
+          encoder.entry(1, from: 0x5555_0000_1002, at: Self.base + 1_234_568_000)
         }
       ])
     let header = """
       # tracer: function
       #
-      # entries-in-buffer/entries-written: 2/2   #P:1
+      # entries-in-buffer/entries-written: 3/3   #P:1
       #
       #           TASK-PID     CPU#     TIMESTAMP  FUNCTION
       #              | |         |         |         |
@@ -141,12 +140,14 @@ import TraceAnalysis
       function(entries) == header + """
                  program-4711    [000]     0.001500: f <-main
                  program-4711    [000]     1.234567: leaf <-0x4444
+                 program-4711    [000]     1.234568: f <-main
 
         """)
     let graph = try ReportTests.recording([
       SyntheticChunk { encoder in
         encoder.entry(0, at: Self.base)
         encoder.call(3, from: Self.base + 1000, to: Self.base + 2000)
+        encoder.call(3, from: Self.base + 2500, to: Self.base + 2600)
         encoder.exit(at: Self.base + 3000)
       }
     ])
@@ -154,6 +155,7 @@ import TraceAnalysis
       function(graph) == header + """
                  program-4711    [000]     0.000000: main <-?
                  program-4711    [000]     0.000001: leaf <-main
+                 program-4711    [000]     0.000002: leaf <-main
 
         """)
   }

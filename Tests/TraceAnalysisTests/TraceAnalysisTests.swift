@@ -191,8 +191,8 @@ import Testing
       tracer: "function",
       [
         SyntheticChunk { encoder in
-          encoder.entry(0, at: Self.base)
-          encoder.entry(1, at: Self.base + 1)
+          encoder.entry(0, from: 0x1000, at: Self.base)
+          encoder.entry(1, from: 0x2000, at: Self.base + 1)
         }
       ])
     #expect(rows(Report(of: callers)) == ["main": [1], "f": [1]])

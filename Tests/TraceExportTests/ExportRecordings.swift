@@ -138,9 +138,9 @@ enum ExportRecordings {
       switch tracer {
       case "function":
         SyntheticChunk {
-          $0.entry(0, at: base)
-          $0.entry(1, at: base + 10)
-          $0.entry(1, at: base + 20)
+          $0.entry(0, from: 0x1000, at: base)
+          $0.entry(1, from: 0x2000, at: base + 10)
+          $0.entry(1, from: 0x2000, at: base + 20)
         }
       case "callgraph":
         SyntheticChunk(tree: [(0, 0, 0), (0, 0, 1), (1, 1, 20), (2, 2, 300), (2, 1, 4)])

@@ -114,7 +114,8 @@ need_build_tools() {
   need_command pkg-config pkg-config
   need_command git git
   need_command clang clang
-  need_command ld binutils
+  # The agent has a segment of 4 GiB, which gold refuses.
+  need_command ld.bfd binutils
   need_command objcopy binutils
   # The linker that Swift calls by default has had a package of its own since Debian 13.
   command -v ld.gold >/dev/null || want binutils-gold ld.gold

@@ -32,15 +32,20 @@
 //   …dddd dd11        2    EXIT     delta 14 bits
 //   …dddd dd10        2    ENTRY    delta 6 bits, function 8 bits
 //   …dddd d100        3    ENTRY    delta 8 bits, function 13 bits    (little-endian 24-bit word)
-//   0000 1000 (08)    8    ENTRY    delta 24 bits, function 32 bits
+//   …dddd 1000        4    ENTRY    delta 15 bits, function 13 bits   (little-endian 32-bit word)
 //   0001 0000 (10)    8    TIME     56 bits: time that passes; the next event's delta is added
-//   0001 1000 (18)    4    UNWOUND  24 bits: so many innermost functions ended without returning
+//   0010 0000 (20)    4    UNWOUND  24 bits: so many innermost functions ended without returning
 //                                   (exception, longjmp, thread exit), at the time of the event before
-//   0010 0000 (20)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
+//   0011 0000 (30)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
 //                                   one that returned (another stack's are inside it)
-//   0010 1000 (28)    8    LOST     56 bits: so many events were not recorded here
-//   0011 0000 (30)    8    PARENT   48 bits of return address, 8 bits 0: of the ENTRY before it
-//                                   (tracer `function`, which writes no EXIT)
+//   0100 0000 (40)    8    LOST     56 bits: so many events were not recorded here
+//   0101 0000 (50)    8    PARENT   48 bits of return address, 8 bits 0: of the ENTRY before it
+//   0110 0000 (60)    8    ENTRY    delta 24 bits, function 32 bits
+//
+// The tracer `function` writes no EXIT, and tells of each ENTRY where it was called from: an ENTRY
+// of 8 bytes is followed by its PARENT, and the two have a number from then on in their chunk,
+// nrec_pair; an ENTRY of 2, 3 or 4 bytes has such a number in the place of its function's, the one
+// that was told last.
 //
 // Function numbers are of the process: a module's call site i, in the order of its table, is number
 // first_function + i of that module's generation. A reader maps a number to a name through
@@ -51,11 +56,27 @@
 
 #include <stdint.h>
 
-#define NREC_VERSION 1u
+#define NREC_VERSION 2u
 #define NREC_FILE_MAGIC 0x0143455253504f4eull   // "NOPSREC\1"
 #define NREC_CHUNK_MAGIC 0x4b48434eu            // "NCHK"
 
 enum { NREC_PAGE = 4096, NREC_TIME_SHIFT = 1 };
+
+/// First bytes of the events that have a byte to themselves.
+enum {
+  NREC_EVENT_TIME = 0x10,
+  NREC_EVENT_UNWOUND = 0x20,
+  NREC_EVENT_EXIT_AT = 0x30,
+  NREC_EVENT_LOST = 0x40,
+  NREC_EVENT_PARENT = 0x50,
+  NREC_EVENT_ENTRY = 0x60,
+};
+
+enum { NREC_PAIRS = 8192 };
+/// The number of a function and the return address that it was called with.
+static inline uint32_t nrec_pair(uint32_t function, uint64_t parent) {
+  return ((uint32_t)parent + 9 * function) & (NREC_PAIRS - 1);
+}
 
 /// The memory file that agent and brain share has this size, sparse; what stands in it with a
 /// chunk's magic, at a multiple of NREC_MEMORY_CHUNK, was not yet written when the process ended.

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `function`: who was called from where. A function and a return address are a pair, which
+// has a number by a hash. Where the chunk has told of the pair before, its number is all that is
+// written; else ENTRY and PARENT tell of it (CRecordingABI.h). The buffer knows what was told:
+//
+//      callers[pair] = return address << 16 | epoch           (zero: nothing)
+//      called[pair]  = function
+//
+// and a new chunk has a new epoch, so that it can be read alone. The order that a signal handler's
+// own entries leave right:
+//
+//   1. the state is read, then the epoch, then the pair; a handler that records anything after
+//      that makes the commit fail, and all is read again;
+//   2. what was not told: callers[pair] becomes zero, called[pair] the function, ENTRY and PARENT
+//      are committed, and callers[pair] is set only if it is zero still: else a handler has told of
+//      another pair of that number since.
+
+#include "stubs.h"
+
+        .text
+
+        .macro  FUNCTION_ENTRY name, location, slow
+        BEGIN   \name, 6
+        pushq   %rsi
+        pushq   %rdi
+        SAVE
+        movq    nag_self@gottpoff(%rip), %r9
+        BUFFER  9f
+1:      TIMESTAMP 9f
+        LOCATION \location, SAVED+16, %rsi
+        movq    (%rsi), %rsi
+        leal    (%r11,%r11,8), %edi
+        addl    %esi, %edi
+        andl    $(NAG_PAIRS - 1), %edi
+        shlq    $16, %rsi
+        movw    NAG_BUFFER_EPOCH(%r9), %si
+        cmpq    %rsi, NAG_BUFFER_CALLERS(%r9,%rdi,8)
+        jne     5f
+        cmpl    %r11d, NAG_BUFFER_CALLED(%r9,%rdi,4)
+        jne     5f
+        SHORT_ENTRY %rdi, %edi, 1b, 8f, 5f
+5:      cmpq    $0xffffff, %r8
+        ja      9f
+        movq    $0, NAG_BUFFER_CALLERS(%r9,%rdi,8)
+        movl    %r11d, NAG_BUFFER_CALLED(%r9,%rdi,4)
+        COMMIT  16, 1b
+        xorl    %eax, %eax
+        cmpxchgq %rsi, NAG_BUFFER_CALLERS(%r9,%rdi,8)
+        LONG_ENTRY
+        shrq    $16, %rsi
+        shlq    $8, %rsi
+        orq     $0x50, %rsi
+        movq    %rsi, 8(%rcx)
+8:      RESTORE
+        popq    %rdi
+        popq    %rsi
+        ret
+9:      RESTORE
+        popq    %rdi
+        popq    %rsi
+        jmp     \slow
+        END     \name
+        .endm
+
+        FUNCTION_ENTRY nag_function_entry, entry, nag_slow_function_entry
+        FUNCTION_ENTRY nag_function_mcount, frame, nag_slow_function_mcount
+        FUNCTION_ENTRY nag_function_behind, kept, nag_slow_function_kept
+        KEPT    nag_function_kept, nag_function_behind
+
+        TO_C    nag_slow_function_entry, nag_enter_function, entry
+        TO_C    nag_slow_function_mcount, nag_enter_function, frame
+        TO_C    nag_slow_function_kept, nag_enter_function, kept
+
+        .section .note.GNU-stack, "", @progbits

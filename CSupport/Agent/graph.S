@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `function_graph`: an ENTRY and a hooked return at each entry, an EXIT at each return.
+
+#include "stubs.h"
+
+        .text
+
+// Replaces the return address at (%rax) by the trampoline of the next slot.
+        .macro  HOOK slow
+        movq    %fs:NAG_TLS_TOP(%r9), %rcx
+        cmpq    %fs:NAG_TLS_END(%r9), %rcx
+        jae     \slow
+        // A slot below whose frame lies at or under this one: a tail call, or frames that ended
+        // without returning.
+        cmpq    %rax, NAG_SLOT_STACK-NAG_SLOT_BYTES(%rcx)
+        jbe     7f
+5:      leaq    NAG_SLOT_BYTES(%rcx), %rdx
+        movq    %rdx, %fs:NAG_TLS_TOP(%r9)
+        movq    %rax, NAG_SLOT_STACK(%rcx)
+        movq    (%rax), %rdx
+        movq    %rdx, NAG_SLOT_RETURN(%rcx)
+        movq    %r11, NAG_SLOT_FUNCTION(%rcx)  // and, by bit 32, whether it is a `kept` one
+        leaq    -NAG_SHADOW_DISTANCE(%rcx), %rdx
+        movq    %rdx, (%rax)
+        .endm
+
+// The tail call: the return address is the trampoline of the slot below.
+        .macro  HOOK_TAIL slow
+7:      jne     \slow
+        leaq    -NAG_SHADOW_DISTANCE-NAG_SLOT_BYTES(%rcx), %rdx
+        cmpq    (%rax), %rdx
+        je      5b
+        jmp     \slow
+        .endm
+
+        .macro  GRAPH_ENTRY name, location, slow
+        BEGIN   \name, 6
+        SAVE
+        movq    nag_self@gottpoff(%rip), %r9
+        LOCATION \location, SAVED, %rax
+        .ifnb   \slow
+        HOOK    8f
+        .endif
+        BUFFER  9f
+1:      TIMESTAMP 9f
+        SHORT_ENTRY %r11, %r11d, 1b, 6f, 4f
+4:      cmpq    $0xffffff, %r8
+        ja      9f
+        COMMIT  8, 1b
+        LONG_ENTRY
+6:      RESTORE
+        ret
+        .ifnb   \slow
+        HOOK_TAIL 8f
+8:      RESTORE  // no slot: the whole of it in C
+        jmp     \slow
+        .endif
+9:      RESTORE  // hooked already: only the event is left to C
+        jmp     nag_slow_event
+        END     \name
+        .endm
+
+        GRAPH_ENTRY nag_graph_entry, entry, nag_slow_entry
+        GRAPH_ENTRY nag_graph_mcount, frame, nag_slow_mcount
+        GRAPH_ENTRY nag_graph_behind, kept, nag_slow_kept
+        GRAPH_ENTRY nag_graph_entry_only, entry
+        KEPT    nag_graph_kept, nag_graph_behind, hooks
+
+        TO_C    nag_slow_entry, nag_enter, entry
+        TO_C    nag_slow_mcount, nag_enter, frame
+        TO_C    nag_slow_kept, nag_enter, kept
+        TO_C    nag_slow_event, nag_enter_event, entry
+
+// --- returns ---------------------------------------------------------------------------------------
+
+// A trampoline (32 bytes, the same for every slot) comes here with its slot in r11 and what r11 was
+// in -16(%rsp). The stack pointer is where the traced function's return has left it, and nothing is
+// pushed, so that unwinders find the trampoline's address at -8(%rsp) all the time. rax, rdx and
+// the vector registers hold results; rcx, rsi, rdi, r8 to r11 are free, but for a `kept` function's
+// caller: it finds all of them as they were. They are put into the red zone, which no signal
+// handler's frame overwrites.
+        .macro  KEEP
+        movq    %rcx, -24(%rsp)
+        movq    %rsi, -32(%rsp)
+        movq    %rdi, -40(%rsp)
+        movq    %r8, -48(%rsp)
+        movq    %r9, -56(%rsp)
+        movq    %r10, -64(%rsp)
+        .endm
+        .macro  GIVE_BACK
+        movq    -24(%rsp), %rcx
+        movq    -32(%rsp), %rsi
+        movq    -40(%rsp), %rdi
+        movq    -48(%rsp), %r8
+        movq    -56(%rsp), %r9
+        movq    -64(%rsp), %r10
+        .endm
+
+        .macro  GRAPH_EXIT name, way
+        BEGIN   \name, 6
+        .ifc    \way, kept
+        KEEP
+        .else
+        cmpl    $0, NAG_SLOT_EXTRA(%r11)
+        jne     nag_graph_exit_kept
+        .endif
+        movq    nag_self@gottpoff(%rip), %r10
+        leaq    NAG_SLOT_BYTES(%r11), %rcx
+        cmpq    %rcx, %fs:NAG_TLS_TOP(%r10)
+        jne     8f
+        // The frame that returns is the slot's own, not an older one that seemed to be over.
+        leaq    -8(%rsp), %rcx
+        cmpq    %rcx, NAG_SLOT_STACK(%r11)
+        jne     8f
+        movq    %rax, %rsi
+        movq    %rdx, %rdi
+        movq    %fs:NAG_TLS_BUFFER(%r10), %r9
+        testq   %r9, %r9
+        jz      8f
+1:      TIMESTAMP 7f
+        cmpq    $63, %r8
+        ja      2f
+        // 1 byte: delta << 2 | 1
+        COMMIT  1, 1b
+        leal    1(,%r8,4), %eax
+        movb    %al, (%rcx)
+        jmp     3f
+2:      cmpq    $16383, %r8
+        ja      7f
+        // 2 bytes: delta << 2 | 3
+        COMMIT  2, 1b
+        leal    3(,%r8,4), %eax
+        movw    %ax, (%rcx)
+3:      movq    NAG_SLOT_RETURN(%r11), %rcx
+        movq    $-1, NAG_SLOT_STACK(%r11)
+        movq    %r11, %fs:NAG_TLS_TOP(%r10)
+        movq    %rsi, %rax
+        movq    %rdi, %rdx
+        .ifc    \way, kept
+        movq    %rcx, -72(%rsp)
+        GIVE_BACK
+        movq    -16(%rsp), %r11
+        jmp     *-72(%rsp)
+        .else
+        jmp     *%rcx
+        .endif
+7:      movq    %rsi, %rax
+        movq    %rdi, %rdx
+8:
+        .ifc    \way, kept
+        GIVE_BACK
+        .endif
+        jmp     nag_slow_exit
+        END     \name
+        .endm
+
+        GRAPH_EXIT nag_graph_exit, free
+        GRAPH_EXIT nag_graph_exit_kept, kept
+
+// The same in C, for every tracer that hooks returns, and for every function as for a `kept` one.
+// The trampoline's address, at -8(%rsp) and never overwritten before, makes room for the real one.
+        .macro  EXIT_TO_C name, function
+        BEGIN   \name
+        leaq    -16(%rsp), %rsp
+        pushq   %rax
+        pushq   %rdx
+        pushq   %rcx
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r8
+        pushq   %r9
+        pushq   %r10
+        movq    %r11, %rdi
+        leaq    72(%rsp), %rsi
+        pushq   %rbx
+        movq    %rsp, %rbx
+        andq    $-16, %rsp
+        callq   \function
+        movq    %rbx, %rsp
+        popq    %rbx
+        movq    %rax, 72(%rsp)
+        popq    %r10
+        popq    %r9
+        popq    %r8
+        popq    %rdi
+        popq    %rsi
+        popq    %rcx
+        popq    %rdx
+        popq    %rax
+        popq    %r11
+        ret
+        END     \name
+        .endm
+
+        EXIT_TO_C nag_slow_exit, nag_leave
+        EXIT_TO_C nag_profile_exit, nag_leave_profile
+        EXIT_TO_C nag_gated_exit, nag_leave_gated
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// What a chunk of the tracer `function` has told so far: which function, called from where, each
+/// number of a short ENTRY stands for.
+struct CallerPairs {
+  struct Pair: Equatable {
+    var function: UInt64
+    /// The return address.
+    var caller: UInt64
+  }
+
+  private var pairs: [Pair?] = Array(repeating: nil, count: Int(NREC_PAIRS))
+
+  /// A chunk is read alone: what another told is not known.
+  mutating func forget() { for index in pairs.indices { pairs[index] = nil } }
+
+  mutating func tell(_ pair: Pair) {
+    pairs[Int(nrec_pair(UInt32(truncatingIfNeeded: pair.function), pair.caller))] = pair
+  }
+
+  /// nil where the chunk has not told.
+  subscript(number: UInt64) -> Pair? {
+    number < UInt64(pairs.count) ? pairs[Int(number)] : nil
+  }
+}
+
+extension EventCursor {
+  /// As `next`, of a recording whose short entries stand for pairs: each entry with its function's
+  /// number, and its caller after it.
+  @usableFromInline
+  mutating func nextPaired() -> Event? {
+    if let parent = pendingParent {
+      pendingParent = nil
+      return parent
+    }
+    while true {
+      isLongEntry = false
+      guard let event = nextPlain() else { return nil }
+      switch event.kind {
+      case .chunk: pairs.forget()
+      case .entry where isLongEntry: longEntry = event.number
+      case .entry:
+        guard let pair = pairs[event.number] else {
+          skipChunk("a call from a place that its chunk has not told of: \(event.number)")
+          continue
+        }
+        pendingParent = Event(.parent, time: event.time, number: pair.caller)
+        return Event(.entry, time: event.time, number: pair.function)
+      case .parent: pairs.tell(CallerPairs.Pair(function: longEntry, caller: event.number))
+      default: break
+      }
+      return event
+    }
+  }
+}
