@@ -50,7 +50,8 @@ public struct SyntheticRecording: Sendable {
 
   private func sessionJSON() throws -> Data {
     var object: [String: Any] = [
-      "schema": "nopscope.recording/1", "version": Int(NREC_VERSION), "command": command, "tracer": tracer,
+      "schema": "nopscope.recording/1", "version": Int(NREC_VERSION), "command": command,
+      "tracer": tracer,
       "startRealtimeNanoseconds": 1_700_000_000_000_000_000, "timeShift": 1,
       "host": ["name": "test"], "ended": hasEnded,
       "exitStatus": hasEnded ? 0 as Any : NSNull(),
