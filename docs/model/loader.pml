@@ -32,7 +32,8 @@
 #define REMOVER 3
 #define FORKER 4
 
-bit write_after_the_end, constructor_found_a_call, stale_journal, patched_after_the_kill;
+bit write_after_the_end, constructor_found_a_call, stale_journal, patched_after_the_kill,
+    killed_for_nothing;
 
 byte load_lock, patch_lock, write_lock;
 byte mapped;             /* the generation at the address; 0: nothing */
@@ -212,7 +213,11 @@ inline set(code) {
        if
 #ifndef NO_VISIT
        :: !is_listed                              /* NPC_MODULE_GONE */
-       :: is_listed && text != state -> dies = 1  /* NPC_MISMATCH */
+       :: is_listed && text != state ->           /* NPC_MISMATCH */
+#ifndef ANY_KILL    /* a variant that is to break another claim */
+            CLAIM(killed_for_nothing, text == FOREIGN);
+#endif
+            dies = 1
        :: is_listed && text == state ->
 #else
        :: text != state -> dies = (text == FOREIGN)
@@ -230,7 +235,10 @@ inline set(code) {
 #ifndef NO_VISIT
        RELEASE(write_lock)
 #endif
-  :: else
+#ifdef GONE_KILLS
+  :: generation > 0 && !plan_loaded -> dies = 1; CLAIM(killed_for_nothing, false)
+#endif
+  :: else                                         /* PatchError.moduleGone: nothing to do */
   fi;
 #ifndef NO_LOCK
   RELEASE(patch_lock)
