@@ -95,7 +95,8 @@ inline dl_open() {
 #ifndef NO_CONVERSION
   if :: hook -> end_adding() :: else fi;          /* RT_CONSISTENT */
 #endif
-  /* The constructors run. After the kill, and without the hook, sites stay as their file has them. */
+  /* The constructors run. After the kill, and without the hook, sites stay as their file has
+   * them. */
   atomic { GOES_ON ->
     CLAIM(constructor_found_a_call, text != CALL || !hook || bug || !plan_pokes) };
   RELEASE(load_lock)

@@ -94,8 +94,8 @@ inline write_batch(code) {
 }
 
 /* roll_back, by the same steps; a write that fails is passed over. That the bytes are ours
- * (is_ours) is so here: nobody else writes. A tail is written behind a lead alone, a head before old bytes
- * alone, and nothing more where a core sync failed; each can be taken out. */
+ * (is_ours) is so here: nobody else writes. A tail is written behind a lead alone, a head before
+ * old bytes alone, and nothing more where a core sync failed; each rule can be taken out. */
 #ifdef ROLL_BACK_PASSES_LEADS_OVER
 #define MAY_WRITE_TAIL(s) (s < touched)
 #define MAY_WRITE_HEAD(s, code) (s < touched)
