@@ -104,8 +104,9 @@ def compare_exits(row, recording):
     row.exits = f"{balance.returned:,} returned, {balance.unwound:,} unwound"
     if still_open:
         row.exits += f", {still_open} open"
-        row.left_out.append(f"{row.program.name}: calls are open at the end: "
-                            f"{row.program.leaves_open}")
+        if row.program.leaves_open:
+            row.left_out.append(f"{row.program.name}: calls are open at the end: "
+                                f"{row.program.leaves_open}")
     row.wrong += ["exits: " + line for line in wrong]
     return balance, inherited
 

@@ -12,7 +12,7 @@ f() {
 }
 while [ "$i" -lt 300 ]; do f 3; done
 
-upper=$(echo hello | tr a-z A-Z)
+upper=$(echo hello | tr '[:lower:]' '[:upper:]')
 echo "$upper ${upper%LO} ${#upper}"
 (cd / && pwd && exit 4) || echo "status $?"
 for word in a b c; do
@@ -21,7 +21,7 @@ done
 printf '%s\n' one two three | while read -r line; do echo "<$line>"; done
 (eval 'unset i; : "${i:?is not set}"') 2>/dev/null || echo "status $?"
 cat <<END
-here $((7 * 6)) $(echo nested "$(echo deeper)")
+here $((7 * 6)) $(printf '%s\n' "nested $(pwd -P | wc -l)")
 END
 trap 'echo trapped' USR1
 kill -USR1 $$
