@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from library_flags import LUA_FLAGS, ZLIB_FLAGS, write_lua_header
+
 COMMON = ["-O2", "-g0", "-w", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
 XRAY = ["-fxray-instrument", "-fxray-instruction-threshold=1"]
 
@@ -71,21 +73,18 @@ class Loads:
     def _build_lua(self, kind, command, link):
         source = os.path.join(self.sources, "lua5.4", "src")
         include = os.path.join(self.folder, "include")
-        os.makedirs(include, exist_ok=True)
-        # Debian's build writes this header, which its luaconf.h includes, from debian/rules.
-        with open(os.path.join(include, "lua5.4-deb-multiarch.h"), "w") as header:
-            header.write('#define DEB_HOST_MULTIARCH "x86_64-linux-gnu"\n')
+        write_lua_header(include)
         files = [f for f in glob.glob(source + "/*.c") if os.path.basename(f) != "luac.c"]
-        self._run([*command, "-std=gnu99", "-DLUA_COMPAT_5_3", "-DLUA_USE_POSIX", "-I" + include,
-                   "-I" + source, *sorted(files), "-o", self.path("lua", kind), *link])
+        self._run([*command, *LUA_FLAGS, "-I" + include, "-I" + source, *sorted(files),
+                   "-o", self.path("lua", kind), *link])
 
     def _build_compress(self, kind, command, link):
         source = os.path.join(self.sources, "zlib")
         driver = os.path.join(self.folder, "compress.o")
         self._run([command[0], *COMMON, "-c", "-I" + source, self._own("compress.c"), "-o", driver])
         files = sorted(glob.glob(source + "/*.c"))
-        self._run([*command, "-DHAVE_UNISTD_H", "-D_LARGEFILE64_SOURCE", "-I" + source, driver,
-                   *files, "-o", self.path("compress", kind), *link])
+        self._run([*command, *ZLIB_FLAGS, "-I" + source, driver, *files,
+                   "-o", self.path("compress", kind), *link])
 
     def _own(self, name):
         return os.path.join(self.own, name)

@@ -79,13 +79,36 @@ CONFIGURATION
 # fetch_sources DIRECTORY PACKAGE...: leaves the unpacked, patched sources in DIRECTORY/PACKAGE and
 # the version of each in DIRECTORY/PACKAGE.version.
 fetch_sources() {
+  local directory=$1
+  shift
+  mkdir -p "$directory"
+  directory=$(cd "$directory" && pwd)
+  make_private_apt "$directory/apt"
+  fetch_with_private_apt "$directory" "$@"
+}
+
+# The same from another suite of Debian's than the machine's own: fetch_sources_of_suite DIRECTORY
+# SUITE PACKAGE...
+fetch_sources_of_suite() {
+  local directory=$1 suite=$2 file
+  shift 2
+  mkdir -p "$directory"
+  directory=$(cd "$directory" && pwd)
+  make_private_apt "$directory/apt-$suite"
+  for file in "$directory/apt-$suite/sources.d"/*; do
+    # No folder of security updates has that suite; entries of either format name it once.
+    sed -i -E -e "s/^(Suites:).*/\1 $suite/" \
+      -e "s/^(deb-src[ \t]+(\[[^]]*\][ \t]+)?[^ \t]+[ \t]+)[^ \t]+/\1$suite/" "$file"
+  done
+  fetch_with_private_apt "$directory" "$@"
+}
+
+fetch_with_private_apt() { # DIRECTORY PACKAGE...
   local directory=$1 package log
   shift
-  mkdir -p "$directory/apt" "$directory/downloads"
-  directory=$(cd "$directory" && pwd)
+  mkdir -p "$directory/downloads"
   log="$directory/apt.log"
-  make_private_apt "$directory/apt"
-  [[ -n $(ls "$directory/apt/sources.d") ]] ||
+  grep -qs . "${private_apt[1]%/*}"/sources.d/* ||
     die "no Debian or Ubuntu mirror is configured in /etc/apt/sources.list or sources.list.d:" \
       "the sources of $* come from there"
   say "fetching the sources of $*"

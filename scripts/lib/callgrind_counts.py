@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads callgrind's files: how often each function of one image was called.
+
+Two counts, which do not depend on one another. `calls` is what callgrind's own call graph says: the
+sum of all `calls=` lines that lead to the function. `entries` is how often the function's first
+instruction was executed (`--dump-instr=yes`). They differ where callgrind takes a jump for a call."""
+
+import collections
+import glob
+import re
+
+# Dumped and set to zero before each of these, a child starts with empty counts, and what a process
+# counted before exec is not lost with it. A stub of the PLT that is skipped would be added to the
+# instruction that calls it, which under -mfentry is a function's first.
+OPTIONS = ["--tool=callgrind", "--trace-children=yes", "--dump-instr=yes", "--demangle=no",
+           "--skip-plt=no"] + [
+    "--dump-before=" + name
+    for name in ("fork", "vfork", "posix_spawn", "posix_spawn@@GLIBC_2.15", "execve")]
+
+_NAME = re.compile(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?$")
+
+
+class Counts:
+    """The counts of the image `path` in all files whose names begin with `prefix`."""
+
+    def __init__(self, path, prefix):
+        self.path = path
+        self.calls = collections.Counter()
+        self.entries = collections.Counter()
+        # A call that has no caller, as a signal handler's, is seen by its cost alone.
+        self.functions = set()
+        self.files = sorted(glob.glob(glob.escape(prefix) + "*"))
+        for name in self.files:
+            with open(name) as file:
+                self._read(file)
+
+    def _read(self, lines):
+        names = {"ob": {}, "fn": {}}
+        image = function = called_image = called = None
+        address, is_call_cost = 0, False
+        for line in lines:
+            first = line[:1]
+            if first in "0123456789+-*":
+                words = line.split()
+                if len(words) < 2:
+                    continue
+                address = _moved(address, words[0])
+                # The line after `calls=` is the cost of what was called, not the line's own.
+                if not is_call_cost and image == self.path and len(words) > 2:
+                    self.entries[address] += int(words[2])
+                is_call_cost = False
+            elif line.startswith("calls="):
+                is_call_cost = True
+                if (called_image or image) == self.path:
+                    self.calls[called] += int(line[6:].split()[0])
+                called_image = None
+            else:
+                found = _NAME.match(line)
+                if not found:
+                    continue
+                is_callee, kind, number, text = found.groups()
+                if text:
+                    names[kind][number] = text.strip()
+                name = names[kind][number]
+                if kind == "ob":
+                    if is_callee:
+                        called_image = name
+                    else:
+                        image = name
+                elif is_callee:
+                    called = _bare(name)
+                else:
+                    function = _bare(name)
+                    if image == self.path:
+                        self.functions.add(function)
+
+
+def _bare(name):
+    """Without the number that callgrind gives to levels of recursion."""
+    return re.sub(r"'\d+$", "", name)
+
+
+def _moved(address, word):
+    """Positions are absolute, or relative to the line before."""
+    if word == "*":
+        return address
+    if word[0] in "+-":
+        return address + int(word, 0)
+    return int(word, 0)
