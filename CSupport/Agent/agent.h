@@ -122,6 +122,7 @@ typedef struct nag_process {
   int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
+  bool is_unanswered;           ///< the brain was silent for too long: it is asked no more
   nrec_file_header *header;
   uint32_t next_serial;
   uint32_t next_place, free_places;
@@ -145,6 +146,7 @@ extern nag_shared nag_config;
 bool nag_join(uint32_t begin);          ///< connects to the brain; under the process lock
 void nag_fail(void);                    ///< gives up recording for good
 // buffer.c
+bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
 /// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
 /// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
 bool nag_buffer_make_room(int32_t more_open);
@@ -192,6 +194,8 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           size_t *stub_bytes);
 // link.c
 int nag_connect(const char *path);
+uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
+bool nag_is_sealed(int file);           ///< it can neither change nor shrink
 bool nag_send(const void *message, size_t length);
 int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 // modules.c

@@ -14,6 +14,7 @@
 // handler in between takes the next one.
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "agent.h"
 #include "syscalls.h"
@@ -25,6 +26,7 @@ enum {
 };
 
 static uint8_t *range;                    // of trampolines
+static bool is_reserved;                  // all of it is mapped, so that nobody else can be in it
 static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
@@ -35,7 +37,23 @@ HANDLER(nag_gated_exit);
 
 uint64_t nag_shadow_code_start(void) { return (uint64_t)range; }
 
+// Where address space is limited, reserving would be at the program's expense: the range lies below
+// all that the program can ever map there, and is mapped piece by piece.
+static uint8_t *find_unreserved(uint64_t limit) {
+  uint8_t *top = nag_pages(4096);
+  if (top == NULL) return NULL;
+  NAG_CALL(SYS_munmap, top, 4096);
+  return top - limit - (uint64_t)3 * NAG_SHADOW_DISTANCE;
+}
+
 bool nag_shadow_prepare(void) {
+  const uint64_t largest = (uint64_t)1 << 44;
+  struct rlimit limit;
+  is_reserved = NAG_CALL(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur > largest;
+  if (!is_reserved) {
+    range = find_unreserved((limit.rlim_cur + 4095) & ~(uint64_t)4095);
+    return range != NULL;
+  }
   range = nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return range != NULL;
@@ -69,7 +87,8 @@ static bool grow(uint32_t region) {
   if (have == REGION_BYTES) return false;
   uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
   uint8_t *data = code + NAG_SHADOW_DISTANCE;
-  const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | (is_reserved ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+  if (!is_reserved && !nag_mmap(code, GROWTH, PROT_NONE, fixed, -1, 0)) return false;
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
   for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES)
     ((nag_slot *)(data + at))->stack = NAG_STACK_FREE;
@@ -77,9 +96,13 @@ static bool grow(uint32_t region) {
   uint8_t *draft = nag_pages(GROWTH);
   if (draft == NULL) return false;
   write_trampolines(draft, GROWTH);
-  NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
-  int64_t moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
-  if (moved < 0 && moved > -4096) return false;
+  int64_t moved = NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
+  if (moved == 0)
+    moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
+  if (moved < 0 && moved > -4096) {
+    NAG_CALL(SYS_munmap, draft, GROWTH);
+    return false;
+  }
   mapped[region] = have + GROWTH;
   return true;
 }
