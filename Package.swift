@@ -33,6 +33,7 @@ let package = Package(
     .library(name: "Specimen", type: .dynamic, targets: ["Specimen"]),
     .library(name: "SpecimenOther", type: .dynamic, targets: ["SpecimenOther"]),
     .library(name: "NopscopeAgent", type: .dynamic, targets: ["Agent"]),
+    .library(name: "NopscopeFrames", type: .dynamic, targets: ["AgentFrames"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -77,10 +78,20 @@ let package = Package(
         .unsafeFlags([
           "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
           "-nostartfiles", "-Xlinker", "-znow", "-Xlinker", "-z", "-Xlinker", "initfirst",
-          // See trampolines.S. The other linkers here refuse a segment beyond 2 GiB.
-          "-use-ld=bfd", "-Xlinker", "--section-start=.nopscope.trampolines=0x400000",
           "-Xlinker", "--build-id=sha1", "-Xlinker",
           "--version-script=\(Context.packageDirectory)/CSupport/Agent/exports.map",
+        ])
+      ]),
+    // The address range of hooked returns, and its unwind rule: see frames.S. Of the linkers that
+    // Swift comes with none makes a segment of more than 2 GiB; left to itself, this one would make
+    // it a part of the writable one.
+    .target(
+      name: "AgentFrames", path: "CSupport/AgentFrames",
+      linkerSettings: [
+        .unsafeFlags([
+          "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
+          "-nostartfiles", "-use-ld=bfd", "-Xlinker",
+          "--section-start=.nopscope.trampolines=0x400000", "-Xlinker", "--build-id=sha1",
         ])
       ]),
 

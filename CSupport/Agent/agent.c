@@ -4,6 +4,8 @@
 // program's own and its libraries': every module that is loaded then is treated before any of its
 // code runs. environ is not set up yet; the constructor's arguments have it.
 
+#include <sys/auxv.h>
+
 #include "agent.h"
 #include "syscalls.h"
 
@@ -29,6 +31,7 @@ static uint64_t realtime(void) {
 
 // The event file's first page.
 static bool map_header(nag_process *process, uint32_t flags) {
+  if (nag_exceeds_limit(NREC_PAGE)) return false;  // growing it would be a SIGXFSZ
   if (NAG_CALL(SYS_fallocate, process->events, 0, 0, NREC_PAGE) != 0 &&
       NAG_CALL(SYS_ftruncate, process->events, NREC_PAGE) != 0)
     return false;
@@ -78,8 +81,12 @@ bool nag_join(uint32_t begin) {
   process->socket = nag_connect(nag_config.socket_path);
   if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
       nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
-      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || files[1] < 0)
+      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || files[1] < 0 ||
+      nag_file_bytes(files[1]) < NREC_MEMORY_BYTES) {
+    for (int i = 0; i < 2; i++)
+      if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
     return give_up(process);
+  }
   nag_config.config = config;
   process->events = files[0];
   process->memory = files[1];
@@ -117,6 +124,10 @@ static void changed(int event, void *context) {
 
 static bool prepare(const char *path) {
   size_t i = 0;
+  while (path[i]) i++;
+  // A path cut short would be somebody else's.
+  if (i >= sizeof nag_config.socket_path) return false;
+  i = 0;
   while (path[i] && i + 1 < sizeof nag_config.socket_path) {
     nag_config.socket_path[i] = path[i];
     i++;
@@ -128,12 +139,15 @@ static bool prepare(const char *path) {
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {
   (void)count, (void)arguments;
   const char *path = environment(variables, NREC_ENVIRONMENT);
+  // With more privilege than its caller nothing in the environment is to be trusted. Of two agents
+  // in one process the second does nothing: the sites are the first one's.
+  if (getauxval(AT_SECURE) || npc_loader_hook_is_anothers()) return;
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join(NREC_BEGIN_START)) return;
   nag_thread_prepare();
+  nag_shadow_prepare();
   if (!nag_modules_start()) return;
   if (npc_loader_hook_install(is_padding, NULL) == 0) npc_loader_subscribe(changed, NULL);
-  npc_faults_remove();
 }
 
 __attribute__((destructor)) static void finish(void) {

@@ -48,8 +48,7 @@
 #define NAG_CHUNK_BYTES 65536
 #define NAG_CHUNK_SLACK 32   // the longest write of the hot path
 
-// Trampolines and slots have equal strides; a slot stands this far above its trampoline.
-#define NAG_SHADOW_DISTANCE 0x7f000000
+#include "../AgentFrames/include/AgentFrames.h"  // NAG_SHADOW_DISTANCE
 
 #ifndef __ASSEMBLER__
 
@@ -138,6 +137,7 @@ typedef struct nag_process {
   int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
+  bool is_unanswered;           ///< the brain was silent for too long: it is asked no more
   nrec_file_header *header;
   uint32_t next_serial;
   uint32_t next_place, free_places;
@@ -161,6 +161,7 @@ extern nag_shared nag_config;
 bool nag_join(uint32_t begin);          ///< connects to the brain; under the process lock
 void nag_fail(void);                    ///< gives up recording for good
 // buffer.c
+bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
 /// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
 /// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
 bool nag_buffer_make_room(int32_t more_open);
@@ -196,12 +197,15 @@ uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
 void nag_find_stack(void);              ///< stack_low and stack_high
 uint32_t nag_shadow_depth(void);
+void nag_shadow_prepare(void);
 void nag_shadow_release(void);
 // buried.c
 bool nag_holds(uint64_t address, uint64_t word);  ///< false too where no memory is
 void nag_bury(uint64_t location, uint64_t trampoline, uint64_t return_address);
 uint64_t nag_dig_up(uint64_t location, uint64_t trampoline);
 bool nag_buried_prepare(void);
+// range.c
+uint8_t *nag_range_find(void);           ///< loads it; NULL: returns cannot be hooked
 // sites.c
 /// Its stubs, to be unmapped with the module; NULL: none.
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
@@ -209,6 +213,8 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           size_t *stub_bytes);
 // link.c
 int nag_connect(const char *path);
+uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
+bool nag_is_sealed(int file);           ///< it can neither change nor shrink
 bool nag_send(const void *message, size_t length);
 int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 // modules.c

@@ -22,7 +22,7 @@
 
 enum { SLOW_WRITE_NANOSECONDS = 1000000 };
 
-static bool exceeds_limit(uint64_t end) {
+bool nag_exceeds_limit(uint64_t end) {
   struct rlimit limit;
   if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) != 0) return false;
   return end > limit.rlim_cur;
@@ -61,7 +61,7 @@ static uint8_t *map_file(size_t bytes) {
   nag_process *process = nag_process_state;
   if (process->header->flags & NREC_FLAG_FULL) return NULL;
   uint64_t offset = __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED);
-  int64_t status = exceeds_limit(offset + bytes)
+  int64_t status = nag_exceeds_limit(offset + bytes)
                        ? -EFBIG
                        : NAG_CALL(SYS_fallocate, process->events, 0, offset, bytes);
   if (status == -EOPNOTSUPP) status = NAG_CALL(SYS_ftruncate, process->events, offset + bytes);
@@ -99,7 +99,7 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   bool fits = !(process->header->flags & NREC_FLAG_FULL);
   uint64_t offset =
       fits ? __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED) : 0;
-  if (fits && exceeds_limit(offset + bytes)) fits = false;
+  if (fits && nag_exceeds_limit(offset + bytes)) fits = false;
   while (fits && done < bytes) {
     int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
                              offset + done);
@@ -134,9 +134,10 @@ static bool make_ring(nag_buffer *buffer) {
   nag_process *process = nag_process_state;
   bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
   uint64_t chunks = 2;
-  if (overwrites) chunks = (nag_config.config.overwrite_bytes + NAG_CHUNK_BYTES - 1) /
-                           NAG_CHUNK_BYTES;
+  if (overwrites) chunks = nag_config.config.overwrite_bytes / NAG_CHUNK_BYTES +
+                           (nag_config.config.overwrite_bytes % NAG_CHUNK_BYTES != 0);
   if (chunks < 2) chunks = 2;
+  if (chunks > NREC_MEMORY_BYTES / NAG_CHUNK_BYTES) return false;
   uint64_t bytes = chunks * NAG_CHUNK_BYTES;
   nag_lock(&process->lock);
   uint64_t place = process->free_places ? process->places[--process->free_places]

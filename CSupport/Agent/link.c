@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's end of the socket to the brain. Bounded waits; any trouble ends the connection, and
-// the program goes on without one.
+// The agent's end of the socket to the brain. Bounded waits; after any trouble the brain is asked no
+// more, and the program goes on. The socket stays open: the brain takes its end for the process's.
 
+#define _GNU_SOURCE
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "agent.h"
@@ -12,14 +15,30 @@
 
 enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700 };
 
+// The first number of ours: where few are allowed, in the last quarter.
+static uint64_t high_descriptor(void) {
+  struct rlimit limit;
+  if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return HIGH_DESCRIPTOR;
+  uint64_t last_quarter = limit.rlim_cur - limit.rlim_cur / 4;
+  return last_quarter < HIGH_DESCRIPTOR ? last_quarter : HIGH_DESCRIPTOR;
+}
+
 // Programs use low numbers, and some close all they do not know: ours are high, and marked so that
 // no exec inherits them.
 static int move_high(int64_t descriptor) {
   if (descriptor < 0) return -1;
-  int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+  int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_descriptor());
   if (high < 0) return (int)descriptor;
   NAG_CALL(SYS_close, descriptor);
   return (int)high;
+}
+
+// The brain is this user's or root's. Who connects to anybody's socket takes anybody's plans.
+static bool is_trusted(int64_t socket) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  return NAG_CALL(SYS_getsockopt, socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == 0 || peer.uid == (uint32_t)NAG_CALL(SYS_geteuid));
 }
 
 int nag_connect(const char *path) {
@@ -27,18 +46,33 @@ int nag_connect(const char *path) {
   for (size_t i = 0; path[i] && i + 1 < sizeof address.sun_path; i++) address.sun_path[i] = path[i];
   int64_t socket = NAG_CALL(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
-  if (NAG_CALL(SYS_connect, socket, &address, sizeof address) == 0) return move_high(socket);
+  if (NAG_CALL(SYS_connect, socket, &address, sizeof address) == 0 && is_trusted(socket))
+    return move_high(socket);
   NAG_CALL(SYS_close, socket);
   return -1;
 }
 
+uint64_t nag_file_bytes(int file) {
+  struct stat status;
+  bool is_file = NAG_CALL(SYS_fstat, file, &status) == 0 && S_ISREG(status.st_mode);
+  return is_file ? (uint64_t)status.st_size : 0;
+}
+
+bool nag_is_sealed(int file) {
+  int64_t seals = NAG_CALL(SYS_fcntl, file, F_GET_SEALS);
+  return seals >= 0 && seals & F_SEAL_WRITE && seals & F_SEAL_SHRINK;
+}
+
 static bool is_ready(int socket, short events) {
+  nag_process *process = nag_process_state;
+  if (process->is_unanswered) return false;
   struct pollfd wait = {.fd = socket, .events = events};
   struct timespec limit = {.tv_sec = WAIT_MILLISECONDS / 1000};
   int64_t ready;
   do ready = NAG_CALL(SYS_ppoll, &wait, 1, &limit, 0, 8);
   while (ready == -EINTR);
-  return ready == 1 && wait.revents & events;
+  process->is_unanswered = !(ready == 1 && wait.revents & events);
+  return !process->is_unanswered;
 }
 
 bool nag_send(const void *message, size_t length) {

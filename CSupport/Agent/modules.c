@@ -4,6 +4,9 @@
 // the loader's hook tells of those that come, before their first instruction runs, and of those
 // that have gone, while nobody can patch.
 
+#include <sys/auxv.h>
+#include <sys/single_threaded.h>
+
 #include "agent.h"
 #include "syscalls.h"
 
@@ -45,14 +48,17 @@ static known_module *add(const npc_module *module) {
 // long as the module.
 typedef struct shown_module {
   npc_module module;
+  bool may_run;          ///< its code is not known to be still untouched
   nrec_module_message message;
 } shown_module;
 
 static uint32_t fill_path(nrec_module_message *message, const char *name) {
   if (name == NULL || name[0] == 0) {  // the program
-    int64_t length = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
+    int64_t linked = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
                               sizeof message->path - 1);
-    return length > 0 ? (uint32_t)length : 0;
+    if (linked > 0) return (uint32_t)linked;
+    name = (const char *)getauxval(AT_EXECFN);  // where /proc is not mounted
+    if (name == NULL) return 0;
   }
   uint32_t length = 0;
   while (name[length] && length < sizeof message->path - 1) length++;
@@ -63,6 +69,8 @@ static uint32_t fill_path(nrec_module_message *message, const char *name) {
 typedef struct visit_context {
   shown_module *shown;
   uint32_t count, capacity;
+  size_t place;          ///< in the loader's list
+  size_t run_before;     ///< the code of modules before this place may run
 } visit_context;
 
 static bool is_own(const npc_module *module) {
@@ -77,6 +85,7 @@ static bool is_vdso(const npc_module *module) {
 
 static bool collect(const npc_module *module, void *context) {
   visit_context *c = context;
+  bool may_run = c->place++ < c->run_before;
   known_module *entry = find(module);
   if (entry != NULL) {
     entry->seen = true;
@@ -85,9 +94,10 @@ static bool collect(const npc_module *module, void *context) {
   if (is_own(module) || is_vdso(module) || module->text_end == 0) return false;
   if (c->count == c->capacity) return true;  // the rest at the next look
   entry = add(module);
-  if (entry == NULL) return true;
+  if (entry == NULL) return false;  // more than there are places: it is left alone
   shown_module *shown = &c->shown[c->count++];
   shown->module = *module;
+  shown->may_run = may_run;
   nrec_module_message *message = &shown->message;
   message->message = NREC_MESSAGE_MODULE;
   message->generation = entry->generation;
@@ -102,21 +112,35 @@ static bool collect(const npc_module *module, void *context) {
   return false;
 }
 
+// What is counted by is checked; the rest is compared by the transaction. A plan that could change
+// or shrink after this is none.
+static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entries) {
+  for (uint32_t i = 0; i < plan->count; i++) {
+    const nrec_plan_entry *entry = &entries[i];
+    bool sized = entry->length == 5 || entry->length == NPC_SITE_BYTES;
+    if (!sized || entry->function - plan->first_function >= plan->count) return false;
+  }
+  return true;
+}
+
 static void apply(shown_module *shown, const nrec_plan_message *plan, int descriptor) {
   size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
   if (plan->count == 0 || descriptor < 0) return;
-  const nrec_plan_entry *entries =
-      nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
   nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation,
-                          .status = NPC_UNWRITABLE, .error = ENOMEM};
-  if (entries != NULL) {
+                          .status = NPC_BAD_POKE};
+  const nrec_plan_entry *entries = NULL;
+  if (nag_is_sealed(descriptor) && nag_file_bytes(descriptor) >= bytes)
+    entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (shown->may_run) {
+    applied.status = NPC_RUNS_ALREADY;
+  } else if (entries != NULL && is_sound(plan, entries)) {
     size_t stub_bytes;
     uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
                                       &applied, &stub_bytes);
     known_module *entry = find(&shown->module);
     if (entry != NULL) entry->stubs = stubs, entry->stub_bytes = stub_bytes;
-    NAG_CALL(SYS_munmap, entries, bytes);
   }
+  if (entries != NULL) NAG_CALL(SYS_munmap, entries, bytes);
   nag_send(&applied, sizeof applied);
 }
 
@@ -149,8 +173,14 @@ static void tell_gone(void) {
   }
 }
 
-// Under the loader's load lock, or before there is a second thread.
-void nag_modules_changed(void) {
+// At the start every module is untouched while there is one thread: constructors that ran before
+// ours may have made more. Later those are that the loader has listed since it was last at rest.
+static size_t count_of_running(bool is_start) {
+  if (is_start) return __libc_single_threaded ? 0 : SIZE_MAX;
+  return npc_loader_listed_before();
+}
+
+static void look(bool is_start) {
   enum { AT_ONCE = 64 };
   nag_process *process = nag_process_state;
   if (known == NULL || !nag_is_joined()) return;
@@ -158,23 +188,26 @@ void nag_modules_changed(void) {
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;
   nag_lock(&process->lock);
-  npc_patch_prepare();
+  npc_patch_prepare_quiet();  // before a module's first instruction no signal is needed
   visit_context context;
   do {
     for (uint32_t i = 0; i < known_count; i++) known[i].seen = false;
-    context = (visit_context){.shown = shown, .capacity = AT_ONCE};
+    context = (visit_context){.shown = shown, .capacity = AT_ONCE,
+                              .run_before = count_of_running(is_start)};
     bool is_more = npc_modules_visit(collect, &context);
     if (!is_more) tell_gone();
     show(shown, context.count);
   } while (context.count == AT_ONCE);
-  npc_faults_remove();  // outside of this, faults and traps are the program's alone
   nag_unlock(&process->lock);
   NAG_CALL(SYS_munmap, shown, bytes);
 }
 
+// Under the loader's load lock.
+void nag_modules_changed(void) { look(false); }
+
 bool nag_modules_start(void) {
   known = nag_pages(MAX_MODULES * sizeof *known);
   if (known == NULL) return false;
-  nag_modules_changed();
+  look(true);
   return true;
 }

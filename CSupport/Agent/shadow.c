@@ -5,7 +5,7 @@
 // One trampoline a slot: who returns to trampoline i returns from the frame of slot i, whatever
 // exceptions, longjmp or stack switches did in between. All trampolines lie in one reserved range,
 // every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule serves them all
-// (trampolines.S).
+// (CSupport/AgentFrames).
 //
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
@@ -14,6 +14,7 @@
 // handler in between takes the next one.
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "agent.h"
 #include "syscalls.h"
@@ -24,7 +25,7 @@ enum {
   GROWTH = 1 << 16,
 };
 
-extern uint8_t nag_trampolines[] __attribute__((visibility("hidden")));
+static uint8_t *range;                    // of trampolines; NULL: no return is hooked
 static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
@@ -32,6 +33,8 @@ static uint32_t mapped[REGIONS];          // bytes of each region that are mappe
 HANDLER(nag_graph_exit);
 HANDLER(nag_profile_exit);
 HANDLER(nag_gated_exit);
+
+void nag_shadow_prepare(void) { range = nag_range_find(); }
 
 static const void *exit_handler(void) {
   const nrec_config *config = &nag_config.config;
@@ -61,7 +64,7 @@ static void write_trampolines(uint8_t *code, size_t bytes) {
 static bool grow(uint32_t region) {
   uint32_t have = mapped[region];
   if (have == REGION_BYTES) return false;
-  uint8_t *code = nag_trampolines + (uint64_t)region * REGION_BYTES + have;
+  uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
   uint8_t *data = code + NAG_SHADOW_DISTANCE;
   const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
@@ -71,9 +74,13 @@ static bool grow(uint32_t region) {
   uint8_t *draft = nag_pages(GROWTH);
   if (draft == NULL) return false;
   write_trampolines(draft, GROWTH);
-  NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
-  int64_t moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
-  if (moved < 0 && moved > -4096) return false;
+  int64_t moved = NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
+  if (moved == 0)
+    moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
+  if (moved < 0 && moved > -4096) {
+    NAG_CALL(SYS_munmap, draft, GROWTH);
+    return false;
+  }
   mapped[region] = have + GROWTH;
   return true;
 }
@@ -125,13 +132,13 @@ void nag_find_stack(void) {
 // The first slot is a sentinel: no frame lies above it, so a comparison with the slot below always
 // has one.
 static bool begin(void) {
-  if (nag_self.refused) return false;
+  if (range == NULL || nag_self.refused) return false;
   uint32_t region = take_region();
   if (region == 0 || (mapped[region - 1] == 0 && !grow(region - 1))) {
     nag_self.refused = 1;
     return false;
   }
-  uint8_t *slots = nag_trampolines + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
+  uint8_t *slots = range + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
   nag_find_stack();
   nag_self.region = region;
   nag_self.first = (nag_slot *)slots;

@@ -92,10 +92,11 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
 
 // The stubs of a module: the handlers' addresses, then one stub for each armed site.
 static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
-                           uint32_t armed, size_t *mapped) {
+                           uint32_t armed, size_t *mapped, int32_t *error) {
   size_t bytes = HEAD_BYTES + (size_t)armed * STUB_BYTES;
   *mapped = (bytes + 4095) & ~(size_t)4095;
   uint8_t *head = npc_map_near(module->text_start, module->text_end, bytes);
+  *error = ENOMEM;
   if (head == NULL) return NULL;
   choose_handlers((const char **)head);
   uint8_t *stub = head + HEAD_BYTES;
@@ -104,8 +105,12 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
     write_stub(stub, &plan[i], head);
     stub += STUB_BYTES;
   }
-  NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
-  return head;
+  // Where nothing may become executable, no site may call here.
+  int64_t status = NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
+  if (status == 0) return head;
+  *error = (int32_t)-status;
+  NAG_CALL(SYS_munmap, head, *mapped);
+  return NULL;
 }
 
 static void make_call(npc_poke *poke, const uint8_t *stub) {
@@ -147,11 +152,17 @@ static uint32_t make_pokes(npc_poke *pokes, const npc_module *module, const nrec
 
 // The brain's Capstone has decoded the expected bytes; the transaction compares them with what is
 // there. Decoding is a function of bytes and address alone, and the distance to a target inside
-// the module is the same at every address.
+// the module is the same at every address. Bytes that no form of call site has are refused all the
+// same: e8, ff 15, 67 e8; nops of 5 and 6 bytes; five nops.
 static bool decoded_by_the_brain(void *context, uint8_t kind, uint8_t length, uint64_t target,
                                  uint64_t address, const uint8_t *bytes) {
-  (void)context, (void)kind, (void)length, (void)target, (void)address, (void)bytes;
-  return true;
+  (void)context, (void)kind, (void)target, (void)address;
+  static const uint8_t nops[5] = {0x90, 0x90, 0x90, 0x90, 0x90}, nop[3] = {0x0f, 0x1f, 0x44};
+  if (length == 5)
+    return bytes[0] == 0xe8 || __builtin_memcmp(bytes, nop, 3) == 0 ||
+           __builtin_memcmp(bytes, nops, 5) == 0;
+  return (bytes[0] == 0xff && bytes[1] == 0x15) || (bytes[0] == 0x67 && bytes[1] == 0xe8) ||
+         (bytes[0] == 0x66 && __builtin_memcmp(bytes + 1, nop, 3) == 0);
 }
 
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
@@ -162,10 +173,11 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   for (uint32_t i = 0; i < count; i++) armed += plan[i].action == NREC_ACTION_ARM;
   size_t bytes = ((size_t)count * sizeof(npc_poke) + 4095) & ~(size_t)4095;
   npc_poke *pokes = nag_pages(bytes);
-  uint8_t *stubs = pokes ? make_stubs(module, plan, count, armed, stub_bytes) : NULL;
+  int32_t error = ENOMEM;
+  uint8_t *stubs = pokes ? make_stubs(module, plan, count, armed, stub_bytes, &error) : NULL;
   if (stubs == NULL) {
     applied->status = NPC_UNWRITABLE;
-    applied->error = ENOMEM;
+    applied->error = error;
     if (pokes != NULL) NAG_CALL(SYS_munmap, pokes, bytes);
     return NULL;
   }

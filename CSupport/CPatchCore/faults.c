@@ -106,6 +106,12 @@ static int add_own_fixups(void) {
   return 0;
 }
 
+bool npc_faults_owns(int signal) {
+  struct sigaction current;
+  return sigaction(signal, NULL, &current) == 0 && current.sa_flags & SA_SIGINFO &&
+         current.sa_sigaction == dispatch;
+}
+
 int npc_faults_install(void) {
   if (installed) return 0;
   if (fixup_count == 0) {
@@ -125,18 +131,6 @@ int npc_faults_install(void) {
   }
   installed = true;
   return 0;
-}
-
-void npc_faults_remove(void) {
-  if (!installed) return;
-  for (int i = 0; i < SIGNALS; i++) {
-    struct sigaction current;
-    if (sigaction(signals[i], NULL, &current) == 0 && (current.sa_flags & SA_SIGINFO) &&
-        current.sa_sigaction == dispatch) {
-      sigaction(signals[i], &previous[i], NULL);
-    }
-  }
-  installed = false;
 }
 
 int npc_faults_add(npc_fault_handler handler) {

@@ -37,6 +37,10 @@ typedef struct npc_text {
 } npc_text;
 /// Opens the pages that hold `pokes`. On failure every page is as it was, and errno is set.
 NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
+/// Whether a load from its page would not fault, as the kernel says it.
+NPC_HIDDEN bool npc_text_is_readable(uint64_t address);
+/// The first poke on a page that cannot be read, as the kernel says it; `count`: there is none.
+NPC_HIDDEN size_t npc_text_find_absent(const npc_poke *pokes, size_t count);
 /// Closes them. 0 or the errno of the page that could not be closed.
 NPC_HIDDEN int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count);
 NPC_HIDDEN bool npc_text_write_memory(const npc_text *text, uint64_t address, const uint8_t *bytes,

@@ -105,6 +105,8 @@ static void count_listed(void) {
   listed_before = count;
 }
 
+size_t npc_loader_listed_before(void) { return listed_before; }
+
 static void end_adding(void) {
   adding = false;
   npc_patch_lock();
@@ -190,10 +192,11 @@ static int check_slot(uint64_t brk, npc_verifier verify, void *verifier, uint64_
   return 0;
 }
 
+static const uint8_t jump_through[6] = {0xff, 0x25};  // jmp *0(%rip), the address behind it
+
 static int make_stub(uint64_t at) {
   uint8_t *code = npc_map_near(at, at + JUMP_BYTES, STUB_BYTES);
   if (code == NULL) return errno;
-  static const uint8_t jump_through[6] = {0xff, 0x25};  // jmp *0(%rip), the address behind it
   const char *entry = npc_loader_entry;
   memcpy(code, jump_through, sizeof jump_through);
   memcpy(code + sizeof jump_through, &entry, sizeof entry);
@@ -248,8 +251,7 @@ static int plant(npc_verifier verify, void *verifier) {
 }
 
 int npc_loader_hook_install(npc_verifier verify, void *verifier) {
-  int error = npc_patch_prepare();
-  if (error) return error;
+  int error = 0;
   npc_patch_lock();
   if (jump.length == 0) error = plant(verify, verifier);
   npc_patch_unlock();
@@ -257,6 +259,26 @@ int npc_loader_hook_install(npc_verifier verify, void *verifier) {
 }
 
 bool npc_loader_hook_installed(void) { return jump.length != 0; }
+
+// A jump to a stub like ours that leads to a function that begins as ours does.
+bool npc_loader_hook_is_anothers(void) {
+  enum { COMPARED = 64 };  // before its first relative operand
+  static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+  if (debug == NULL) npc_modules_visit(find_debug, NULL);
+  uint64_t at = debug ? debug->r_brk : 0, entry;
+  if (jump.length != 0 || at == 0 || !npc_modules_visit(find_protection, &at)) return false;
+  if (memcmp((const void *)at, endbr64, sizeof endbr64) == 0) at += sizeof endbr64;
+  if (*(const uint8_t *)at != 0xe9) return false;
+  int32_t displacement;
+  memcpy(&displacement, (const void *)(at + 1), sizeof displacement);
+  uint64_t there = at + JUMP_BYTES + (uint64_t)(int64_t)displacement;
+  if (!npc_text_is_readable(there) || !npc_text_is_readable(there + STUB_BYTES - 1) ||
+      memcmp((const void *)there, jump_through, sizeof jump_through) != 0)
+    return false;
+  memcpy(&entry, (const void *)(there + sizeof jump_through), sizeof entry);
+  return npc_text_is_readable(entry) && npc_text_is_readable(entry + COMPARED - 1) &&
+         memcmp((const void *)entry, npc_loader_entry, COMPARED) == 0;
+}
 
 bool npc_loader_hook_poke(npc_poke *poke) {
   *poke = jump;

@@ -161,13 +161,34 @@ static uint64_t find_hole(uint64_t low, uint64_t high, uint64_t length) {
   return best;
 }
 
+static void *map_at(uint64_t address, size_t length) {
+  return mmap((void *)address, length, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+// Where /proc is not mounted: one place after the other, in growing steps.
+static void *map_by_trial(uint64_t low, uint64_t high, size_t length) {
+  const uint64_t reach = 0x7ff00000, step = 1 << 16, lowest = 1 << 16;
+  low &= ~(uint64_t)4095;
+  high = round_up(high);
+  for (uint64_t distance = 0; high - low + distance + length < reach;
+       distance += round_up(distance / 16) + step) {
+    void *memory = MAP_FAILED;
+    if (low > lowest + distance + length) memory = map_at(low - distance - length, length);
+    if (memory == MAP_FAILED) memory = map_at(high + distance, length);
+    if (memory != MAP_FAILED) return memory;
+  }
+  errno = ENOMEM;
+  return NULL;
+}
+
 void *npc_map_near(uint64_t low, uint64_t high, size_t length) {
   length = round_up(length);
+  if (access("/proc/self/maps", R_OK) != 0) return map_by_trial(low, high, length);
   for (int attempt = 0; attempt < 16; attempt++) {
     uint64_t hole = find_hole(low, high, length);
     if (hole == 0) break;
-    void *memory = mmap((void *)hole, length, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    void *memory = map_at(hole, length);
     if (memory != MAP_FAILED) return memory;
     if (errno != EEXIST) return NULL;  // EEXIST: another thread was faster
   }

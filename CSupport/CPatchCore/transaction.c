@@ -6,6 +6,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -19,8 +21,9 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 void npc_patch_lock(void) { pthread_mutex_lock(&lock); }
 void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int prepare_error;
+static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTHREAD_ONCE_INIT;
+static int forks_error, signals_error;
+static _Atomic bool hears_signals;
 
 // In a forked child: a recursive mutex belongs to a thread id, and the child's is another, so that
 // what the parent locked for it cannot be unlocked there. Nobody waits for it: the child has one
@@ -31,16 +34,27 @@ static void begin_child(void) {
   npc_protocol_begin_child();
 }
 
-static void prepare(void) {
+static void prepare_forks(void) {
   // A child forked in the middle of a transaction would inherit half of one.
-  prepare_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, begin_child);
-  if (prepare_error == 0) prepare_error = npc_stop_prepare();
-  if (prepare_error == 0) prepare_error = npc_faults_add(npc_protocol_trap);
+  forks_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, begin_child);
+}
+
+static void prepare_signals(void) {
+  signals_error = npc_stop_prepare();
+  if (signals_error == 0) signals_error = npc_faults_add(npc_protocol_trap);
+  hears_signals = signals_error == 0;
+}
+
+int npc_patch_prepare_quiet(void) {
+  pthread_once(&once_for_forks, prepare_forks);
+  return forks_error;
 }
 
 int npc_patch_prepare(void) {
-  pthread_once(&once, prepare);
-  return prepare_error ? prepare_error : npc_faults_install();
+  int error = npc_patch_prepare_quiet();
+  if (error) return error;
+  pthread_once(&once_for_signals, prepare_signals);
+  return signals_error ? signals_error : npc_faults_install();
 }
 
 typedef struct {
@@ -74,6 +88,10 @@ static bool compare(const execution *e, size_t i, int phase) {
 
 static bool verify_all(const execution *e) {
   const npc_transaction *t = e->transaction;
+  if (!(npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS))) {
+    size_t absent = npc_text_find_absent(t->pokes, t->count);
+    if (absent < t->count) return fail_at(e, NPC_UNREADABLE, NPC_PHASE_VERIFY, absent);
+  }
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];
     if (!compare(e, i, NPC_PHASE_VERIFY)) return false;
@@ -87,6 +105,8 @@ static bool verify_all(const execution *e) {
 
 static bool check_shape(const execution *e) {
   const npc_transaction *t = e->transaction;
+  if (t->protocol != NPC_PROTOCOL_NONE && !hears_signals)
+    return fail(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, 0);
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];
     bool sized = poke->length == 5 || poke->length == 6;
@@ -126,6 +146,7 @@ static bool stands_inside(uint64_t pc, void *context) {
 
 // `blocking` by npc_stop_find_blocking: where the masks cannot be seen, an int3 is not risked.
 static bool may_trap(const execution *e, int32_t blocking, int phase) {
+  if (!npc_faults_owns(SIGTRAP)) return fail(e, NPC_TRAP_TAKEN, phase, 0);
   if (blocking == 0) return true;
   e->result->thread = blocking > 0 ? blocking : 0;
   return fail(e, NPC_NOT_STOPPED, phase, blocking > 0 ? EPERM : -blocking);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -34,7 +35,8 @@ int ntr_listen(const char *path) {
   if (!name_socket(&address, path)) return -1;
   int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener < 0) return -1;
-  if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+  // The inode takes its mode from the socket: nobody else's at any moment.
+  if (fchmod(listener, 0600) != 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
       listen(listener, SOMAXCONN) != 0)
     return close_with(listener, errno);
   return listener;

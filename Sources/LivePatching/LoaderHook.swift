@@ -8,7 +8,10 @@ import MachineCode
 public enum LoaderHook {
   /// Plants the jump; does nothing if it is there. It stays until `remove`.
   public static func install(decoder: Decoder) throws(LoaderHookError) {
-    let error = npc_loader_hook_install(capstoneVerifier, UnsafeMutableRawPointer(decoder.handle))
+    var error = npc_patch_prepare()
+    if error == 0 {
+      error = npc_loader_hook_install(capstoneVerifier, UnsafeMutableRawPointer(decoder.handle))
+    }
     guard error == 0 else { throw LoaderHookError(errorNumber: error) }
   }
 

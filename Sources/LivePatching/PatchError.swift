@@ -10,7 +10,7 @@ public struct PatchError: Error, Equatable, Sendable {
   public enum Reason: Int32, Sendable {
     case moduleGone = 1
     case outsideText, badPoke, unreadable, mismatch, unconfirmed, unwritable, notStopped
-    case threadInside, unsuitable, readBack, noSync, stale
+    case threadInside, unsuitable, readBack, noSync, stale, trapTaken
     /// A site is further from its stub than a 32-bit displacement reaches.
     case outOfReach = 100
   }
@@ -70,6 +70,9 @@ extension PatchError: CustomStringConvertible {
     case .readBack:
       "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"
     case .noSync: "membarrier is refused (\(errorText)): live patching needs Linux 4.16 or later"
+    case .trapTaken:
+      "an int3 is needed here, and SIGTRAP has a handler that is not this library's: use the jump "
+        + "guard, or take that handler away" + nothingWritten
     case .outOfReach: "its stub is out of reach of a 32-bit displacement"
     }
   }

@@ -24,10 +24,17 @@ enum AgentLibrary {
     return nil
   }
 
-  /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` stands for it.
+  /// What the agent loads from its own folder.
+  private static let companion = "libNopscopeFrames.so"
+
+  /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` stands for it,
+  /// and one for its companion.
   static func preloadable(_ path: String, folder: String) -> String? {
     if !path.contains(where: { $0 == " " || $0 == ":" }) { return path }
-    let link = folder + "/" + name
-    return symlink(path, link) == 0 ? link : nil
+    for name in [companion, name] {
+      let target = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex) + name
+      guard symlink(String(target), folder + "/" + name) == 0 else { return nil }
+    }
+    return folder + "/" + name
   }
 }

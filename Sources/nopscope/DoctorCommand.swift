@@ -84,6 +84,13 @@ private struct DoctorText {
         writer.reason.map { "no   writing text with \(writer.name): \($0)" }
           ?? "yes  writing text with \(writer.name)")
     }
+    if !machine.protocols.isEmpty {
+      lines.append(
+        machine.opensText
+          ? "note text is writable and executable while a transaction writes it with mprotect, and "
+            + "at no other time"
+          : "note no executable memory is ever writable: text is written with /proc/self/mem")
+    }
     lines.append(
       machine.canSyncCores
         ? "yes  patching beside running threads (membarrier SYNC_CORE)"
@@ -151,6 +158,7 @@ private struct DoctorDocument: Encodable {
   var ticksAreSteady, canSyncCores, hasShadowStack: Bool
   var writers: [Writer]
   var protocols, tracers: [String]
+  var opensText: Bool
   var limits: [Limit]
   var agent, program, refusal: OrNull<String>
   var modules: [Module]
@@ -167,6 +175,7 @@ private struct DoctorDocument: Encodable {
     }
     protocols = machine.protocols
     tracers = machine.tracers.map(\.rawValue)
+    opensText = machine.opensText
     limits = machine.limits.map { Limit(name: $0.name, value: OrNull($0.value)) }
     agent = OrNull(AgentLibrary.find())
     program = OrNull(report?.program.image)

@@ -17,11 +17,11 @@ struct Screen {
 
   func show(_ report: SceneReport) {
     var text = heading(report.name, report.title) + "\n"
-    for line in report.lines { text += rendered(line) + "\n" }
+    for line in report.lines { text += rendered(neutralised(line)) + "\n" }
     if !report.lines.isEmpty { text += "\n" }
     for expectation in report.expectations {
       let mark = expectation.held ? "{good}  ok{/}    " : "{bad}  FAILED{/}"
-      text += rendered("\(mark) \(expectation.claim)") + "\n"
+      text += rendered("\(mark) \(neutralised(expectation.claim))") + "\n"
     }
     write(text + "\n", to: 1)
   }
@@ -63,7 +63,7 @@ struct Screen {
   private func heading(_ name: String, _ title: String) -> String {
     let line = "-- \(name): \(title) "
     let rule = line + String(repeating: "-", count: max(0, 79 - line.count))
-    return rendered("{head}\(rule){/}")
+    return rendered("{head}\(neutralised(rule)){/}")
   }
 
   private static let marks = [

@@ -19,6 +19,19 @@ import Testing
     #expect(needed.allSatisfy { $0.contains("[libc.so.6]") })
   }
 
+  @Test("The range of hooked returns is address space alone, outside of what can be written")
+  func frames() throws {
+    let file = Tools.productFolder + "/libNopscopeFrames.so"
+    let segments = try lines("readelf", ["-lW", file]).filter { $0.contains("LOAD") }
+      .map { $0.split(separator: " ").map(String.init) }
+    // Type, offset, address, physical address, size in the file, size in memory, flags.
+    let range = try #require(segments.first { $0[5] == "0xfe000000" })
+    #expect(range[4] == "0x000000")
+    #expect(range[6] == "R")
+    #expect(segments.count { $0[5].count > 8 } == 1)
+    #expect(try lines("readelf", ["--debug-dump=frames", file]).contains { $0.contains("DW_OP_breg7") })
+  }
+
   @Test("It exports what instrumented programs call, and nothing else")
   func exports() throws {
     let names = try lines("nm", ["-D", "--defined-only", Self.agent])

@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -49,6 +52,13 @@ int cts_refuse_membarrier(void) {
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   return filter(code, sizeof code / sizeof code[0]);
+}
+
+int cts_refuse_proc(void) {
+  bool refused = unshare(CLONE_NEWNS) == 0 &&
+                 mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                 umount2("/proc", MNT_DETACH) == 0;
+  return refused ? 0 : errno;
 }
 
 int cts_refuse_open(int spare) {

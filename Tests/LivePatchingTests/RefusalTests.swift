@@ -111,6 +111,39 @@ import Testing
     }
   }
 
+  /// What needs /proc says so; the jump guard with mprotect needs none.
+  @Test(.enabled(if: geteuid() == 0, "only root may unmount"), arguments: [false, true])
+  func noProc(refusesBoth: Bool) async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) {
+      [path = path as String, refusesBoth = refusesBoth as Bool] in
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      try patched.set(to: .nop)
+      try patched.set(to: .original)
+      let text = fixture.text
+      #expect(cts_refuse_proc() == 0)
+      if refusesBoth { #expect(cts_refuse_mprotect(PROT_READ | PROT_WRITE | PROT_EXEC) == 0) }
+      for way in Way.all where way.serves(.e8) {
+        let isOpen = way.writer == .mprotect && !refusesBoth
+        if isOpen, [.automatic, .jumpGuard].contains(way.method) {
+          try patched.set(to: .nop, options: way.options)
+          #expect(try fixture.callAll() == 0)
+          try patched.set(to: .original, options: way.options)
+          continue
+        }
+        let error = #expect(throws: PatchError.self) {
+          try patched.set(to: .nop, options: way.options)
+        }
+        let number = way.writer == .mprotect && refusesBoth ? EPERM : ENOENT
+        #expect(error?.errorNumber == number, "\(way)")
+        #expect(error?.reason == (isOpen ? .notStopped : .unwritable), "\(way)")
+        #expect(error?.description.hasSuffix("nothing was written") == true || !isOpen)
+      }
+      #expect(fixture.text == text)
+    }
+  }
+
   @Test func noMembarrierInTheMiddle() async throws {
     let path = try PatchRow.clangFentry.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in

@@ -66,6 +66,121 @@ import Testing
     }
   }
 
+  /// Who takes SIGTRAP after us has it: no int3 is written that its handler would get.
+  @Test func aHandlerThatCameLaterKeepsSIGTRAP() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      try Self.patchOnce(path)
+      #expect(cts_install_handler(SIGTRAP, Int32(CTS_PLAIN_HANDLER)) == 0)
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      for way in [
+        Way(method: .breakpoint, writer: .mprotect),
+        Way(method: .stopMachine, writer: .processMemory),
+      ] {
+        let error = #expect(throws: PatchError.self) {
+          try patched.set(to: .nop, options: way.options)
+        }
+        #expect(
+          error?.description == "\(path): an int3 is needed here, and SIGTRAP has a handler that "
+            + "is not this library's: use the jump guard, or take that handler away; "
+            + "nothing was written")
+        #expect(fixture.textIsAsInFile)
+      }
+      try patched.set(to: .nop, options: PatchOptions(method: .jumpGuard))
+      try patched.set(to: .original, options: PatchOptions(method: .stopMachine))
+      #expect(cts_signals_handled() == 0)
+      _ = cts_own_int3()
+      #expect(cts_signals_handled() == 1)
+    }
+  }
+
+  /// Nor is a fault risked that its handler would get: the kernel is asked for the pages.
+  @Test func aHandlerThatCameLaterKeepsSIGSEGV() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      try Self.patchOnce(path)
+      #expect(cts_install_handler(SIGSEGV, Int32(CTS_PLAIN_HANDLER)) == 0)
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      try patched.set(to: .nop)
+      try patched.set(to: .original)
+      let page = UInt(patched.address(of: try fixture.site(of: "f12")) & ~4095)
+      #expect(mprotect(UnsafeMutableRawPointer(bitPattern: page), 4096, PROT_NONE) == 0)
+      let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
+      #expect(error?.reason == .unreadable && error?.function == "f12")
+      #expect(cts_signals_handled() == 0)
+    }
+  }
+
+  /// Before a module's first instruction no signal is needed, and none is taken.
+  @Test func aQuietPatcherTakesNoSignal() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      func taken() -> [Int32] {
+        (1...64).filter { signal in
+          var action = sigaction()
+          return sigaction(signal, nil, &action) == 0
+            && action.__sigaction_handler.sa_handler != nil
+        }
+      }
+      let before = taken()
+      let fixture = try PatchFixture(path: path)
+      let sites = Array(fixture.table.sites.indices)
+      #expect(npc_patch_prepare_quiet() == 0)
+      var result = npc_result()
+      for method in PatchProtocol.allCases where method != .none {
+        let raw = RawTransaction(fixture, sites, method: method)
+        #expect(!npc_transaction_execute(&raw.transaction, &result))
+        #expect(result.status == NPC_UNSUITABLE && result.phase == NPC_PHASE_PREPARE)
+      }
+      #expect(fixture.textIsAsInFile)
+      for isBack in [false, true] {
+        let raw = RawTransaction(fixture, sites, back: isBack, method: .none)
+        #expect(npc_transaction_execute(&raw.transaction, &result))
+        #expect(try fixture.callAll() == 0)
+      }
+      let page = fixture.module.text.lowerBound + 4096 & ~4095
+      let raw = RawTransaction(fixture, sites, method: .none)
+      let place = UnsafeMutableRawPointer(bitPattern: UInt(page))
+      #expect(mprotect(place, 4096, PROT_NONE) == 0)
+      #expect(!npc_transaction_execute(&raw.transaction, &result))
+      #expect(result.status == NPC_UNREADABLE && result.phase == NPC_PHASE_VERIFY)
+      #expect(mprotect(place, 4096, PROT_READ | PROT_EXEC) == 0)
+      #expect(fixture.textIsAsInFile)
+      #expect(taken() == before)
+    }
+  }
+
+  /// Handlers that block every signal, on a stack of their own, a thousand times a second and more
+  /// often: they run the functions whose text changes.
+  @Test(arguments: [
+    Way(method: .stopMachine, writer: .mprotect), Way(method: .jumpGuard, writer: .mprotect),
+  ])
+  func handlersRunTheTextWhileItChanges(way: Way) async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    let isGuard = way.method == .jumpGuard
+    await #expect(processExitsWith: .success) {
+      [path = path as String, isGuard = isGuard as Bool] in
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      let options = PatchOptions(method: isGuard ? .jumpGuard : .stopMachine)
+      let stub = SiteState.call(try fixture.stub())
+      let calls = try fixture.calls
+      let storm = try #require(cts_storm_start(calls, calls.count))
+      var flips = 0
+      while flips < 500 || cts_storm_handled() < 5000 {
+        for state in [SiteState.nop, stub, .original] {
+          try patched.set(to: state, options: options)
+          flips += 1
+        }
+      }
+      #expect(cts_storm_stop(storm) == 0)
+      #expect(cts_entries() > 0)
+      #expect(fixture.textIsAsInFile)
+    }
+  }
+
   @Test func aRealFaultReachesItsHandler() async throws {
     let path = try PatchRow.clangFentry.fixture.build()
     for kind in [CTS_PLAIN_HANDLER, CTS_INFO_HANDLER] {

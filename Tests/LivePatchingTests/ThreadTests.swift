@@ -123,8 +123,10 @@ import Testing
     let churn = try #require(cts_thread_start(Int32(CTS_CHURNS)))
     let callers = try Callers(of: fixture, threads: 1)
     let before = cts_thread_count(churn)
-    try flip(patched, 1000, PatchOptions(method: .stopMachine))
-    #expect(cts_thread_count(churn) > before)
+    // Ten thousand threads and a thousand flips, whichever takes longer.
+    repeat {
+      try flip(patched, 1000, PatchOptions(method: .stopMachine))
+    } while cts_thread_count(churn) < before + 10_000
     #expect(callers.stop() == 0)
     cts_thread_stop(churn)
     #expect(fixture.textIsAsInFile)
@@ -166,6 +168,30 @@ import Testing
     #expect(cts_forker_stop(forker, &children) == 0)
     #expect(children > 0)
     #expect(fixture.textIsAsInFile && other.textIsAsInFile)
+  }
+
+  /// Children that run no fork handler of ours, and one that shares all memory: whatever the text
+  /// holds at that moment means what it meant.
+  @Test(arguments: [CTS_RAW_FORK, CTS_VFORK])
+  func childrenOfEveryKindRunTheTextWhileItChanges(kind: Int) async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String, kind = kind as Int] in
+      let fixture = try PatchFixture(path: path)
+      let patched = try fixture.patched()
+      try patched.set(to: .nop)
+      try patched.set(to: .original)
+      let calls = try fixture.calls
+      let children = try #require(cts_children_start(calls, calls.count, Int32(kind)))
+      repeat {
+        for method in [PatchProtocol.stopMachine, .jumpGuard, .breakpoint] {
+          for state in [SiteState.nop, .original] {
+            try patched.set(to: state, options: PatchOptions(method: method))
+          }
+        }
+      } while cts_children_count(children) < 300
+      #expect(cts_children_stop(children) == 0)
+      #expect(fixture.textIsAsInFile)
+    }
   }
 
   /// The lock that the first transaction finds held, or waited for, stays the same lock.

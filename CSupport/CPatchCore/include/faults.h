@@ -20,8 +20,9 @@ typedef bool (*npc_fault_handler)(int signal, siginfo_t *info, void *context);
 /// there; does nothing if it is installed. 0 or an errno.
 int npc_faults_install(void);
 
-/// Set-up. Puts the previous actions back, where the dispatcher is still the installed one.
-void npc_faults_remove(void);
+/// Whether the dispatcher is what `signal` calls now: the program may have put a handler of its own
+/// in its place since.
+bool npc_faults_owns(int signal);
 
 /// Set-up. Adds a handler; those added later are asked first. At most 8; 0 or ENOSPC.
 int npc_faults_add(npc_fault_handler handler);

@@ -25,10 +25,13 @@ enum {
 /// hands.
 typedef void (*npc_loader_callback)(int event, void *context);
 
-/// Set-up. Plants the jump, verified like any poke. 0; EBUSY (the bytes are not the loader's: a
-/// debugger's breakpoint, another agent); ENOTSUP (no room at r_brk); or an errno.
+/// Set-up, after npc_patch_prepare or its quiet form. Plants the jump, verified like any poke. 0;
+/// EBUSY (the bytes are not the loader's: a debugger's breakpoint, another agent); ENOTSUP (no room
+/// at r_brk); or an errno.
 int npc_loader_hook_install(npc_verifier verify, void *verifier);
 bool npc_loader_hook_installed(void);
+/// Whether another copy of this code, in this process, has planted its own.
+bool npc_loader_hook_is_anothers(void);
 /// Where the jump stands and its original bytes, for the journal; false if it is not planted.
 bool npc_loader_hook_poke(npc_poke *poke);
 /// Takes the jump out. 0 or an errno.
@@ -80,6 +83,10 @@ typedef struct npc_module {
 
 /// Whether [address, address + length) lies in one executable segment of the module.
 bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length);
+
+/// How many modules were listed when the loader was last seen at rest: of those, in the order of
+/// npc_modules_visit, any code may run. 0 before the jump is planted.
+size_t npc_loader_listed_before(void);
 
 /// Calls `visit` for every module of this namespace under the loader's write lock, until it
 /// returns true; returns whether one did.

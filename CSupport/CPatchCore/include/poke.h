@@ -10,6 +10,7 @@
 // A transaction, in order, with the patch lock and the loader's lock held throughout:
 //   1. find the module (load bias and build-id), and every poke inside its executable segments;
 //   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them;
+//      where no fault handler of ours is installed, the kernel is first asked for every page;
 //   3. open the text, stop threads where the protocol says so, and look again (bytes, PCs);
 //   4. write all, step by step of the protocol, each step followed by a core sync;
 //   5. read all back; on any failure write the old bytes the same way;
@@ -76,6 +77,8 @@ enum {
   NPC_READ_BACK = 11,        ///< the bytes written are not the bytes read
   NPC_NO_SYNC = 12,          ///< membarrier refused: `error`
   NPC_STALE = 13,            ///< modules were unloaded since the generation was taken
+  NPC_TRAP_TAKEN = 14,       ///< an int3 is needed, and SIGTRAP's handler is another's
+  NPC_RUNS_ALREADY = 15,     ///< no protocol was wanted, and its code may run (said by the agent)
 };
 
 enum {
@@ -120,6 +123,10 @@ typedef struct npc_transaction {
 /// Set-up: the signal handlers, the stop signal, membarrier's registration, fork handlers.
 /// Idempotent. 0 or an errno.
 int npc_patch_prepare(void);
+
+/// Set-up for who patches with NPC_PROTOCOL_NONE alone: fork handlers, and no signal. Every other
+/// protocol fails with NPC_UNSUITABLE until npc_patch_prepare has run. Idempotent. 0 or an errno.
+int npc_patch_prepare_quiet(void);
 
 /// Executes the transaction; true when every poke is in place.
 bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result);

@@ -40,6 +40,9 @@ public struct MachineReport: Sendable {
     return ["stop-machine"] + (canSyncCores ? ["jump guard", "breakpoint"] : [])
   }
 
+  /// Whether text is both writable and executable while it is written. Never else.
+  public var opensText: Bool { writers.first?.isUsable == true }
+
   /// Tracers that can run here.
   public var tracers: [Tracer] {
     Tracer.allCases.filter { !hasShadowStack || !$0.seesReturns }

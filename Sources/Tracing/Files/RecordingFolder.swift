@@ -53,7 +53,8 @@ public final class RecordingFolder {
 
   /// Whether `path` is a directory with a session.json of ours.
   public static func isRecording(_ path: String) -> Bool {
-    let file = Descriptor(open(path + "/session.json", O_RDONLY | O_CLOEXEC | O_NONBLOCK))
+    let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW
+    let file = Descriptor(open(path + "/session.json", flags))
     let mark = Array(#"{"schema":"nopscope.recording/"#.utf8)
     guard file.number >= 0 else { return false }
     return file.read(at: 0, count: mark.count) == mark
@@ -68,10 +69,14 @@ public final class RecordingFolder {
     guard status.st_mode & S_IFMT == S_IFDIR, isRecording(path) else {
       throw .exists(path: path, what: "exists and is no recording")
     }
+    guard status.st_uid == geteuid() else {
+      throw .exists(path: path, what: "is a recording of another user (\(status.st_uid))")
+    }
     let old = path + ".old"
     if lstat(old, &status) == 0 {
-      guard status.st_mode & S_IFMT == S_IFDIR, isRecording(old) else {
-        throw .exists(path: old, what: "exists and is no recording, and \(path) would move there")
+      guard status.st_mode & S_IFMT == S_IFDIR, isRecording(old), status.st_uid == geteuid() else {
+        throw .exists(
+          path: old, what: "exists and is no recording of yours, and \(path) would move there")
       }
       remove(old)
     }
@@ -89,15 +94,25 @@ public final class RecordingFolder {
     }
   }
 
-  /// Unlinks the files in a directory.
+  /// Unlinks the files in a directory, which is no link to another.
   static func empty(_ folder: String) {
+    let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
+    let directory = Descriptor(open(folder, flags))
+    guard directory.number >= 0 else { return }
     // session.json last: a recording half removed is still known as one.
-    for name in names(in: folder) where name != "session.json" { unlink("\(folder)/\(name)") }
-    unlink("\(folder)/session.json")
+    for name in names(in: directory.number) where name != "session.json" {
+      unlinkat(directory.number, name, 0)
+    }
+    unlinkat(directory.number, "session.json", 0)
   }
 
-  private static func names(in path: String) -> [String] {
-    guard let stream = opendir(path) else { return [] }
+  private static func names(in directory: Int32) -> [String] {
+    let copy = dup(directory)
+    guard copy >= 0 else { return [] }
+    guard let stream = fdopendir(copy) else {
+      close(copy)
+      return []
+    }
     defer { closedir(stream) }
     var names: [String] = []
     while let entry = readdir(stream) {

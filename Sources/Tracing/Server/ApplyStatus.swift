@@ -12,7 +12,8 @@ enum ApplyStatus {
     "the bytes are not the instruction expected", "its text cannot be written",
     "a thread did not stop", "a thread stands inside a site", "no protocol serves a site",
     "the bytes written are not the bytes read", "the processor cannot be synchronised",
-    "modules were unloaded meanwhile",
+    "modules were unloaded meanwhile", "SIGTRAP has another handler",
+    "its code may run already: it was loaded before it could be patched safely",
   ]
 
   /// `the bytes are not the file's, at 0x1a30`.

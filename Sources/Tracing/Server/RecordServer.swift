@@ -89,7 +89,7 @@ public final class RecordServer {
   private static func makeSocketFolder() throws -> String {
     var parents = ["/tmp"]
     if let own = getenv("TMPDIR").map({ String(cString: $0) }), own.hasPrefix("/"),
-      own.utf8.count + 32 < ntr_longest_socket_path()
+      own.utf8.count + 32 < ntr_longest_socket_path(), isSafeParent(own)
     {
       parents.insert(own, at: 0)
     }
@@ -104,6 +104,14 @@ public final class RecordServer {
     throw ServerError(
       description: "\(parents[0]): cannot make a folder for the agent's socket: "
         + systemError(error))
+  }
+
+  /// Whether nobody else can put another folder in the place of one that we make in it.
+  static func isSafeParent(_ path: String) -> Bool {
+    var status = stat()
+    guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return false }
+    guard status.st_uid == geteuid() || status.st_uid == 0 else { return false }
+    return status.st_mode & 0o022 == 0 || status.st_mode & S_ISVTX != 0
   }
 
   func warn(_ line: String) {

@@ -34,8 +34,7 @@ static void signals(void) {
     sigset_t set;
     if (sigaction(i, NULL, &action) != 0) continue;
     sigprocmask(SIG_SETMASK, NULL, &set);
-    // SIGPROF is gprof's, in a plain run; the last is what stops threads for a patch.
-    if (i != SIGPROF && i != SIGRTMAX)
+    if (i != SIGPROF)  // gprof's, in a plain run
       printf("%d %d %d\n", i, action.sa_handler == SIG_DFL, sigismember(&set, i));
   }
 }

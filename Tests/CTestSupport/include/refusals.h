@@ -12,6 +12,8 @@ int cts_refuse_executable_gain(void);
 int cts_refuse_mprotect(int protection);
 /// The same for membarrier.
 int cts_refuse_membarrier(void);
+/// This thread finds no /proc any more: a mount namespace of its own. For root. 0 or an errno.
+int cts_refuse_proc(void);
 /// No file can be opened from now on but `spare` of them. 0 or an errno.
 int cts_refuse_open(int spare);
 

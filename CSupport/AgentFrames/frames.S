@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The address range of all trampolines and, NAG_SHADOW_DISTANCE above it, of their slots
-// (shadow.c), as a segment of the agent without contents, so that every unwinder finds the one rule
-// that serves all trampolines where it finds the rules of any other code: in the agent's .eh_frame,
-// through dl_iterate_phdr. That holds for unwinders that are linked statically or loaded later.
+// (CSupport/Agent/shadow.c), as a segment without contents, so that every unwinder finds the one
+// rule that serves all trampolines where it finds the rules of any other code: in a loaded file's
+// .eh_frame, through dl_iterate_phdr. That holds for unwinders that are linked statically or loaded
+// later.
 //
 // When a callee has returned or is being unwound, its trampoline's address is the word below the
 // stack pointer; the slot stands at a constant distance, and holds the real return address.
@@ -16,7 +17,7 @@
 // memory; the linker is told its address (Package.swift), for with one of its own choice it would
 // become a part of the writable segment.
 
-#include "agent.h"
+#include "AgentFrames.h"
 
         .set    BREG7, 0x77
         .set    DEREF, 0x06
@@ -26,10 +27,8 @@
         .set    VAL_EXPRESSION, 0x16
 
         .section .nopscope.trampolines, "a", @nobits
-        .globl  nag_trampolines
-        .hidden nag_trampolines
         .p2align 16
-nag_trampolines:
+start:
         .cfi_startproc
         .cfi_escape DEF_CFA_EXPRESSION, 2, BREG7, 0x7f
         .cfi_escape VAL_EXPRESSION, 7, 2, BREG7, 0
@@ -39,5 +38,15 @@ nag_trampolines:
         .skip   NAG_SHADOW_DISTANCE
         .cfi_endproc
         .skip   NAG_SHADOW_DISTANCE
+
+// Where it is, in a place of its own: a symbol of the range itself would be the name of each hooked
+// frame in a backtrace.
+        .section .data.rel.ro, "aw"
+        .globl  nopscope_frames
+        .type   nopscope_frames, @object
+        .p2align 3
+nopscope_frames:
+        .quad   start
+        .size   nopscope_frames, 8
 
         .section .note.GNU-stack, "", @progbits

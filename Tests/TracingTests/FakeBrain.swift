@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import CTracing
+import Foundation
+import TestSupport
+
+@testable import Tracing
+
+/// A brain that answers one agent as a test wants it answered.
+final class FakeBrain: @unchecked Sendable {
+  /// What is sent to the agent, to be spoilt.
+  struct Answers: Sendable {
+    /// The configuration, the event file, the memory file; false: no answer.
+    var config: @Sendable (inout nrec_config, inout [Int32]) -> Bool = { _, _ in true }
+    /// The plan of the module that has sites; false: no answer.
+    var plan: @Sendable (inout nrec_plan_message, inout [nrec_plan_entry]) -> Bool = { _, _ in
+      true
+    }
+    /// The plan's file, of its bytes.
+    var file: @Sendable ([UInt8]) -> Int32 = { bytes in ntr_memory_file(bytes, bytes.count) }
+  }
+
+  let path: String
+  private let listener: Descriptor
+  private let answers: Answers
+  private let lock = NSLock()
+  private var heard: [nrec_applied] = []
+  private var connections = 0
+  private var isOver = false
+  private let ended = DispatchSemaphore(value: 0)
+
+  /// `user`: who listens, where that is another; the process is root's.
+  init(_ answers: Answers, user: uid_t? = nil) throws {
+    let folder = try TemporaryFolder.shared.fresh("brain")
+    path = folder + "/s"
+    if let user {
+      for part in [TemporaryFolder.shared.path, folder] { chmod(part, 0o777) }
+      seteuid(user)
+    }
+    listener = Descriptor(ntr_listen(path))
+    if user != nil { seteuid(0) }
+    guard listener.number >= 0 else { throw TestSupportError("\(path): cannot listen") }
+    self.answers = answers
+    Thread { [self] in
+      serve()
+      ended.signal()
+    }.start()
+  }
+
+  /// What the agent said of the plans with sites.
+  var applied: [nrec_applied] { lock.withLock { heard } }
+  var connected: Int { lock.withLock { connections } }
+
+  /// To be called before it is let go.
+  func stop() {
+    lock.withLock { isOver = true }
+    ended.wait()
+  }
+
+  private func serve() {
+    var sockets: [Int32] = []
+    while !lock.withLock({ isOver }) {
+      var polled = ([listener.number] + sockets).map { pollfd(fd: $0, events: 1, revents: 0) }
+      guard poll(&polled, nfds_t(polled.count), 20) > 0 else { continue }
+      if polled[0].revents != 0 {
+        sockets.append(ntr_accept(listener.number))
+        lock.withLock { connections += 1 }
+      }
+      for one in polled.dropFirst() where one.revents != 0 && !answer(one.fd) {
+        close(one.fd)
+        sockets.removeAll { $0 == one.fd }
+      }
+    }
+    for socket in sockets { close(socket) }
+  }
+
+  /// False at its end.
+  private func answer(_ socket: Int32) -> Bool {
+    var bytes = [UInt8](repeating: 0, count: MemoryLayout<nrec_module_message>.size)
+    let got = ntr_receive(socket, &bytes, bytes.count)
+    if got <= 0 { return false }
+    let message = bytes.withUnsafeBytes {
+      AgentMessage(UnsafeRawBufferPointer(rebasing: $0[..<got]))
+    }
+    switch message {
+    case .hello: configure(socket)
+    case .module(let module): plan(socket, module)
+    case .applied(let applied): lock.withLock { heard.append(applied) }
+    default: break
+    }
+    return true
+  }
+
+  private func configure(_ socket: Int32) {
+    var config = RecordOptions().config(incarnation: 0, clock: TraceClock())
+    var files = [memfd("events"), ntr_shared_memory()]
+    let made = files
+    if answers.config(&config, &files) {
+      withUnsafeBytes(of: config) {
+        _ = ntr_send(socket, $0.baseAddress, $0.count, files, Int32(files.count))
+      }
+    }
+    for file in Set(made + files) where file >= 0 { close(file) }
+  }
+
+  private func memfd(_ name: String) -> Int32 {
+    let path = self.path + "-" + name
+    return open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+  }
+
+  private func plan(_ socket: Int32, _ module: AgentMessage.Module) {
+    var message = nrec_plan_message()
+    message.message = UInt32(NREC_MESSAGE_PLAN)
+    message.generation = module.generation
+    var entries: [nrec_plan_entry] = []
+    if case .sites(let sites) = SiteSource(cache: nil).sites(
+      path: module.path, buildID: module.buildID)
+    {
+      let planner = Planner(filter: SiteFilter())
+      entries = planner.plan(sites, module: module.path, firstFunction: 0).entries
+    }
+    message.count = UInt32(entries.count)
+    if entries.isEmpty || answers.plan(&message, &entries) {
+      let bytes = entries.withUnsafeBytes { Array($0) }
+      let file = entries.isEmpty ? -1 : answers.file(bytes)
+      withUnsafeBytes(of: message) {
+        _ = ntr_send(socket, $0.baseAddress, $0.count, [file], file < 0 ? 0 : 1)
+      }
+      if file >= 0 { close(file) }
+    }
+  }
+}
