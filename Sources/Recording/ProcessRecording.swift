@@ -96,6 +96,13 @@ extension ProcessRecording {
     return function
   }
 
+  /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
+  /// symbols has, and no more than its line says.
+  public func siteOffsets(ofModule index: Int) -> [UInt64] {
+    let module = modules[index]
+    return (symbols.symbols(of: module)?.sites ?? []).prefix(module.sites).map(\.offset)
+  }
+
   /// The numbers of all functions whose returns are not hooked.
   public func entryOnlyFunctions() -> Set<UInt64> {
     var numbers: Set<UInt64> = []

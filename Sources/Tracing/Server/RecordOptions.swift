@@ -15,6 +15,17 @@ public struct RecordOptions: Sendable {
 
   public init() {}
 
+  /// What session.json says of them: a reader has to know why a call is not there.
+  var json: JSONText {
+    func texts(_ rules: [FilterRule]) -> JSONText { .array(rules.map { .string($0.text) }) }
+    return .object([
+      ("filter", texts(filter.filter)), ("notrace", texts(filter.notrace)),
+      ("graph", texts(filter.graph)), ("maximumDepth", .number(maximumDepth)),
+      ("thresholdNanoseconds", .number(thresholdNanoseconds)),
+      ("overwriteBytes", overwriteBytes.map { .number($0) } ?? .null),
+    ])
+  }
+
   /// The answer to a HELLO.
   func config(incarnation: UInt32, clock: TraceClock) -> nrec_config {
     var config = nrec_config()

@@ -94,7 +94,7 @@ extension RecordServer {
   private func answer(
     _ client: Client, _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess
   ) {
-    module.skipped = sites.skipped
+    module.skipped = sites.skippedCounts
     let most = Int(UInt32.max - process.nextFunction)
     guard sites.entries.count <= most, saveSymbols(of: module, sites) else {
       module.status = "left alone: its symbols cannot be saved"
@@ -104,6 +104,8 @@ extension RecordServer {
       sites, module: module.message.path, firstFunction: process.nextFunction)
     module.sites = plan.entries.count
     module.armed = plan.armed
+    module.unwanted = plan.unwanted
+    module.plan = plan.runs
     process.nextFunction += UInt32(plan.entries.count)
     if let reason = plan.reason {
       module.status = reason
