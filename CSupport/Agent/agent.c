@@ -30,9 +30,7 @@ static uint64_t realtime(void) {
 
 // The event file's first page.
 static bool map_header(nag_process *process, uint32_t flags) {
-  if (NAG_CALL(SYS_fallocate, process->events, 0, 0, NREC_PAGE) != 0 &&
-      NAG_CALL(SYS_ftruncate, process->events, NREC_PAGE) != 0)
-    return false;
+  if (!nag_make_space(process->events, 0, NREC_PAGE)) return false;
   nrec_file_header *header = nag_mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
                                       process->events, 0);
   if (header == NULL) return false;
@@ -84,9 +82,13 @@ bool nag_join(uint32_t begin) {
   nag_config.config = config;
   process->events = files[0];
   process->memory = files[1];
+  int64_t memory_bytes = NAG_CALL(SYS_lseek, files[1], 0, SEEK_END);
+  process->memory_bytes = memory_bytes > 0 ? (uint64_t)memory_bytes : 0;
   nag_config.descriptors[0] = process->socket;
   nag_config.descriptors[1] = process->events;
   nag_config.descriptors[2] = process->memory;
+  bool hooks = config.tracer == NREC_TRACER_GRAPH || config.tracer == NREC_TRACER_PROFILE;
+  if (hooks && !nag_shadow_prepare()) return give_up(process);
   if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
   process->id = nag_config.joined = hello.process;
   return true;
@@ -123,7 +125,7 @@ static bool prepare(const char *path) {
     i++;
   }
   nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-  return nag_process_state != NULL && nag_buried_prepare() && nag_shadow_prepare();
+  return nag_process_state != NULL && nag_buried_prepare();
 }
 
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {

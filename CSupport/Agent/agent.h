@@ -122,6 +122,7 @@ typedef struct nag_process {
   int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
+  uint64_t memory_bytes;
   nrec_file_header *header;
   uint32_t next_serial;
   uint32_t next_place, free_places;
@@ -148,6 +149,9 @@ void nag_fail(void);                    ///< gives up recording for good
 /// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
 /// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
 bool nag_buffer_make_room(int32_t more_open);
+/// Space in a file, allocated before it is mapped: a hole in a full file system would be a SIGBUS at a
+/// store, a file-size limit a SIGXFSZ. False: there is none.
+bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 void nag_buffer_finish(nag_buffer *buffer);
 uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);

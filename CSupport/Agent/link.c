@@ -4,19 +4,27 @@
 // the program goes on without one.
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "agent.h"
 #include "syscalls.h"
 
-enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700 };
+enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
+
+static uint64_t high_descriptor(void) {
+  struct rlimit limit;
+  if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return 0;
+  if (limit.rlim_cur >= HIGH_DESCRIPTOR + MOST_DESCRIPTORS) return HIGH_DESCRIPTOR;
+  return limit.rlim_cur > MOST_DESCRIPTORS ? limit.rlim_cur - MOST_DESCRIPTORS : 0;
+}
 
 // Programs use low numbers, and some close all they do not know: ours are high, and marked so that
 // no exec inherits them.
 static int move_high(int64_t descriptor) {
   if (descriptor < 0) return -1;
-  int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+  int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_descriptor());
   if (high < 0) return (int)descriptor;
   NAG_CALL(SYS_close, descriptor);
   return (int)high;

@@ -36,6 +36,7 @@ HANDLER(nag_gated_exit);
 uint64_t nag_shadow_code_start(void) { return (uint64_t)range; }
 
 bool nag_shadow_prepare(void) {
+  if (range != NULL) return true;  // a forked child has its parent's
   range = nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return range != NULL;

@@ -103,7 +103,7 @@ static bool find_in(const npc_module *module, void *context) {
 }
 
 void nag_unwind_prepare(void) {
-  if (frame != NULL) return;
+  if (frame != NULL || nag_shadow_code_start() == 0) return;
   register_frame enter = NULL;
   if (!npc_modules_visit(find_in, &enter) || enter == NULL) return;
   frame = nag_pages(4096);
