@@ -34,18 +34,31 @@ extension ModuleRecord {
   /// Longest line that is looked at, in bytes: a plan has at most one for each site.
   private static let longestLine = 16 << 20
   private static let mostReasons = 64
+  private static let mostProblems = 100
 
   /// Reads JSON lines, load and unload; what is wrong is told to `problem`, what is right is kept.
   static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [ModuleRecord] {
     var modules: [ModuleRecord] = []
     var byGeneration: [Int: Int] = [:]
     let decoder = JSONDecoder()
-    let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    for (number, line) in lines.enumerated() where !line.isEmpty {
+    var rest = bytes[...]
+    var number = -1
+    var wrong = 0
+    while !rest.isEmpty {
+      let end = rest.firstIndex(of: UInt8(ascii: "\n"))
+      let line = rest[..<(end ?? rest.endIndex)]
+      rest = rest[(end.map { $0 + 1 } ?? rest.endIndex)...]
+      number += 1
+      if line.isEmpty { continue }
       guard line.count <= longestLine, let entry = try? decoder.decode(Line.self, from: Data(line))
       else {
         // A last line without its newline was being written when the brain died.
-        if number == lines.count - 1 { continue }
+        if end == nil { continue }
+        wrong += 1
+        if wrong > Self.mostProblems {
+          problem("\(name):\(number + 1): too much of it is wrong: the rest is skipped")
+          break
+        }
         problem("\(name):\(number + 1): expected a module's JSON line, skipped")
         continue
       }

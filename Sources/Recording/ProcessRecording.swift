@@ -122,7 +122,8 @@ extension ProcessRecording {
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
   public func caller(at address: UInt64, time: UInt64) -> String? {
     for module in modules
-    where module.textStart <= address && address < module.textEnd && module.loadTime <= time
+    where module.sites > 0 && module.textStart <= address && address < module.textEnd
+      && module.loadTime <= time
       && time <= module.unloadTime ?? .max
     {
       let file = symbols.symbols(of: module)
