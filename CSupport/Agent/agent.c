@@ -66,7 +66,7 @@ static void close_inherited(void) {
 bool nag_join(uint32_t begin) {
   nag_process *process = nag_process_state;
   nrec_hello hello = {
-    .message = NREC_MESSAGE_HELLO, .version = NREC_VERSION, .process = nag_process_id(),
+    .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
     .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
   };
@@ -77,7 +77,7 @@ bool nag_join(uint32_t begin) {
   process->socket = nag_connect(nag_config.socket_path);
   if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
       nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
-      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || files[1] < 0)
+      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION || files[1] < 0)
     return give_up(process);
   nag_config.config = config;
   process->events = files[0];

@@ -18,6 +18,7 @@
 #define NAG_TLS_TOP 0        // next free shadow slot
 #define NAG_TLS_END 8        // where the mapped slots end; 0: none
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
+#define NAG_TLS_CHOICE 40    // filter by thread: see fronts.S
 
 #define NAG_BUFFER_STATE 0   // time << 16 | offset in the chunk
 #define NAG_BUFFER_CHUNK 8   // the chunk's address
@@ -108,8 +109,11 @@ typedef struct nag_tls {
   nag_slot *first;              ///< the sentinel below the first slot
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
   uint32_t refused;             ///< no shadow stack to be had: entries only
+  uint32_t choice;              ///< filter by thread: see fronts.S
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
 } nag_tls;
+
+_Static_assert(offsetof(nag_tls, choice) == NAG_TLS_CHOICE, "as fronts.S has it");
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -194,6 +198,9 @@ bool nag_buried_prepare(void);
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
                           size_t *stub_bytes);
+// unwind.c
+/// A function that a loaded module exports; 0: none does. `after_own`: as RTLD_NEXT looks for it.
+uint64_t nag_find_symbol(const char *name, bool after_own);
 // link.c
 int nag_connect(const char *path);
 bool nag_send(const void *message, size_t length);

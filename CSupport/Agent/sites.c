@@ -8,7 +8,9 @@
 
 enum { STUB_BYTES = 16, HANDLERS = 8, HEAD_BYTES = HANDLERS * 8 };
 
-#define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
+#define HANDLER(name) \
+  extern const char name[] __attribute__((visibility("hidden"))); \
+  extern const char name##_front[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_entry);
 HANDLER(nag_graph_mcount);
 HANDLER(nag_graph_entry_only);
@@ -50,11 +52,36 @@ static handler_set choose(bool opens_window) {
   }
 }
 
+// With a filter by thread; fronts.S has one for each handler.
+static const char *front_of(const char *handler) {
+#define FRONT(name) if (handler == name) return name##_front
+  FRONT(nag_graph_entry);
+  FRONT(nag_graph_mcount);
+  FRONT(nag_graph_entry_only);
+  FRONT(nag_function_entry);
+  FRONT(nag_function_mcount);
+  FRONT(nag_hits_entry);
+  FRONT(nag_tree_entry);
+  FRONT(nag_tree_mcount);
+  FRONT(nag_profile_entry);
+  FRONT(nag_profile_mcount);
+  FRONT(nag_profile_only);
+  FRONT(nag_gated_only);
+  FRONT(nag_gated_entry);
+  FRONT(nag_gated_mcount);
+  FRONT(nag_window_entry);
+  FRONT(nag_window_mcount);
+#undef FRONT
+  return handler;
+}
+
 // Index: 1 AFTER_PROLOGUE, 2 ENTRY_ONLY, 4 GRAPH.
 static void choose_handlers(const char *handlers[HANDLERS]) {
+  bool chooses_threads = nag_config.config.thread_rules > 0;
   for (int i = 0; i < HANDLERS; i++) {
     handler_set set = choose(i & 4);
-    handlers[i] = i & 2 ? set.entry_only : i & 1 ? set.mcount : set.entry;
+    const char *handler = i & 2 ? set.entry_only : i & 1 ? set.mcount : set.entry;
+    handlers[i] = chooses_threads ? front_of(handler) : handler;
   }
 }
 

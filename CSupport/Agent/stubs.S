@@ -413,6 +413,8 @@ nag_hits_entry:
         TO_C    nag_slow_tree_entry, nag_enter_tree, entry
         TO_C    nag_slow_tree_mcount, nag_enter_tree, frame
 
+        TO_C    nag_ask_thread, nag_thread_ask, entry
+
 // --- tracers in C ------------------------------------------------------------------------------------
 
         TO_C    nag_profile_entry, nag_enter_profile, entry

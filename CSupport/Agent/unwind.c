@@ -56,7 +56,7 @@ static void build(uint8_t *at) {
   put_word(at, 0, 4);
 }
 
-// --- finding __register_frame in whatever unwinder is loaded ----------------------------------------
+// --- finding a function, __register_frame in whatever unwinder is loaded ----------------------------------------
 
 static bool is_named(const char *name, const char *wanted) {
   size_t i = 0;
@@ -74,7 +74,20 @@ static uint64_t symbol_count(const uint32_t *hash) {
   return (uint64_t)last + 1;
 }
 
+typedef struct wanted_symbol {
+  const char *name;
+  bool after_own, is_after;
+  uint64_t address;
+} wanted_symbol;
+
 static bool find_in(const npc_module *module, void *context) {
+  wanted_symbol *wanted = context;
+  uint64_t here = (uint64_t)&build;
+  if (here >= module->span_start && here < module->span_end) {
+    wanted->is_after = true;
+    return false;
+  }
+  if (wanted->after_own && !wanted->is_after) return false;
   const ElfW(Phdr) *headers = module->program_headers;
   const ElfW(Sym) *symbols = NULL;
   const char *strings = NULL;
@@ -95,17 +108,22 @@ static bool find_in(const npc_module *module, void *context) {
   uint64_t count = symbol_count(hash);
   for (uint64_t i = 1; i < count; i++) {
     if (symbols[i].st_shndx == SHN_UNDEF || !is_named(strings + symbols[i].st_name,
-                                                      "__register_frame")) continue;
-    *(register_frame *)context = (register_frame)(module->load_bias + symbols[i].st_value);
+                                                      wanted->name)) continue;
+    wanted->address = module->load_bias + symbols[i].st_value;
     return true;
   }
   return false;
 }
 
+uint64_t nag_find_symbol(const char *name, bool after_own) {
+  wanted_symbol wanted = {.name = name, .after_own = after_own};
+  return npc_modules_visit(find_in, &wanted) ? wanted.address : 0;
+}
+
 void nag_unwind_prepare(void) {
   if (frame != NULL || nag_shadow_code_start() == 0) return;
-  register_frame enter = NULL;
-  if (!npc_modules_visit(find_in, &enter) || enter == NULL) return;
+  register_frame enter = (register_frame)nag_find_symbol("__register_frame", false);
+  if (enter == NULL) return;
   frame = nag_pages(4096);
   if (frame == NULL) return;
   build(frame);

@@ -16,7 +16,7 @@ public struct Session: Sendable {
 
   /// What was not to be recorded; all empty in a recording that does not keep it.
   public struct Options: Sendable, Decodable {
-    public var filter, notrace, graph: [String]?
+    public var filter, notrace, graph, threads: [String]?
     /// 0: no limit.
     public var maximumDepth: UInt64?
     public var thresholdNanoseconds: UInt64?

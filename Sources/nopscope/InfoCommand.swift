@@ -127,6 +127,7 @@ private func optionsText(_ options: Session.Options) -> String {
   var parts: [String] = []
   let rules = [
     ("--filter", options.filter), ("--notrace", options.notrace), ("--graph", options.graph),
+    ("--thread", options.threads),
   ]
   for (name, texts) in rules { parts += (texts ?? []).map { "\(name) '\($0)'" } }
   if let depth = options.maximumDepth, depth > 0 { parts.append("--max-depth \(depth)") }

@@ -57,6 +57,9 @@ struct UncalledList {
     if let graph = options.graph, !graph.isEmpty {
       doubts.append("only what \(graph.joined(separator: ", ")) calls was recorded: \(may)")
     }
+    if let threads = options.threads, !threads.isEmpty {
+      doubts.append("only threads \(threads.joined(separator: ", ")) were recorded: \(may)")
+    }
     return doubts
   }
 

@@ -32,7 +32,7 @@ import Testing
     bench.serve()
     let (config, events) = try #require(try agent.receive(nrec_config.self))
     defer { close(events) }
-    #expect(config.version == UInt32(NREC_VERSION))
+    #expect(config.version == UInt32(NREC_MESSAGE_VERSION))
     #expect(config.tracer == UInt32(NREC_TRACER_PROFILE))
     #expect(config.flags == UInt32(NREC_FLAG_OVERWRITE))
     #expect(config.overwrite_bytes == 1 << 20)

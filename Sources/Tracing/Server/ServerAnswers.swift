@@ -11,8 +11,8 @@ extension RecordServer {
   /// The answer holds the file for its events, empty: the agent writes the header.
   func greet(_ client: Client, _ hello: nrec_hello) {
     guard client.process == nil else { return drop(client, "said HELLO twice") }
-    guard hello.version == UInt32(NREC_VERSION) else {
-      return drop(client, "speaks version \(hello.version), expected \(NREC_VERSION)")
+    guard hello.version == UInt32(NREC_MESSAGE_VERSION) else {
+      return drop(client, "speaks version \(hello.version), expected \(NREC_MESSAGE_VERSION)")
     }
     guard hello.process == client.peer, hello.begin <= UInt32(NREC_BEGIN_FORK) else {
       return drop(client, "calls itself process \(hello.process): is it in a PID namespace?")
