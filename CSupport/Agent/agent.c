@@ -31,10 +31,7 @@ static uint64_t realtime(void) {
 
 // The event file's first page.
 static bool map_header(nag_process *process, uint32_t flags) {
-  if (nag_exceeds_limit(NREC_PAGE)) return false;  // growing it would be a SIGXFSZ
-  if (NAG_CALL(SYS_fallocate, process->events, 0, 0, NREC_PAGE) != 0 &&
-      NAG_CALL(SYS_ftruncate, process->events, NREC_PAGE) != 0)
-    return false;
+  if (!nag_make_space(process->events, 0, NREC_PAGE)) return false;
   nrec_file_header *header = nag_mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
                                       process->events, 0);
   if (header == NULL) return false;
@@ -70,7 +67,7 @@ static void close_inherited(void) {
 bool nag_join(uint32_t begin) {
   nag_process *process = nag_process_state;
   nrec_hello hello = {
-    .message = NREC_MESSAGE_HELLO, .version = NREC_VERSION, .process = nag_process_id(),
+    .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
     .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
   };
@@ -81,8 +78,8 @@ bool nag_join(uint32_t begin) {
   process->socket = nag_connect(nag_config.socket_path);
   if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
       nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
-      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_VERSION || files[1] < 0 ||
-      nag_file_bytes(files[1]) < NREC_MEMORY_BYTES) {
+      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION ||
+      files[1] < 0) {
     for (int i = 0; i < 2; i++)
       if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
     return give_up(process);
@@ -90,6 +87,7 @@ bool nag_join(uint32_t begin) {
   nag_config.config = config;
   process->events = files[0];
   process->memory = files[1];
+  process->memory_bytes = nag_file_bytes(files[1]);
   nag_config.descriptors[0] = process->socket;
   nag_config.descriptors[1] = process->events;
   nag_config.descriptors[2] = process->memory;

@@ -18,6 +18,7 @@
 #define NAG_TLS_TOP 0        // next free shadow slot
 #define NAG_TLS_END 8        // where the mapped slots end; 0: none
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
+#define NAG_TLS_CHOICE 40    // filter by thread: see fronts.S
 
 #define NAG_BUFFER_STATE 0   // time << 16 | offset in the chunk
 #define NAG_BUFFER_CHUNK 8   // the chunk's address
@@ -123,8 +124,11 @@ typedef struct nag_tls {
   nag_slot *first;              ///< the sentinel below the first slot
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
   uint32_t refused;             ///< no shadow stack to be had: entries only
+  uint32_t choice;              ///< filter by thread: see fronts.S
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
 } nag_tls;
+
+_Static_assert(offsetof(nag_tls, choice) == NAG_TLS_CHOICE, "as fronts.S has it");
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -138,6 +142,7 @@ typedef struct nag_process {
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
   bool is_unanswered;           ///< the brain was silent for too long: it is asked no more
+  uint64_t memory_bytes;        ///< how much of it may be mapped
   nrec_file_header *header;
   uint32_t next_serial;
   uint32_t next_place, free_places;
@@ -165,6 +170,9 @@ bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
 /// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
 /// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
 bool nag_buffer_make_room(int32_t more_open);
+/// Space in a file, allocated before it is mapped: a hole in a full file system would be a SIGBUS at a
+/// store, a file-size limit a SIGXFSZ. False: there is none.
+bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 void nag_buffer_finish(nag_buffer *buffer);
 uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
 size_t nag_buffer_bytes(void);          ///< of one that is mapped, for the tracer that runs

@@ -28,6 +28,29 @@ bool nag_exceeds_limit(uint64_t end) {
   return end > limit.rlim_cur;
 }
 
+// What a file system without fallocate has instead: zeroes, which take their space at once.
+static int64_t write_zeroes(int file, uint64_t offset, uint64_t bytes) {
+  static const uint8_t zeroes[NREC_PAGE];
+  while (bytes > 0) {
+    uint64_t part = bytes < sizeof zeroes ? bytes : sizeof zeroes;
+    int64_t wrote = NAG_CALL(SYS_pwrite64, file, zeroes, part, offset);
+    if (wrote == -EINTR) continue;
+    if (wrote <= 0) return wrote < 0 ? wrote : -ENOSPC;
+    offset += (uint64_t)wrote;
+    bytes -= (uint64_t)wrote;
+  }
+  return 0;
+}
+
+bool nag_make_space(int file, uint64_t offset, uint64_t bytes) {
+  if (nag_exceeds_limit(offset + bytes)) return false;
+  int64_t status;
+  do status = NAG_CALL(SYS_fallocate, file, 0, offset, bytes);
+  while (status == -EINTR);
+  if (status == -EOPNOTSUPP || status == -ENOSYS) status = write_zeroes(file, offset, bytes);
+  return status == 0;
+}
+
 static uint64_t now(void) {
   struct timespec time = {0};
   NAG_CALL(SYS_clock_gettime, 1 /* CLOCK_MONOTONIC */, &time);
@@ -36,6 +59,13 @@ static uint64_t now(void) {
 
 static void is_full(nag_process *process) {
   __atomic_or_fetch(&process->header->flags, NREC_FLAG_FULL, __ATOMIC_RELAXED);
+}
+
+// What was taken of the file and could not be used, where nobody has taken what follows.
+static void give_back(nag_process *process, uint64_t offset, uint64_t bytes) {
+  uint64_t end = offset + bytes;
+  __atomic_compare_exchange_n(&process->header->next_offset, &end, offset, false, __ATOMIC_RELAXED,
+                              __ATOMIC_RELAXED);
 }
 
 static uint64_t round_up(uint64_t bytes) {
@@ -55,20 +85,17 @@ static void fill_header(nag_buffer *buffer, nrec_chunk_header *header, uint32_t 
 
 // --- chunks of counters: mapped from the event file ---------------------------------------------------
 
-// Space is allocated before it is mapped: a hole in a full file system would be a SIGBUS at a
-// store, a file-size limit a SIGXFSZ.
 static uint8_t *map_file(size_t bytes) {
   nag_process *process = nag_process_state;
   if (process->header->flags & NREC_FLAG_FULL) return NULL;
   uint64_t offset = __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED);
-  int64_t status = nag_exceeds_limit(offset + bytes)
-                       ? -EFBIG
-                       : NAG_CALL(SYS_fallocate, process->events, 0, offset, bytes);
-  if (status == -EOPNOTSUPP) status = NAG_CALL(SYS_ftruncate, process->events, offset + bytes);
-  uint8_t *memory = status != 0 ? NULL
-                                : nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                           process->events, offset);
-  if (memory == NULL) is_full(process);
+  uint8_t *memory = NULL;
+  if (nag_make_space(process->events, offset, bytes))
+    memory = nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, process->events, offset);
+  if (memory == NULL) {
+    is_full(process);
+    give_back(process, offset, bytes);
+  }
   return memory;
 }
 
@@ -96,10 +123,10 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   if (header->magic != NREC_CHUNK_MAGIC) return;
   uint64_t bytes = round_up(header->used), done = 0, began = now();
   header->size = (uint32_t)bytes;
-  bool fits = !(process->header->flags & NREC_FLAG_FULL);
+  bool has_place = !(process->header->flags & NREC_FLAG_FULL);
   uint64_t offset =
-      fits ? __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED) : 0;
-  if (fits && nag_exceeds_limit(offset + bytes)) fits = false;
+      has_place ? __atomic_fetch_add(&process->header->next_offset, bytes, __ATOMIC_RELAXED) : 0;
+  bool fits = has_place && !nag_exceeds_limit(offset + bytes);
   while (fits && done < bytes) {
     int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
                              offset + done);
@@ -110,7 +137,10 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
     else done += (uint64_t)wrote;
   }
   if (!fits) {
+    const uint32_t none = 0;  // half a chunk is none
+    if (done > 0) NAG_CALL(SYS_pwrite64, process->events, &none, sizeof none, offset);
     is_full(process);
+    if (has_place) give_back(process, offset, bytes);
     buffer->lost++;
     __atomic_add_fetch(&process->header->lost_chunks, 1, __ATOMIC_RELAXED);
   }
@@ -129,7 +159,26 @@ static void close_chunk(nag_buffer *buffer) {
   if (used >= NAG_CHUNK_HEADER) header->used = used;
 }
 
-// A thread's part of the memory file: so many chunks, from a place that no other thread has.
+// A part of the memory file that no other thread has; false: all are taken.
+static bool take_place(nag_process *process, uint64_t bytes, uint64_t *place) {
+  bool is_there = true;
+  nag_lock(&process->lock);
+  if (process->free_places) *place = process->places[--process->free_places];
+  else if ((process->next_place + 1) * bytes <= process->memory_bytes)
+    *place = process->next_place++;
+  else is_there = false;
+  nag_unlock(&process->lock);
+  return is_there;
+}
+
+static void leave_place(nag_process *process, uint64_t place) {
+  nag_lock(&process->lock);
+  if (process->free_places < NAG_FREE_PLACES)
+    process->places[process->free_places++] = (uint32_t)place;
+  nag_unlock(&process->lock);
+}
+
+// A thread's part of the memory file: so many chunks.
 static bool make_ring(nag_buffer *buffer) {
   nag_process *process = nag_process_state;
   bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
@@ -139,14 +188,14 @@ static bool make_ring(nag_buffer *buffer) {
   if (chunks < 2) chunks = 2;
   if (chunks > NREC_MEMORY_BYTES / NAG_CHUNK_BYTES) return false;
   uint64_t bytes = chunks * NAG_CHUNK_BYTES;
-  nag_lock(&process->lock);
-  uint64_t place = process->free_places ? process->places[--process->free_places]
-                                        : process->next_place++;
-  nag_unlock(&process->lock);
-  if ((place + 1) * bytes > NREC_MEMORY_BYTES) return false;
+  uint64_t place;
+  if (!take_place(process, bytes, &place)) return false;
   buffer->ring = nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, process->memory,
                           place * bytes);
-  if (buffer->ring == NULL) return false;
+  if (buffer->ring == NULL) {
+    leave_place(process, place);
+    return false;
+  }
   nag_zero(buffer->ring, NAG_CHUNK_HEADER);
   buffer->place = place;
   buffer->ring_chunks = (uint32_t)chunks;
@@ -227,10 +276,7 @@ static void finish_ring(nag_buffer *buffer) {
     write_chunk(buffer, buffer->ring + (uint64_t)index * NAG_CHUNK_BYTES, true);
   }
   NAG_CALL(SYS_munmap, buffer->ring, (uint64_t)buffer->ring_chunks * NAG_CHUNK_BYTES);
-  nag_lock(&process->lock);
-  if (process->free_places < NAG_FREE_PLACES)
-    process->places[process->free_places++] = (uint32_t)buffer->place;
-  nag_unlock(&process->lock);
+  leave_place(process, buffer->place);
 }
 
 // For who wants only the sum: the tracers that write no events.

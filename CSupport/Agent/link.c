@@ -13,14 +13,14 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700 };
+enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
 
-// The first number of ours: where few are allowed, in the last quarter.
+// The first number of ours: where few are allowed, among the last.
 static uint64_t high_descriptor(void) {
   struct rlimit limit;
-  if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return HIGH_DESCRIPTOR;
-  uint64_t last_quarter = limit.rlim_cur - limit.rlim_cur / 4;
-  return last_quarter < HIGH_DESCRIPTOR ? last_quarter : HIGH_DESCRIPTOR;
+  if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return 0;
+  if (limit.rlim_cur >= HIGH_DESCRIPTOR + MOST_DESCRIPTORS) return HIGH_DESCRIPTOR;
+  return limit.rlim_cur > MOST_DESCRIPTORS ? limit.rlim_cur - MOST_DESCRIPTORS : 0;
 }
 
 // Programs use low numbers, and some close all they do not know: ours are high, and marked so that

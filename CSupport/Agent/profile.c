@@ -44,9 +44,18 @@ static nrec_profile_entry *entry_of(uint32_t function) {
   return is_there ? &buffer->profile[function] : NULL;
 }
 
+// A call that found no entry.
+static void lose(void) {
+  nrec_file_header *header = nag_process_state->header;
+  if (header != NULL) __atomic_add_fetch(&header->lost_events, 1, __ATOMIC_RELAXED);
+}
+
 void nag_enter_profile(uint32_t function, uint64_t *location) {
   nrec_profile_entry *entry = entry_of(function);
-  if (entry == NULL) return;
+  if (entry == NULL) {
+    lose();
+    return;
+  }
   add(&entry->calls, 1);
   nag_slot *slot = nag_shadow_push_running(location, function);
   if (slot == NULL) return;
@@ -59,6 +68,7 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   (void)location;
   nrec_profile_entry *entry = entry_of(function);
   if (entry != NULL) add(&entry->calls, 1);
+  else lose();
 }
 
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {

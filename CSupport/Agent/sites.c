@@ -8,7 +8,9 @@
 
 enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = HANDLERS * 8 };
 
-#define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
+#define HANDLER(name) \
+  extern const char name[] __attribute__((visibility("hidden"))); \
+  extern const char name##_front[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_entry);
 HANDLER(nag_graph_mcount);
 HANDLER(nag_graph_entry_only);
@@ -38,27 +40,34 @@ typedef struct handler_set {
   const char *entry, *mcount, *entry_only, *kept;
 } handler_set;
 
-static handler_set choose(bool opens_window) {
+// `by_thread`: with a filter by thread, each handler has a front (fronts.S).
+#define PICK(name) (by_thread ? name##_front : name)
+static handler_set choose(bool opens_window, bool by_thread) {
   switch (nag_config.config.tracer) {
     case NREC_TRACER_HITS:
-      return (handler_set){nag_hits_entry, nag_hits_entry, nag_hits_entry, nag_hits_kept};
+      return (handler_set){PICK(nag_hits_entry), PICK(nag_hits_entry), PICK(nag_hits_entry),
+                           PICK(nag_hits_kept)};
     case NREC_TRACER_FUNCTION:
-      return (handler_set){nag_function_entry, nag_function_mcount, nag_function_mcount,
-                           nag_function_kept};
+      return (handler_set){PICK(nag_function_entry), PICK(nag_function_mcount),
+                           PICK(nag_function_mcount), PICK(nag_function_kept)};
     case NREC_TRACER_CALLGRAPH:
-      return (handler_set){nag_tree_entry, nag_tree_mcount, nag_tree_mcount, nag_tree_kept};
+      return (handler_set){PICK(nag_tree_entry), PICK(nag_tree_mcount), PICK(nag_tree_mcount),
+                           PICK(nag_tree_kept)};
     case NREC_TRACER_PROFILE:
-      return (handler_set){nag_profile_entry, nag_profile_mcount, nag_profile_only,
-                           nag_profile_kept};
+      return (handler_set){PICK(nag_profile_entry), PICK(nag_profile_mcount),
+                           PICK(nag_profile_only), PICK(nag_profile_kept)};
     default:
       if (!nag_is_gated())
-        return (handler_set){nag_graph_entry, nag_graph_mcount, nag_graph_entry_only,
-                             nag_graph_kept};
+        return (handler_set){PICK(nag_graph_entry), PICK(nag_graph_mcount),
+                             PICK(nag_graph_entry_only), PICK(nag_graph_kept)};
       if (opens_window)
-        return (handler_set){nag_window_entry, nag_window_mcount, nag_gated_only, nag_window_kept};
-      return (handler_set){nag_gated_entry, nag_gated_mcount, nag_gated_only, nag_gated_kept};
+        return (handler_set){PICK(nag_window_entry), PICK(nag_window_mcount),
+                             PICK(nag_gated_only), PICK(nag_window_kept)};
+      return (handler_set){PICK(nag_gated_entry), PICK(nag_gated_mcount), PICK(nag_gated_only),
+                           PICK(nag_gated_kept)};
   }
 }
+#undef PICK
 
 enum {
   HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_RUN_OF_NOPS |
@@ -68,8 +77,9 @@ _Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
 
 // A run of nops is gcc's -fpatchable-function-entry, with its IPA-RA.
 static void choose_handlers(const char *handlers[HANDLERS]) {
+  bool chooses_threads = nag_config.config.thread_rules > 0;
   for (int i = 0; i < HANDLERS; i++) {
-    handler_set set = choose(i & NREC_SITE_GRAPH);
+    handler_set set = choose(i & NREC_SITE_GRAPH, chooses_threads);
     handlers[i] = i & NREC_SITE_RUN_OF_NOPS      ? set.kept
                   : i & NREC_SITE_ENTRY_ONLY     ? set.entry_only
                   : i & NREC_SITE_AFTER_PROLOGUE ? set.mcount

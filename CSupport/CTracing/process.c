@@ -16,6 +16,15 @@
 static sigset_t original_mask;
 static bool has_original_mask;
 
+// SIGXFSZ was at its default when this process began to ignore it: the child's.
+static bool has_default_file_size_signal;
+
+void ntr_ignore_file_size_signal(void) {
+  struct sigaction ignored = {.sa_handler = SIG_IGN}, before;
+  if (sigaction(SIGXFSZ, &ignored, &before) == 0 && before.sa_handler == SIG_DFL)
+    has_default_file_size_signal = true;
+}
+
 int ntr_signals_hold(const uint32_t *signals, size_t count) {
   sigset_t held, before;
   sigemptyset(&held);
@@ -39,6 +48,7 @@ static int settle(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *act
   sigemptyset(&defaults);
   for (size_t i = 0; i < options->default_signal_count; i++)
     sigaddset(&defaults, (int)options->default_signals[i]);
+  if (has_default_file_size_signal) sigaddset(&defaults, SIGXFSZ);
   if (has_original_mask) mask = original_mask;
   else sigprocmask(SIG_BLOCK, NULL, &mask);
   int error = posix_spawnattr_setsigmask(attributes, &mask);
@@ -77,6 +87,12 @@ bool ntr_has_capabilities(int file) {
 
 int ntr_process_descriptor(pid_t process) {
   return (int)syscall(SYS_pidfd_open, process, 0);  // close-on-exec always
+}
+
+uint64_t ntr_address_space_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return limit.rlim_cur;
 }
 
 void ntr_die_of(int signal) {

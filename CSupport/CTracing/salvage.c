@@ -6,9 +6,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,7 +17,10 @@
 
 int ntr_shared_memory(void) {
   int file = (int)syscall(SYS_memfd_create, "nopscope-buffers", MFD_CLOEXEC);
-  if (file >= 0 && ftruncate(file, (off_t)NREC_MEMORY_BYTES) != 0) {
+  // A limit on files counts here too; the agent asks for the size and keeps to it.
+  uint64_t limit = ntr_file_size_limit(), bytes = NREC_MEMORY_BYTES;
+  if (limit < bytes) bytes = limit - limit % NREC_MEMORY_CHUNK;
+  if (file >= 0 && ftruncate(file, (off_t)bytes) != 0) {
     int error = errno;
     close(file);
     errno = error;
@@ -31,6 +34,12 @@ static size_t used_pages(const uint8_t *chunk) {
   size_t used = NREC_MEMORY_CHUNK;
   while (used > 0 && chunk[used - 1] == 0) used--;
   return (used + NREC_PAGE - 1) & ~(size_t)(NREC_PAGE - 1);
+}
+
+uint64_t ntr_file_size_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return limit.rlim_cur;
 }
 
 static int append(int events, uint64_t *offset, uint8_t *chunk) {
@@ -53,7 +62,8 @@ static int append(int events, uint64_t *offset, uint8_t *chunk) {
 int64_t ntr_salvage(int memory, int events) {
   static uint8_t chunk[NREC_MEMORY_CHUNK];
   nrec_file_header header;
-  int64_t saved = 0;
+  int64_t saved = 0, lost = 0;
+  int error = 0;
   if (pread(events, &header, sizeof header, 0) != (ssize_t)sizeof header ||
       header.magic != NREC_FILE_MAGIC)
     return 0;  // it ended before it began
@@ -66,11 +76,23 @@ int64_t ntr_salvage(int memory, int events) {
     if (pread(memory, chunk, sizeof chunk, at) != (ssize_t)sizeof chunk) break;
     memcpy(&magic, chunk, sizeof magic);
     if (magic != NREC_CHUNK_MAGIC) continue;
-    if (append(events, &offset, chunk) != 0) return -1;
-    saved++;
+    if (append(events, &offset, chunk) == 0) {
+      saved++;
+    } else {
+      if (lost++ == 0) error = errno;
+    }
   }
-  if (saved > 0 && pwrite(events, &offset, sizeof offset,
-                          offsetof(nrec_file_header, next_offset)) != (ssize_t)sizeof offset)
+  if (saved > 0) header.next_offset = offset;
+  if (lost > 0) {
+    header.lost_chunks += (uint64_t)lost;
+    header.flags |= NREC_FLAG_FULL;
+  }
+  // The first page is there: this needs no space.
+  if (saved + lost > 0 && pwrite(events, &header, sizeof header, 0) != (ssize_t)sizeof header)
     return -1;
+  if (lost > 0) {
+    errno = error;
+    return -1;
+  }
   return saved;
 }

@@ -20,7 +20,11 @@ struct EventFileScan {
   private let usedEnd: UInt64
   private(set) var threads: [UInt32: Thread] = [:]
   private(set) var problems: [String] = []
-  private var skipped: (start: UInt64, reason: String)?
+  /// What the agent itself said of it: no damage.
+  private(set) var notes: [String] = []
+  /// The agent found no space for some chunks, and says so: their places are zero.
+  private let isFull: Bool
+  private var skipped: (start: UInt64, reason: String, isUnused: Bool)?
 
   private static let page = UInt64(NREC_PAGE)
   private static let headerSize = UInt64(MemoryLayout<nrec_chunk_header>.size)
@@ -31,6 +35,7 @@ struct EventFileScan {
     self.file = file
     self.fileName = fileName
     let next = header.raw.next_offset
+    isFull = header.has(Int(NREC_FLAG_FULL))
     let isPlausible = next >= Self.page && next % Self.page == 0
     usedEnd = isPlausible ? next : file.size
     if !isPlausible && file.size > Self.page {
@@ -38,8 +43,12 @@ struct EventFileScan {
         "\(fileName): next_offset 0x\(hexadecimal(next)) is not the start of a page after the "
           + "first: looking for chunks to the end")
     } else if next > file.size {
-      problems.append(
-        "\(fileName): \(file.size) bytes, expected 0x\(hexadecimal(next)): truncated")
+      let text = "\(fileName): \(file.size) bytes, expected 0x\(hexadecimal(next))"
+      if isFull {
+        notes.append(text + ": no space was left")
+      } else {
+        problems.append(text + ": truncated")
+      }
     }
   }
 
@@ -51,7 +60,7 @@ struct EventFileScan {
       if let reason {
         // Space may have been made beyond the used part, and is full of zero bytes.
         if offset >= usedEnd { break }
-        if skipped == nil { skipped = (offset, reason) }
+        if skipped == nil { skipped = (offset, reason, header.raw.magic == 0) }
         // Over a hole at once: a sparse file of a terabyte must not take an hour.
         let next = offset + Self.page
         offset = max(next, file.nextData(from: next) / Self.page * Self.page)
@@ -70,11 +79,15 @@ struct EventFileScan {
   }
 
   private mutating func tellSkipped(upTo offset: UInt64) {
-    guard let (start, reason) = skipped else { return }
-    note(
-      "chunk at 0x\(hexadecimal(start)) of \(fileName): \(reason), skipped to "
-        + "0x\(hexadecimal(offset))")
+    guard let (start, reason, isUnused) = skipped else { return }
     skipped = nil
+    let place = "chunk at 0x\(hexadecimal(start)) of \(fileName): "
+    let end = "skipped to 0x\(hexadecimal(offset))"
+    if isFull && isUnused {
+      notes.append(place + "no space was left for it, " + end)
+    } else {
+      note(place + "\(reason), " + end)
+    }
   }
 
   private mutating func note(_ text: String) { problems.append(text) }

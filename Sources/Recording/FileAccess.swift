@@ -3,8 +3,9 @@
 import Glibc
 import Synchronization
 
-/// lseek(2)'s SEEK_DATA, which Glibc's module shows only with _GNU_SOURCE.
+/// lseek(2)'s SEEK_DATA and SEEK_HOLE, which Glibc's module shows only with _GNU_SOURCE.
 private let seekData: Int32 = 3
+private let seekHole: Int32 = 4
 
 /// An open regular file, read by pread(2): never mapped, since a mapping of a file that shrinks
 /// faults.
@@ -18,12 +19,14 @@ final class OpenFile: Sendable {
     // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
+      // A socket cannot be opened at all.
+      if errno == ENXIO { throw .notRegular(path: path) }
       throw .unreadable(path: path, operation: "cannot open", errno: errno)
     }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
       close(descriptor)
-      throw .unreadable(path: path, operation: "expected a regular file", errno: EINVAL)
+      throw .notRegular(path: path)
     }
     self.path = path
     self.descriptor = descriptor
@@ -53,6 +56,12 @@ final class OpenFile: Sendable {
     return max(offset, UInt64(found))
   }
 
+  /// Where the first hole begins; the file's end if there is none.
+  var firstHole: UInt64 {
+    let found = lseek(descriptor, 0, seekHole)
+    return found < 0 ? size : min(size, UInt64(found))
+  }
+
   /// At most `count` bytes from `offset`.
   func bytes(at offset: UInt64, count: Int) -> [UInt8] {
     let there = offset < size ? Int(clamping: size - offset) : 0
@@ -62,12 +71,19 @@ final class OpenFile: Sendable {
   }
 }
 
-/// The whole of a text file; nil if it is not there.
+/// The whole of a text file.
 ///
-/// What is beyond `limit` bytes is not read.
-func textFile(_ path: String, limit: Int) -> [UInt8]? {
-  guard let file = try? OpenFile(path) else { return nil }
-  return file.bytes(at: 0, count: limit)
+/// What is beyond `limit` bytes is not read, and no zero bytes at the end: a file that was not
+/// written out when the power went has a tail of them, or a hole.
+func textFile(_ path: String, limit: Int) throws(RecordingError) -> [UInt8] {
+  let file = try OpenFile(path)
+  var bytes = file.bytes(at: 0, count: min(limit, Int(clamping: file.firstHole)))
+  if let last = bytes.lastIndex(where: { $0 != 0 }) {
+    bytes.removeSubrange((last + 1)...)
+  } else {
+    bytes.removeAll()
+  }
+  return bytes
 }
 
 /// The names in a directory, sorted.

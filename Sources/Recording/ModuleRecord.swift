@@ -19,31 +19,58 @@ public struct ModuleRecord: Sendable, Equatable {
   public var firstFunction: UInt64
   public var sites: Int
   public var armed: Int
+  /// Places that looked like call sites and are none; and why, as far as that is kept.
   public var skipped: Int
+  public var skippedReasons: [SkippedReason] = []
+  /// `ok`, or why none of its sites was armed.
+  ///
+  /// Not safe for a terminal as it is.
   public var status: String
+  /// What was planned for each site; nil where the recording does not keep it.
+  public var plan: SitePlan?
 }
 
 extension ModuleRecord {
-  /// Longest line that is looked at, in bytes: paths are at most 4096.
-  private static let longestLine = 1 << 16
+  /// Longest line that is looked at, in bytes: a plan has at most one for each site.
+  private static let longestLine = 16 << 20
+  private static let mostReasons = 64
+  private static let mostProblems = 100
 
   /// Reads JSON lines, load and unload; what is wrong is told to `problem`, what is right is kept.
   static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [ModuleRecord] {
     var modules: [ModuleRecord] = []
     var byGeneration: [Int: Int] = [:]
     let decoder = JSONDecoder()
-    let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    for (number, line) in lines.enumerated() where !line.isEmpty {
+    var rest = bytes[...]
+    var number = -1
+    var wrong = 0
+    while !rest.isEmpty {
+      let end = rest.firstIndex(of: UInt8(ascii: "\n"))
+      let line = rest[..<(end ?? rest.endIndex)]
+      rest = rest[(end.map { $0 + 1 } ?? rest.endIndex)...]
+      number += 1
+      if line.isEmpty { continue }
       guard line.count <= longestLine, let entry = try? decoder.decode(Line.self, from: Data(line))
       else {
         // A last line without its newline was being written when the brain died.
-        if number == lines.count - 1 { continue }
+        if end == nil { continue }
+        wrong += 1
+        if wrong > Self.mostProblems {
+          problem("\(name):\(number + 1): too much of it is wrong: the rest is skipped")
+          break
+        }
         problem("\(name):\(number + 1): expected a module's JSON line, skipped")
         continue
       }
       if let load = entry.load {
         byGeneration[load.generation] = modules.count
         modules.append(ModuleRecord(load))
+        if let plan = load.plan, modules[modules.count - 1].plan == nil {
+          let sites = modules[modules.count - 1].sites
+          problem(
+            "\(name):\(number + 1): expected a plan of \(sites) sites such as 12a3u, found "
+              + "\(plan.prefix(20))\(plan.count > 20 ? "…" : ""): not used")
+        }
       } else if let unload = entry.unload {
         if let index = byGeneration[unload.generation] {
           modules[index].unloadTime = UInt64(clamping: unload.time)
@@ -70,6 +97,9 @@ extension ModuleRecord {
       sites: Int(clamping: max(0, min(load.sites ?? 0, 1 << 32))),
       armed: Int(clamping: max(0, load.armed ?? 0)),
       skipped: Int(clamping: max(0, load.skipped ?? 0)), status: load.status ?? "")
+    let reasons = (load.skippedReasons ?? []).filter { $0.count > 0 }
+    skippedReasons = Array(reasons.prefix(Self.mostReasons))
+    plan = load.plan.flatMap { SitePlan($0, sites: sites) }
   }
 
   private struct Line: Decodable {
@@ -78,7 +108,8 @@ extension ModuleRecord {
       var path: String
       var buildID: String?
       var loadBias, textStart, textEnd, time, firstFunction, sites, armed, skipped: Int64?
-      var status: String?
+      var status, plan: String?
+      var skippedReasons: [SkippedReason]?
     }
     struct Unload: Decodable {
       var generation: Int

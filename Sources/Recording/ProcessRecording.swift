@@ -96,6 +96,13 @@ extension ProcessRecording {
     return function
   }
 
+  /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
+  /// symbols has, and no more than its line says.
+  public func siteOffsets(ofModule index: Int) -> [UInt64] {
+    let module = modules[index]
+    return (symbols.symbols(of: module)?.sites ?? []).prefix(module.sites).map(\.offset)
+  }
+
   /// The numbers of all functions whose returns are not hooked.
   public func entryOnlyFunctions() -> Set<UInt64> {
     var numbers: Set<UInt64> = []
@@ -115,7 +122,8 @@ extension ProcessRecording {
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
   public func caller(at address: UInt64, time: UInt64) -> String? {
     for module in modules
-    where module.textStart <= address && address < module.textEnd && module.loadTime <= time
+    where module.sites > 0 && module.textStart <= address && address < module.textEnd
+      && module.loadTime <= time
       && time <= module.unloadTime ?? .max
     {
       let file = symbols.symbols(of: module)

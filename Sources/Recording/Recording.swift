@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import Glibc
 
 /// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
 ///
@@ -66,8 +67,14 @@ private struct RecordingOpening {
   mutating func readSession() throws(RecordingError) {
     _ = try directoryNames(directory)
     let path = directory + "/session.json"
-    guard let bytes = textFile(path, limit: Self.longestSession) else {
+    let bytes: [UInt8]
+    do {
+      bytes = try textFile(path, limit: Self.longestSession)
+    } catch .unreadable(_, _, ENOENT) {
       notes.append("session.json: not there: command, times and programs are guessed")
+      return
+    } catch {
+      problems.append("session.json: \(error.reason): not used")
       return
     }
     if let parsed = try Session.parse(bytes, path: path) {
@@ -113,7 +120,11 @@ private struct RecordingOpening {
     var scan = EventFileScan(file, fileName: name.text, header: header)
     scan.run()
     problems += scan.problems
+    notes += scan.notes
     let modules = readModules(name)
+    if modules.isEmpty, !scan.threads.isEmpty {
+      notes.append("\(name.modules): no module in it: functions have no names")
+    }
     let raw = isHeaderRight ? header.raw : nrec_file_header()
     let tracer = TracerKind(rawValue: raw.tracer) ?? session.tracer.flatMap(TracerKind.init(name:))
     let threads = scan.threads.sorted { $0.key < $1.key }
@@ -165,8 +176,11 @@ private struct RecordingOpening {
 
   private mutating func readModules(_ name: EventFileName) -> [ModuleRecord] {
     let file = name.modules
-    guard let bytes = textFile("\(directory)/\(file)", limit: Self.longestModules) else {
-      problems.append("\(file): not there: functions have no names")
+    let bytes: [UInt8]
+    do {
+      bytes = try textFile("\(directory)/\(file)", limit: Self.longestModules)
+    } catch {
+      problems.append("\(file): \(error.reason): functions have no names")
       return []
     }
     var found: [String] = []

@@ -9,10 +9,23 @@ import Glibc
 public enum RecordingError: Error, Equatable, CustomStringConvertible {
   case unreadable(path: String, operation: String, errno: Int32)
   case notDirectory(path: String)
+  /// A directory, a pipe, a device: nothing that a recording has there.
+  case notRegular(path: String)
   /// No `PID-N.events` in the directory.
   case noEvents(path: String)
   case otherVersion(path: String, found: UInt32)
   case otherSchema(path: String, found: String)
+
+  /// Why a file of a recording is not used, behind its name.
+  var reason: String {
+    switch self {
+    case .unreadable(_, _, ENOENT): "not there"
+    case .unreadable(_, let operation, let errno):
+      "\(operation): \(String(cString: strerror(errno)))"
+    case .notRegular: "expected a regular file, found something else"
+    default: description
+    }
+  }
 
   public var description: String {
     switch self {
@@ -23,6 +36,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
       "\(path): \(operation): \(String(cString: strerror(errno)))"
     case .notDirectory(let path):
       "\(path): expected the directory of a recording, found something else"
+    case .notRegular(let path): "\(path): \(reason)"
     case .noEvents(let path):
       "\(path): expected a recording, found no PID-N.events file: "
         + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells"

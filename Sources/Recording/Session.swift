@@ -14,7 +14,19 @@ public struct Session: Sendable {
     public var begin: String?
   }
 
+  /// What was not to be recorded; all empty in a recording that does not keep it.
+  public struct Options: Sendable, Decodable {
+    public var filter, notrace, graph, threads: [String]?
+    /// 0: no limit.
+    public var maximumDepth: UInt64?
+    public var thresholdNanoseconds: UInt64?
+    public var overwriteBytes: UInt64?
+
+    public init() {}
+  }
+
   public var command: [String] = []
+  public var options = Options()
   /// `function_graph`, `function`, `callgraph`, `profile` or `hits`.
   public var tracer: String?
   public var startRealtimeNanoseconds: UInt64?
@@ -44,6 +56,7 @@ extension Session {
     var session = Session()
     session.command = document.command ?? []
     session.tracer = document.tracer
+    session.options = document.options ?? Options()
     session.startRealtimeNanoseconds = document.startRealtimeNanoseconds
     session.ticksPerSecond = document.ticksPerSecond
     session.hasEnded = document.ended ?? false
@@ -66,6 +79,7 @@ extension Session {
     var schema: String?
     var command: [String]?
     var tracer: String?
+    var options: Options?
     var startRealtimeNanoseconds, ticksPerSecond: UInt64?
     var ended: Bool?
     var exitStatus: Int?

@@ -22,8 +22,17 @@ final class SymbolFile: Sendable {
   /// What is beyond is not read.
   private static let longestFile = 512 << 20
 
-  init?(path: String, name: String) {
-    guard let bytes = textFile(path, limit: Self.longestFile) else { return nil }
+  /// Without names where it cannot be read: `problem` says why.
+  init(path: String, name: String, module: String) {
+    let bytes: [UInt8]
+    do {
+      bytes = try textFile(path, limit: Self.longestFile)
+    } catch {
+      modulePath = ""
+      sites = []
+      problem = "symbols/\(name): \(error.reason): no names for \(module)"
+      return
+    }
     var lines = bytes[...]
     guard let header = Self.header(Self.nextLine(&lines)) else {
       modulePath = ""
@@ -55,7 +64,7 @@ final class SymbolFile: Sendable {
 
   /// The module's path in a symbol file's first line.
   static func modulePath(ofFile path: String) -> String? {
-    guard let bytes = textFile(path, limit: 8192) else { return nil }
+    guard let bytes = try? textFile(path, limit: 8192) else { return nil }
     var lines = bytes[...]
     return header(nextLine(&lines))?.path
   }

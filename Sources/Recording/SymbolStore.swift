@@ -5,7 +5,7 @@ import Synchronization
 /// The symbol files of a recording, each read when its first name is asked for.
 final class SymbolStore: Sendable {
   private struct State {
-    var byName: [String: SymbolFile?] = [:]
+    var byName: [String: SymbolFile] = [:]
     var nameByPath: [String: String]?
     var problems: [String] = []
   }
@@ -21,17 +21,19 @@ final class SymbolStore: Sendable {
   /// A module's symbols: by build-id, or by its path where it has none; nil where there are none.
   func symbols(of module: ModuleRecord) -> SymbolFile? {
     state.withLock { state in
-      if let buildID = module.buildID { return file(buildID, &state) }
+      if let buildID = module.buildID { return file(buildID, module, &state) }
       guard let name = fileName(ofPath: module.path, &state) else { return nil }
-      return file(name, &state)
+      return file(name, module, &state)
     }
   }
 
-  private func file(_ name: String, _ state: inout State) -> SymbolFile? {
+  private func file(
+    _ name: String, _ module: ModuleRecord, _ state: inout State
+  ) -> SymbolFile {
     if let known = state.byName[name] { return known }
-    let file = SymbolFile(path: "\(folder)/\(name)", name: name)
-    state.byName.updateValue(file, forKey: name)
-    if let problem = file?.problem { state.problems.append(problem) }
+    let file = SymbolFile(path: "\(folder)/\(name)", name: name, module: module.path)
+    state.byName[name] = file
+    if let problem = file.problem { state.problems.append(problem) }
     return file
   }
 

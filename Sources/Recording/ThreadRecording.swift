@@ -26,6 +26,8 @@ public struct ThreadRecording: Sendable {
   public let name: String
   /// When its first chunk began, in units; nil if it has no events.
   public var startTime: UInt64? { source.chunks.first?.baseTime }
+  /// When its last chunk began, in units; nil if it has no events.
+  public var lastChunkTime: UInt64? { source.chunks.last?.baseTime }
   /// Of events: a measure of the work, for showing progress.
   public var chunkCount: Int { source.chunks.count }
   /// Events the agent could not record, as the newest chunk's header counts them.

@@ -184,13 +184,14 @@ extension FunctionGraphText {
   }
 
   private mutating func writeSwitch(from old: ThreadLane, to new: ThreadLane) {
-    out.add(colours.dim)
-    out.add(" ------------------------------------------\n 0) ")
-    out.add(task(old))
-    out.add(" => ")
-    out.add(task(new))
-    out.add("\n ------------------------------------------\n")
-    out.add(colours.end)
+    let rule = " ------------------------------------------"
+    for line in [rule, " 0) \(task(old)) => \(task(new))", rule] {
+      // Each line by itself: a pager forgets colours at a line's end.
+      out.add(colours.dim)
+      out.add(line)
+      out.add(colours.end)
+      out.endLine()
+    }
     out.endLine()
   }
 

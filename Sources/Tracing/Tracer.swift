@@ -28,6 +28,8 @@ public enum Tracer: String, Sendable, CaseIterable {
 
   /// Whether it sees returns: what depth, graph functions and thresholds are made of.
   public var seesReturns: Bool { self != .function && self != .hits }
+  /// Whether it replaces return addresses, for which the agent reserves address space.
+  public var hooksReturns: Bool { self == .functionGraph || self == .profile }
   /// Whether it measures how long a call took.
   public var measuresCalls: Bool { self == .functionGraph || self == .profile }
   /// Whether it leaves a stream of events, not sums.

@@ -10,7 +10,8 @@ struct InfoCommand: ParsableCommand {
     abstract: "Say what a recording holds, and what it lacks.",
     discussion: """
       Command, tracer, processes, threads and modules; calls and the bytes they take; what was lost, \
-      is damaged or was never closed.
+      is damaged or was never closed. A module's call sites are armed, not wanted by any rule, or \
+      could not be armed; what only looked like a call site was skipped: with the reasons.
 
       EXAMPLES
         nopscope info
@@ -53,7 +54,10 @@ private struct InfoDocument: Encodable {
   struct Module: Encodable {
     var record: ModuleRecord
 
-    enum CodingKeys: CodingKey { case path, buildID, generation, sites, armed, skipped }
+    enum CodingKeys: CodingKey {
+      case path, buildID, generation, sites, armed, unwanted, notArmed, unknown, skipped
+      case skippedReasons, status
+    }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
@@ -62,7 +66,13 @@ private struct InfoDocument: Encodable {
       try container.encode(record.generation, forKey: .generation)
       try container.encode(record.sites, forKey: .sites)
       try container.encode(record.armed, forKey: .armed)
+      let counts = StateCounts(record)
+      try container.encode(counts.unwanted, forKey: .unwanted)
+      try container.encode(counts.notArmed, forKey: .notArmed)
+      try container.encode(counts.unknown, forKey: .unknown)
       try container.encode(record.skipped, forKey: .skipped)
+      try container.encode(record.skippedReasons, forKey: .skippedReasons)
+      try container.encode(record.status, forKey: .status)
     }
   }
 
@@ -93,6 +103,7 @@ private func infoText(_ recording: Recording, _ report: Report) -> String {
   var lines: [(String, String)] = [
     ("command", recording.session.command.joined(separator: " ")),
     ("tracer", tracer ?? "?"),
+    ("recorded", optionsText(recording.session.options)),
     ("calls", grouped(Int(clamping: report.calls))),
     (
       "bytes",
@@ -108,6 +119,21 @@ private func infoText(_ recording: Recording, _ report: Report) -> String {
   return lines.map { name, value in
     name + String(repeating: " ", count: width - name.count) + "  " + neutralised(value) + "\n"
   }.joined()
+}
+
+/// What was to be recorded, as the command line had it.
+private func optionsText(_ options: Session.Options) -> String {
+  guard options.filter != nil else { return "?" }  // older than the options in it
+  var parts: [String] = []
+  let rules = [
+    ("--filter", options.filter), ("--notrace", options.notrace), ("--graph", options.graph),
+    ("--thread", options.threads),
+  ]
+  for (name, texts) in rules { parts += (texts ?? []).map { "\(name) '\($0)'" } }
+  if let depth = options.maximumDepth, depth > 0 { parts.append("--max-depth \(depth)") }
+  if let least = options.thresholdNanoseconds, least > 0 { parts.append("--threshold \(least)ns") }
+  if let bytes = options.overwriteBytes { parts.append("--overwrite \(bytes)") }
+  return parts.isEmpty ? "everything" : parts.joined(separator: " ")
 }
 
 private func processLines(_ process: ProcessRecording) -> [(String, String)] {
@@ -130,14 +156,44 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   }
   let name = "\(process.pid)-\(process.incarnation) \(process.program ?? "?")"
   var lines = [("process", "\(name): \(state.joined(separator: ", "))")]
-  for module in process.modules {
-    var text = "\(module.path): \(counted(module.sites, "site")), \(grouped(module.armed)) armed, "
-    text += "\(grouped(module.skipped)) skipped, generation \(module.generation)"
-    text += ", build-id \(module.buildID ?? "none")"
-    if module.unloadTime != nil { text += ", unloaded" }
-    lines.append(("module", text))
-  }
+  for module in process.modules { lines.append(("module", moduleText(module))) }
   return lines
+}
+
+/// `/bin/x: 40 sites, 32 armed, 5 not wanted, 3 not armed (REASON), 2 skipped (2 REASON), …`.
+private func moduleText(_ module: ModuleRecord) -> String {
+  let counts = StateCounts(module)
+  var text = "\(module.path): \(counted(module.sites, "site")), \(grouped(module.armed)) armed, "
+  if counts.unwanted > 0 { text += "\(grouped(counts.unwanted)) not wanted, " }
+  if counts.notArmed > 0 { text += "\(grouped(counts.notArmed)) not armed, " }
+  if counts.unknown > 0 { text += "\(grouped(counts.unknown)) not armed or not wanted, " }
+  text += "\(grouped(module.skipped)) skipped"
+  let reasons = module.skippedReasons.map { "\(grouped($0.count)) \($0.reason)" }
+  if !reasons.isEmpty { text += " (\(reasons.joined(separator: "; ")))" }
+  text += ", generation \(module.generation), build-id \(module.buildID ?? "none")"
+  if module.unloadTime != nil { text += ", unloaded" }
+  if module.armed == 0, !module.status.isEmpty, module.status != "ok" {
+    text += "; \(module.status)"
+  }
+  return text
+}
+
+/// What became of a module's sites, beside the armed ones.
+private struct StateCounts {
+  var unwanted = 0
+  var notArmed = 0
+  var unknown = 0
+
+  init(_ module: ModuleRecord) {
+    module.forEachState(upTo: module.sites) { range, state in
+      switch state {
+      case .armed: break
+      case .unwanted: unwanted += range.count
+      case .notArmed: notArmed += range.count
+      case .unknown: unknown += range.count
+      }
+    }
+  }
 }
 
 private func hundredths(_ number: Double) -> String {

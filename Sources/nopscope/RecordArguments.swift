@@ -65,6 +65,13 @@ struct RecordArguments: ParsableArguments {
     help: ArgumentHelp("Trace only what these functions call.", valueName: "function"))
   var graph: [String] = []
 
+  @Option(
+    name: .customLong("thread"),
+    help: ArgumentHelp(
+      "Record only threads of this name: 'worker*', '!worker-9'. At most 15 bytes of a name are "
+        + "known.", valueName: "glob"))
+  var threads: [String] = []
+
   @Option(help: "Trace only calls up to this depth. 0: no limit.")
   var maxDepth: UInt32 = 0
 
@@ -106,6 +113,7 @@ struct RecordArguments: ParsableArguments {
     options.thresholdNanoseconds = threshold?.nanoseconds ?? 0
     options.overwriteBytes = overwrite?.bytes
     do {
+      options.threads = try ThreadRule.parse(threads)
       options.filter = SiteFilter(
         filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph),
         demangle: demangledCxx)

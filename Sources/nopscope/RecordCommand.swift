@@ -14,12 +14,14 @@ struct RecordCommand: ParsableCommand {
       -fpatchable-function-entry=5, without changing them. Calls that no filter wants are nops \
       while the program runs. Children are recorded too. Rules have ftrace's grammar: a name, a \
       pattern with * ? [ ], a leading ! to remove, :mod:LIBRARY for a library's functions; the last \
-      rule that matches decides. C++ functions go by their source names or their linked ones.
+      rule that matches decides. --thread chooses threads by name in the same way: the others record \
+      nothing; a thread is asked again when a name changes. C++ functions go by their source names or their linked ones.
 
       EXAMPLES
         nopscope record -- ./program input.txt
         nopscope record --filter 'parse_*' --filter '!parse_comment' ./program
         nopscope record --tracer profile --notrace ':mod:libz' -o profile.data ./program
+        nopscope record --thread 'worker*' --thread '!worker-9' ./server
         nopscope record --graph handle_request --threshold 10us ./server
 
       EXIT STATUS

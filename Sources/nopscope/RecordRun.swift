@@ -13,6 +13,7 @@ struct RecordRun {
   func run() throws -> TargetEnding {
     let clock = TraceClock()
     let options = try arguments.options()
+    ntr_ignore_file_size_signal()
     do {
       let program = try TargetProgram(words[0], searchPath: environment("PATH"))
       guard let agent = AgentLibrary.find() else {
@@ -44,6 +45,7 @@ struct RecordRun {
   private func follow(
     _ program: TargetProgram, _ agent: String, _ server: RecordServer, _ folder: RecordingFolder
   ) throws -> TargetEnding {
+    for line in RunLimits.current.warnings(server.options) { complain(line) }
     let target: TargetProcess
     do {
       target = try TargetProcess(program, words, agent: agent, server: server)

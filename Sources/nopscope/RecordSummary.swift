@@ -22,7 +22,13 @@ struct RecordSummary {
           + "-fpatchable-function-entry=5")
     }
     if events.isCorrupted { complain("\(output): an anomaly turned the tracer off: see info") }
-    if events.isFull { complain("\(output): no space was left: later events are only counted") }
+    if events.isFull {
+      complain("\(output): no space was left: later events are only counted")
+    } else if events.lostEvents > 0 {
+      complain(
+        "\(output): no buffer was to be had for some threads' events (ulimit -f, ulimit -v, a large "
+          + "--overwrite): they are only counted")
+    }
     write(neutralised(closing(totals, events)) + "\n", to: 2)
   }
 
@@ -31,7 +37,9 @@ struct RecordSummary {
     _ totals: RecordServer.ModuleTotals, _ events: RecordServer.EventTotals
   ) -> String {
     var line = "\(grouped(totals.sites)) site\(totals.sites == 1 ? "" : "s"), "
-    line += "\(grouped(totals.armed)) armed, \(grouped(totals.skipped)) skipped"
+    line += "\(grouped(totals.armed)) armed, "
+    if totals.unwanted > 0 { line += "\(grouped(totals.unwanted)) not wanted, " }
+    line += "\(grouped(totals.skipped)) skipped"
     if totals.skipped > 0 { line += " (nopscope sites --skipped)" }
     line += "; "
     if server.tracedProcesses > 1 { line += "\(grouped(server.tracedProcesses)) processes, " }

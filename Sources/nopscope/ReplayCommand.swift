@@ -46,17 +46,26 @@ struct ReplayCommand: ParsableCommand {
     try requireEvents(opened)
     let pager = Pager(isWanted: !noPager)
     let out = TextBuffer { pager.write($0) }
+    // A pager has the terminal to itself, and so has the text.
+    let meter = ReplayMeter(
+      opened, isatty(1) == 1 ? nil : Progress("replaying \(recording.directory)"))
     let problems: [String]
     switch tracer ?? standard(opened) {
     case .functionGraph:
       problems = FunctionGraphText.write(
         opened, to: out, choosing: recording.isChosen,
-        colours: isColoured ? .terminal : .none, shown: neutralised)
+        colours: isColoured ? .terminal : .none, shown: neutralised, progress: meter.passed)
     case .function:
-      let calls = Report(of: opened, choosing: recording.isChosen).calls
+      let counting = Progress("reading \(recording.directory)")
+      let calls = Report(
+        of: opened, choosing: recording.isChosen, progress: counting.show
+      ).calls
+      counting.finish()
       problems = FunctionText.write(
-        opened, calls: calls, to: out, choosing: recording.isChosen, shown: neutralised)
+        opened, calls: calls, to: out, choosing: recording.isChosen, shown: neutralised,
+        progress: meter.passed)
     }
+    meter.finish()
     pager.finish()
     let all = opened.problems + problems + opened.symbolProblems
     complainOf(all, in: recording.directory)
@@ -84,4 +93,30 @@ struct ReplayCommand: ParsableCommand {
     let isDumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? true
     return !noColour && !isDumb && isatty(1) == 1
   }
+}
+
+/// How far a replay is, by the time of its events.
+private final class ReplayMeter {
+  private let start: UInt64
+  private let length: Double
+  private let progress: Progress?
+  private var events = 0
+
+  init(_ recording: Recording, _ progress: Progress?) {
+    start = recording.startTime
+    let ends = recording.processes.flatMap { process in
+      [process.endTime] + process.threads.compactMap(\.lastChunkTime)
+    }
+    length = Double((ends.max() ?? 0) &- start)
+    self.progress = progress
+  }
+
+  /// Called for each event: looks at the clock now and then only.
+  func passed(_ time: UInt64) {
+    events &+= 1
+    guard events & 0x3fff == 0, time > start, length > 0 else { return }
+    progress?.show(min(1, Double(time - start) / length))
+  }
+
+  func finish() { progress?.finish() }
 }

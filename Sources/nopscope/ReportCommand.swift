@@ -12,13 +12,15 @@ struct ReportCommand: ParsableCommand {
       One line a function. TOTAL is the time in it or what it called, recursion counted once; SELF \
       is without what it called; AVG, MIN, MAX, P50 and P99 are of single calls; P50 and P99 are \
       right within 1 %. A call that never returned is timed to its thread's last event. The \
-      tracers function, callgraph and hits have calls and no times.
+      tracers function, callgraph and hits have calls and no times. --uncalled lists what was armed \
+      and never called instead: not what no filter wanted, and not what could not be armed.
 
       EXAMPLES
         nopscope report
         nopscope report build.data --sort self --limit 20
         nopscope report --json | jq '.functions[] | select(.calls > 1000) | .function'
         nopscope report new.data --diff old.data
+        nopscope report --uncalled
 
       EXIT STATUS
         0  the recording was read, be it in parts: what is damaged is told on stderr
@@ -39,7 +41,11 @@ struct ReportCommand: ParsableCommand {
     completion: .directory)
   var diff: String?
 
-  @Flag(help: "Write one JSON document, schema nopscope.report/1 (with --diff, report-diff/1).")
+  @Flag(help: "List the functions that could have been recorded and were never called.")
+  var uncalled = false
+
+  @Flag(
+    help: "Write one JSON document, schema nopscope.report/1 (report-diff/1, uncalled/1).")
   var json = false
 
   enum SortKey: String, ExpressibleByArgument, CaseIterable {
@@ -51,6 +57,11 @@ struct ReportCommand: ParsableCommand {
     if diff != nil && sort != nil {
       throw ValidationError("--sort: a comparison is sorted by change; take away --sort or --diff")
     }
+    if uncalled && (diff != nil || sort != nil) {
+      throw ValidationError(
+        "--uncalled: what was not called has nothing to compare or sort by: take away --diff, --sort"
+      )
+    }
   }
 
   func run() throws {
@@ -59,6 +70,13 @@ struct ReportCommand: ParsableCommand {
     let report = read(opened, "reading \(recording.directory)")
     if let diff {
       try compare(report, diff)
+      return
+    }
+    if uncalled {
+      let list = UncalledList(
+        recording: opened, report: report, uncalled: Uncalled(of: opened, report: report))
+      try list.write(limit: limit, json: json)
+      complainOf(report.problems, in: recording.directory)
       return
     }
     let rows = limited(sort.map { sorted(report.rows, by: $0) } ?? report.rows)

@@ -41,7 +41,10 @@ import Testing
       .compactMap { $0.split(separator: " ").last.map(String.init) }
     #expect(
       Set(names)
-        == ["mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup"])
+        == [
+          "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "prctl",
+          "pthread_setname_np",
+        ])
   }
 
   @Test("It brings what compilers call to copy and clear: libc's use vector registers")

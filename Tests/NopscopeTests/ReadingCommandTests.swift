@@ -79,7 +79,10 @@ import Testing
     let modules = try #require(document["modules"] as? [[String: Any]])
     #expect(
       modules.map { Set($0.keys) } == [
-        ["path", "buildID", "generation", "sites", "armed", "skipped"]
+        [
+          "path", "buildID", "generation", "sites", "armed", "unwanted", "notArmed", "unknown",
+          "skipped", "skippedReasons", "status",
+        ]
       ])
   }
 

@@ -43,6 +43,9 @@ import Testing
     try fails(["/tmp"], 126, "it is a directory")
     try fails([file([1], mode: 0o644)], 126, "cannot be run: Permission denied")
     try fails([file(Array("#!/no/such/shell\n".utf8))], 127, "/no/such/shell: no such program")
+    try fails([""], 127, "'': no such program")
+    try fails(["/dev/null"], 126, "it is no regular file")
+    try fails(["/dev/null/program"], 127, "/dev/null/program: no such program")
   }
 
   @Test("what is no program is 125")
@@ -54,6 +57,43 @@ import Testing
     try fails([head([4: 1, 18: 3])], 125, "found a 32-bit one")
     try fails([head([18: 183])], 125, "found code for AArch64 (machine 183)")
     try fails([head([0x20: 0xff, 0x22: 0xff])], 125, "truncated or damaged")
+    try fails([head([4: 1, 18: 40])], 125, "found a 32-bit one")
+    try fails([head([5: 2])], 125, "expected a 64-bit x86-64 program, found")
+    try fails([head([16: 1])], 126, "an ELF file of type 1, not a program")
+  }
+
+  @Test("a script is followed to a program; where it leads to none, one line says so")
+  func scripts() throws {
+    try fails(
+      [file(Array("#!\n".utf8))], 125, "expected an interpreter's path behind #!, found none")
+    try fails([file(Array("#! \t \nhello\n".utf8))], 125, "behind #!, found none")
+    try fails([file(Array("#!/tmp\n".utf8))], 126, "/tmp: cannot be run: it is a directory")
+    let loop = try TemporaryFolder.shared.fresh("loop") + "/loop"
+    try "#!\(loop)\n".write(toFile: loop, atomically: false, encoding: .utf8)
+    #expect(chmod(loop, 0o755) == 0)
+    try fails([loop], 125, "a script whose interpreters are scripts, too many")
+    let fixed = try Fixture(.gcc, ["-O2"], as: .staticExecutable).build()
+    try fails([file(Array("#!\(fixed) -x\n".utf8))], 125, "\(fixed): statically linked")
+  }
+
+  @Test("an ELF program cut anywhere is refused before it runs, or is whole to the loader")
+  func truncated() throws {
+    let whole = [UInt8](
+      try Data(
+        contentsOf: URL(
+          fileURLWithPath: Fixture(.gcc, ["-O2"], as: .positionIndependentExecutable).build())))
+    for length in [1, 4, 16, 20, 63] {
+      let message = length < 4 ? "expected an ELF program or a script" : "truncated or damaged"
+      try fails([file(Array(whole.prefix(length)))], 125, message)
+    }
+    for length in [64, 200, 500] {
+      try fails([file(Array(whole.prefix(length)))], 125, "truncated or damaged")
+    }
+    for length in [1024, 4096, 8192, 12_000] where length < whole.count {
+      try fails(
+        [file(Array(whole.prefix(length)))], 125,
+        "a truncated ELF file: expected ")
+    }
   }
 
   @Test("a static program is 125: nothing can be preloaded")

@@ -123,7 +123,8 @@ public struct SyntheticProcess: Sendable {
         "loadBias":\(module.loadBias),"textStart":\(module.loadBias + 0x1000),\
         "textEnd":\(module.loadBias + 0x100000),"time":\(module.loadTime),\
         "firstFunction":\(module.firstFunction),"sites":\(module.functions.count),\
-        "armed":\(module.functions.count),"skipped":\(module.skipped),"status":"armed"}}\n
+        "armed":\(module.armed ?? module.functions.count),"skipped":\(module.skipped),\
+        "status":"\(module.status)"\(module.plan.map { ",\"plan\":\"\($0)\"" } ?? "")}}\n
         """
     }
     for module in modules {
@@ -145,6 +146,11 @@ public struct SyntheticModule: Sendable {
   /// By index: functions whose returns are not hooked.
   public var entryOnly: Set<Int> = []
   public var skipped = 0
+  /// Nil: all of them.
+  public var armed: Int?
+  public var status = "ok"
+  /// As the brain writes it; nil: a recording of before there were plans.
+  public var plan: String?
   public var loadTime: UInt64 = 1_000_000
   public var unloadTime: UInt64?
 

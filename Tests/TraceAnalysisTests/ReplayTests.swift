@@ -9,14 +9,14 @@ import TraceAnalysis
 @Suite struct ReplayTests {
   static let base = ReportTests.base
 
-  private func graph(_ recording: Recording) -> String {
+  private func graph(_ recording: Recording, colours: ReplayColours = .none) -> String {
     var text: [UInt8] = []
     _ = FunctionGraphText.write(
       recording,
       to: TextBuffer {
         text += $0
         return true
-      })
+      }, colours: colours)
     return String(decoding: text, as: UTF8.self)
   }
 
@@ -29,6 +29,27 @@ import TraceAnalysis
         return true
       })
     return String(decoding: text, as: UTF8.self)
+  }
+
+  @Test("colours end on the line where they begin: a pager forgets them there")
+  func colours() throws {
+    let other = SyntheticChunk(baseTime: Self.base) { encoder in
+      encoder.call(2, from: Self.base + 5, to: Self.base + 20_000)
+    }
+    let recording = try ReportTests.recording([
+      SyntheticChunk { encoder in
+        encoder.call(1, from: Self.base, to: Self.base + 2)
+        encoder.call(1, from: Self.base + 30_000, to: Self.base + 30_002)
+      }, other.of(thread: 4712, serial: 1, name: "worker"),
+    ])
+    let lines = graph(recording, colours: .terminal).split(separator: "\n")
+    let coloured = lines.filter { $0.contains("\u{1b}") }
+    // Two switches of three lines, and one mark.
+    #expect(coloured.count == 7)
+    for line in coloured {
+      #expect(line.split(separator: "\u{1b}", omittingEmptySubsequences: false).count == 3)
+      #expect(line.contains("\u{1b}[0m"))
+    }
   }
 
   static let header = """

@@ -30,7 +30,7 @@ final class FakeAgent {
   ) -> nrec_hello {
     var hello = nrec_hello()
     hello.message = UInt32(NREC_MESSAGE_HELLO)
-    hello.version = UInt32(NREC_VERSION)
+    hello.version = UInt32(NREC_MESSAGE_VERSION)
     hello.process = getpid()
     hello.parent = parent
     hello.begin = UInt32(begin)

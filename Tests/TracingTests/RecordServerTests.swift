@@ -32,7 +32,7 @@ import Testing
     bench.serve()
     let (config, events) = try #require(try agent.receive(nrec_config.self))
     defer { close(events) }
-    #expect(config.version == UInt32(NREC_VERSION))
+    #expect(config.version == UInt32(NREC_MESSAGE_VERSION))
     #expect(config.tracer == UInt32(NREC_TRACER_PROFILE))
     #expect(config.flags == UInt32(NREC_FLAG_OVERWRITE))
     #expect(config.overwrite_bytes == 1 << 20)
@@ -57,7 +57,8 @@ import Testing
     let empty = try bench.session()
     #expect(
       Set(empty.keys) == [
-        "schema", "version", "command", "tracer", "startRealtimeNanoseconds", "ticksPerSecond",
+        "schema", "version", "command", "tracer", "options", "startRealtimeNanoseconds",
+        "ticksPerSecond",
         "timeShift", "host", "ended", "exitStatus", "processes",
       ])
     #expect(empty["schema"] as? String == "nopscope.recording/1")
@@ -109,12 +110,14 @@ import Testing
     #expect(
       Set(load.keys) == [
         "generation", "path", "buildID", "loadBias", "textStart", "textEnd", "time",
-        "firstFunction", "sites", "armed", "skipped", "status",
+        "firstFunction", "sites", "armed", "unwanted", "skipped", "skippedReasons", "status",
+        "plan",
       ])
     #expect(load["path"] as? String == path)
     #expect(load["buildID"] as? String == hexadecimal(id))
     #expect(load["armed"] as? Int == entries.count)
     #expect(load["status"] as? String == "ok")
+    #expect(load["plan"] as? String == "\(entries.count)a")
     let unload = try #require(lines.last?["unload"] as? [String: Any])
     #expect(unload["generation"] as? Int == 1)
     #expect(unload["time"] as? Int == 900)

@@ -29,7 +29,8 @@ import Testing
     entry.expected = (0xe8, 1, 2, 3, 4, 0)
     entry.function = 7
     return FileSites(
-      entries: [entry], symbols: Array("1139\t1\tmain\n".utf8), skipped: 3,
+      entries: [entry], symbols: Array("1139\t1\tmain\n".utf8),
+      skippedCounts: [SkippedCount(reason: "no call", count: 3)],
       hasTextRelocations: true)
   }
 
@@ -50,7 +51,7 @@ import Testing
     let setup = try makeSetup()
     let found = try #require(setup.lookUp())
     #expect(found.symbols == sites().symbols)
-    #expect(found.skipped == 3)
+    #expect(found.skippedCounts == [SkippedCount(reason: "no call", count: 3)])
     #expect(found.hasTextRelocations)
     #expect(found.entries.count == 1)
     #expect(found.entries.first?.offset == 0x1139)

@@ -159,6 +159,9 @@ typedef struct nrec_profile_entry {
 
 // --- agent and brain: SOCK_SEQPACKET, one message a packet -----------------------------------------
 
+// Of the messages alone: agent and brain are of one build, recordings outlive it.
+#define NREC_MESSAGE_VERSION 2u
+
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
 enum {
@@ -185,6 +188,15 @@ typedef struct nrec_hello {
   uint64_t time;
 } nrec_hello;
 
+enum { NREC_MOST_THREAD_RULES = 16, NREC_THREAD_PATTERN = 63 };
+
+/// Which threads are recorded, by their names: the last rule that matches decides. Where the first
+/// removes, it removes from all.
+typedef struct nrec_thread_rule {
+  char pattern[NREC_THREAD_PATTERN];  ///< ftrace's glob, ended by NUL
+  uint8_t is_removal;
+} nrec_thread_rule;
+
 typedef struct nrec_config {
   uint32_t message, version;
   uint32_t tracer, flags;     ///< NREC_TRACER_*, NREC_FLAG_OVERWRITE
@@ -192,8 +204,9 @@ typedef struct nrec_config {
   uint32_t incarnation;
   uint32_t maximum_depth;     ///< 0: no limit
   uint32_t only_in_graph;     ///< 1: record only while a graph function (NREC_SITE_GRAPH) is open
-  uint32_t reserved;
+  uint32_t thread_rules;      ///< how many of `threads`; 0: every thread is recorded
   uint64_t threshold;         ///< units; 0: none. Calls shorter than this are not recorded
+  nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
 } nrec_config;
 
 typedef struct nrec_module_message {

@@ -43,12 +43,17 @@ ssize_t ntr_receive_descriptors(int socket, void *bytes, size_t size, int *descr
 /// Sends one packet, with `count` descriptors. 0, or -1 and errno. Never blocks.
 int ntr_send(int socket, const void *bytes, size_t size, const int *descriptors, int count);
 
-/// The memory file that a traced process writes its events to: NREC_MEMORY_BYTES, sparse; -1 and
-/// errno.
+/// RLIMIT_FSIZE and RLIMIT_AS of this process, in bytes; UINT64_MAX: none.
+uint64_t ntr_file_size_limit(void);
+uint64_t ntr_address_space_limit(void);
+
+/// The memory file that a traced process writes its events to: NREC_MEMORY_BYTES, or as many chunks
+/// as RLIMIT_FSIZE lets be, sparse; -1 and errno.
 int ntr_shared_memory(void);
 
 /// Appends to the event file what still stands in the memory file of a process that has ended.
-/// Returns how many chunks; -1 and errno where the event file could not be written.
+/// Returns how many chunks; -1 and errno where the event file could not be written: the chunks that
+/// found no space are counted in its header as lost.
 int64_t ntr_salvage(int memory, int events);
 
 /// A sealed memory file that holds `bytes`; -1 and errno.
@@ -68,6 +73,10 @@ typedef struct ntr_spawn_options {
   int output;                       ///< becomes its standard output; -1: ours
   int error;                        ///< becomes its standard error; -1: ours
 } ntr_spawn_options;
+
+/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) in this process, not its death. A child that
+/// `ntr_spawn` starts has what was before.
+void ntr_ignore_file_size_signal(void);
 
 /// Starts a child with the signal mask that `ntr_signals_hold` found. 0 or an errno: ENOENT, EACCES,
 /// ENOEXEC and others of execve(2).

@@ -6,6 +6,8 @@ import CRecordingABI
 public struct RecordOptions: Sendable {
   public var tracer = Tracer.functionGraph
   public var filter = SiteFilter()
+  /// Empty: every thread is recorded.
+  public var threads: [ThreadRule] = []
   /// 0: no limit.
   public var maximumDepth: UInt32 = 0
   /// Calls shorter than this are not recorded; 0: all are.
@@ -15,11 +17,23 @@ public struct RecordOptions: Sendable {
 
   public init() {}
 
+  /// What session.json says of them: a reader has to know why a call is not there.
+  var json: JSONText {
+    func texts(_ rules: [FilterRule]) -> JSONText { .array(rules.map { .string($0.text) }) }
+    return .object([
+      ("filter", texts(filter.filter)), ("notrace", texts(filter.notrace)),
+      ("graph", texts(filter.graph)), ("maximumDepth", .number(maximumDepth)),
+      ("thresholdNanoseconds", .number(thresholdNanoseconds)),
+      ("threads", .array(threads.map { .string($0.text) })),
+      ("overwriteBytes", overwriteBytes.map { .number($0) } ?? .null),
+    ])
+  }
+
   /// The answer to a HELLO.
   func config(incarnation: UInt32, clock: TraceClock) -> nrec_config {
     var config = nrec_config()
     config.message = UInt32(NREC_MESSAGE_CONFIG)
-    config.version = UInt32(NREC_VERSION)
+    config.version = UInt32(NREC_MESSAGE_VERSION)
     config.tracer = tracer.code
     config.flags = overwriteBytes == nil ? 0 : UInt32(NREC_FLAG_OVERWRITE)
     config.overwrite_bytes = overwriteBytes ?? 0
@@ -28,6 +42,11 @@ public struct RecordOptions: Sendable {
     config.only_in_graph = filter.graph.isEmpty ? 0 : 1
     if thresholdNanoseconds > 0 {
       config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds))
+    }
+    config.thread_rules = UInt32(threads.count)
+    withUnsafeMutableBytes(of: &config.threads) { bytes in
+      let rules = bytes.bindMemory(to: nrec_thread_rule.self)
+      for (index, rule) in threads.enumerated() { rules[index] = rule.message }
     }
     return config
   }

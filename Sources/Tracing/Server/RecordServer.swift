@@ -19,7 +19,7 @@ public final class RecordServer {
   public let socketFolder: String
   private let listener: Descriptor
   let folder: RecordingFolder
-  let options: RecordOptions
+  public let options: RecordOptions
   let planner: Planner
   let source: SiteSource
   var session: Session
@@ -49,6 +49,8 @@ public final class RecordServer {
   public struct ModuleTotals: Equatable, Sendable {
     public var sites = 0
     public var armed = 0
+    /// No rule wants them.
+    public var unwanted = 0
     public var skipped = 0
   }
 
@@ -65,7 +67,7 @@ public final class RecordServer {
     self.options = options
     self.source = source
     planner = Planner(filter: options.filter)
-    session = Session(command: command, tracer: options.tracer, clock: clock)
+    session = Session(command: command, options: options, clock: clock)
     socketFolder = try Self.makeSocketFolder()
     socketPath = socketFolder + "/s"
     let number = ntr_listen(socketPath)
@@ -294,13 +296,15 @@ extension RecordServer {
 extension RecordServer {
   func count(_ module: TracedModule) {
     modulesSeen["\(module.symbolsName) \(module.message.path)"] = ModuleTotals(
-      sites: module.sites, armed: module.armed, skipped: module.skipped)
+      sites: module.sites, armed: module.armed, unwanted: module.unwanted,
+      skipped: module.skippedPlaces)
   }
 
   public var totals: ModuleTotals {
     modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
       sum.sites += module.sites
       sum.armed += module.armed
+      sum.unwanted += module.unwanted
       sum.skipped += module.skipped
     }
   }

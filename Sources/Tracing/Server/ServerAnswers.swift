@@ -11,8 +11,8 @@ extension RecordServer {
   /// The answer holds the file for its events, empty: the agent writes the header.
   func greet(_ client: Client, _ hello: nrec_hello) {
     guard client.process == nil else { return drop(client, "said HELLO twice") }
-    guard hello.version == UInt32(NREC_VERSION) else {
-      return drop(client, "speaks version \(hello.version), expected \(NREC_VERSION)")
+    guard hello.version == UInt32(NREC_MESSAGE_VERSION) else {
+      return drop(client, "speaks version \(hello.version), expected \(NREC_MESSAGE_VERSION)")
     }
     guard hello.process == client.peer, hello.begin <= UInt32(NREC_BEGIN_FORK) else {
       return drop(client, "calls itself process \(hello.process): is it in a PID namespace?")
@@ -94,7 +94,7 @@ extension RecordServer {
   private func answer(
     _ client: Client, _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess
   ) {
-    module.skipped = sites.skipped
+    module.skipped = sites.skippedCounts
     let most = Int(UInt32.max - process.nextFunction)
     guard sites.entries.count <= most, saveSymbols(of: module, sites) else {
       module.status = "left alone: its symbols cannot be saved"
@@ -104,6 +104,8 @@ extension RecordServer {
       sites, module: module.message.path, firstFunction: process.nextFunction)
     module.sites = plan.entries.count
     module.armed = plan.armed
+    module.unwanted = plan.unwanted
+    module.plan = plan.runs
     process.nextFunction += UInt32(plan.entries.count)
     if let reason = plan.reason {
       module.status = reason

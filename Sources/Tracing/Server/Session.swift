@@ -6,7 +6,7 @@ import Glibc
 /// session.json: what was recorded, and the processes that took part.
 struct Session {
   let command: [String]
-  let tracer: Tracer
+  let options: RecordOptions
   let clock: TraceClock
   var processes: [TracedProcess] = []
   var hasEnded = false
@@ -15,7 +15,9 @@ struct Session {
   func text() -> String {
     JSONText.object([
       ("schema", .string("nopscope.recording/1")), ("version", .number(NREC_VERSION)),
-      ("command", .array(command.map { .string($0) })), ("tracer", .string(tracer.rawValue)),
+      ("command", .array(command.map { .string($0) })),
+      ("tracer", .string(options.tracer.rawValue)),
+      ("options", options.json),
       ("startRealtimeNanoseconds", .number(clock.startRealtimeNanoseconds)),
       ("ticksPerSecond", .number(clock.ticksPerSecond())),
       ("timeShift", .number(NREC_TIME_SHIFT)), ("host", .string(Self.host)),

@@ -8,7 +8,9 @@ struct TracedModule {
   var firstFunction: UInt32
   var sites = 0
   var armed = 0
-  var skipped = 0
+  var unwanted = 0
+  var skipped: [SkippedCount] = []
+  var plan = PlanRuns()
   var status = ApplyStatus.done
   /// The agent has yet to say what became of its plan.
   var isPending = false
@@ -23,6 +25,9 @@ struct TracedModule {
   /// Its line in PID-N.modules.
   var line: String {
     let id = message.buildID
+    let reasons = skipped.map { count in
+      JSONText.object([("reason", .string(count.reason)), ("count", .number(count.count))])
+    }
     return JSONText.object([
       (
         "load",
@@ -32,11 +37,16 @@ struct TracedModule {
           ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
           ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
           ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
-          ("armed", .number(armed)), ("skipped", .number(skipped)), ("status", .string(status)),
+          ("armed", .number(armed)), ("unwanted", .number(unwanted)),
+          ("skipped", .number(skippedPlaces)), ("skippedReasons", .array(reasons)),
+          ("status", .string(status)), ("plan", .string(plan.text)),
         ])
       )
     ]).line
   }
+
+  /// Places that looked like call sites and are none.
+  var skippedPlaces: Int { skipped.reduce(0) { $0 + $1.count } }
 
   static func unloadLine(generation: UInt32, time: UInt64) -> String {
     let end: JSONText = .object([("generation", .number(generation)), ("time", .number(time))])

@@ -16,14 +16,17 @@ public struct FileSites: Sendable {
   /// Lines `HEXOFFSET TAB FLAGS TAB NAME`, one a site in this order: the body of a recording's
   /// file of symbols.
   public var symbols: [UInt8]
-  /// Places that looked like call sites and are none.
-  public var skipped: Int
+  /// Places that looked like call sites and are none, by reason.
+  public var skippedCounts: [SkippedCount]
   /// The loader itself writes into the text: it is to be left alone.
   public var hasTextRelocations: Bool
 
   /// A file without call sites.
   public static let none = FileSites(
-    entries: [], symbols: [], skipped: 0, hasTextRelocations: false)
+    entries: [], symbols: [], skippedCounts: [], hasTextRelocations: false)
+
+  /// Places that looked like call sites and are none.
+  public var skipped: Int { skippedCounts.reduce(0) { $0 + $1.count } }
 
   /// The name at `start` in `symbols`; empty where no symbol said.
   func name(at start: UInt32) -> String {
@@ -37,11 +40,12 @@ public struct FileSites: Sendable {
 extension FileSites {
   public init(_ table: SiteTable, decoder: Decoder) {
     self.init(
-      entries: [], symbols: [], skipped: table.skipped.count,
+      entries: [], symbols: [], skippedCounts: [],
       hasTextRelocations: table.hasTextRelocations)
     let shape = EntryShape(image: table.image, decoder: decoder)
     entries.reserveCapacity(table.sites.count)
     symbols.reserveCapacity(table.sites.count * 32)
+    var unconfirmed = 0
     for site in table.sites {
       var entry = nrec_plan_entry()
       entry.offset = site.offset
@@ -49,13 +53,18 @@ extension FileSites {
       entry.action = UInt8(NREC_ACTION_LEAVE)
       entry.flags = shape.flags(of: site)
       // A site whose bytes are not in the file was not confirmed by anybody.
-      guard table.copyOriginalBytes(of: site, into: &entry.expected) else { continue }
+      guard table.copyOriginalBytes(of: site, into: &entry.expected) else {
+        unconfirmed += 1
+        continue
+      }
       symbols += Array("\(String(site.offset, radix: 16))\t\(entry.flags)\t".utf8)
       entry.function = UInt32(truncatingIfNeeded: symbols.count)
       appendName(table.functionName(of: site) ?? "")
       symbols.append(UInt8(ascii: "\n"))
       entries.append(entry)
     }
+    skippedCounts = SkippedCount.counts(
+      of: table.skipped, others: ["its bytes are not in the file": unconfirmed])
   }
 
   /// Control bytes would break the line, and drive the terminal of whoever prints it.

@@ -7,6 +7,10 @@ public struct Plan: Sendable {
   /// In the table's order: entry i is function `firstFunction + i`.
   public var entries: [nrec_plan_entry]
   public var armed: Int
+  /// No rule wants them.
+  public var unwanted: Int
+  /// What was chosen for each, for the recording.
+  var runs = PlanRuns()
   /// Why the module is left alone; nil where it is not.
   public var reason: String?
 }
@@ -20,21 +24,25 @@ public struct Planner: Sendable {
   public init(filter: SiteFilter) { self.filter = filter }
 
   public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
-    var plan = Plan(entries: sites.entries, armed: 0, reason: nil)
+    var plan = Plan(entries: sites.entries, armed: 0, unwanted: 0)
     let module = ModuleName(path: path)
     if sites.hasTextRelocations, !sites.entries.isEmpty {
       plan.reason = "left alone: it has text relocations (DT_TEXTREL): link it position independent"
     }
     for index in plan.entries.indices {
       plan.entries[index].function = firstFunction &+ UInt32(index)
-      if plan.reason != nil { continue }
+      if plan.reason != nil {
+        plan.runs.add(.leftAlone)
+        continue
+      }
       var choice = SiteFilter.Choice.wanted
       if !filter.wantsAll {
         let name = sites.name(at: sites.entries[index].function)
         choice = filter.choice(function: name, module: module)
       }
       apply(choice, to: &plan.entries[index])
-      if choice != .unwanted { plan.armed += 1 }
+      plan.runs.add(choice == .unwanted ? .unwanted : .wanted)
+      if choice == .unwanted { plan.unwanted += 1 } else { plan.armed += 1 }
     }
     return plan
   }

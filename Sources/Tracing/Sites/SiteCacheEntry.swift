@@ -9,11 +9,12 @@
 //   16      24     the file's size, and its time of modification in seconds and nanoseconds
 //   40      4      flags: 1 text relocations
 //   44      4      N: number of sites
-//   48      8      skipped places
+//   48      8      R: bytes of reasons for skipped places
 //   56      8      B: bytes of symbols
 //   64      8      checksum of all that follows and of the 64 bytes before
 //   72      L      build-id, then zeros up to a multiple of 8
 //   ...     24*N   nrec_plan_entry, `function` being where the name begins in the symbols
+//   ...     R      reasons: lines COUNT TAB REASON
 //   ...     B      symbols
 
 import CRecordingABI
@@ -24,7 +25,7 @@ struct SiteCacheEntry {
 
   private static let magic = Array("NOPCACHE".utf8)
   /// Raise it whenever discovery or `EntryShape` finds something else in the same file.
-  private static let version: UInt32 = 1
+  private static let version: UInt32 = 2
   private static let headerSize = 64
   private static let entrySize = MemoryLayout<nrec_plan_entry>.stride
 
@@ -38,12 +39,14 @@ struct SiteCacheEntry {
     header.append(file.modifiedNanoseconds)
     header.append(UInt32(sites.hasTextRelocations ? 1 : 0))
     header.append(UInt32(sites.entries.count))
-    header.append(UInt64(sites.skipped))
+    let reasons = SkippedCount.text(sites.skippedCounts)
+    header.append(UInt64(reasons.count))
     header.append(UInt64(sites.symbols.count))
     var body = ByteWriter()
     body.append(buildID)
     body.pad(to: 8)
     body.append(sites.entries.withUnsafeBytes { Array($0) })
+    body.append(reasons)
     body.append(sites.symbols)
     header.append(Self.checksum(header.bytes, body.bytes[...]))
     return header.bytes + body.bytes
@@ -59,17 +62,18 @@ struct SiteCacheEntry {
       reader.number(Int64.self) == file.modifiedSeconds,
       reader.number(Int64.self) == file.modifiedNanoseconds,
       let flags = reader.number(UInt32.self), let count = reader.number(UInt32.self),
-      let skipped = reader.number(UInt64.self), let size = reader.number(UInt64.self),
+      let reasonBytes = reader.number(UInt64.self), let size = reader.number(UInt64.self),
       let checksum = reader.number(UInt64.self),
       checksum == Self.checksum(Array(bytes[..<Self.headerSize]), bytes[reader.offset...]),
       reader.take(buildID.count)?.elementsEqual(buildID) == true,
       reader.take((8 - reader.offset % 8) % 8) != nil,
       let entries = reader.take(Int(count) * Self.entrySize),
-      size == UInt64(reader.remaining), skipped < UInt64(Int32.max),
+      let reasons = reader.take(Int(clamping: reasonBytes)),
+      let skipped = SkippedCount.parse(reasons), size == UInt64(reader.remaining),
       let symbols = reader.take(reader.remaining)
     else { return nil }
     return FileSites(
-      entries: Self.load(entries, Int(count)), symbols: Array(symbols), skipped: Int(skipped),
+      entries: Self.load(entries, Int(count)), symbols: Array(symbols), skippedCounts: skipped,
       hasTextRelocations: flags & 1 != 0)
   }
 

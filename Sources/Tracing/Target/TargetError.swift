@@ -17,6 +17,9 @@ public enum TargetError: Error, Equatable, Sendable {
   /// setuid, setgid or file capabilities: the loader ignores LD_PRELOAD.
   case isPrivileged(path: String, what: String)
   case damaged(path: String)
+  /// A segment lies beyond the end of the file.
+  case truncated(path: String, expected: UInt64, found: UInt64)
+  case noInterpreter(path: String)
   case manyInterpreters(path: String)
 
   /// As a shell has it: 127 not found, 126 not executable; 125: we cannot trace it.
@@ -50,6 +53,11 @@ extension TargetError: CustomStringConvertible {
     case .isPrivileged(let path, let what):
       "\(path): \(what): the loader preloads nothing into it: record a copy without that bit"
     case .damaged(let path): "\(path): an ELF file that is truncated or damaged"
+    case .truncated(let path, let expected, let found):
+      "\(path): a truncated ELF file: expected \(expected) bytes at least, found \(found): build it "
+        + "again"
+    case .noInterpreter(let path):
+      "\(path): expected an interpreter's path behind #!, found none"
     case .manyInterpreters(let path): "\(path): a script whose interpreters are scripts, too many"
     }
   }

@@ -74,7 +74,10 @@ public struct TargetProgram: Equatable, Sendable {
       head = file.read(at: 0, count: count) ?? []
       count -= 1
     }
-    if head.starts(with: Array("#!".utf8)) { return interpreter(head) ?? "" }
+    if head.starts(with: Array("#!".utf8)) {
+      guard let interpreter = interpreter(head) else { throw .noInterpreter(path: path) }
+      return interpreter
+    }
     guard head.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else {
       throw .notProgram(path: path, found: Array(head.prefix(4)))
     }
@@ -122,6 +125,7 @@ extension TargetProgram {
       offset < 1 << 40, let table = file.read(at: Int(offset), count: 56 * Int(count))
     else { throw .damaged(path: path) }
     var headers = ByteReader(table)
+    try checkSegments(path, table, count, file)
     for _ in 0..<count {
       guard let type = headers.number(UInt32.self), headers.take(4) != nil,
         let start = headers.number(UInt64.self), headers.take(16) != nil,
@@ -138,6 +142,26 @@ extension TargetProgram {
       return
     }
     throw .isStatic(path: path)
+  }
+
+  /// All that is to be mapped has to be there: the kernel maps beyond a file's end, and the program
+  /// dies of a SIGBUS that says nothing.
+  private static func checkSegments(
+    _ path: String, _ table: [UInt8], _ count: UInt16, _ file: borrowing Descriptor
+  ) throws(TargetError) {
+    var status = stat()
+    guard fstat(file.number, &status) == 0 else { throw .unreadable(path: path, errno: errnoNow()) }
+    let size = UInt64(max(0, status.st_size))
+    var headers = ByteReader(table)
+    for _ in 0..<count {
+      guard let type = headers.number(UInt32.self), headers.take(4) != nil,
+        let start = headers.number(UInt64.self), headers.take(16) != nil,
+        let length = headers.number(UInt64.self), headers.take(16) != nil
+      else { throw .damaged(path: path) }
+      guard type == 1 else { continue }  // PT_LOAD
+      let (end, overflow) = start.addingReportingOverflow(length)
+      if overflow || end > size { throw .truncated(path: path, expected: end, found: size) }
+    }
   }
 
   /// AT_SECURE, as execve(2) decides it: a change of user or group, or capabilities gained.
