@@ -20,8 +20,7 @@
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
 #define NAG_TLS_CHOICE 40    // filter by thread: see fronts.S
 
-#define NAG_BUFFER_STATE 0   // time << 16 | offset in the chunk
-#define NAG_BUFFER_CHUNK 8   // the chunk's address
+#define NAG_BUFFER_CHUNK 0   // the chunk's address; 0: none
 #define NAG_BUFFER_COUNTS 16 // hits: the counters; 0: none
 #define NAG_BUFFER_COUNTED 24 // hits: how many
 
@@ -45,6 +44,7 @@
 #define NAG_SLOT_EXTRA 28
 #define NAG_SLOT_BYTES 32
 
+#define NAG_CHUNK_STATE 40   // time << 16 | offset
 #define NAG_CHUNK_HEADER 64
 #define NAG_CHUNK_BYTES 65536
 #define NAG_CHUNK_SLACK 32   // the longest write of the hot path
@@ -85,8 +85,8 @@ typedef struct nag_returned {
 
 /// A thread's event buffer and counters. In memory that a forked child finds wiped.
 typedef struct nag_buffer {
-  _Atomic uint64_t state;
   uint8_t *chunk;
+  uint64_t unused;
   uint64_t *counts;
   uint64_t counted;
   struct nag_frame *tree_top, *tree_end;
@@ -108,6 +108,8 @@ typedef struct nag_buffer {
   uint32_t called[NAG_PAIRS];                               ///< functions
 } nag_buffer;
 
+_Static_assert(offsetof(nrec_chunk_header, state) == NAG_CHUNK_STATE, "as the assembly has it");
+_Static_assert(sizeof(nrec_chunk_header) == NAG_CHUNK_HEADER, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, chunk) == NAG_BUFFER_CHUNK, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, counted) == NAG_BUFFER_COUNTED, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, tree_top) == NAG_BUFFER_TREE_TOP, "as the assembly has it");
@@ -160,6 +162,13 @@ typedef struct nag_shared {
 } nag_shared;
 
 extern nag_process *nag_process_state;
+/// Where a thread's rseq area has its sequence, from the thread pointer; 0: there is no area.
+extern int64_t nag_rseq __attribute__((visibility("hidden")));
+
+/// The state of a buffer's chunk; it has one.
+static inline uint64_t *nag_state(const nag_buffer *buffer) {
+  return &((nrec_chunk_header *)buffer->chunk)->state;
+}
 extern nag_shared nag_config;
 
 // agent.c
@@ -174,7 +183,8 @@ bool nag_buffer_make_room(int32_t more_open);
 /// store, a file-size limit a SIGXFSZ. False: there is none.
 bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 void nag_buffer_finish(nag_buffer *buffer);
-uint64_t nag_buffer_mark(void);         ///< the state, with room made for what comes next
+/// The chunk's state, with room made for what comes next; 0: there is none.
+uint64_t nag_buffer_mark(void);
 size_t nag_buffer_bytes(void);          ///< of one that is mapped, for the tracer that runs
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
 void nag_event_exit(uint64_t time);

@@ -72,15 +72,19 @@ static uint64_t round_up(uint64_t bytes) {
   return (bytes + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
 }
 
+// The magic last: killed in between, there is no chunk.
 static void fill_header(nag_buffer *buffer, nrec_chunk_header *header, uint32_t kind,
-                        uint32_t bytes) {
+                        uint32_t bytes, uint32_t open) {
+  uint64_t time = nag_time(), used = sizeof *header + open * sizeof(uint32_t);
   nrec_chunk_header filled = {
-    .magic = NREC_CHUNK_MAGIC, .size = bytes, .thread = buffer->thread,
-    .thread_serial = buffer->serial, .sequence = buffer->sequence++, .kind = kind,
-    .base_time = nag_time(), .lost_events = buffer->lost,
+    .size = bytes, .thread = buffer->thread, .thread_serial = buffer->serial,
+    .sequence = buffer->sequence++, .kind = kind, .open_functions = open, .base_time = time,
+    .lost_events = buffer->lost < UINT32_MAX ? (uint32_t)buffer->lost : UINT32_MAX,
+    .state = kind == NREC_CHUNK_EVENTS ? time << 16 | used : 0,
   };
   NAG_CALL(SYS_prctl, PR_GET_NAME, filled.thread_name);
   *header = filled;
+  __atomic_store_n(&header->magic, NREC_CHUNK_MAGIC, __ATOMIC_RELEASE);
 }
 
 // --- chunks of counters: mapped from the event file ---------------------------------------------------
@@ -103,7 +107,7 @@ uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes) {
   bytes = round_up(bytes + sizeof(nrec_chunk_header));
   nrec_chunk_header *header = (nrec_chunk_header *)map_file(bytes);
   if (header == NULL) return NULL;
-  fill_header(buffer, header, kind, (uint32_t)bytes);
+  fill_header(buffer, header, kind, (uint32_t)bytes, 0);
   return (uint8_t *)(header + 1);
 }
 
@@ -121,7 +125,7 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   nag_process *process = nag_process_state;
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   if (header->magic != NREC_CHUNK_MAGIC) return;
-  uint64_t bytes = round_up(header->used), done = 0, began = now();
+  uint64_t bytes = round_up(header->state & 0xffff), done = 0, began = now();
   header->size = (uint32_t)bytes;
   bool has_place = !(process->header->flags & NREC_FLAG_FULL);
   uint64_t offset =
@@ -150,13 +154,6 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
     __atomic_add_fetch(&process->header->wait_nanoseconds, spent, __ATOMIC_RELAXED);
   }
   __atomic_store_n(&header->magic, 0, __ATOMIC_RELEASE);
-}
-
-static void close_chunk(nag_buffer *buffer) {
-  if (buffer->chunk == NULL) return;
-  nrec_chunk_header *header = (nrec_chunk_header *)buffer->chunk;
-  uint32_t used = (uint32_t)(buffer->state & 0xffff);
-  if (used >= NAG_CHUNK_HEADER) header->used = used;
 }
 
 // A part of the memory file that no other thread has; false: all are taken.
@@ -235,27 +232,24 @@ static void begin_epoch(nag_buffer *buffer) {
 
 static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   if (buffer->ring == NULL && !make_ring(buffer)) return false;
-  close_chunk(buffer);
   uint8_t *chunk = buffer->ring + (uint64_t)buffer->ring_next * NAG_CHUNK_BYTES;
   buffer->ring_next = (buffer->ring_next + 1) % buffer->ring_chunks;
   if (!(nag_config.config.flags & NREC_FLAG_OVERWRITE)) write_chunk(buffer, chunk, false);
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
-  nag_zero(chunk, NAG_CHUNK_BYTES);
   uint32_t open = write_open(chunk, more_open);
-  fill_header(buffer, header, NREC_CHUNK_EVENTS, NAG_CHUNK_BYTES);
-  header->open_functions = open;
+  fill_header(buffer, header, NREC_CHUNK_EVENTS, NAG_CHUNK_BYTES, open);
   begin_epoch(buffer);
   buffer->chunk = chunk;
-  buffer->state = header->base_time << 16 | (sizeof *header + open * sizeof(uint32_t));
   return true;
 }
 
 bool nag_buffer_make_room(int32_t more_open) {
   nag_buffer *buffer = nag_thread_buffer();
   if (buffer == NULL) return false;
-  uint32_t offset = (uint32_t)(buffer->state & 0xffff);
-  if (offset >= NAG_CHUNK_HEADER && offset <= NAG_CHUNK_BYTES - NAG_CHUNK_SLACK) return true;
+  if (buffer->chunk != NULL &&
+      (*nag_state(buffer) & 0xffff) <= NAG_CHUNK_BYTES - NAG_CHUNK_SLACK)
+    return true;
   if (begin_chunk(buffer, more_open)) return true;
   buffer->lost++;
   __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
@@ -263,13 +257,12 @@ bool nag_buffer_make_room(int32_t more_open) {
 }
 
 uint64_t nag_buffer_mark(void) {
-  return nag_buffer_make_room(-1) ? nag_self.buffer->state : 0;
+  return nag_buffer_make_room(-1) ? *nag_state(nag_self.buffer) : 0;
 }
 
 static void finish_ring(nag_buffer *buffer) {
   nag_process *process = nag_process_state;
   if (buffer->ring == NULL) return;
-  close_chunk(buffer);
   // The oldest first.
   for (uint32_t i = 0; i < buffer->ring_chunks; i++) {
     uint32_t index = (buffer->ring_next + i) % buffer->ring_chunks;
@@ -295,5 +288,4 @@ void nag_buffer_finish(nag_buffer *buffer) {
   unmap_chunk(buffer->profile);
   nag_tree_release(buffer);
   buffer->chunk = buffer->ring = NULL;
-  buffer->state = 0;
 }

@@ -7,16 +7,16 @@
 // Appends `bytes` (8 at most) of `word`, whose time has been written as a delta. Signals are blocked.
 static void append(uint64_t word, uint32_t bytes, uint64_t time) {
   nag_buffer *buffer = nag_self.buffer;
-  uint64_t offset = buffer->state & 0xffff;
+  uint64_t offset = *nag_state(buffer) & 0xffff;
   __builtin_memcpy(buffer->chunk + offset, &word, 8);
-  buffer->state = time << 16 | (offset + bytes);
+  __atomic_store_n(nag_state(buffer), time << 16 | (offset + bytes), __ATOMIC_RELEASE);
 }
 
 // The time since the last event, in 48 bits; first a TIME event where it is longer than `most`.
 // Where time falls (a chunk was begun after the event was stamped, a TSC is behind another CPU's)
 // the event is as late as the last one: set back, all that follow would read late by as much.
 static uint64_t delta_of(uint64_t *time, uint64_t most) {
-  uint64_t last = nag_self.buffer->state >> 16;
+  uint64_t last = *nag_state(nag_self.buffer) >> 16;
   uint64_t delta = (*time - last) & 0xffffffffffff;
   if (delta >> 47) {
     *time = last;
@@ -52,7 +52,7 @@ void nag_event_called(uint32_t function, uint64_t time, uint64_t parent) {
 
 void nag_event_unwound(uint32_t count) {
   if (!nag_buffer_make_room((int32_t)count)) return;
-  append((uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND, 4, nag_self.buffer->state >> 16);
+  append((uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND, 4, *nag_state(nag_self.buffer) >> 16);
 }
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {

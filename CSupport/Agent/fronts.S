@@ -42,9 +42,16 @@
         FRONT   nag_graph_mcount
         FRONT   nag_graph_entry_only
         FRONT   nag_graph_kept, kept
+        FRONT   nag_slow_entry
+        FRONT   nag_slow_mcount
+        FRONT   nag_slow_event
+        FRONT   nag_slow_pushed, kept
         FRONT   nag_function_entry
         FRONT   nag_function_mcount
         FRONT   nag_function_kept, kept
+        FRONT   nag_slow_function_entry
+        FRONT   nag_slow_function_mcount
+        FRONT   nag_slow_function_pushed, kept
         FRONT   nag_hits_entry
         FRONT   nag_hits_kept, kept
         FRONT   nag_tree_entry

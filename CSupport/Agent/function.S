@@ -7,14 +7,9 @@
 //      callers[pair] = return address << 16 | epoch           (zero: nothing)
 //      called[pair]  = function
 //
-// and a new chunk has a new epoch, so that it can be read alone. The order that a signal handler's
-// own entries leave right:
-//
-//   1. the state is read, then the epoch, then the pair; a handler that records anything after
-//      that makes the commit fail, and all is read again;
-//   2. what was not told: callers[pair] becomes zero, called[pair] the function, ENTRY and PARENT
-//      are committed, and callers[pair] is set only if it is zero still: else a handler has told of
-//      another pair of that number since.
+// and a new chunk has a new epoch, so that it can be read alone. Before a pair is told of, its place
+// is emptied; once ENTRY and PARENT are committed it is taken, if it is empty still: else a handler
+// has told of another pair of that number since.
 
 #include "stubs.h"
 
@@ -27,7 +22,7 @@
         SAVE
         movq    nag_self@gottpoff(%rip), %r9
         BUFFER  9f
-1:      TIMESTAMP 9f
+        EVENT   \name, 9f
         LOCATION \location, SAVED+16, %rsi
         movq    (%rsi), %rsi
         leal    (%r11,%r11,8), %edi
@@ -39,19 +34,26 @@
         jne     5f
         cmpl    %r11d, NAG_BUFFER_CALLED(%r9,%rdi,4)
         jne     5f
-        SHORT_ENTRY %rdi, %edi, 1b, 8f, 5f
+        SHORT_ENTRY %rdi, %edi, 4f, 5f
+4:      xorl    %r8d, %r8d
+        jmp     6f
 5:      cmpq    $0xffffff, %r8
         ja      9f
         movq    $0, NAG_BUFFER_CALLERS(%r9,%rdi,8)
         movl    %r11d, NAG_BUFFER_CALLED(%r9,%rdi,4)
-        COMMIT  16, 1b
+        LONG_ENTRY
+        movq    %rsi, %rcx
+        shrq    $16, %rcx
+        shlq    $8, %rcx
+        orq     $0x50, %rcx
+        movq    %rcx, 8(%rax)
+        addq    $16, %rdx
+        movl    $1, %r8d
+6:      COMMIT  \name
+        testl   %r8d, %r8d
+        jz      8f
         xorl    %eax, %eax
         cmpxchgq %rsi, NAG_BUFFER_CALLERS(%r9,%rdi,8)
-        LONG_ENTRY
-        shrq    $16, %rsi
-        shlq    $8, %rsi
-        orq     $0x50, %rsi
-        movq    %rsi, 8(%rcx)
 8:      RESTORE
         popq    %rdi
         popq    %rsi
@@ -60,6 +62,7 @@
         popq    %rdi
         popq    %rsi
         jmp     \slow
+        RESTART \name
         END     \name
         .endm
 
@@ -71,5 +74,6 @@
         TO_C    nag_slow_function_entry, nag_enter_function, entry
         TO_C    nag_slow_function_mcount, nag_enter_function, frame
         TO_C    nag_slow_function_kept, nag_enter_function, kept
+        KEPT    nag_slow_function_pushed, nag_slow_function_kept
 
         .section .note.GNU-stack, "", @progbits

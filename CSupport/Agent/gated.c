@@ -24,7 +24,7 @@ static void enter(uint32_t function, uint64_t *location, bool opens) {
   if (slot != NULL) {
     uint64_t before = nag_buffer_mark();
     nag_event_entry(function, nag_time(), true);
-    slot->time = buffer->state;
+    slot->time = before ? *nag_state(buffer) : 0;
     slot->extra = (uint32_t)(before & 0xffff) | (opens ? OPENS_WINDOW : 0);
     buffer->gate += opens;
   }
@@ -50,19 +50,18 @@ void nag_gated_dropped(const nag_slot *slot) {
 // Takes a call that was too short back out of the buffer: possible while nothing follows its entry.
 static bool take_back(const nag_slot *slot) {
   nag_buffer *buffer = nag_self.buffer;
-  if (buffer->state != slot->time) return false;
+  if (buffer->chunk == NULL || *nag_state(buffer) != slot->time) return false;
   uint64_t start = slot->extra & 0xffff;
   const uint8_t *event = buffer->chunk + start;
   if (start < NAG_CHUNK_HEADER) return false;
   uint64_t passed = 0, word;
   __builtin_memcpy(&word, event, 8);
-  if (event[0] == 0x10) {  // TIME before it
+  if (event[0] == NREC_EVENT_TIME) {  // TIME before it
     passed = word >> 8;
     __builtin_memcpy(&word, event + 8, 8);
   }
   passed += word >> 8 & 0xffffff;
-  nag_zero(buffer->chunk + start, (buffer->state & 0xffff) - start);
-  buffer->state = ((buffer->state >> 16) - passed) << 16 | start;
+  *nag_state(buffer) = ((*nag_state(buffer) >> 16) - passed) << 16 | start;
   return true;
 }
 

@@ -43,13 +43,14 @@
         HOOK    8f
         .endif
         BUFFER  9f
-1:      TIMESTAMP 9f
-        SHORT_ENTRY %r11, %r11d, 1b, 6f, 4f
+        EVENT   \name, 9f
+        SHORT_ENTRY %r11, %r11d, 6f, 4f
 4:      cmpq    $0xffffff, %r8
         ja      9f
-        COMMIT  8, 1b
         LONG_ENTRY
-6:      RESTORE
+        addq    $8, %rdx
+6:      COMMIT  \name
+        RESTORE
         ret
         .ifnb   \slow
         HOOK_TAIL 8f
@@ -58,6 +59,7 @@
         .endif
 9:      RESTORE  // hooked already: only the event is left to C
         jmp     nag_slow_event
+        RESTART \name
         END     \name
         .endm
 
@@ -71,6 +73,7 @@
         TO_C    nag_slow_mcount, nag_enter, frame
         TO_C    nag_slow_kept, nag_enter, kept
         TO_C    nag_slow_event, nag_enter_event, entry
+        KEPT    nag_slow_pushed, nag_slow_kept, hooks
 
 // --- returns ---------------------------------------------------------------------------------------
 
@@ -118,21 +121,22 @@
         movq    %fs:NAG_TLS_BUFFER(%r10), %r9
         testq   %r9, %r9
         jz      8f
-1:      TIMESTAMP 7f
+        EVENT   \name, 7f
         cmpq    $63, %r8
         ja      2f
         // 1 byte: delta << 2 | 1
-        COMMIT  1, 1b
-        leal    1(,%r8,4), %eax
-        movb    %al, (%rcx)
+        leal    1(,%r8,4), %ecx
+        movb    %cl, (%rax)
+        incq    %rdx
         jmp     3f
 2:      cmpq    $16383, %r8
         ja      7f
         // 2 bytes: delta << 2 | 3
-        COMMIT  2, 1b
-        leal    3(,%r8,4), %eax
-        movw    %ax, (%rcx)
-3:      movq    NAG_SLOT_RETURN(%r11), %rcx
+        leal    3(,%r8,4), %ecx
+        movw    %cx, (%rax)
+        addq    $2, %rdx
+3:      COMMIT  \name
+        movq    NAG_SLOT_RETURN(%r11), %rcx
         movq    $-1, NAG_SLOT_STACK(%r11)
         movq    %r11, %fs:NAG_TLS_TOP(%r10)
         movq    %rsi, %rax
@@ -152,6 +156,7 @@
         GIVE_BACK
         .endif
         jmp     nag_slow_exit
+        RESTART \name
         END     \name
         .endm
 

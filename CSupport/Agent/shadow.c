@@ -31,6 +31,7 @@ static uint32_t mapped[REGIONS];          // bytes of each region that are mappe
 
 #define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_exit);
+HANDLER(nag_slow_exit);
 HANDLER(nag_profile_exit);
 HANDLER(nag_gated_exit);
 
@@ -39,7 +40,8 @@ void nag_shadow_prepare(void) { range = nag_range_find(); }
 static const void *exit_handler(void) {
   const nrec_config *config = &nag_config.config;
   if (config->tracer == NREC_TRACER_PROFILE) return nag_profile_exit;
-  return nag_is_gated() ? nag_gated_exit : nag_graph_exit;
+  if (nag_is_gated()) return nag_gated_exit;
+  return nag_rseq ? nag_graph_exit : nag_slow_exit;
 }
 
 // 4c 89 5c 24 f0      mov  %r11, -16(%rsp)

@@ -15,6 +15,13 @@ HANDLER(nag_graph_entry);
 HANDLER(nag_graph_mcount);
 HANDLER(nag_graph_entry_only);
 HANDLER(nag_graph_kept);
+HANDLER(nag_slow_entry);
+HANDLER(nag_slow_mcount);
+HANDLER(nag_slow_event);
+HANDLER(nag_slow_pushed);
+HANDLER(nag_slow_function_entry);
+HANDLER(nag_slow_function_mcount);
+HANDLER(nag_slow_function_pushed);
 HANDLER(nag_function_entry);
 HANDLER(nag_function_mcount);
 HANDLER(nag_function_kept);
@@ -42,8 +49,20 @@ typedef struct handler_set {
 
 // `by_thread`: with a filter by thread, each handler has a front (fronts.S).
 #define PICK(name) (by_thread ? name##_front : name)
+// Without rseq areas the events of the hot path would not be safe from signals: C blocks them.
+static handler_set choose_slow(bool by_thread) {
+  if (nag_config.config.tracer == NREC_TRACER_FUNCTION)
+    return (handler_set){PICK(nag_slow_function_entry), PICK(nag_slow_function_mcount),
+                         PICK(nag_slow_function_mcount), PICK(nag_slow_function_pushed)};
+  return (handler_set){PICK(nag_slow_entry), PICK(nag_slow_mcount), PICK(nag_slow_event),
+                       PICK(nag_slow_pushed)};
+}
+
 static handler_set choose(bool opens_window, bool by_thread) {
-  switch (nag_config.config.tracer) {
+  uint32_t tracer = nag_config.config.tracer;
+  bool is_graph = tracer == NREC_TRACER_GRAPH && !nag_is_gated();
+  if (nag_rseq == 0 && (is_graph || tracer == NREC_TRACER_FUNCTION)) return choose_slow(by_thread);
+  switch (tracer) {
     case NREC_TRACER_HITS:
       return (handler_set){PICK(nag_hits_entry), PICK(nag_hits_entry), PICK(nag_hits_entry),
                            PICK(nag_hits_kept)};
@@ -57,7 +76,7 @@ static handler_set choose(bool opens_window, bool by_thread) {
       return (handler_set){PICK(nag_profile_entry), PICK(nag_profile_mcount),
                            PICK(nag_profile_only), PICK(nag_profile_kept)};
     default:
-      if (!nag_is_gated())
+      if (is_graph)
         return (handler_set){PICK(nag_graph_entry), PICK(nag_graph_mcount),
                              PICK(nag_graph_entry_only), PICK(nag_graph_kept)};
       if (opens_window)

@@ -16,9 +16,12 @@
 // -fpatchable-function-entry leaves IPA-RA on, under which a caller may keep values in any register
 // that the callee, as compiled, leaves alone, r11 among them: its sites have the `kept` handlers.
 //
-// An event is committed by one compare-and-exchange of the buffer's state, (time << 16 | offset),
-// and stored afterwards. A signal handler between the two writes behind it; one before the
-// exchange makes it fail, and it is made again. No lock prefix: only this thread writes the state.
+// An event is a restartable sequence (rseq(2); the kernel's Documentation and glibc's manual, 2.35):
+// it is stored behind the chunk's last and then committed by one store of the chunk's state, time <<
+// 16 | offset. Where a signal is delivered in between, the kernel makes the sequence begin again, so
+// that a handler's own events never find a half of one, and what is never resumed (a handler that
+// leaves by siglongjmp, asynchronous cancellation, SIGKILL) has left nothing. Where threads have no
+// rseq area, events are recorded in C, with signals blocked (sites.c).
 
 #ifndef NAG_STUBS_H
 #define NAG_STUBS_H
@@ -75,72 +78,92 @@
         jz      \none
         .endm
 
-// rax := the state; rdx := time << 16; r8 := time since the last event; ecx := the offset.
-// Goes to \slow where the chunk has no room, or is none (a state of zero).
-        .macro  TIMESTAMP slow
+// Begins an event; r9 is the buffer. rax := where it goes; rdx := time << 16 | offset; r8 := time
+// since the last event. Goes to \slow where there is no chunk, or no room in it. Until COMMIT nothing
+// that `1` needs may change, for there the sequence begins again.
+        .macro  EVENT name, slow
+1:      leaq    nag_sequence_\name(%rip), %rcx
+        movq    nag_rseq(%rip), %rdx
+        movq    %rcx, %fs:(%rdx)
+.Lstart_\name:
+        movq    NAG_BUFFER_CHUNK(%r9), %rcx
+        testq   %rcx, %rcx
+        jz      \slow
         rdtsc
         shlq    $32, %rdx
         orq     %rax, %rdx
         shrq    $NREC_SHIFT, %rdx
         shlq    $16, %rdx
-        movq    NAG_BUFFER_STATE(%r9), %rax
-        movq    %rax, %r8
-        movzwl  %ax, %ecx
-        xorq    %rcx, %r8
+        movq    NAG_CHUNK_STATE(%rcx), %r8
+        movzwl  %r8w, %eax
+        xorq    %rax, %r8
         subq    %rdx, %r8
         negq    %r8
         shrq    $16, %r8
-        cmpl    $(NAG_CHUNK_BYTES - NAG_CHUNK_SLACK), %ecx
+        cmpl    $(NAG_CHUNK_BYTES - NAG_CHUNK_SLACK), %eax
         ja      \slow
-        cmpl    $NAG_CHUNK_HEADER, %ecx
-        jb      \slow
+        orq     %rax, %rdx
+        addq    %rcx, %rax
         .endm
 
-// Takes `\bytes` more of the chunk; rcx := where they go. Goes to \again where a signal handler's
-// own events came in between. What is stored afterwards must be `\bytes` and not one more: such
-// a handler may have written behind them already.
-        .macro  COMMIT bytes, again
-        leaq    \bytes(%rdx,%rcx), %rdx
-        addq    NAG_BUFFER_CHUNK(%r9), %rcx
-        cmpxchgq %rdx, NAG_BUFFER_STATE(%r9)
-        jne     \again
+        .macro  COMMIT name
+        movq    NAG_BUFFER_CHUNK(%r9), %rcx
+        movq    %rdx, NAG_CHUNK_STATE(%rcx)
+.Lcommitted_\name:
         .endm
 
-// Writes ENTRY of \number (\half: its low half, which is spoilt) in the shortest form that holds it,
-// and goes to \done; to \again where COMMIT does, to \long where none of these forms holds it.
-        .macro  SHORT_ENTRY number, half, again, done, long
+// Behind the handler: where the kernel goes on, and what it knows of the sequence.
+        .macro  RESTART name
+        .byte   0x0f, 0xb9, 0x3d  // ud1, with the signature that glibc registers
+        .long   0x53053053
+.Lrestart_\name:
+        jmp     1b
+        .pushsection .data.rel.ro, "aw"
+        .balign 32
+nag_sequence_\name:
+        .long   0, 0
+        .quad   .Lstart_\name, .Lcommitted_\name - .Lstart_\name, .Lrestart_\name
+        .popsection
+        .endm
+
+// Stores ENTRY of \number (\half: its low half) in the shortest form that holds it, and goes to
+// \done; to \long where none of these does.
+        .macro  SHORT_ENTRY number, half, done, long
         cmpq    $63, %r8
         ja      2f
         cmpl    $255, \half
         ja      2f
         // 2 bytes: number << 8 | delta << 2 | 2
-        COMMIT  2, \again
-        leal    2(,%r8,4), %eax
-        shll    $8, \half
-        orl     \half, %eax
-        movw    %ax, (%rcx)
+        leal    2(,%r8,4), %ecx
+        movl    \half, %r8d
+        shll    $8, %r8d
+        orl     %r8d, %ecx
+        movw    %cx, (%rax)
+        addq    $2, %rdx
         jmp     \done
 2:      cmpl    $8191, \half
         ja      \long
         cmpq    $255, %r8
         ja      3f
         // 3 bytes: number << 11 | delta << 3 | 4
-        COMMIT  3, \again
-        leal    4(,%r8,8), %eax
-        shll    $11, \half
-        orl     \half, %eax
-        movw    %ax, (%rcx)
-        shrl    $16, %eax
-        movb    %al, 2(%rcx)
+        leal    4(,%r8,8), %ecx
+        movl    \half, %r8d
+        shll    $11, %r8d
+        orl     %r8d, %ecx
+        movw    %cx, (%rax)
+        shrl    $16, %ecx
+        movb    %cl, 2(%rax)
+        addq    $3, %rdx
         jmp     \done
 3:      cmpq    $32767, %r8
         ja      \long
         // 4 bytes: number << 19 | delta << 4 | 8
-        COMMIT  4, \again
         shll    $4, %r8d
-        shll    $19, \half
-        leal    8(%r8,\number), %eax
-        movl    %eax, (%rcx)
+        movl    \half, %ecx
+        shll    $19, %ecx
+        leal    8(%r8,%rcx), %ecx
+        movl    %ecx, (%rax)
+        addq    $4, %rdx
         jmp     \done
         .endm
 
@@ -148,9 +171,10 @@
         .macro  LONG_ENTRY
         shlq    $8, %r8
         orq     $0x60, %r8
-        shlq    $32, %r11
-        orq     %r11, %r8
-        movq    %r8, (%rcx)
+        movl    %r11d, %ecx
+        shlq    $32, %rcx
+        orq     %rcx, %r8
+        movq    %r8, (%rax)
         .endm
 
 // Calls C with every general register kept; C here touches no other. The stack is aligned for it.

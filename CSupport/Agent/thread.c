@@ -9,6 +9,12 @@
 
 __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+int64_t nag_rseq;
+
+// glibc's, since 2.35; weak, so that the agent loads with an older one.
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
 static pthread_key_t key;
 static bool has_key;
 static uint64_t vector_bytes;
@@ -33,6 +39,8 @@ static void ended(void *argument) {
 static void arrange_end(void *argument) { pthread_setspecific(key, argument); }
 
 void nag_thread_prepare(void) {
+  const int64_t sequence = 8;  // struct rseq: its rseq_cs
+  if (&__rseq_size != NULL && __rseq_size > 0) nag_rseq = __rseq_offset + sequence;
   uint32_t a = 0xd, b = 0, c = 0, d = 0;  // CPUID leaf 0DH: EBX, the XSAVE area's size as enabled
   __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
   vector_bytes = (b + 63) & ~63u;

@@ -29,10 +29,10 @@ int ntr_shared_memory(void) {
   return file;
 }
 
-// Bytes up to the last that is not zero, as whole pages.
-static size_t used_pages(const uint8_t *chunk) {
-  size_t used = NREC_MEMORY_CHUNK;
-  while (used > 0 && chunk[used - 1] == 0) used--;
+// The chunk's used bytes, as whole pages: the program that wrote the state is not to be trusted.
+static size_t used_pages(const nrec_chunk_header *header) {
+  size_t used = header->state & 0xffff;
+  if (used < sizeof *header) used = sizeof *header;
   return (used + NREC_PAGE - 1) & ~(size_t)(NREC_PAGE - 1);
 }
 
@@ -44,10 +44,9 @@ uint64_t ntr_file_size_limit(void) {
 
 static int append(int events, uint64_t *offset, uint8_t *chunk) {
   nrec_chunk_header header;
-  size_t bytes = used_pages(chunk);
   memcpy(&header, chunk, sizeof header);
+  size_t bytes = used_pages(&header);
   header.size = (uint32_t)bytes;
-  if (header.used > bytes) header.used = 0;
   memcpy(chunk, &header, sizeof header);
   for (size_t done = 0; done < bytes;) {
     ssize_t wrote = pwrite(events, chunk + done, bytes - done, (off_t)(*offset + done));

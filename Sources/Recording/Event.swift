@@ -38,8 +38,6 @@ struct ChunkRecord: Sendable {
   var offset: UInt64
   /// Bytes that may be read: the header's size, or used, cut to the file.
   var length: UInt64
-  /// The writer has said how much it used: every byte of it is meant to be an event.
-  var isClosed: Bool
   var sequence: UInt32
   var openFunctions: UInt32
   var kind: UInt32

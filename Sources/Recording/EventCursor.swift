@@ -125,9 +125,7 @@ public struct EventCursor: ~Copyable {
     case UInt64(NREC_EVENT_PARENT):
       return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
     case 0x00:
-      if chunk?.isClosed == true {
-        note(at: start, "expected an event, found a zero byte before the end, rest skipped")
-      }
+      note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
       note(at: start, "expected an event, found the byte \(hexadecimal(word & 0xff)), rest skipped")
     }

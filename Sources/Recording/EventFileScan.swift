@@ -100,10 +100,10 @@ struct EventFileScan {
     if size < Self.headerSize || size % Self.page != 0 {
       return "size \(size), expected a multiple of \(Self.page)"
     }
-    if header.used != 0 && (header.used > header.size || UInt64(header.used) < Self.headerSize) {
-      return "used \(header.used), expected \(Self.headerSize) to \(header.size)"
+    let end = header.usedBytes
+    if end > size || end < Self.headerSize {
+      return "used \(end), expected \(Self.headerSize) to \(size)"
     }
-    let end = UInt64(header.used != 0 ? header.used : header.size)
     if header.open_functions > Self.deepest
       || Self.headerSize + 4 * UInt64(header.open_functions) > end
     {
@@ -117,18 +117,17 @@ struct EventFileScan {
 
   private mutating func add(_ header: ChunkHeader, at offset: UInt64) {
     let raw = header.raw
-    var length = UInt64(raw.used != 0 ? raw.used : raw.size)
+    var length = raw.usedBytes
     if length > file.size - offset {
-      // Of an open chunk the rest may never have been used: its last page's zero bytes would tell.
       note(
         "chunk at 0x\(hexadecimal(offset)) of \(fileName): \(file.size - offset) of \(length) "
           + "bytes: truncated")
       length = file.size - offset
     }
     let record = ChunkRecord(
-      offset: offset, length: length, isClosed: raw.used != 0, sequence: raw.sequence,
+      offset: offset, length: length, sequence: raw.sequence,
       openFunctions: raw.open_functions, kind: raw.kind, baseTime: raw.base_time,
-      lostEvents: raw.lost_events)
+      lostEvents: UInt64(raw.lost_events))
     if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_HITS) {
       note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 4")
       return

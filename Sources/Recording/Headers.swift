@@ -12,6 +12,11 @@ struct ChunkHeader {
   var threadName: String { text(of: raw.thread_name) }
 }
 
+extension nrec_chunk_header {
+  /// Header included. The tracers without events use all of a chunk.
+  var usedBytes: UInt64 { kind == UInt32(NREC_CHUNK_EVENTS) ? state & 0xffff : UInt64(size) }
+}
+
 /// The event file's header as read: nothing in it is checked.
 struct FileHeader {
   let raw: nrec_file_header

@@ -79,6 +79,25 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
     }
   }
 
+  /// What interrupts an event for good leaves no half of it: endings.c cancels threads asynchronously
+  /// that do little else than being traced. (The decoder complains of bytes that are no event.)
+  @Test(
+    "Without restartable sequences it is slower, and the same",
+    arguments: ["endings.c", "jumps.c", "values.c"], ["function_graph", "function"])
+  func withoutSequences(source: String, tracer: String) throws {
+    let program = try Program(source: source).build()
+    let arguments = source == "jumps.c" ? ["2000"] : []
+    let plain = try runChild(program, arguments)
+    let traced = try TracedRun(
+      program, arguments, options: ["--tracer", tracer],
+      environment: ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"])
+    #expect(traced.result.output == plain.output)
+    for (name, count) in statedCalls(plain.output) {
+      #expect(traced.calls[name] == count, "\(name)")
+    }
+    #expect(traced.recording.complaints.prefix(3) == [])
+  }
+
   @Test("Frames that longjmp has skipped take no room in the shadow stack")
   func noLeak() throws {
     let program = try Program(source: "jumps.c").build()

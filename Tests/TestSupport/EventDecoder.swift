@@ -101,9 +101,9 @@ public struct DecodedProcess: Sendable {
       threads[serial] = String(decoding: name, as: UTF8.self)
       switch data.word(offset + 20, 4) {
       case 1:
-        let used = data.word(offset + 24, 4)
+        let used = data.word(offset + 40, 2)
         let open = data.word(offset + 28, 4)
-        readEvents(used == 0 ? contents : contents.prefix(used - 64), open: open, at: offset)
+        readEvents(contents.prefix(used - 64), open: open, at: offset)
       case 2: treeParts[serial, default: Data()].append(contents)
       case let kind: lastCounters[serial] = (kind, contents)
       }
@@ -120,7 +120,7 @@ public struct DecodedProcess: Sendable {
     let isCut = open == 4096  // only the innermost are listed
     pairs = [:]
     var at = open * 4
-    while at < data.count, data[at] != 0 {
+    while at < data.count {
       let first = data[at]
       let size =
         first & 3 == 1
@@ -152,6 +152,7 @@ public struct DecodedProcess: Sendable {
           complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)")
         }
       case 0x10, 0x40: break
+      // A zero byte among them: an event that was never stored.
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")
       }
     }

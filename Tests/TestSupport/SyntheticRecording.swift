@@ -185,8 +185,6 @@ public struct SyntheticChunk: Sendable {
   public var openFunctions: [UInt32] = []
   public var baseTime: UInt64 = 1_000_000
   public var lostEvents: UInt64 = 0
-  /// Whether `used` says how long it is; else a zero byte does.
-  public var isClosed = true
   public var body: [UInt8] = []
 
   /// A chunk of events, from `baseTime`.
@@ -235,17 +233,19 @@ public struct SyntheticChunk: Sendable {
   func data() -> Data {
     var header = nrec_chunk_header()
     let used = MemoryLayout<nrec_chunk_header>.size + 4 * openFunctions.count + body.count
-    let size = (used + (isClosed ? 0 : 1) + 4095) / 4096 * 4096
+    precondition(kind != UInt32(NREC_CHUNK_EVENTS) || used <= 0xffff, "more than a state counts")
+    let size = (used + 4095) / 4096 * 4096
     header.magic = NREC_CHUNK_MAGIC
     header.size = UInt32(size)
     header.thread = thread
     header.thread_serial = serial
     header.sequence = sequence
     header.kind = kind
-    header.used = isClosed ? UInt32(used) : 0
+    // Of the time before the offset nothing reads more than who writes on.
+    header.state = kind == UInt32(NREC_CHUNK_EVENTS) ? baseTime << 16 | UInt64(used) : 0
     header.open_functions = UInt32(openFunctions.count)
     header.base_time = baseTime
-    header.lost_events = lostEvents
+    header.lost_events = UInt32(clamping: lostEvents)
     withUnsafeMutableBytes(of: &header.thread_name) { target in
       for (index, byte) in name.utf8.prefix(15).enumerated() { target[index] = byte }
     }

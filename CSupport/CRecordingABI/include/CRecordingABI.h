@@ -17,11 +17,11 @@
 //   offset 4096 …        chunks, each page-aligned: nrec_chunk_header, the functions that were open
 //                        when the chunk began (uint32_t each, outermost first), then events
 //
-// A chunk belongs to one thread and can be read without any other. No event begins with a zero byte,
-// and a chunk is zero behind its last event, so a zero byte ends the events. The agent appends a
-// chunk when it is full; what was in memory at the end (SIGKILL) is appended by the brain. A chunk
-// may then stand there twice: thread serial and sequence tell. An event is committed before it is
-// stored, so after SIGKILL the last may be missing.
+// A chunk belongs to one thread and can be read without any other. Its header's state says how much
+// of it is events; an event is stored, then the state, so that SIGKILL leaves no half of one. No event
+// begins with a zero byte. The agent appends a chunk when it is full; what was in memory at the end
+// (SIGKILL) is appended by the brain. A chunk may then stand there twice: thread serial and sequence
+// tell.
 //
 // Time is in units of 2^shift TSC ticks (shift is 1: below a nanosecond on any TSC of 2 GHz or
 // more). Each event has the time since the event before it in its chunk; the first, since the
@@ -120,10 +120,10 @@ typedef struct nrec_chunk_header {
   uint32_t thread_serial;     ///< of the process: a thread id may come again
   uint32_t sequence;          ///< of the thread, from 0: a gap means chunks were overwritten
   uint32_t kind;              ///< NREC_CHUNK_*
-  uint32_t used;              ///< bytes used, header included; 0: open to the end (see zero byte)
+  uint32_t lost_events;       ///< of the thread before this chunk; all ones: that many or more
   uint32_t open_functions;    ///< uint32_t numbers that follow the header
   uint64_t base_time;         ///< absolute, in units
-  uint64_t lost_events;       ///< of the thread before this chunk
+  uint64_t state;             ///< events: time of the last << 16 | bytes used, header included
   char thread_name[16];       ///< /proc/self/task/TID/comm when the chunk was begun
 } nrec_chunk_header;
 
