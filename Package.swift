@@ -84,13 +84,14 @@ let package = Package(
       ]),
     // The address range of hooked returns, and its unwind rule: see frames.S. Of the linkers that
     // Swift comes with none makes a segment of more than 2 GiB; left to itself, this one would make
-    // it a part of the writable one.
+    // it a part of the writable one. It needs nothing, libc neither: loaded before libc has begun, it
+    // would have libc begin without the program's environment.
     .target(
       name: "AgentFrames", path: "CSupport/AgentFrames",
       linkerSettings: [
         .unsafeFlags([
           "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
-          "-nostartfiles", "-use-ld=bfd", "-Xlinker",
+          "-nostartfiles", "-Xclang-linker", "-nostdlib", "-use-ld=bfd", "-Xlinker",
           "--section-start=.nopscope.trampolines=0x400000", "-Xlinker", "--build-id=sha1",
         ])
       ]),

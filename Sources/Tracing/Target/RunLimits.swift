@@ -51,8 +51,8 @@ public struct RunLimits: Sendable {
 
   private func addressLine(_ limit: UInt64, _ tracer: Tracer) -> String? {
     if !tracer.hooksReturns || limit >= Self.roomyBytes { return nil }
-    return "address space is limited to \(limit) bytes (ulimit -v), expected \(Self.roomyBytes) for "
-      + "hooked returns: calls are recorded without times: raise it, or use --tracer callgraph, "
+    return "address space is limited to \(limit) bytes (ulimit -v), expected \(Self.roomyBytes) "
+      + "for hooked returns: calls are recorded without times: raise it, or use --tracer callgraph, "
       + "function or hits"
   }
 }

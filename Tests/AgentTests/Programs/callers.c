@@ -34,7 +34,7 @@ int main(void) {
     through(other);
   }
   setitimer(ITIMER_REAL, &never, NULL);
-  printf("pair leaf first 20000\npair leaf second 600000\n");
+  printf("pair leaf first 20000\npair leaf second 40000\n");
   printf("pair leaf through 20000\npair other through %ld\npair leaf handler %ld\n",
          20000 + handled, handled);
   return 0;
