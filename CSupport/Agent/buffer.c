@@ -61,13 +61,6 @@ static void is_full(nag_process *process) {
   __atomic_or_fetch(&process->header->flags, NREC_FLAG_FULL, __ATOMIC_RELAXED);
 }
 
-// What was taken of the file and could not be used, where nobody has taken what follows.
-static void give_back(nag_process *process, uint64_t offset, uint64_t bytes) {
-  uint64_t end = offset + bytes;
-  __atomic_compare_exchange_n(&process->header->next_offset, &end, offset, false, __ATOMIC_RELAXED,
-                              __ATOMIC_RELAXED);
-}
-
 static uint64_t round_up(uint64_t bytes) {
   return (bytes + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
 }
@@ -96,10 +89,7 @@ static uint8_t *map_file(size_t bytes) {
   uint8_t *memory = NULL;
   if (nag_make_space(process->events, offset, bytes))
     memory = nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, process->events, offset);
-  if (memory == NULL) {
-    is_full(process);
-    give_back(process, offset, bytes);
-  }
+  if (memory == NULL) is_full(process);
   return memory;
 }
 
@@ -144,7 +134,6 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
     const uint32_t none = 0;  // half a chunk is none
     if (done > 0) NAG_CALL(SYS_pwrite64, process->events, &none, sizeof none, offset);
     is_full(process);
-    if (has_place) give_back(process, offset, bytes);
     buffer->lost++;
     __atomic_add_fetch(&process->header->lost_chunks, 1, __ATOMIC_RELAXED);
   }

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -58,6 +59,13 @@ static int append(int events, uint64_t *offset, uint8_t *chunk) {
   return 0;
 }
 
+static bool put(int events, const void *bytes, size_t size, off_t offset) {
+  ssize_t wrote;
+  do wrote = pwrite(events, bytes, size, offset);
+  while (wrote < 0 && errno == EINTR);
+  return wrote == (ssize_t)size;
+}
+
 int64_t ntr_salvage(int memory, int events) {
   static uint8_t chunk[NREC_MEMORY_CHUNK];
   nrec_file_header header;
@@ -81,14 +89,15 @@ int64_t ntr_salvage(int memory, int events) {
       if (lost++ == 0) error = errno;
     }
   }
-  if (saved > 0) header.next_offset = offset;
-  if (lost > 0) {
-    header.lost_chunks += (uint64_t)lost;
-    header.flags |= NREC_FLAG_FULL;
-  }
   // The first page is there: this needs no space.
-  if (saved + lost > 0 && pwrite(events, &header, sizeof header, 0) != (ssize_t)sizeof header)
+  if (saved > 0 && !put(events, &offset, sizeof offset, offsetof(nrec_file_header, next_offset)))
     return -1;
+  if (lost > 0) {
+    uint64_t lost_chunks = header.lost_chunks + (uint64_t)lost;
+    uint32_t flags = header.flags | NREC_FLAG_FULL;
+    put(events, &lost_chunks, sizeof lost_chunks, offsetof(nrec_file_header, lost_chunks));
+    put(events, &flags, sizeof flags, offsetof(nrec_file_header, flags));
+  }
   if (lost > 0) {
     errno = error;
     return -1;

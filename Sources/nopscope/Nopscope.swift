@@ -31,7 +31,22 @@ struct Nopscope: ParsableCommand {
     if BareProgram.isMeant(by: words, commands: commandNames) {
       BareProgram.run(["record", "--"] + words, commands: commandNames)
     }
+    if words.first == RecordCommand.configuration.commandName {
+      recordAtOnce(Array(words.dropFirst()))
+    }
     main(words)
+  }
+
+  /// Parses below the root, which spares the parser its look at the root and all other commands: a
+  /// start is mostly that. Returns where this is no right command line: the root's parser says why.
+  private static func recordAtOnce(_ words: [String]) {
+    guard let parsed = try? RecordCommand.parseAsRoot(words) as? RecordCommand else { return }
+    do {
+      try parsed.run()
+      exit()
+    } catch {
+      exit(withError: error)
+    }
   }
 
   private static var commandNames: [String] {

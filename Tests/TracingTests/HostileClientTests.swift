@@ -42,7 +42,7 @@ import Testing
     ("an answer", bytes(nrec_config())), ("zeros", [UInt8](repeating: 0, count: 100)),
     ("half a HELLO", Array(bytes(FakeAgent.hello()).dropLast())),
     ("a HELLO and more", bytes(FakeAgent.hello()) + [0]),
-    ("another version", hello { $0.version = 2 }),
+    ("another version", hello { $0.version = UInt32(NREC_MESSAGE_VERSION) + 1 }),
     ("another process", hello { $0.process += 1 }),
     ("no such beginning", hello { $0.begin = 2 }),
     ("a module", module("/x")),

@@ -39,8 +39,11 @@ public final class RecordServer {
   private var modulesSeen: [String: ModuleTotals] = [:]
 
   /// A process that has let go its connection: it ends, or it becomes another program.
+  ///
+  /// Or it has closed what it did not know, and records on into its memory file.
   private struct Leaver {
     var process: Int32
+    var traced: TracedProcess
     var descriptor: Int32
     var deadline: UInt64
   }
@@ -247,15 +250,17 @@ extension RecordServer {
   }
 
   private func see(off client: Client) {
-    if let process = client.process { settle(process) }
     // Before an exec the connection closes too, and the new image is silent until it is loaded.
     let descriptor = ntr_process_descriptor(client.peer)
-    guard descriptor >= 0, client.process != nil else {
+    guard descriptor >= 0, let traced = client.process else {
       if descriptor >= 0 { close(descriptor) }
+      if let process = client.process { settle(process) }
       return
     }
+    settleModules(traced)
     let deadline = ntr_monotonic_nanoseconds() &+ Self.execNanoseconds
-    leavers.append(Leaver(process: client.peer, descriptor: descriptor, deadline: deadline))
+    leavers.append(
+      Leaver(process: client.peer, traced: traced, descriptor: descriptor, deadline: deadline))
   }
 
   private func see(_ polled: ArraySlice<pollfd>) {
@@ -270,7 +275,10 @@ extension RecordServer {
   }
 
   private func leave(_ isGone: (Leaver) -> Bool) {
-    for leaver in leavers where isGone(leaver) { close(leaver.descriptor) }
+    for leaver in leavers where isGone(leaver) {
+      settle(leaver.traced)
+      close(leaver.descriptor)
+    }
     leavers.removeAll(where: isGone)
   }
 
@@ -370,6 +378,7 @@ extension RecordServer {
   public func finish(exitStatus: Int32?) {
     for client in clients { if let process = client.process { settle(process) } }
     clients.removeAll()
+    for leaver in leavers { settle(leaver.traced) }
     session.hasEnded = true
     session.exitStatus = exitStatus
     writeSession(isDue: true)

@@ -202,7 +202,7 @@ extension RecordServer {
   }
 
   /// The process has ended: what it had not written is written for it, and what it did not tell is
-  /// not known.
+  /// not known. Not before its end: one that has closed our socket may still record.
   func settle(_ process: TracedProcess) {
     if let files = process.files,
       ntr_salvage(files.memory.number, files.events.number) < 0
@@ -210,6 +210,11 @@ extension RecordServer {
       warn("\(process.eventsName): \(systemError(errnoNow())): its last events are lost")
     }
     process.files = nil
+    settleModules(process)
+  }
+
+  /// What it did not tell, now that it can no longer.
+  func settleModules(_ process: TracedProcess) {
     for generation in process.modules.keys.sorted() {
       guard var module = process.modules[generation], module.isPending else { continue }
       settle(&module, process)
