@@ -10,7 +10,10 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700 };
+// A brain that died closes its end, and no wait is longer than that. This bound is for one that lives
+// and does not answer, and must be far above what it needs on a busy machine for a program that it
+// sees for the first time: who is not answered runs untraced.
+enum { WAIT_SECONDS = 30, HIGH_DESCRIPTOR = 700 };
 
 // Programs use low numbers, and some close all they do not know: ours are high, and marked so that
 // no exec inherits them.
@@ -34,7 +37,7 @@ int nag_connect(const char *path) {
 
 static bool is_ready(int socket, short events) {
   struct pollfd wait = {.fd = socket, .events = events};
-  struct timespec limit = {.tv_sec = WAIT_MILLISECONDS / 1000};
+  struct timespec limit = {.tv_sec = WAIT_SECONDS};
   int64_t ready;
   do ready = NAG_CALL(SYS_ppoll, &wait, 1, &limit, 0, 8);
   while (ready == -EINTR);
