@@ -13,7 +13,10 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { WAIT_MILLISECONDS = 2000, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
+// A brain that died closes its end, and no wait is longer than that. This bound is for one that lives
+// and does not answer, and must be far above what it needs on a busy machine for a program that it
+// sees for the first time: who is not answered runs untraced.
+enum { WAIT_SECONDS = 10, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
 
 // The first number of ours: where few are allowed, among the last.
 static uint64_t high_descriptor(void) {
@@ -67,7 +70,7 @@ static bool is_ready(int socket, short events) {
   nag_process *process = nag_process_state;
   if (process->is_unanswered) return false;
   struct pollfd wait = {.fd = socket, .events = events};
-  struct timespec limit = {.tv_sec = WAIT_MILLISECONDS / 1000};
+  struct timespec limit = {.tv_sec = WAIT_SECONDS};
   int64_t ready;
   do ready = NAG_CALL(SYS_ppoll, &wait, 1, &limit, 0, 8);
   while (ready == -EINTR);

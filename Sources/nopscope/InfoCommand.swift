@@ -142,7 +142,7 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
     let time = process.nanoseconds(ofUnits: process.endTime - process.startTime)
     state.append(durationText(time))
   }
-  if !process.hasEnded { state.append("not closed: killed, or still running") }
+  if !process.hasEnded { state.append("not closed: ended by _exit, exec or a signal, or runs on") }
   if process.isFull { state.append("out of space: the rest was only counted") }
   if process.lostChunks > 0 {
     state.append(

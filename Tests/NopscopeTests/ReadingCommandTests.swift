@@ -86,6 +86,17 @@ import Testing
       ])
   }
 
+  @Test("info says of a process that did not end in exit() what may have ended it")
+  func infoOfAnOpenProcess() throws {
+    var process = SyntheticProcess(modules: [SyntheticModule("/bin/x", functions: ["main"])])
+    let closed = try SyntheticRecording(processes: [process]).write()
+    process.flags = 0
+    let open = try SyntheticRecording(processes: [process]).write()
+    #expect(!(try runNopscope(["info", closed]).output.contains("not closed")))
+    let text = try runNopscope(["info", open]).output
+    #expect(text.contains("not closed: ended by _exit, exec or a signal, or runs on"))
+  }
+
   @Test("graph shows the tree, and as JSON with its schema")
   func graph() throws {
     let path = try Self.recording()

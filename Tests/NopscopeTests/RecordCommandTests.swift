@@ -57,6 +57,23 @@ import Testing
     #expect(symbols.contains("\ttriple\n") && symbols.contains("\tmain\n"))
   }
 
+  /// The shell stops its parent, which is the brain, and then becomes the program. Whoever lets the
+  /// brain go on must not load the agent, which would wait for it.
+  @Test("a brain that answers only after three seconds is waited for")
+  func slowBrain() throws {
+    let data = try output()
+    let script = """
+      agent=$LD_PRELOAD; unset LD_PRELOAD; kill -STOP $PPID
+      (sleep 3; kill -CONT $PPID) & LD_PRELOAD=$agent exec "$0"
+      """
+    let source = "int main(void) { return 0; }"
+    let result = try record(["-o", data, "--", "/bin/sh", "-c", script, build(source)])
+    #expect(result.ending == .exit(0))
+    let report = try runNopscope(["report", data, "--json"])
+    let functions = try jsonObject(report.standardOutput)["functions"] as? [[String: Any]]
+    #expect(functions?.map { $0["calls"] as? Int } == [1])
+  }
+
   @Test("only what the rules want is armed")
   func filters() throws {
     let data = try output()

@@ -35,44 +35,57 @@ class Counts:
                 self._read(file)
 
     def _read(self, lines):
-        names = {"ob": {}, "fn": {}}
-        image = function = called_image = called = None
+        names = _Names()
         address, is_call_cost = 0, False
         for line in lines:
-            first = line[:1]
-            if first in "0123456789+-*":
+            if line[:1] in "0123456789+-*":
+                # The line after `calls=` is the cost of what was called, not the instruction's own,
+                # and the next line's position is not relative to it.
+                if is_call_cost:
+                    is_call_cost = False
+                    continue
                 words = line.split()
                 if len(words) < 2:
                     continue
                 address = _moved(address, words[0])
-                # The line after `calls=` is the cost of what was called, not the line's own.
-                if not is_call_cost and image == self.path and len(words) > 2:
+                if names.image == self.path and len(words) > 2:
                     self.entries[address] += int(words[2])
-                is_call_cost = False
             elif line.startswith("calls="):
                 is_call_cost = True
-                if (called_image or image) == self.path:
-                    self.calls[called] += int(line[6:].split()[0])
-                called_image = None
-            else:
-                found = _NAME.match(line)
-                if not found:
-                    continue
-                is_callee, kind, number, text = found.groups()
-                if text:
-                    names[kind][number] = text.strip()
-                name = names[kind][number]
-                if kind == "ob":
-                    if is_callee:
-                        called_image = name
-                    else:
-                        image = name
-                elif is_callee:
-                    called = _bare(name)
-                else:
-                    function = _bare(name)
-                    if image == self.path:
-                        self.functions.add(function)
+                if names.image_of_callee() == self.path:
+                    self.calls[_bare(names.of["cfn"])] += int(line[6:].split()[0])
+            elif names.take(line) and names.image == self.path:
+                self.functions.add(_bare(names.of["fn"]))
+
+
+class _Names:
+    """What the lines `ob=`, `fn=`, `cob=` and `cfn=` name. A name's text is written once, then its
+    number alone, which is shared with the callee's form."""
+
+    def __init__(self):
+        self._texts = {}
+        self.of = {"ob": None, "fn": None, "cob": None, "cfn": None}
+
+    @property
+    def image(self):
+        return self.of["ob"]
+
+    def image_of_callee(self):
+        """`cob=` is for one call, and left out where it is the caller's image."""
+        image = self.of["cob"] or self.image
+        self.of["cob"] = None
+        return image
+
+    def take(self, line):
+        """Whether the line begins a function."""
+        found = _NAME.match(line)
+        if not found:
+            return False
+        callee, kind, number, text = found.groups()
+        if text:
+            self._texts[kind, number] = text.strip()
+        self.of[callee + kind] = self._texts[kind, number]
+        return callee + kind == "fn"
 
 
 def _bare(name):
