@@ -92,6 +92,19 @@ private let refusals = [
       })
   }
 
+  @Test("Descriptors that a program gets have the numbers that they have alone")
+  func descriptors() throws {
+    let launcher = try Program(source: "refuses.c").build()
+    let program = try Program(source: "looks.c").build()
+    for how in ["nothing", "few-descriptors"] {
+      let plain = try runChild(launcher, [how, program, "first"])
+      let traced = try TracedRun(launcher, [how, program, "first"])
+      #expect(plain.output.hasPrefix("3\n"))
+      #expect(traced.result.output == plain.output)
+      #expect(traced.calls["look"] == 1)
+    }
+  }
+
   /// The brain is killed, or stopped for good, while the program runs.
   @Test("A program outlives its brain, and its recording is read", arguments: ["KILL", "STOP"])
   func outlives(signal: String) throws {

@@ -140,7 +140,8 @@ import Testing
         #expect(npc_transaction_execute(&raw.transaction, &result))
         #expect(try fixture.callAll() == 0)
       }
-      let page = fixture.module.text.lowerBound + 4096 & ~4095
+      let site = fixture.table.sites[try fixture.site(of: "f12")]
+      let page = (fixture.module.loadBias + site.offset) & ~4095
       let raw = RawTransaction(fixture, sites, method: .none)
       let place = UnsafeMutableRawPointer(bitPattern: UInt(page))
       #expect(mprotect(place, 4096, PROT_NONE) == 0)

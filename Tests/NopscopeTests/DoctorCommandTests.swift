@@ -19,6 +19,13 @@ import Testing
     #expect((document["ticksPerSecond"] as? Double ?? 0) > 1e8)
     let text = try runNopscope(["doctor"])
     #expect(text.output.contains("writing text with mprotect"))
+    let opens = try #require(document["opensText"] as? Bool)
+    #expect(opens == (writers.first?["usable"] as? Bool))
+    #expect(
+      text.output.contains(
+        opens
+          ? "text is writable and executable while a transaction writes it with mprotect, and at no "
+            + "other time" : "no executable memory is ever writable"))
     for line in text.output.split(separator: "\n") {
       #expect(["yes  ", "no   ", "note "].contains(String(line.prefix(5))))
     }

@@ -60,9 +60,13 @@ final class FakeBrain: @unchecked Sendable {
 
   private func serve() {
     var sockets: [Int32] = []
-    while !lock.withLock({ isOver }) {
+    while true {
       var polled = ([listener.number] + sockets).map { pollfd(fd: $0, events: 1, revents: 0) }
-      guard poll(&polled, nfds_t(polled.count), 20) > 0 else { continue }
+      // The end is when nothing more has come: what a process said last is read after its end.
+      guard poll(&polled, nfds_t(polled.count), 20) > 0 else {
+        if lock.withLock({ isOver }) { break }
+        continue
+      }
       if polled[0].revents != 0 {
         sockets.append(ntr_accept(listener.number))
         lock.withLock { connections += 1 }

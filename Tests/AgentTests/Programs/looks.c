@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ KEEP int look(const char *how) {
   if (!strcmp(how, "environment")) environment();
   if (!strcmp(how, "signals")) signals();
   if (!strcmp(how, "timer")) timer();
+  if (!strcmp(how, "first")) printf("%d\n", open("/dev/null", O_RDONLY));
   return number;
 }
 
