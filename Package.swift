@@ -108,7 +108,9 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "Tracing",
-      dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI", "CTracing"],
+      dependencies: [
+        "CallSites", "ELFImage", "MachineCode", "CDemangle", "CRecordingABI", "CTracing",
+      ],
       swiftSettings: strictness),
     .target(
       name: "PatchBench",
