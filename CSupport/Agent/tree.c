@@ -68,7 +68,8 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
 }
 
 static bool begin(nag_buffer *buffer) {
-  nag_tree *tree = nag_pages(TREE_BYTES);
+  // One that found no space for its first node is there already, and is tried again.
+  nag_tree *tree = buffer->tree ? buffer->tree : nag_pages(TREE_BYTES);
   if (tree == NULL) return false;
   buffer->tree = tree;
   tree->nothing.function = ~0u;
@@ -114,7 +115,9 @@ void nag_enter_tree(uint32_t function, uint64_t *at) {
   if (enter_known(nag_self.buffer, function, (uint64_t)at)) return;
   uint64_t signals = nag_block_signals(), location = (uint64_t)at;
   nag_buffer *buffer = nag_thread_buffer();
-  if (buffer != NULL && (buffer->tree_top != NULL || begin(buffer))) {
+  if (buffer != NULL && buffer->tree_top == NULL && !begin(buffer)) {
+    __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
+  } else if (buffer != NULL) {
     bool is_own = location - buffer->stack_low < buffer->stack_size;
     nag_frame *top = is_own ? buffer->tree_top : buffer->tree->frames;
     while (top->location <= location) top--;
