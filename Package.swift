@@ -122,7 +122,9 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "Tracing",
-      dependencies: ["CallSites", "ELFImage", "MachineCode", "CRecordingABI", "CTracing"],
+      dependencies: [
+        "CallSites", "ELFImage", "MachineCode", "CDemangle", "CRecordingABI", "CTracing",
+      ],
       swiftSettings: strictness),
     .target(
       name: "PatchBench",
@@ -178,5 +180,26 @@ let package = Package(
         "MachineCode", "TestSupport",
       ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
+    // What the fuzzers run, and the tests that run it on the corpora.
+    .target(
+      name: "FuzzEntries",
+      dependencies: [
+        "CallSites", "ELFImage", "MachineCode", "Recording", "TraceAnalysis", "TraceExport",
+        "Tracing",
+      ],
+      path: "Tests/Fuzzing/Entries"),
+    .testTarget(
+      name: "FuzzingTests", dependencies: ["FuzzEntries", "TestSupport"],
+      path: "Tests/Fuzzing/Replay"),
   ]
 )
+
+// scripts/fuzz builds the fuzzers, with --sanitize=fuzzer: nobody else can link them.
+if Context.environment["NOPSCOPE_FUZZ_BUILD"] != nil {
+  package.targets += [
+    .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzzing/CLibFuzzer"),
+    .executableTarget(
+      name: "nopscope-fuzz", dependencies: ["CLibFuzzer", "FuzzEntries"],
+      path: "Tests/Fuzzing/Driver"),
+  ]
+}

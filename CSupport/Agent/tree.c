@@ -70,7 +70,8 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
 }
 
 static bool begin(nag_buffer *buffer) {
-  nag_tree *tree = nag_pages(TREE_BYTES);
+  // One that found no space for its first node is there already, and is tried again.
+  nag_tree *tree = buffer->tree ? buffer->tree : nag_pages(TREE_BYTES);
   if (tree == NULL) return false;
   buffer->tree = tree;
   tree->nothing.function = ~0u;

@@ -32,14 +32,6 @@ bool ntr_contains(const void *bytes, size_t size, const void *wanted, size_t wan
   return memmem(bytes, size, wanted, wanted_size) != NULL;
 }
 
-// Itanium C++ ABI, 3.4: in libstdc++, which the Swift runtime links. Weak: nothing here needs it.
-extern char *__cxa_demangle(const char *, char *, size_t *, int *) __attribute__((weak));
-
-char *ntr_demangle(const char *name) {
-  int status = 0;
-  return __cxa_demangle ? __cxa_demangle(name, NULL, NULL, &status) : NULL;
-}
-
 long ntr_membarrier_commands(void) { return syscall(SYS_membarrier, 0 /* QUERY */, 0, 0); }
 
 bool ntr_has_shadow_stack(void) {

@@ -228,7 +228,8 @@ extension CallSiteConfirmer {
       end = area + 1
       guard let function = entry(ofArea: area, in: segment, &end) else { continue }
       let address = afterEndbr64(function)
-      end = max(end, address + 1)
+      // Wraps behind an endbr64 that ends the address space.
+      end = max(end, address &+ 1)
       judgeArea(max(area, address), function, segment)
     }
   }

@@ -11,12 +11,16 @@ extension SiteTable {
   ///
   /// The result replaces `output` by rename(2): whatever fails, `output` is whole.
   public func record(to output: String? = nil) throws(SiteError) {
+    try replaceFile(output ?? path, with: recordedFile(), like: path)
+  }
+
+  /// The file's bytes with the table in it.
+  package func recordedFile() throws(SiteError) -> [UInt8] {
     guard let buildID, (1...RecordedLayout.longestBuildID).contains(buildID.count) else {
       throw .noBuildID(path: path)
     }
     let contents = RecordedLayout.encode(self, buildID: buildID)
-    let file = try SectionAppender(image).appending(contents)
-    try replaceFile(output ?? path, with: file, like: path)
+    return try SectionAppender(image).appending(contents)
   }
 }
 

@@ -63,12 +63,35 @@ extension SiteTable {
       calls.confirm(candidates)
       var areas = CallSiteConfirmer(image, targets, functions, decoder)
       areas.confirmPatchable(listed.patchableAreas)
-      return SiteTable(
-        image, targets, sites: merged(calls.sites, areas.sites) { $0.offset < $1.offset },
-        skipped: merged(calls.skipped, areas.skipped) { $0.offset < $1.offset })
+      var skipped = merged(calls.skipped, areas.skipped) { $0.offset < $1.offset }
+      let sites = apart(merged(calls.sites, areas.sites) { $0.offset < $1.offset }, &skipped)
+      return SiteTable(image, targets, sites: sites, skipped: skipped)
     } catch {
       throw .image(error)
     }
+  }
+
+  /// Sites that share no byte.
+  ///
+  /// Two can only where functions begin inside one another's instructions, or where two of the
+  /// compiler's tables list one place: the first stays.
+  private static func apart(
+    _ sites: [CallSite], _ skipped: inout [SkippedSite]
+  ) -> [CallSite] {
+    var end: UInt64 = 0
+    var kept: [CallSite] = []
+    kept.reserveCapacity(sites.count)
+    var dropped: [SkippedSite] = []
+    for site in sites {
+      if site.offset >= end {
+        kept.append(site)
+        end = site.offset + UInt64(site.length)
+      } else if site.offset != kept.last?.offset {
+        dropped.append(SkippedSite(offset: site.offset, why: .notAnInstructionBoundary))
+      }
+    }
+    if !dropped.isEmpty { skipped = merged(skipped, dropped) { $0.offset < $1.offset } }
+    return kept
   }
 
   private static func merged<T>(_ one: [T], _ other: [T], by precedes: (T, T) -> Bool) -> [T] {

@@ -67,7 +67,8 @@ extension ThreadRecording {
         ProfileEntry(
           function: function, calls: raw.calls, endedCalls: UInt64(raw.ended_calls),
           totalTime: raw.total_time, selfTime: UInt64(max(0, raw.self_time)),
-          minimumTime: raw.minimum_time, maximumTime: raw.maximum_time,
+          // Killed between the two stores, the agent has said only the shortest.
+          minimumTime: raw.minimum_time, maximumTime: max(raw.minimum_time, raw.maximum_time),
           sumTime: raw.sum_time, totalSquares: squares))
     }
   }

@@ -102,6 +102,10 @@ public struct FunctionGraphText: CallSink {
 // MARK: - Lines
 
 extension FunctionGraphText {
+  /// Indentation stops growing here, and the depth is written as a number: an event of two bytes
+  /// under a million open calls would be a line of two million.
+  private static let widest = 256
+
   private mutating func name(_ frame: Frame) -> [UInt8] {
     names.name(frame.function, process: lane?.processIndex ?? 0)
   }
@@ -136,7 +140,12 @@ extension FunctionGraphText {
     } else {
       out.add("              |  ")
     }
-    out.add(spaces: 2 * depth)
+    out.add(spaces: 2 * min(depth, Self.widest))
+    if depth > Self.widest {
+      out.add("[")
+      out.add(UInt64(depth))
+      out.add("] ")
+    }
   }
 
   /// A mark, microseconds with at most seven digits, `us`, and room to the column's end.

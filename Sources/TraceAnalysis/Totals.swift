@@ -22,7 +22,7 @@ struct FunctionTotals {
 
   @inline(__always)
   mutating func add(duration: UInt64, own: UInt64) {
-    timed += 1
+    timed &+= 1
     sum &+= duration
     selfTime &+= own
     squares += Double(duration) * Double(duration)
@@ -90,7 +90,8 @@ struct TotalsTable: CallSink {
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     let slot = slot(of: frame.function)
     frame.tag = Int32(truncatingIfNeeded: slot)
-    totals[slot].calls += 1
+    // Wraps: a damaged aggregate of another thread may have counted to the end already.
+    totals[slot].calls &+= 1
     totals[slot].open += 1
   }
 

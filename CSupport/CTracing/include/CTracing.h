@@ -115,10 +115,6 @@ long ntr_membarrier_commands(void);
 /// Whether `wanted` stands in `bytes` (memmem, which is hidden from Swift).
 bool ntr_contains(const void *bytes, size_t size, const void *wanted, size_t wanted_size);
 
-/// A C++ name as its source has it, to be freed; NULL where it is none, or where no C++ runtime is
-/// linked.
-char *ntr_demangle(const char *name);
-
 /// Whether a CET shadow stack is on in this process.
 bool ntr_has_shadow_stack(void);
 

@@ -10,11 +10,14 @@ public struct Glob: Equatable, Sendable {
   private let pattern: [UInt8]
   /// The pattern holds none of `* ? [ \`.
   private let isLiteral: Bool
+  /// Index of the last `]`: behind it no class is closed, which is then known without a search.
+  private let lastClosing: Int
 
   public init(_ text: String) {
     self.text = text
     pattern = Array(text.utf8)
     isLiteral = !pattern.contains { "*?[\\".utf8.contains($0) }
+    lastClosing = pattern.lastIndex(of: UInt8(ascii: "]")) ?? -1
   }
 
   public func matches(_ name: String) -> Bool {
@@ -68,7 +71,7 @@ public struct Glob: Equatable, Sendable {
     var index = at + 1
     if index < pattern.count, pattern[index] == UInt8(ascii: "!") { index += 1 }
     index += 1
-    while index < pattern.count {
+    while index <= lastClosing {
       if pattern[index] == UInt8(ascii: "]") { return index }
       index += 1
     }

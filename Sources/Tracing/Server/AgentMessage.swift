@@ -6,13 +6,13 @@ import CRecordingABI
 ///
 /// It comes from a program that may do anything: every length is checked against what was received,
 /// every number before it is used.
-enum AgentMessage {
-  struct Module: Equatable {
-    var generation: UInt32
-    var loadBias, textStart, textEnd, time: UInt64
-    var buildID: [UInt8]
+package enum AgentMessage {
+  package struct Module: Equatable {
+    package var generation: UInt32
+    package var loadBias, textStart, textEnd, time: UInt64
+    package var buildID: [UInt8]
     /// As the loader has it: relative to the process's folder where dlopen was told so.
-    var path: String
+    package var path: String
   }
 
   case hello(nrec_hello)
@@ -21,7 +21,7 @@ enum AgentMessage {
   case gone(nrec_gone)
 
   /// Nil for anything else than one whole message of the protocol.
-  init?(_ bytes: UnsafeRawBufferPointer) {
+  package init?(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count >= 4 else { return nil }
     switch Int(bytes.loadUnaligned(as: UInt32.self)) {
     case NREC_MESSAGE_HELLO:

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recordings are mutated record by record: a byte more in the middle of the string would make
+// nonsense of every length behind it. What is inside a record libFuzzer mutates itself.
+
+import CLibFuzzer
+import FuzzEntries
+
+func mutateRecording(
+  _ data: UnsafeMutablePointer<UInt8>, _ size: Int, _ maximum: Int, _ seed: UInt32
+) -> Int {
+  var random = Random(seed)
+  // Now and then as bytes: the framing is hostile too.
+  if random.below(32) == 0 { return LLVMFuzzerMutate(data, size, maximum) }
+  var input = RecordingInput(UnsafeBufferPointer(start: data, count: size))
+  for _ in 0...random.below(3) { change(&input, &random) }
+  let output = input.encoded
+  if output.count > maximum { return LLVMFuzzerMutate(data, size, maximum) }
+  for (index, byte) in output.enumerated() { data[index] = byte }
+  return output.count
+}
+
+private func change(_ input: inout RecordingInput, _ random: inout Random) {
+  guard !input.records.isEmpty else {
+    input.records = [RecordingInput.Record(.process, [0])]
+    return
+  }
+  let index = random.below(input.records.count)
+  let other = random.below(input.records.count)
+  switch random.below(16) {
+  case 0: input.records.remove(at: index)
+  case 1: input.records.insert(input.records[index], at: other)
+  case 2: input.records.swapAt(index, other)
+  case 3:
+    let kinds = RecordingInput.Kind.allCases
+    input.records[index].kind = kinds[random.below(kinds.count)]
+  case 4:
+    // The end of one behind the beginning of another.
+    let bytes = input.records[other].bytes
+    let cut = random.below(input.records[index].bytes.count + 1)
+    let from = random.below(bytes.count + 1)
+    input.records[index].bytes.removeSubrange(cut...)
+    input.records[index].bytes += bytes.dropFirst(from)
+  default:
+    mutateBytes(of: &input.records[index])
+    if input.records[index].kind == .chunk && random.below(4) != 0 {
+      mend(&input.records[index].bytes, isClosed: random.below(4) != 0)
+    }
+  }
+}
+
+private func mutateBytes(of record: inout RecordingInput.Record) {
+  let size = record.bytes.count
+  let most = min(2 * size + 64, RecordingInput.longest)
+  record.bytes += Array(repeating: 0, count: most - size)
+  let left = record.bytes.withUnsafeMutableBufferPointer { buffer in
+    buffer.baseAddress.map { LLVMFuzzerMutate($0, size, most) } ?? 0
+  }
+  record.bytes.removeLast(most - left)
+}
+
+/// A chunk's magic and lengths as the agent writes them: without them nothing in it is looked at.
+private func mend(_ bytes: inout [UInt8], isClosed: Bool) {
+  guard bytes.count >= 64 else { return }
+  let page = RecordingInput.page
+  put(0x4b48_434e, at: 0, &bytes)
+  put(UInt32((bytes.count + page - 1) / page * page), at: 4, &bytes)
+  put(isClosed ? UInt32(bytes.count) : 0, at: 24, &bytes)
+}
+
+private func put(_ number: UInt32, at offset: Int, _ bytes: inout [UInt8]) {
+  for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: number >> (8 * index)) }
+}
+
+/// SplitMix64: libFuzzer's seed decides all.
+private struct Random {
+  private var state: UInt64
+
+  init(_ seed: UInt32) { state = UInt64(seed) }
+
+  mutating func below(_ count: Int) -> Int {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+    return Int(truncatingIfNeeded: (mixed ^ (mixed >> 31)) >> 1) % max(1, count)
+  }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import FuzzEntries
+import TestSupport
+import Testing
+
+/// Every input that the fuzzers kept, and every one that once broke something, through the code
+/// that they run.
+///
+/// A crash here takes the test process with it: `scripts/fuzz --replay` names the file.
+@Suite struct ReplayTests {
+  private static let corpora = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Corpus")
+
+  private static func files(_ target: FuzzTarget) throws -> [URL] {
+    try FileManager.default.contentsOfDirectory(
+      at: corpora.appendingPathComponent(target.rawValue), includingPropertiesForKeys: nil)
+  }
+
+  @Test(arguments: FuzzTarget.allCases)
+  func everyInputIsOnlyData(target: FuzzTarget) throws {
+    let runner = try FuzzRunner(scratch: TemporaryFolder.shared.fresh("fuzz"))
+    let files = try Self.files(target)
+    #expect(files.count >= 4, "the corpus is there")
+    for file in files {
+      let broken = runner.run(target, Array(try Data(contentsOf: file)))
+      #expect(broken == [], "\(target.rawValue)/\(file.lastPathComponent)")
+    }
+  }
+
+  /// The seeds: files of compilers, recordings as the agent writes them. Were they turned away at
+  /// the door, nothing behind it would be replayed.
+  @Test func theCorporaReachWhatTheyAreFor() throws {
+    for target in [FuzzTarget.elf, .sites] {
+      let images = try Self.files(target).count { file in
+        (try? Data(contentsOf: file))?.starts(with: [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]) == true
+      }
+      #expect(images >= 4)
+    }
+    let recordings = try Self.files(.recording).count { file in
+      guard let bytes = try? Data(contentsOf: file) else { return false }
+      let kinds = Set(RecordingInput(bytes).records.map(\.kind))
+      return kinds.isSuperset(of: [.process, .chunk, .modules])
+    }
+    #expect(recordings >= 4)
+  }
+
+  @Test func aRecordingsBytesAreReadAsTheyWereWritten() {
+    var input = RecordingInput()
+    for (index, kind) in RecordingInput.Kind.allCases.enumerated() {
+      input.records.append(.init(kind, Array(repeating: UInt8(index), count: index * 100)))
+    }
+    #expect(RecordingInput(input.encoded).encoded == input.encoded)
+    // Cut anywhere, it is still one.
+    for length in 0..<input.encoded.count {
+      _ = RecordingInput(input.encoded.prefix(length))
+    }
+  }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The patch core and the other C rooms, but for the agent.
+#include "check.h"
+#include "checks.h"
+
+// The thread sanitizer hands a signal to its handler when the thread next calls into it, and its
+// shadow of the program's text cannot be written: mmap over it dies in the sanitizer itself.
+static const char late[] = "signals come late", text[] = "its shadow of text is read-only";
+
+static const check checks[] = {
+  {"decoder", check_decoder, NULL},
+  {"demangler", check_demangler, NULL},
+  {"modules", check_modules, NULL},
+  {"near-memory", check_near_memory, NULL},
+  {"fix-ups", check_fix_ups, NULL},
+  {"other-peoples-signals", check_other_peoples_signals, NULL},
+  {"refusals", check_refusals, NULL},
+  {"quiet-text", check_quiet_text, NULL},
+  {"running-text", check_running_text, NULL},
+  {"run-of-nops", check_run_of_nops, NULL},
+  {"roll-back", check_roll_back, text},
+  {"second-look", check_second_look, text},
+  {"stop", check_stop, NULL},
+  {"stop-is-bounded", check_stop_is_bounded, late},
+  {"churn", check_churn, late},
+  {"forks", check_forks, NULL},
+  {"loader-hook", check_loader_hook, NULL},
+  {"socket", check_socket, NULL},
+  {"salvage", check_salvage, NULL},
+  {"processes", check_processes, NULL},
+  {"patch-code", check_patch_code, NULL},
+  {"daemon", check_daemon, NULL},
+  {"watch", check_watch, NULL},
+  {"flash", check_flash, NULL},
+};
+
+int main(int argc, char **argv) {
+  return check_main(checks, sizeof checks / sizeof checks[0], argc, argv);
+}
