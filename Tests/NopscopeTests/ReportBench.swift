@@ -10,7 +10,7 @@ import Testing
 @Suite struct ReportBench {
   private static let calls = 5_000_000
 
-  /// A tree of calls, 303 functions, in chunks of 256 KiB, of one thread.
+  /// A tree of calls, 303 functions, in chunks as the agent writes them, of one thread.
   private static func recording() throws -> String {
     var generator = SeededGenerator(seed: 1)
     var chunks: [SyntheticChunk] = []
@@ -20,7 +20,7 @@ import Testing
     while calls < Self.calls {
       chunks.append(
         SyntheticChunk(sequence: UInt32(chunks.count), baseTime: time, open: open) { encoder in
-          while encoder.bytes.count < 260_000 && calls < Self.calls {
+          while encoder.bytes.count < 65_000 && calls < Self.calls {
             time += 20 + generator.next() % 60
             let isCall = open.count < 3 || (open.count < 40 && generator.next() & 1 == 0)
             if isCall {

@@ -135,7 +135,8 @@ import Testing
       files = []
       return true
     },
-    config("a memory file that is short", nil) { _, files in
+    // It is asked for its size, and no more of it is mapped.
+    config("a memory file that is short", 0) { _, files in
       files[1] = files[0]
       return true
     },
