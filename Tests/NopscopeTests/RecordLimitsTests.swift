@@ -107,6 +107,17 @@ import Testing
     #expect(report.result.standardError == "", "what was lost is no damage")
   }
 
+  @Test("a limit that not even the session fits into is one line, and nothing runs")
+  func noSession() throws {
+    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
+    let result = try record("--fsize=300", [], calls: 1, threads: 1, into: data)
+    #expect(result.ending == .exit(125))
+    #expect(result.output == "")
+    #expect(
+      result.standardError == "nopscope: \(data)/session.json: cannot write: File too large\n")
+    #expect(!FileManager.default.fileExists(atPath: data))
+  }
+
   @Test("a limit that was ignored already stays ignored for the program")
   func ignoredBefore() throws {
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
