@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The agent's slow paths, called as its stubs call them, on files of this program's own: what they
-// leave in the event file is read back. The stubs themselves, and all the rest, run under the
-// undefined-behaviour sanitizer in their own tests (scripts/sanitize --all).
+// leave in the event file is read back. The stubs themselves are assembly, which no sanitizer sees.
 #define _GNU_SOURCE
 #include "agent.h"
 
