@@ -186,10 +186,11 @@ void nag_bury(uint64_t location, uint64_t trampoline, uint64_t return_address);
 uint64_t nag_dig_up(uint64_t location, uint64_t trampoline);
 bool nag_buried_prepare(void);
 // sites.c
-/// Its stubs, to be unmapped with the module; NULL: none.
+/// Its stubs, to be unmapped with the module; NULL: none. `protocol`: NPC_PROTOCOL_NONE before its
+/// first instruction runs.
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
-                          const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
-                          size_t *stub_bytes);
+                          const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
+                          nrec_applied *applied, size_t *stub_bytes);
 // link.c
 int nag_connect(const char *path);
 bool nag_send(const void *message, size_t length);

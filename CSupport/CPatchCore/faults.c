@@ -127,6 +127,8 @@ int npc_faults_install(void) {
   return 0;
 }
 
+bool npc_faults_are_installed(void) { return installed; }
+
 void npc_faults_remove(void) {
   if (!installed) return;
   for (int i = 0; i < SIGNALS; i++) {

@@ -20,6 +20,8 @@ typedef bool (*npc_fault_handler)(int signal, siginfo_t *info, void *context);
 /// there; does nothing if it is installed. 0 or an errno.
 int npc_faults_install(void);
 
+bool npc_faults_are_installed(void);
+
 /// Set-up. Puts the previous actions back, where the dispatcher is still the installed one.
 void npc_faults_remove(void);
 
