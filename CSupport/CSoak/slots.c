@@ -64,7 +64,7 @@ void csk_close(csk_slot *slot) {
 
 void csk_open(csk_slot *slot) { atomic_fetch_sub(&slot->gate, closed_once); }
 
-void csk_fill(csk_slot *slot, void *_Nonnull const *functions, int number) {
+void csk_fill(csk_slot *slot, void *_Nonnull const *_Nonnull functions, int number) {
   memcpy(slot->functions, functions, sizeof slot->functions);
   slot->number = number;
 }

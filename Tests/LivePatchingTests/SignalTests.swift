@@ -92,4 +92,22 @@ import Testing
       }
     }
   }
+
+  /// A thread that met an int3 may be scheduled to its handler only when other transactions, of
+  /// another module, are over: the trap is ours all the same, and would be the process's death.
+  @Test func aTrapThatIsLateIsOurs() async {
+    await #expect(processExitsWith: .success) {
+      let busy = try PatchFixture(.clangMcount)
+      let other = try PatchFixture(.clangFentry)
+      let (first, second) = (try busy.patched(), try other.patched())
+      let callers = try Callers(of: busy, threads: 8)
+      let options = PatchOptions(method: .breakpoint)
+      for round in 0..<3000 {
+        let state: SiteState = round % 2 == 0 ? .nop : .original
+        try first.set(to: state, options: options)
+        try second.set([0], to: state, options: options)
+      }
+      #expect(callers.stop() == 0)
+    }
+  }
 }

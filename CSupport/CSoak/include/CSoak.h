@@ -29,7 +29,7 @@ void csk_close(csk_slot *slot);
 void csk_open(csk_slot *slot);
 
 /// While the gate is closed. Function i must return `argument * (i + 1) + number`.
-void csk_fill(csk_slot *slot, void *_Nonnull const *functions, int number);
+void csk_fill(csk_slot *slot, void *_Nonnull const *_Nonnull functions, int number);
 
 /// What the armed sites of function `index` call: counts, and touches no register but the flags.
 const void *csk_entry(csk_slot *slot, size_t index);

@@ -15,25 +15,33 @@ struct TracedModule {
   /// A forked child has it from its parent.
   var isInherited = false
 
+  /// The name of its file in symbols/.
+  var symbolsName: String
+
   init(message: AgentMessage.Module, firstFunction: UInt32) {
     self.message = message
     self.firstFunction = firstFunction
+    symbolsName = Self.usualSymbolsName(message)
   }
 
   /// Its line in PID-N.modules.
   var line: String {
     let id = message.buildID
+    // Said where it does not follow from the others.
+    let isUsual = symbolsName == Self.usualSymbolsName(message)
+    let symbols: [(String, JSONText)] = isUsual ? [] : [("symbols", .string(symbolsName))]
     return JSONText.object([
       (
         "load",
-        .object([
-          ("generation", .number(message.generation)), ("path", .string(message.path)),
-          ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
-          ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
-          ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
-          ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
-          ("armed", .number(armed)), ("skipped", .number(skipped)), ("status", .string(status)),
-        ])
+        .object(
+          [
+            ("generation", .number(message.generation)), ("path", .string(message.path)),
+            ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
+            ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
+            ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
+            ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
+            ("armed", .number(armed)), ("skipped", .number(skipped)), ("status", .string(status)),
+          ] + symbols)
       )
     ]).line
   }
@@ -43,10 +51,8 @@ struct TracedModule {
     return JSONText.object([("unload", end)]).line
   }
 
-  /// The name of its file in symbols/.
-  ///
   /// A module without a build-id goes by its path.
-  var symbolsName: String {
+  private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
     message.buildID.isEmpty
       ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)
   }
