@@ -34,7 +34,9 @@ struct RecordingCheck {
         throw SoakDeviation(description: "problems: \(text), \(opened.lostEvents) events lost")
       }
     }
-    guard found.isRightlyNamed else {
+    // A module's line is written when the agent has said what became of its plan: with nopscope
+    // killed in between, its functions are numbers.
+    guard found.isRightlyNamed || mayLack else {
       throw SoakDeviation(description: "functions without a name: \(found.calls.keys.sorted())")
     }
     try compareNames(found, mayLack: mayLack, isWhole: isWhole)

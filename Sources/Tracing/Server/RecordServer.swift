@@ -145,6 +145,7 @@ extension RecordServer {
       if polled[others.count].revents != 0 { acceptAll() }
     }
     forgetSlowLeavers()
+    source.keep()
     writeSession(isDue: false)
     return others.indices.filter { count > 0 && polled[$0].revents != 0 }
   }
