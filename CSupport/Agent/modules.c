@@ -166,7 +166,7 @@ static bool collect(const npc_module *module, void *context) {
   if (entry == NULL) return true;
   shown_module *shown = &c->shown[c->count++];
   shown->place = known_count - 1;
-  shown->protocol = is_new ? NPC_PROTOCOL_NONE : NPC_PROTOCOL_JUMP_GUARD;
+  shown->protocol = is_new ? NPC_PROTOCOL_NONE : NPC_PROTOCOL_AUTOMATIC;
   describe(shown, module, entry->generation);
   return false;
 }

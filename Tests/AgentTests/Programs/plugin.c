@@ -10,6 +10,3 @@ KEEP int plugin_leaf(int value) { return value + one; }
 __attribute__((constructor)) KEEP void plugin_begin(void) { plugin_leaf(1); }
 __attribute__((destructor)) KEEP void plugin_end(void) { plugin_leaf(2); }
 KEEP int NAME(int value) { return plugin_leaf(value) + plugin_leaf(value); }
-#ifdef FILL  // how much is told to the assembler
-__asm__(".text; .fill fill, 1, 0xcc");
-#endif

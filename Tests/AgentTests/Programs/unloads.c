@@ -44,7 +44,7 @@ OURS static void moved(char **files) {
   char *base = (char *)map_of(library)->l_addr;
   call(library, "plugin_enter", 2);
   dlclose(library);
-  mmap(base, 1 << 16, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  mmap(base, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   library = load(files[0]);
   puts((char *)map_of(library)->l_addr == base ? "same place" : "another place");
   call(library, "plugin_enter", 3);
