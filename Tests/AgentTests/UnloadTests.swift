@@ -113,7 +113,7 @@ private let unloadCases: [UnloadCase] = [
     calls: ["plugin_enter": 2, "plugin_other": 7, "plugin_begin": 3], says: ["0 bytes changed"]),
   UnloadCase(
     how: "while iterating", files: [UnloadCase.plugin],
-    calls: ["work": 1, "plugin_enter": 2, "plugin_begin": 1]),
+    calls: ["plugin_enter": 1000, "plugin_begin": 500]),
 ]
 
 /// Libraries that come and go under a tracer: the program behaves as alone, and every function is
@@ -148,7 +148,11 @@ private let unloadCases: [UnloadCase] = [
     #expect(plain.ending == .exit(3), "\(plain.output)")
     #expect(traced.result.output == plain.output)
     for line in one.says { #expect(plain.output.contains(line)) }
-    for (name, count) in one.calls { #expect(traced.calls[name] == count, "\(name)") }
+    // What differs from run to run is said on stderr.
+    let stated = statedCalls(traced.result.standardError)
+    for (name, count) in one.calls.merging(stated, uniquingKeysWith: { $1 }) {
+      #expect(traced.calls[name] == count, "\(name)")
+    }
     #expect(traced.recording.complaints == [])
     #expect(traced.calls.keys.allSatisfy { !$0.hasPrefix("#") }, "\(traced.calls)")
   }

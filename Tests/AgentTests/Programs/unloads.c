@@ -169,24 +169,36 @@ OURS static void unmapped(char **files) {
   _exit(3);  // its destructor is gone
 }
 
-static volatile int stage;
+// Threads that make their first traced call inside dl_iterate_phdr, with the loader's lock held,
+// while this one loads and unloads.
+static _Atomic long looks;
+static volatile int goes_on = 1;
 OURS static int look(struct dl_phdr_info *info, size_t size, void *context) {
-  if (stage == 0) {
-    stage = 1;
-    usleep(200000);  // the other thread waits for the loader's lock
-    work(1);         // this one's first traced call
-  }
-  return 0;
+  work(1);
+  looks++;
+  usleep(200);
+  return 1;
 }
 OURS static void *iterate(void *argument) { return dl_iterate_phdr(look, NULL), argument; }
+OURS static void *start_threads(void *argument) {
+  while (goes_on) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, iterate, NULL) != 0) exit(6);
+    pthread_join(thread, NULL);
+  }
+  return argument;
+}
 OURS static void while_iterating(char **files) {
-  pthread_t thread;
-  pthread_create(&thread, NULL, iterate, NULL);
-  while (stage == 0) usleep(100);
-  void *library = load(files[0]);
-  pthread_join(thread, NULL);
-  call(library, "plugin_enter", 2);
-  dlclose(library);
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, start_threads, NULL);
+  for (int i = 0; i < 500; i++) {
+    void *library = load(files[0]);
+    call(library, "plugin_enter", 2);
+    dlclose(library);
+  }
+  goes_on = 0;
+  for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+  fprintf(stderr, "calls work %ld\n", (long)looks);
 }
 
 // As a debugger does with its breakpoint: while it is there, our jump is not. The same library comes
