@@ -96,6 +96,9 @@ let package = Package(
         ])
       ]),
 
+    // The soak's threads, forks and counting entries.
+    .target(name: "CSoak", path: "CSupport/CSoak", cSettings: [.unsafeFlags(["-O2"])]),
+
     // What the brain needs of the system and Swift cannot say.
     .target(
       name: "CTracing", dependencies: ["CRecordingABI"], path: "CSupport/CTracing"),
@@ -133,10 +136,17 @@ let package = Package(
         "CUnloadLab",
       ],
       swiftSettings: strictness),
+    .target(
+      name: "Soak",
+      dependencies: [
+        "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode", "Recording",
+        "TraceAnalysis",
+      ],
+      swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "CTracing", "Recording", "TraceAnalysis", "TraceExport", "Tracing",
+        "CTracing", "Recording", "Soak", "TraceAnalysis", "TraceExport", "Tracing",
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -225,7 +225,8 @@ bool nag_buried_prepare(void);
 // range.c
 uint8_t *nag_range_find(void);           ///< loads it; NULL: returns cannot be hooked
 // sites.c
-/// Its stubs, to be unmapped with the module; NULL: none.
+/// Its stubs, to be unmapped with the module; NULL: none. `protocol`: NPC_PROTOCOL_NONE before its
+/// first instruction runs.
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
                           size_t *stub_bytes);

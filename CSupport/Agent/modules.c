@@ -3,6 +3,9 @@
 // Which modules are loaded, by generation. At the start all of them are shown to the brain; later
 // the loader's hook tells of those that come, before their first instruction runs, and of those
 // that have gone, while nobody can patch.
+//
+// The table has the loader's own order: a module that comes is put at the end of both, so the next
+// one listed is found behind the last one found, and a look costs as much as the list is long.
 
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>
@@ -10,55 +13,85 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { MAX_MODULES = 4096 };
-
 typedef struct known_module {
-  uint64_t load_bias, span_start;
-  uint32_t generation;   ///< 0: the place is free
+  uint64_t load_bias, span_start, span_end;
+  uint64_t build;        ///< a hash of its build-id
+  uint32_t generation;
   bool seen;
+  bool is_overlaid;      ///< another stands at its place, and nobody told that it went
+  uint64_t mark;         ///< where the first armed site is; 0: none is
+  uint8_t marked[8];     ///< and what was written there, of `mark_length` bytes
+  uint8_t mark_length;
   uint8_t *stubs;        ///< what its sites call; NULL: none is armed
   size_t stub_bytes;
 } known_module;
 
 static known_module *known;     // copied by a fork as it is
-static uint32_t known_count, last_generation;
+static uint32_t known_count, known_capacity, last_generation;
+static uint32_t cursor;         // where the next one listed is looked for
+static uint64_t last_adds, last_subs;  // the loader's counts at the last look
 
 extern const char nag_graph_exit[] __attribute__((visibility("hidden")));
 
+static uint64_t hash(const uint8_t *bytes, uint32_t length) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (uint32_t i = 0; i < length; i++) hash = (hash ^ bytes[i]) * 0x100000001b3;
+  return hash;
+}
+
+// Where its headers cannot be read any more, somebody has unmapped part of it: it has its place.
+static bool is_at(const known_module *one, const npc_module *module) {
+  if (one->load_bias != module->load_bias) return false;
+  return module->span_end == 0 ||
+         (one->span_start == module->span_start && one->span_end == module->span_end);
+}
+
 static known_module *find(const npc_module *module) {
   for (uint32_t i = 0; i < known_count; i++) {
-    if (known[i].generation && known[i].load_bias == module->load_bias &&
-        known[i].span_start == module->span_start)
-      return &known[i];
+    uint32_t at = cursor + i < known_count ? cursor + i : cursor + i - known_count;
+    if (known[at].is_overlaid || !is_at(&known[at], module)) continue;
+    cursor = at + 1 < known_count ? at + 1 : 0;
+    return &known[at];
   }
   return NULL;
 }
 
+static bool make_room(void) {
+  if (known_count < known_capacity) return true;
+  size_t old = known_capacity * sizeof *known, wide = old ? 2 * old : 256 * sizeof *known;
+  void *memory = nag_pages(wide);
+  if (memory == NULL) return false;
+  nag_copy(memory, known, known_count * sizeof *known);
+  if (known != NULL) NAG_CALL(SYS_munmap, known, old);
+  known = memory;
+  known_capacity = (uint32_t)(wide / sizeof *known);
+  return true;
+}
+
 static known_module *add(const npc_module *module) {
-  uint32_t i = 0;
-  while (i < known_count && known[i].generation) i++;
-  if (i == MAX_MODULES) return NULL;
-  if (i == known_count) known_count++;
-  known[i] = (known_module){.load_bias = module->load_bias, .span_start = module->span_start,
-                            .generation = ++last_generation, .seen = true};
-  return &known[i];
+  if (!make_room()) return NULL;
+  known[known_count] = (known_module){
+    .load_bias = module->load_bias, .span_start = module->span_start,
+    .span_end = module->span_end, .generation = ++last_generation,
+    .build = hash(module->build_id, module->build_id_length), .seen = true,
+  };
+  return &known[known_count++];
 }
 
 // A module as it is shown to the brain. The copy outlives the visit; what it points to lives as
 // long as the module.
 typedef struct shown_module {
   npc_module module;
-  bool may_run;          ///< its code is not known to be still untouched
+  uint32_t place;       ///< in `known`
+  bool may_run;         ///< its code is not known to be still untouched
   nrec_module_message message;
 } shown_module;
 
 static uint32_t fill_path(nrec_module_message *message, const char *name) {
   if (name == NULL || name[0] == 0) {  // the program
-    int64_t linked = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
+    int64_t length = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
                               sizeof message->path - 1);
-    if (linked > 0) return (uint32_t)linked;
-    name = (const char *)getauxval(AT_EXECFN);  // where /proc is not mounted
-    if (name == NULL) return 0;
+    return length > 0 ? (uint32_t)length : 0;
   }
   uint32_t length = 0;
   while (name[length] && length < sizeof message->path - 1) length++;
@@ -69,8 +102,9 @@ static uint32_t fill_path(nrec_module_message *message, const char *name) {
 typedef struct visit_context {
   shown_module *shown;
   uint32_t count, capacity;
-  size_t place;          ///< in the loader's list
-  size_t run_before;     ///< the code of modules before this place may run
+  uint64_t adds, subs;
+  size_t listed;         ///< so many were looked at
+  size_t run_before;     ///< the code of those before this place may run
 } visit_context;
 
 static bool is_own(const npc_module *module) {
@@ -79,28 +113,43 @@ static bool is_own(const npc_module *module) {
 }
 
 static bool is_vdso(const npc_module *module) {
-  const char *name = module->name;
-  return name && name[0] == 'l' && name[5] == '-' && name[6] == 'v' && name[7] == 'd';
+  static const char vdso[] = "linux-vdso";
+  for (size_t i = 0; i < sizeof vdso - 1; i++)
+    if (module->name == NULL || module->name[i] != vdso[i]) return false;
+  return true;
 }
 
-static bool collect(const npc_module *module, void *context) {
+static bool is_marked(const known_module *one) {
+  uint8_t bytes[sizeof one->marked];
+  if (one->mark == 0) return true;
+  if (!npc_read_memory(bytes, (const void *)one->mark, one->mark_length)) return false;
+  for (uint8_t i = 0; i < one->mark_length; i++)
+    if (bytes[i] != one->marked[i]) return false;
+  return true;
+}
+
+// Which of the known ones are still there: they are told by their places, for every unload is
+// announced, and what stands in a text may have been changed by anybody. Of events that were not
+// (a debugger's breakpoint stood on the hook) there is the loader's count: where modules have both
+// come and gone since the last look, another generation may stand at the same place, and then its
+// text is its file's.
+static bool note_seen(const npc_module *module, void *context) {
   visit_context *c = context;
-  bool may_run = c->place++ < c->run_before;
+  c->adds = module->adds, c->subs = module->subs;
   known_module *entry = find(module);
-  if (entry != NULL) {
-    entry->seen = true;
-    return false;
-  }
-  if (is_own(module) || is_vdso(module) || module->text_end == 0) return false;
-  if (c->count == c->capacity) return true;  // the rest at the next look
-  entry = add(module);
-  if (entry == NULL) return false;  // more than there are places: it is left alone
-  shown_module *shown = &c->shown[c->count++];
+  if (entry == NULL) return false;
+  bool is_doubtful = module->adds != last_adds && module->subs != last_subs;
+  uint64_t build = hash(module->build_id, module->build_id_length);
+  entry->is_overlaid = is_doubtful && (entry->build != build || !is_marked(entry));
+  entry->seen = !entry->is_overlaid;
+  return false;
+}
+
+static void describe(shown_module *shown, const npc_module *module, uint32_t generation) {
   shown->module = *module;
-  shown->may_run = may_run;
   nrec_module_message *message = &shown->message;
   message->message = NREC_MESSAGE_MODULE;
-  message->generation = entry->generation;
+  message->generation = generation;
   message->load_bias = module->load_bias;
   message->text_start = module->text_start;
   message->text_end = module->text_end;
@@ -109,7 +158,33 @@ static bool collect(const npc_module *module, void *context) {
       module->build_id_length <= sizeof message->build_id ? module->build_id_length : 0;
   nag_copy(message->build_id, module->build_id, message->build_id_length);
   message->path_length = fill_path(message, module->name);
+}
+
+// The new ones, as many as there is room for.
+static bool collect(const npc_module *module, void *context) {
+  visit_context *c = context;
+  bool may_run = c->listed++ < c->run_before;
+  if (is_own(module) || is_vdso(module) || module->text_end == 0 || find(module)) return false;
+  if (c->count == c->capacity) return true;
+  known_module *entry = add(module);
+  if (entry == NULL) return false;  // no memory: it is left alone
+  shown_module *shown = &c->shown[c->count++];
+  shown->place = known_count - 1;
+  shown->may_run = may_run;
+  describe(shown, module, entry->generation);
   return false;
+}
+
+// What tells this generation from the next one of the same build at the same place.
+static void set_mark(known_module *entry, const nrec_plan_entry *plan, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (plan[i].action != NREC_ACTION_ARM) continue;
+    uint64_t at = entry->load_bias + plan[i].offset;
+    if (!npc_read_memory(entry->marked, (const void *)at, plan[i].length)) return;
+    entry->mark_length = plan[i].length;
+    entry->mark = at;
+    return;
+  }
 }
 
 // What is counted by is checked; the rest is compared by the transaction. A plan that could change
@@ -137,11 +212,23 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, int descri
     size_t stub_bytes;
     uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
                                       &applied, &stub_bytes);
-    known_module *entry = find(&shown->module);
-    if (entry != NULL) entry->stubs = stubs, entry->stub_bytes = stub_bytes;
+    known_module *entry = &known[shown->place];
+    entry->stubs = stubs, entry->stub_bytes = stub_bytes;
+    if (applied.status == NPC_OK) set_mark(entry, entries, plan->count);
   }
   if (entries != NULL) NAG_CALL(SYS_munmap, entries, bytes);
   nag_send(&applied, sizeof applied);
+}
+
+// The answer to a module, past those that came too late for the ones before it.
+static bool receive_plan(uint32_t generation, nrec_plan_message *plan, int *descriptor) {
+  while (true) {
+    int64_t length = nag_receive(plan, sizeof *plan, descriptor, 1);
+    bool is_plan = length == (int64_t)sizeof *plan && plan->message == NREC_MESSAGE_PLAN;
+    if (is_plan && plan->generation == generation) return true;
+    if (*descriptor >= 0) NAG_CALL(SYS_close, *descriptor);
+    if (!is_plan || plan->generation > generation) return false;
+  }
 }
 
 // All questions first, then the answers: one wait for the whole start.
@@ -153,24 +240,29 @@ static void show(shown_module *shown, uint32_t count) {
   for (uint32_t i = 0; i < sent; i++) {
     nrec_plan_message plan;
     int descriptor;
-    int64_t length = nag_receive(&plan, sizeof plan, &descriptor, 1);
-    bool answers = length == (int64_t)sizeof plan && plan.message == NREC_MESSAGE_PLAN &&
-                   plan.generation == shown[i].message.generation;
-    if (answers) apply(&shown[i], &plan, descriptor);
+    if (!receive_plan(shown[i].message.generation, &plan, &descriptor)) return;
+    apply(&shown[i], &plan, descriptor);
     if (descriptor >= 0) NAG_CALL(SYS_close, descriptor);
-    if (!answers) return;
   }
 }
 
-static void tell_gone(void) {
+// Nobody is in a stub of code that is unmapped, or would return into it: a thread that left it by a
+// tail call (of dlclose itself, say) returns to a trampoline, and these stay. Where other text has
+// come over it unseen, parts of the old may still be there and call their stubs.
+static void drop_gone(void) {
+  uint32_t kept = 0;
   for (uint32_t i = 0; i < known_count; i++) {
-    if (known[i].generation == 0 || known[i].seen) continue;
+    if (known[i].seen) {
+      known[kept++] = known[i];
+      continue;
+    }
     nrec_gone gone = {NREC_MESSAGE_GONE, known[i].generation, nag_time()};
-    known[i].generation = 0;
-    // Nobody is in a stub of code that is unmapped, or would return into it.
-    if (known[i].stubs != NULL) NAG_CALL(SYS_munmap, known[i].stubs, known[i].stub_bytes);
+    if (known[i].stubs != NULL && !known[i].is_overlaid)
+      NAG_CALL(SYS_munmap, known[i].stubs, known[i].stub_bytes);
     nag_send(&gone, sizeof gone);
   }
+  known_count = kept;
+  cursor = 0;
 }
 
 // At the start every module is untouched while there is one thread: constructors that ran before
@@ -180,34 +272,40 @@ static size_t count_of_running(bool is_start) {
   return npc_loader_listed_before();
 }
 
-static void look(bool is_start) {
+static void look(shown_module *shown, uint32_t capacity, bool is_start) {
+  visit_context context = {0};
+  for (uint32_t i = 0; i < known_count; i++) known[i].seen = false;
+  npc_modules_visit(note_seen, &context);
+  last_adds = context.adds, last_subs = context.subs;
+  drop_gone();
+  do {
+    context = (visit_context){.shown = shown, .capacity = capacity,
+                              .run_before = count_of_running(is_start)};
+    npc_modules_visit(collect, &context);
+    show(shown, context.count);
+  } while (context.count == capacity);
+}
+
+// Under the loader's load lock, or before there is a second thread. The process lock is not taken:
+// a thread inside dl_iterate_phdr would wait for it at its first event, and we for that thread.
+static void look_again(bool is_start) {
   enum { AT_ONCE = 64 };
-  nag_process *process = nag_process_state;
-  if (known == NULL || !nag_is_joined()) return;
+  uint64_t signals = nag_block_signals();
+  bool is_joined = nag_is_joined();
+  nag_restore_signals(signals);
+  if (!is_joined) return;
   size_t bytes = (AT_ONCE * sizeof(shown_module) + 4095) & ~(size_t)4095;
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;
-  nag_lock(&process->lock);
   npc_patch_prepare_quiet();  // before a module's first instruction no signal is needed
-  visit_context context;
-  do {
-    for (uint32_t i = 0; i < known_count; i++) known[i].seen = false;
-    context = (visit_context){.shown = shown, .capacity = AT_ONCE,
-                              .run_before = count_of_running(is_start)};
-    bool is_more = npc_modules_visit(collect, &context);
-    if (!is_more) tell_gone();
-    show(shown, context.count);
-  } while (context.count == AT_ONCE);
-  nag_unlock(&process->lock);
+  look(shown, AT_ONCE, is_start);
   NAG_CALL(SYS_munmap, shown, bytes);
 }
 
-// Under the loader's load lock.
-void nag_modules_changed(void) { look(false); }
+void nag_modules_changed(void) { look_again(false); }
 
 bool nag_modules_start(void) {
-  known = nag_pages(MAX_MODULES * sizeof *known);
-  if (known == NULL) return false;
-  look(true);
+  if (!make_room()) return false;
+  look_again(true);
   return true;
 }

@@ -133,6 +133,8 @@ int npc_faults_install(void) {
   return 0;
 }
 
+bool npc_faults_are_installed(void) { return installed; }
+
 int npc_faults_add(npc_fault_handler handler) {
   int count = handler_count;
   for (int i = 0; i < count; i++) {

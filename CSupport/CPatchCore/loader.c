@@ -41,6 +41,7 @@ static bool adding, deleting;
 // (a new one is put at the list's end): of any other it is not known that none of its code runs, be
 // it the very build that a plan is for. Not counted at RT_ADD: glibc 2.36 has listed one by then.
 static size_t listed_before;
+static uint64_t adds_before;  // and the loader's count of loads then
 
 // With the patch lock held: nobody unsubscribes meanwhile.
 static void announce(int event) {
@@ -54,12 +55,6 @@ static bool is_listed(const npc_module *module, void *context) {
   return module->build_id_length == plan->build_id_length &&
          memcmp(module->build_id, plan->build_id, plan->build_id_length) == 0 &&
          (!plan->loaded || module->load_bias == plan->load_bias);
-}
-
-static bool count_one(const npc_module *module, void *context) {
-  (void)module;
-  ++*(size_t *)context;
-  return false;
 }
 
 typedef struct { npc_load_plan *plan; size_t place; } taking;
@@ -100,9 +95,17 @@ static void look_for_plans(void) {
 }
 
 static void count_listed(void) {
-  size_t count = 0;
-  npc_modules_visit(count_one, &count);
-  listed_before = count;
+  npc_module_count counted = npc_modules_count();
+  listed_before = counted.listed;
+  adds_before = counted.adds;
+}
+
+// A load begins, and at most its first module is listed. Where more have come, loads were not
+// announced (a debugger's breakpoint stood over our jump): their code runs, and so may this one's.
+static void begin_adding(void) {
+  npc_module_count counted = npc_modules_count();
+  if (counted.adds > adds_before + 1) listed_before = counted.listed;
+  adding = true;
 }
 
 size_t npc_loader_listed_before(void) { return listed_before; }
@@ -133,7 +136,7 @@ static bool any_in(int state) {
 __attribute__((visibility("hidden"))) void npc_loader_announced(void);
 void npc_loader_announced(void) {
   int saved = errno;
-  if (any_in(RT_ADD)) adding = true;
+  if (any_in(RT_ADD) && !adding) begin_adding();
   if (any_in(RT_DELETE)) {
     // A load that fails half-way is taken back without having become consistent: nobody came.
     if (!any_in(RT_ADD)) adding = false;
@@ -326,6 +329,22 @@ void npc_load_plan_add(npc_load_plan *plan) {
   plan->next = plans;
   plans = plan;
   npc_patch_unlock();
+}
+
+static bool is_fresh(const npc_module *module, void *context) {
+  const npc_load_plan *plan = context;
+  return module->load_bias == plan->load_bias && module->subs == plan->subs &&
+         is_listed(module, context);
+}
+
+// Under the patch lock from the look to the entry: nothing is unmapped in between.
+bool npc_load_plan_track(npc_load_plan *plan) {
+  npc_patch_lock();
+  plan->loaded = npc_modules_visit(is_fresh, plan);
+  plan->generation = 1;
+  npc_load_plan_add(plan);
+  npc_patch_unlock();
+  return plan->loaded;
 }
 
 void npc_load_plan_remove(npc_load_plan *plan) {

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "faults.h"
 #include "internal.h"
 #include "loader.h"
 
@@ -26,31 +27,52 @@ static void widen(uint64_t *start, uint64_t *end, uint64_t from, uint64_t to) {
   if (to > *end) *end = to;
 }
 
+// Text may have been unmapped or covered behind the loader's back, and a linker that separates no
+// code puts headers and notes beside it. The kernel is asked where a fault would not be ours.
+bool npc_read_memory(void *to, const void *from, size_t length) {
+  enum { PAGE = 4096 };
+  if (npc_faults_are_installed()) return npc_read_fixed_up(to, from, length);
+  uint64_t start = (uint64_t)from, end = start + length;
+  for (uint64_t at = start; at < end; at = (at / PAGE + 1) * PAGE)
+    if (!npc_text_is_readable(at)) return false;
+  memcpy(to, from, length);
+  return true;
+}
+
 static void find_build_id(npc_module *module, const ElfW(Phdr) * header) {
-  const uint8_t *at = (const uint8_t *)(module->load_bias + header->p_vaddr);
-  const uint8_t *end = at + header->p_memsz;
+  uint8_t notes[512];
+  const uint8_t *start = (const uint8_t *)(module->load_bias + header->p_vaddr), *at = notes;
+  const uint8_t *end = at + (header->p_memsz < sizeof notes ? header->p_memsz : sizeof notes);
+  if (!npc_read_memory(notes, start, (size_t)(end - at))) return;
   while (end - at >= (ptrdiff_t)sizeof(ElfW(Nhdr))) {
-    const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)at;
-    const uint8_t *name = at + sizeof *note;
-    size_t name_size = ((size_t)note->n_namesz + 3) & ~(size_t)3;
-    size_t size = ((size_t)note->n_descsz + 3) & ~(size_t)3;
+    ElfW(Nhdr) note;
+    memcpy(&note, at, sizeof note);
+    const uint8_t *name = at + sizeof note;
+    size_t name_size = ((size_t)note.n_namesz + 3) & ~(size_t)3;
+    size_t size = ((size_t)note.n_descsz + 3) & ~(size_t)3;
     if (name_size > (size_t)(end - name) || size > (size_t)(end - name) - name_size) return;
-    if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
-      module->build_id = name + name_size;
-      module->build_id_length = note->n_descsz;
+    if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
+      module->build_id = start + (name + name_size - notes);
+      module->build_id_length = note.n_descsz;
       return;
     }
     at = name + name_size + size;
   }
 }
 
-static void describe(const struct dl_phdr_info *info, npc_module *module) {
+enum { MOST_HEADERS = 64 };
+
+// `headers` is filled: the module's own may not be readable, and then nothing is said of it but its
+// name and its bias.
+static void describe(const struct dl_phdr_info *info, npc_module *module, ElfW(Phdr) * headers) {
   *module = (npc_module){.load_bias = info->dlpi_addr, .name = info->dlpi_name,
                          .adds = info->dlpi_adds, .subs = info->dlpi_subs,
-                         .program_headers = info->dlpi_phdr,
-                         .program_header_count = info->dlpi_phnum};
-  for (int i = 0; i < info->dlpi_phnum; i++) {
-    const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+                         .program_headers = headers};
+  uint32_t count = info->dlpi_phnum < MOST_HEADERS ? info->dlpi_phnum : MOST_HEADERS;
+  if (!npc_read_memory(headers, info->dlpi_phdr, count * sizeof *headers)) return;
+  module->program_header_count = count;
+  for (uint32_t i = 0; i < count; i++) {
+    const ElfW(Phdr) *header = &headers[i];
     uint64_t from = module->load_bias + header->p_vaddr, to = from + header->p_memsz;
     if (header->p_type == PT_NOTE && module->build_id == NULL) find_build_id(module, header);
     if (header->p_type != PT_LOAD) continue;
@@ -81,13 +103,28 @@ static int callback(struct dl_phdr_info *info, size_t size, void *context) {
   (void)size;
   const visitor *v = context;
   npc_module module;
-  describe(info, &module);
+  ElfW(Phdr) headers[MOST_HEADERS];
+  describe(info, &module, headers);
   return v->visit(&module, v->context);
 }
 
 bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context) {
   visitor v = {visit, context};
   return dl_iterate_phdr(callback, &v) != 0;
+}
+
+static int count_one(struct dl_phdr_info *info, size_t size, void *context) {
+  (void)size;
+  npc_module_count *counted = context;
+  counted->listed++;
+  counted->adds = info->dlpi_adds;
+  return 0;
+}
+
+npc_module_count npc_modules_count(void) {
+  npc_module_count counted = {0};
+  dl_iterate_phdr(count_one, &counted);
+  return counted;
 }
 
 typedef struct { npc_module_record *records; size_t capacity, count; } copying;

@@ -29,11 +29,15 @@
 #include "faults.h"
 #include "internal.h"
 
-// For the trap handler: what is being written, and the hull of what was written last, for a thread
-// that trapped before the heads were written and whose handler runs after.
+// For the trap handler: what is being written, how many transactions there were, and the pages that
+// ever held an int3 of ours. A thread that has met one may come to its handler only after many other
+// transactions, of other modules. The pages are a filter of bits: one that was never written may be
+// taken for one that was, no more.
 static _Atomic(const npc_transaction *) active;
 static _Atomic uint32_t readers;
-static _Atomic uint64_t recent_low, recent_high;
+static _Atomic uint64_t published;
+enum { FILTER_BITS = 20 };
+static _Atomic uint64_t trapped_pages[(1 << FILTER_BITS) / 64];
 
 bool npc_poke_allows_jump_guard(const npc_poke *poke) {
   return poke->address % 2 == 0 && !(poke->flags & NPC_POKE_RUN_OF_NOPS);
@@ -198,11 +202,28 @@ static bool read_back(const npc_transaction *transaction, npc_result *result) {
 
 void npc_protocol_begin_child(void) { atomic_store(&readers, 0); }
 
-static void publish(const npc_transaction *transaction) {
-  const npc_poke *last = &transaction->pokes[transaction->count - 1];
-  atomic_store(&recent_low, transaction->pokes[0].address);
-  atomic_store(&recent_high, last->address + last->length);
-  atomic_store(&active, transaction);
+static _Atomic uint64_t *filter_word(uint64_t address, uint64_t *bit) {
+  uint64_t hash = (address >> 12) * 0x9e3779b97f4a7c15 >> (64 - FILTER_BITS);
+  *bit = (uint64_t)1 << hash % 64;
+  return &trapped_pages[hash / 64];
+}
+
+static bool may_have_trapped(uint64_t address) {
+  uint64_t bit, found = atomic_load(filter_word(address, &bit));
+  return found & bit;
+}
+
+static void publish(const writing *w) {
+  uint64_t page = 0, bit;
+  for (size_t i = 0; i < w->transaction->count; i++) {
+    const npc_poke *poke = &w->transaction->pokes[i];
+    if (poke->address >> 12 == page || lead_of(w, poke) != 1) continue;
+    page = poke->address >> 12;
+    _Atomic uint64_t *word = filter_word(poke->address, &bit);
+    if (!(atomic_load(word) & bit)) atomic_fetch_or(word, bit);
+  }
+  atomic_fetch_add(&published, 1);
+  atomic_store(&active, w->transaction);
 }
 
 static void retract(void) {
@@ -214,7 +235,7 @@ void npc_protocol_write(const npc_transaction *transaction, const npc_text *text
                         npc_result *result) {
   writing w = {transaction, text, protocol};
   size_t touched = 0;
-  publish(transaction);
+  publish(&w);
   if (!write_all(&w, &touched, result) || !read_back(transaction, result))
     roll_back(&w, touched, result);
   retract();
@@ -252,25 +273,40 @@ static void emulate(const npc_poke *poke, ucontext_t *context) {
   registers[REG_RIP] = (greg_t)(destination ? destination : next);
 }
 
+// A transaction's int3, as long as it is being written.
+static bool emulate_active(uint64_t address, void *context) {
+  atomic_fetch_add(&readers, 1);
+  const npc_transaction *transaction = atomic_load(&active);
+  const npc_poke *poke = transaction ? find(transaction, address) : NULL;
+  if (poke) emulate(poke, context);
+  atomic_fetch_sub(&readers, 1);
+  return poke != NULL;
+}
+
+// cd 03, `int $3`: the program's own.
+static bool is_two_byte_trap(uint64_t address) {
+  uint8_t byte = 0;
+  return npc_read_fixed_up(&byte, (const void *)(address - 1), 1) && byte == 0xcd;
+}
+
 bool npc_protocol_trap(int signal, siginfo_t *info, void *context) {
   // Of the kinds of SIGTRAP only an int3 leaves the pc behind its byte: a watchpoint's or a
   // performance event's is anywhere.
   if (signal != SIGTRAP || info->si_code != SI_KERNEL) return false;
-  uint64_t address = npc_fault_pc(context) - 1;
-  bool claimed = false;
-  atomic_fetch_add(&readers, 1);
-  const npc_transaction *transaction = atomic_load(&active);
-  const npc_poke *poke = transaction ? find(transaction, address) : NULL;
-  if (poke) {
-    emulate(poke, context);
-    claimed = true;
-  }
-  atomic_fetch_sub(&readers, 1);
-  if (claimed || address < atomic_load(&recent_low) || address >= atomic_load(&recent_high))
-    return claimed;
-  // Ours, and finished since: the int3 is gone, so run what stands there now.
-  uint8_t byte = 0xcc;
-  if (!npc_read_fixed_up(&byte, (const void *)address, 1) || byte == 0xcc) return false;
-  npc_fault_set_pc(context, address);
-  return true;
+  uint64_t address = npc_fault_pc(context) - 1, before;
+  do {
+    before = atomic_load(&published);
+    if (emulate_active(address, context)) return true;
+    uint8_t byte = 0xcc;
+    if (!may_have_trapped(address) || !npc_read_fixed_up(&byte, (const void *)address, 1) ||
+        (byte == 0x03 && is_two_byte_trap(address)))
+      return false;
+    if (byte != 0xcc) {
+      // Ours, and finished since: the int3 is gone, so run what stands there now.
+      npc_fault_set_pc(context, address);
+      return true;
+    }
+    // Somebody else's; unless a transaction has begun since the look at the active one.
+  } while (atomic_load(&published) != before);
+  return false;
 }

@@ -17,7 +17,7 @@ public import Glibc
 /// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the process, and may be used on
 /// the caller's own. Bounded memory: two buffers of 1 MiB and at most 8 MiB of differing bytes.
 /// Memory of no file (vdso, vsyscall, code made at run time) has nothing to be compared with and is
-/// left out; so is a file none of whose mappings is executable.
+/// left out; so is a file none of whose mappings is executable. Our own jump in the loader is known.
 public func auditText(
   of process: pid_t, known: [KnownChange] = []
 ) throws(AuditError) -> AuditReport {
@@ -38,7 +38,10 @@ func auditText(
   }
   afterComparing()
   if audit.isSuspicious { audit.dropVanished(present: try directory.fileMappings()) }
-  return audit.report(known: known)
+  let jumps = audit.loaderJumps(memory).filter { jump in
+    !known.contains { $0.address == jump.address }
+  }
+  return audit.report(known: known + jumps)
 }
 
 /// A part of memory that was compared with a part of a file.
@@ -186,6 +189,19 @@ extension Audit {
       uncompared.removeAll { mapping.start <= $0.address && $0.address < mapping.end }
       skip(mapping, .vanished)
     }
+  }
+
+  func loaderJumps(_ memory: borrowing ReadableFile) -> [KnownChange] {
+    var differences = comparer.differences
+    differences.sort()
+    let descriptor = memory.descriptor
+    func read(_ address: UInt64, _ count: Int) -> [UInt8]? {
+      var bytes = [UInt8](repeating: 0, count: count)
+      guard address <= UInt64(Int64.max) else { return nil }
+      return pread(descriptor, &bytes, count, off_t(address)) == count ? bytes : nil
+    }
+    return differences.loaderJumps(
+      module: { [ranges] in ranges[$0].mapping.printedPath }, read: read)
   }
 
   consuming func report(known: [KnownChange]) -> AuditReport {

@@ -50,7 +50,7 @@ struct DifferenceCollector {
 
   /// The differing byte at `address`: its run and its index among the collected bytes; nil: the
   /// byte is equal.
-  private func find(_ address: UInt64) -> (run: DifferingRun, index: Int)? {
+  func find(_ address: UInt64) -> (run: DifferingRun, index: Int)? {
     var low = 0
     var high = runs.count
     while low < high {

@@ -34,13 +34,13 @@ final class LoadPlan {
     plan.initialize(to: value)
   }
 
-  /// Pokes nothing; tells only whether `module`, loaded now, still is.
-  convenience init(tracking module: LoadedModule) {
+  /// Pokes nothing; tells only whether `module` still is loaded. Nil where anything was unloaded
+  /// since it was looked at: another generation may stand there by now.
+  convenience init?(tracking module: LoadedModule) {
     self.init(buildID: module.buildID ?? [], pokes: [], writer: .mprotect, decoder: nil)
-    plan.pointee.loaded = true
     plan.pointee.load_bias = module.loadBias
-    plan.pointee.generation = 1
-    npc_load_plan_add(plan)
+    plan.pointee.subs = module.unloadCount
+    guard npc_load_plan_track(plan) else { return nil }
   }
 
   /// Makes every call of the table a nop when the module comes.

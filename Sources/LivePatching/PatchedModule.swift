@@ -33,12 +33,15 @@ public final class PatchedModule {
   /// Takes a module as it is: no site changed.
   ///
   /// With the loader's hook in place the module's end is announced, and nothing is written after
-  /// it. Without it, a transaction fails with `stale` once anything was unloaded.
+  /// it; where anything was unloaded since `module` was looked at, this throws `stale`. Without it,
+  /// a transaction fails with `stale` once anything was unloaded.
   public convenience init(
     module: LoadedModule, table: SiteTable, decoder: Decoder
   ) throws(PatchError) {
-    let plan = LoaderHook.isInstalled ? LoadPlan(tracking: module) : nil
+    let isHooked = LoaderHook.isInstalled
+    let plan = isHooked ? LoadPlan(tracking: module) : nil
     try self.init(module: module, table: table, decoder: decoder, plan: plan, state: 0)
+    if isHooked, plan == nil { throw error(.stale) }
   }
 
   init(

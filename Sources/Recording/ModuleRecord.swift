@@ -28,6 +28,8 @@ public struct ModuleRecord: Sendable, Equatable {
   public var status: String
   /// What was planned for each site; nil where the recording does not keep it.
   public var plan: SitePlan?
+  /// The name of its file in symbols/, where it is not named after its build-id or its path.
+  public var symbols: String?
 }
 
 extension ModuleRecord {
@@ -96,10 +98,17 @@ extension ModuleRecord {
       firstFunction: UInt64(clamping: load.firstFunction ?? 0),
       sites: Int(clamping: max(0, min(load.sites ?? 0, 1 << 32))),
       armed: Int(clamping: max(0, load.armed ?? 0)),
-      skipped: Int(clamping: max(0, load.skipped ?? 0)), status: load.status ?? "")
+      skipped: Int(clamping: max(0, load.skipped ?? 0)), status: load.status ?? "",
+      symbols: load.symbols.flatMap { Self.isFileName($0) ? $0 : nil })
     let reasons = (load.skippedReasons ?? []).filter { $0.count > 0 }
     skippedReasons = Array(reasons.prefix(Self.mostReasons))
     plan = load.plan.flatMap { SitePlan($0, sites: sites) }
+  }
+
+  /// No more than what it is made of: hexadecimal digits, or `path-`, and a hash.
+  private static func isFileName(_ name: String) -> Bool {
+    let letters = Set("0123456789abcdef-path")
+    return !name.isEmpty && name.utf8.count <= 160 && name.allSatisfy { letters.contains($0) }
   }
 
   private struct Line: Decodable {
@@ -108,7 +117,7 @@ extension ModuleRecord {
       var path: String
       var buildID: String?
       var loadBias, textStart, textEnd, time, firstFunction, sites, armed, skipped: Int64?
-      var status, plan: String?
+      var status, plan, symbols: String?
       var skippedReasons: [SkippedReason]?
     }
     struct Unload: Decodable {

@@ -21,7 +21,7 @@ final class SymbolStore: Sendable {
   /// A module's symbols: by build-id, or by its path where it has none; nil where there are none.
   func symbols(of module: ModuleRecord) -> SymbolFile? {
     state.withLock { state in
-      if let buildID = module.buildID { return file(buildID, module, &state) }
+      if let name = module.symbols ?? module.buildID { return file(name, module, &state) }
       guard let name = fileName(ofPath: module.path, &state) else { return nil }
       return file(name, module, &state)
     }

@@ -19,7 +19,7 @@ struct AuditCommand: ParsableCommand {
         nopscope audit $(pidof nginx) --json | jq '.differences[].module'
 
       EXIT STATUS
-        0   no byte differs
+        0   no byte differs, but for nopscope's own jump in the loader
         1   some do
         2   the process cannot be audited
         64  the command line is wrong
@@ -44,7 +44,7 @@ struct AuditCommand: ParsableCommand {
       throw ExitCode(2)
     }
     if json { try printJSON(report) } else { printText(report) }
-    if report.bytesDiffering > 0 { throw ExitCode(1) }
+    if !report.unknownDifferences.isEmpty || report.bytesUnlisted > 0 { throw ExitCode(1) }
   }
 }
 
@@ -97,8 +97,12 @@ private struct AuditDocument: Encodable {
     var address, fileOffset: UInt64
     var linkAddress: UInt64?
     var file, live: String
+    /// By nopscope, and known to be.
+    var isOurs: Bool
 
-    enum CodingKeys: CodingKey { case module, address, fileOffset, linkAddress, file, live }
+    enum CodingKeys: CodingKey {
+      case module, address, fileOffset, linkAddress, file, live, isOurs
+    }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
@@ -109,6 +113,7 @@ private struct AuditDocument: Encodable {
       try container.encode(linkAddress, forKey: .linkAddress)
       try container.encode(file, forKey: .file)
       try container.encode(live, forKey: .live)
+      try container.encode(isOurs, forKey: .isOurs)
     }
   }
 
@@ -135,7 +140,7 @@ extension AuditCommand {
         AuditDocument.Difference(
           module: $0.module, address: $0.address, fileOffset: $0.fileOffset,
           linkAddress: $0.linkAddress, file: hexadecimal($0.fileBytes),
-          live: hexadecimal($0.liveBytes))
+          live: hexadecimal($0.liveBytes), isOurs: $0.isKnown)
       },
       uncompared: report.uncompared.map {
         AuditDocument.Uncompared(

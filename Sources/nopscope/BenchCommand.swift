@@ -8,7 +8,7 @@ import PatchBench
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure this program's own speed on this machine.",
-    subcommands: [BenchPatchCommand.self])
+    subcommands: [BenchPatchCommand.self, BenchSoakCommand.self])
 }
 
 struct BenchPatchCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import MachineCode
 import TestSupport
 import Testing
 
@@ -128,6 +129,33 @@ struct AuditTests {
     #expect(
       report.unknownDifferences.filter { $0.module == library.path }.map(\.address)
         == [105, 201, 500].map { library.function + $0 })
+  }
+
+  @Test("our jump in the loader is known as ours, with the journal or without; another byte is not")
+  func loaderJump() throws {
+    func inLoader(_ report: AuditReport) -> [TextDifference] {
+      report.differences.filter { $0.module.contains("/ld-") }
+    }
+    #expect(inLoader(try audit()).isEmpty)
+    try LoaderHook.install(decoder: Decoder())
+    let change = try #require(LoaderHook.change)
+    for known in [[], [change]] {
+      let found = inLoader(try audit(known: known))
+      #expect(found.map(\.isKnown) == [true])
+      #expect(found.first?.address == change.address)
+      #expect(found.first?.fileBytes == change.original)
+      #expect(found.first?.liveBytes == change.current)
+      #expect(found.first.map { "\($0)".hasSuffix(" (ours)") } == true)
+    }
+    // The same shape to another place is somebody else's.
+    let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
+    defer { close(memory) }
+    let displacement = off_t(change.address + 1)
+    #expect(pwrite(memory, [0, 0, 0, 0] as [UInt8], 4, displacement) == 4)
+    #expect(inLoader(try audit()).allSatisfy { !$0.isKnown })
+    #expect(pwrite(memory, Array(change.current[1...]), 4, displacement) == 4)
+    try LoaderHook.remove()
+    #expect(inLoader(try audit()).isEmpty)
   }
 
   @Test("text that has lost its permission to execute is compared all the same")

@@ -90,6 +90,71 @@ import Testing
     }
   }
 
+  /// What was seen before an unload may be another generation by now, at the same place.
+  @Test func aModuleSeenBeforeAnUnloadIsNotTaken() throws {
+    try Self.hooked { _ in
+      let first = try PatchFixture(.clangMcount)
+      let seen = first.module
+      first.library.close()
+      let second = try PatchFixture(path: first.path)
+      let error = #expect(throws: PatchError.self) {
+        try PatchedModule(module: seen, table: second.table, decoder: second.decoder)
+      }
+      #expect(error?.reason == .stale)
+      let gone = second.module
+      try second.patched().set(to: .nop)
+      second.library.close()
+      #expect(throws: PatchError.self) {
+        try PatchedModule(module: gone, table: second.table, decoder: second.decoder)
+      }
+    }
+  }
+
+  /// Where code is not separated, program headers and build-id lie beside the text: when that is
+  /// unmapped or covered, whoever looks at all modules must not fall over it.
+  static func patchWithoutHeaders(_ path: String, isCovered: Bool) throws {
+    try LoaderHook.install(decoder: Decoder())
+    let fixture = try PatchFixture(path: path)
+    let patched = try fixture.patched()
+    // Never closed: its destructors' text is about to go.
+    _ = fixture.library.relinquish()
+    let start = UnsafeMutableRawPointer(bitPattern: UInt(fixture.module.span.lowerBound))
+    if isCovered {
+      let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+      #expect(mmap(start, 4096, PROT_NONE, flags, -1, 0) == start)
+    } else {
+      #expect(munmap(start, 4096) == 0)
+    }
+    let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
+    #expect(error?.reason == .moduleGone)
+    let other = try PatchFixture(.gccMcount)
+    try other.patched().set(to: .nop)
+    #expect(try other.callAll() == 0)
+    other.library.close()
+    _exit(0)
+  }
+
+  private func unseparated() throws -> String {
+    let row = PatchRow.gccMcount.fixture
+    return try Fixture(
+      row.compiler, row.compile, link: ["-Wl,-z,noseparate-code"], source: row.source
+    ).build()
+  }
+
+  @Test func aModuleWhoseHeadersWereUnmappedIsRefused() async throws {
+    let path = try unseparated()
+    await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
+      try Self.patchWithoutHeaders(path, isCovered: false)
+    }
+  }
+
+  @Test func aModuleWhoseHeadersAreCoveredIsRefused() async throws {
+    let path = try unseparated()
+    await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
+      try Self.patchWithoutHeaders(path, isCovered: true)
+    }
+  }
+
   @Test func nobodyPatchesWhileMemoryChangesHands() throws {
     let path = try PatchRow.clangMcount.fixture.build()
     try Self.hooked { _ in

@@ -208,4 +208,29 @@ import Testing
       }
     }
   }
+
+  /// A thread that met an int3 may be scheduled to its handler only when other transactions, of
+  /// other modules, are over: the trap is ours all the same, and would be the process's death.
+  @Test func aTrapThatIsLateIsOurs() throws {
+    let fixtures = try [PatchRow.clangMcount, .clangFentry, .gccMcount].map(PatchFixture.init)
+    let patched = try fixtures.map { try $0.patched() }
+    for module in patched { try module.set(to: .nop, options: PatchOptions(method: .breakpoint)) }
+    var next: UInt64 = 0
+    for module in patched {
+      let site = module.address(of: 0)
+      #expect(cts_forged_trap(site + 1, &next) && next == site)
+    }
+    // Not ours: text that was never written, a debugger's int3, and the program's own `int $3`.
+    let untouched = try PatchFixture(.gccPatchable)
+    #expect(!cts_forged_trap(try untouched.patched().address(of: 0) + 1, &next))
+    let site = patched[0].address(of: 0)
+    let nop = fixtures[0].live(site, 5)
+    try fixtures[0].overwrite(site, [0xcc])
+    #expect(!cts_forged_trap(site + 1, &next))
+    try fixtures[0].overwrite(site, [0xcd, 0x03])
+    #expect(!cts_forged_trap(site + 2, &next))
+    try fixtures[0].overwrite(site, nop)
+    #expect(cts_forged_trap(site + 1, &next) && next == site)
+    for module in patched { try module.set(to: .original) }
+  }
 }

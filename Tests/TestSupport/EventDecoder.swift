@@ -23,6 +23,14 @@ public struct DecodedRecording: Sendable {
   }
 }
 
+/// One load of a module.
+public struct DecodedGeneration: Sendable {
+  public var generation: Int
+  public var path: String
+  public var firstFunction: Int
+  public var sites: Int
+}
+
 public struct DecodedProcess: Sendable {
   public var stem: String
   public var flags = 0
@@ -30,6 +38,10 @@ public struct DecodedProcess: Sendable {
   public var calls: [String: Int] = [:]
   /// By function number: a name may come again with the next generation of its module.
   public var names: [Int: (name: String, generation: Int)] = [:]
+  /// By function number.
+  public var callsByFunction: [Int: Int] = [:]
+  /// Modules with call sites, in the order of their coming.
+  public var generations: [DecodedGeneration] = []
   public var threads: [Int: String] = [:]
   public var entries = 0
   public var exits = 0
@@ -65,7 +77,11 @@ public struct DecodedProcess: Sendable {
         let sites = load["sites"] as? Int, sites > 0, let path = load["path"] as? String,
         let first = load["firstFunction"] as? Int, let generation = load["generation"] as? Int
       else { continue }
-      let build = load["buildID"] as? String ?? Self.nameWithoutBuildID(path)
+      generations.append(
+        DecodedGeneration(
+          generation: generation, path: path, firstFunction: first, sites: sites))
+      let build =
+        load["symbols"] as? String ?? load["buildID"] as? String ?? Self.nameWithoutBuildID(path)
       let symbols = try String(contentsOfFile: "\(folder)/symbols/\(build)", encoding: .utf8)
       for (index, row) in symbols.split(separator: "\n").dropFirst().enumerated() {
         let name = row.split(separator: "\t", omittingEmptySubsequences: false).last ?? ""
@@ -112,6 +128,7 @@ public struct DecodedProcess: Sendable {
   }
 
   private mutating func count(_ function: Int, _ calls: Int = 1) {
+    callsByFunction[function, default: 0] += calls
     self.calls[names[function]?.name ?? "#\(function)", default: 0] += calls
   }
 

@@ -90,6 +90,50 @@ import Testing
     }
   }
 
+  @Test("two builds of one build-id have their names each, and a file that comes again the same")
+  func sameBuildID() throws {
+    let bench = try ServerBench()
+    let agent = try bench.join()
+    let id: [UInt8] = [0x12, 0x34]
+    let paths = try ["first", "second"].map { name in
+      try Fixture(
+        .gcc, ["-O2", "-pg"], link: ["-Wl,--build-id=0x1234"],
+        source: "int \(name)(int a) { return a + 1; }"
+      ).build()
+    }
+    for (index, path) in (paths + paths).enumerated() {
+      let generation = UInt32(index + 1)
+      let (plan, _) = try bench.load(agent, path, buildID: id, generation: generation)
+      agent.applied(generation, armed: plan.count)
+      bench.serve()
+    }
+    let lines = try bench.lines("\(getpid())-0.modules")
+    let files = try lines.map { line in
+      let load = try #require(line["load"] as? [String: Any])
+      return load["symbols"] as? String ?? "1234"
+    }
+    #expect(files[0] == "1234" && files[1] != "1234")
+    #expect(files[2] == files[0] && files[3] == files[1])
+    for (file, name) in zip(files, ["first", "second"]) {
+      let text = try String(contentsOfFile: "\(bench.path)/symbols/\(file)", encoding: .utf8)
+      #expect(text.hasSuffix("\t\(name)\n"))
+    }
+  }
+
+  @Test("a module that finds no function numbers left is left alone, and said to be")
+  func noNumbersLeft() throws {
+    let path = try Self.fixture.build()
+    let bench = try ServerBench()
+    let agent = try bench.join()
+    bench.server.latest[getpid()]?.nextFunction = UInt32.max - 2
+    let (plan, entries) = try bench.load(agent, path, buildID: try buildID(path), generation: 1)
+    #expect(plan.count == 0 && entries.isEmpty)
+    let load = try #require(try bench.lines("\(getpid())-0.modules").first?["load"])
+    let status = (load as? [String: Any])?["status"] as? String
+    #expect(status == "left alone: the process has no numbers left for its functions")
+    #expect(bench.server.warnings.contains { $0.contains("no numbers left") })
+  }
+
   @Test("a module is answered with a plan; what became of it is written down")
   func module() throws {
     let path = try Self.fixture.build()

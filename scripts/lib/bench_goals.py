@@ -4,6 +4,7 @@
 import os
 import statistics
 
+import bench_dlopen
 import bench_runs as runs
 
 LOADS = ("tiny", "fib", "lua", "compress")
@@ -14,9 +15,9 @@ def number(value, digits=1):
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def markdown(results, start, report, instructions, load):
+def markdown(results, start, report, instructions, loading, load):
     """All tables, with what they were measured on."""
-    goals = Goals(results, start, report, instructions)
+    goals = Goals(results, start, report, instructions, loading)
     return "\n".join([machine(load, results.repeat), "", *calls_table(results), "",
                       *goals.table(), "", *threads_table(results), "", *start_table(start)])
 
@@ -86,8 +87,8 @@ def start_table(start):
 class Goals:
     """The rows of the table of goals."""
 
-    def __init__(self, results, start, report, instructions):
-        self.results, self.start = results, start
+    def __init__(self, results, start, report, instructions, loading):
+        self.results, self.start, self.loading = results, start, loading
         self.report, self.instructions = report, instructions
         self.rows = []
 
@@ -96,6 +97,7 @@ class Goals:
         self.nopped()
         self.sizes()
         self.start_up()
+        bench_dlopen.add_rows(self, self.loading)
         self.reports()
         self.threads()
         return ["| measure | goal | measured | times the goal | |", "|---|---|---:|---:|---|",

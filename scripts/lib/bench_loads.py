@@ -41,8 +41,8 @@ class Loads:
 
     def build_all(self):
         """Builds everything; a kind that fails for the lack of a compiler goes to `missing`."""
-        self._run(["gcc", "-O2", self._own("measure.c"), "-o", self.path("measure", "plain")])
-        self._run(["gcc", "-O2", "-fPIC", "-shared", self._own("no_gprof.c"),
+        self.run(["gcc", "-O2", self._own("measure.c"), "-o", self.path("measure", "plain")])
+        self.run(["gcc", "-O2", "-fPIC", "-shared", self._own("no_gprof.c"),
                    "-o", self.path("no_gprof", "so")])
         for kind in KINDS:
             if kind in self.missing:
@@ -59,7 +59,7 @@ class Loads:
         command = [compiler, *COMMON, *flags]
         link = ["-pthread", "-lm"] + self._xray_object(kind)
         for load in ("tiny", "fib", "trivial"):
-            self._run([*command, self._own(load + ".c"), "-o", self.path(load, kind), *link])
+            self.run([*command, self._own(load + ".c"), "-o", self.path(load, kind), *link])
         self._build_lua(kind, command, link)
         self._build_compress(kind, command, link)
 
@@ -67,7 +67,7 @@ class Loads:
         if kind != "xray":
             return []
         target = os.path.join(self.folder, "xray.o")
-        self._run(["clang-19", "-O2", "-c", self._own("xray.c"), "-o", target])
+        self.run(["clang-19", "-O2", "-c", self._own("xray.c"), "-o", target])
         return [target, "-Wl,--wrap=main"]
 
     def _build_lua(self, kind, command, link):
@@ -75,21 +75,21 @@ class Loads:
         include = os.path.join(self.folder, "include")
         write_lua_header(include)
         files = [f for f in glob.glob(source + "/*.c") if os.path.basename(f) != "luac.c"]
-        self._run([*command, *LUA_FLAGS, "-I" + include, "-I" + source, *sorted(files),
-                   "-o", self.path("lua", kind), *link])
+        self.run([*command, *LUA_FLAGS, "-I" + include, "-I" + source, *sorted(files),
+                  "-o", self.path("lua", kind), *link])
 
     def _build_compress(self, kind, command, link):
         source = os.path.join(self.sources, "zlib")
         driver = os.path.join(self.folder, "compress.o")
-        self._run([command[0], *COMMON, "-c", "-I" + source, self._own("compress.c"), "-o", driver])
+        self.run([command[0], *COMMON, "-c", "-I" + source, self._own("compress.c"), "-o", driver])
         files = sorted(glob.glob(source + "/*.c"))
-        self._run([*command, *ZLIB_FLAGS, "-I" + source, driver, *files,
-                   "-o", self.path("compress", kind), *link])
+        self.run([*command, *ZLIB_FLAGS, "-I" + source, driver, *files,
+                  "-o", self.path("compress", kind), *link])
 
     def _own(self, name):
         return os.path.join(self.own, name)
 
-    def _run(self, command):
+    def run(self, command):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if "error" in line][:1]

@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 
+import bench_dlopen
 import bench_goals
 import bench_runs as runs
 from bench_loads import BuildFailed, Loads
@@ -194,13 +195,16 @@ def main():
         start = measure_start(results, 5 if options.quick else 30)
         report = measure_report(results, 3 if options.quick else 5)
         instructions = measure_instructions(results)
-    print(bench_goals.markdown(results, start, report, instructions,
+        say("dlopen")
+        dlopen = bench_dlopen.DlopenBench(options.root, options.nopscope, folder, loads.run)
+        loading = dlopen.measure(max(options.repeat, 1))
+    print(bench_goals.markdown(results, start, report, instructions, loading,
                                (load_before, os.getloadavg()[0])))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (BuildFailed, runs.RunFailed) as failure:
+    except (BuildFailed, runs.RunFailed, RuntimeError) as failure:
         say(failure)
         sys.exit(1)

@@ -23,6 +23,11 @@ int npc_faults_install(void);
 /// Whether the dispatcher is what `signal` calls now: the program may have put a handler of its own
 /// in its place since.
 bool npc_faults_owns(int signal);
+bool npc_faults_are_installed(void);
+
+/// Copies `length` bytes; false where they cannot be read. With the dispatcher a fault is caught,
+/// without it the kernel is asked for each page first.
+bool npc_read_memory(void *to, const void *from, size_t length);
 
 /// Set-up. Adds a handler; those added later are asked first. At most 8; 0 or ENOSPC.
 int npc_faults_add(npc_fault_handler handler);

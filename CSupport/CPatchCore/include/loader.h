@@ -34,6 +34,9 @@ bool npc_loader_hook_installed(void);
 bool npc_loader_hook_is_anothers(void);
 /// Where the jump stands and its original bytes, for the journal; false if it is not planted.
 bool npc_loader_hook_poke(npc_poke *poke);
+/// During NPC_LOADER_ADDED: modules that the loader lists from this place on have run none of their
+/// code; of those before it this is not known. 0 as long as the hook was never there.
+size_t npc_loader_listed_before(void);
 /// Takes the jump out. 0 or an errno.
 int npc_loader_hook_remove(void);
 
@@ -61,6 +64,10 @@ typedef struct npc_load_plan {
 /// it goes, `loaded` becomes false before anybody can patch again. It is not applied to a module
 /// that was loaded before, whose code may run at any moment; nor is a plan without a build-id.
 void npc_load_plan_add(npc_load_plan *plan);
+/// The same for a plan without pokes of a module that is loaded, at `load_bias`, and was looked at
+/// when the loader had unloaded `subs` modules: its first generation. False: not there any more,
+/// or another may be, for something has been unloaded since.
+bool npc_load_plan_track(npc_load_plan *plan);
 void npc_load_plan_remove(npc_load_plan *plan);
 
 /// Adds a callback; those are called in the order of adding. At most 8; 0 or ENOSPC.
@@ -91,6 +98,10 @@ size_t npc_loader_listed_before(void);
 /// Calls `visit` for every module of this namespace under the loader's write lock, until it
 /// returns true; returns whether one did.
 bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context);
+
+/// How many modules this namespace lists, and how many loads there were in all. Reads no module.
+typedef struct npc_module_count { size_t listed; uint64_t adds; } npc_module_count;
+npc_module_count npc_modules_count(void);
 
 /// A module as a copy that outlives the visit. `name` is cut, NUL-terminated.
 typedef struct npc_module_record {

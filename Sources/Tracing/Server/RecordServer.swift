@@ -33,8 +33,8 @@ public final class RecordServer {
   public private(set) var warnings: [String] = []
   /// The process that a number named last.
   private(set) var latest: [Int32: TracedProcess] = [:]
-  /// Names in symbols/ that are written.
-  var savedSymbols: Set<String> = []
+  /// Names in symbols/ that are written, with a hash of what they hold.
+  var savedSymbols: [String: UInt64] = [:]
   /// Each file once, however many processes loaded it.
   private var modulesSeen: [String: ModuleTotals] = [:]
 
@@ -158,6 +158,7 @@ extension RecordServer {
       if polled[others.count].revents != 0 { acceptAll() }
     }
     forgetSlowLeavers()
+    source.keep()
     writeSession(isDue: false)
     return others.indices.filter { count > 0 && polled[$0].revents != 0 }
   }

@@ -75,8 +75,13 @@ extension RecordServer {
     if !module.isPending { write(module.line, process) }
   }
 
-  /// The loader keeps the path that dlopen was given, which may be relative.
+  /// The loader keeps the path that dlopen was given, which may be relative, or the process's own
+  /// way to a file that has no name any more.
   private func absolute(_ path: String, of process: Int32) -> String {
+    for own in ["/proc/self/", "/proc/thread-self/"] where path.hasPrefix(own) {
+      return "/proc/\(process)/" + path.dropFirst(own.count)
+    }
+    if path.hasPrefix("/dev/fd/") { return "/proc/\(process)/fd/" + path.dropFirst(8) }
     if path.hasPrefix("/") || path.isEmpty { return path }
     let folder = linkTarget("/proc/\(process)/cwd")
     return folder.hasPrefix("/") ? "\(folder)/\(path)" : path
@@ -96,7 +101,12 @@ extension RecordServer {
   ) {
     module.skipped = sites.skippedCounts
     let most = Int(UInt32.max - process.nextFunction)
-    guard sites.entries.count <= most, saveSymbols(of: module, sites) else {
+    guard sites.entries.count <= most else {
+      module.status = "left alone: the process has no numbers left for its functions"
+      warn("\(module.message.path): \(module.status)")
+      return answer(client, module, entries: [])
+    }
+    guard saveSymbols(of: &module, sites) else {
       module.status = "left alone: its symbols cannot be saved"
       return answer(client, module, entries: [])
     }
@@ -116,18 +126,26 @@ extension RecordServer {
   }
 
   /// Before the plan is sent: no event may name a function whose name is not saved.
-  private func saveSymbols(of module: TracedModule, _ sites: FileSites) -> Bool {
+  ///
+  /// Other symbols may be there under the module's name: builds whose build-id somebody has set by
+  /// hand, or files without one that took turns at a path. Then its file is named after the
+  /// symbols too.
+  private func saveSymbols(of module: inout TracedModule, _ sites: FileSites) -> Bool {
     if sites.entries.isEmpty { return true }
+    let hash = fnv1a(sites.symbols)
+    let usual = module.symbolsName
+    if let saved = savedSymbols[usual], saved != hash {
+      module.symbolsName = "\(usual)-\(hexadecimal(hash))"
+    }
+    if savedSymbols[module.symbolsName] == hash { return true }
     let path = module.message.path
     let header = "nopscope.symbols 1 \(sites.entries.count) \(path)\n"
-    // A build-id says all; a path may be another file's by now.
-    if !module.message.buildID.isEmpty, savedSymbols.contains(module.symbolsName) { return true }
     do {
       guard try folder.saveSymbols(module.symbolsName, Array(header.utf8) + sites.symbols) else {
-        warn("\(path): another build of it was recorded before, and neither has a build-id")
+        warn("\(path): symbols/\(module.symbolsName) is there and holds something else")
         return false
       }
-      savedSymbols.insert(module.symbolsName)
+      savedSymbols[module.symbolsName] = hash
       return true
     } catch {
       warn("\(error)")

@@ -17,30 +17,38 @@ struct TracedModule {
   /// A forked child has it from its parent.
   var isInherited = false
 
+  /// The name of its file in symbols/.
+  var symbolsName: String
+
   init(message: AgentMessage.Module, firstFunction: UInt32) {
     self.message = message
     self.firstFunction = firstFunction
+    symbolsName = Self.usualSymbolsName(message)
   }
 
   /// Its line in PID-N.modules.
   var line: String {
     let id = message.buildID
+    // Said where it does not follow from the others.
+    let isUsual = symbolsName == Self.usualSymbolsName(message)
+    let symbols: [(String, JSONText)] = isUsual ? [] : [("symbols", .string(symbolsName))]
     let reasons = skipped.map { count in
       JSONText.object([("reason", .string(count.reason)), ("count", .number(count.count))])
     }
     return JSONText.object([
       (
         "load",
-        .object([
-          ("generation", .number(message.generation)), ("path", .string(message.path)),
-          ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
-          ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
-          ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
-          ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
-          ("armed", .number(armed)), ("unwanted", .number(unwanted)),
-          ("skipped", .number(skippedPlaces)), ("skippedReasons", .array(reasons)),
-          ("status", .string(status)), ("plan", .string(plan.text)),
-        ])
+        .object(
+          [
+            ("generation", .number(message.generation)), ("path", .string(message.path)),
+            ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
+            ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
+            ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
+            ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
+            ("armed", .number(armed)), ("unwanted", .number(unwanted)),
+            ("skipped", .number(skippedPlaces)), ("skippedReasons", .array(reasons)),
+            ("status", .string(status)), ("plan", .string(plan.text)),
+          ] + symbols)
       )
     ]).line
   }
@@ -53,10 +61,8 @@ struct TracedModule {
     return JSONText.object([("unload", end)]).line
   }
 
-  /// The name of its file in symbols/.
-  ///
   /// A module without a build-id goes by its path.
-  var symbolsName: String {
+  private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
     message.buildID.isEmpty
       ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)
   }

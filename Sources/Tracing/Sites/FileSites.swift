@@ -57,7 +57,10 @@ extension FileSites {
         unconfirmed += 1
         continue
       }
-      symbols += Array("\(String(site.offset, radix: 16))\t\(entry.flags)\t".utf8)
+      appendHexadecimal(site.offset)
+      symbols.append(UInt8(ascii: "\t"))
+      appendDecimal(entry.flags)
+      symbols.append(UInt8(ascii: "\t"))
       entry.function = UInt32(truncatingIfNeeded: symbols.count)
       appendName(table.functionName(of: site) ?? "")
       symbols.append(UInt8(ascii: "\n"))
@@ -65,6 +68,22 @@ extension FileSites {
     }
     skippedCounts = SkippedCount.counts(
       of: table.skipped, others: ["its bytes are not in the file": unconfirmed])
+  }
+
+  // A program waits for this: no string is made on the way.
+  private mutating func appendHexadecimal(_ number: UInt64) {
+    var shift = number == 0 ? 0 : (63 - number.leadingZeroBitCount) & ~3
+    while shift >= 0 {
+      let digit = UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15
+      symbols.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
+      shift -= 4
+    }
+  }
+
+  private mutating func appendDecimal(_ number: UInt8) {
+    if number >= 100 { symbols.append(UInt8(ascii: "0") + number / 100) }
+    if number >= 10 { symbols.append(UInt8(ascii: "0") + number / 10 % 10) }
+    symbols.append(UInt8(ascii: "0") + number % 10)
   }
 
   /// Control bytes would break the line, and drive the terminal of whoever prints it.

@@ -22,6 +22,8 @@ public final class SiteSource {
   /// Capstone takes a millisecond to open: not where the cache has everything.
   private var decoder: Decoder?
   private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
+  /// Found, and not yet kept: whoever waits for them is answered first.
+  private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
 
   public init(cache: SiteCache?) { self.cache = cache }
 
@@ -39,6 +41,12 @@ public final class SiteSource {
     return found
   }
 
+  /// Puts into the cache what was found since.
+  public func keep() {
+    for one in unkept { cache?.keep(one.sites, buildID: one.buildID, file: one.state) }
+    unkept = []
+  }
+
   private func look(_ path: String, _ buildID: [UInt8], _ state: SiteCache.FileState) -> Found {
     if let kept = cache?.sites(buildID: buildID, file: state) { return .sites(kept) }
     if let file = QuickLook(path: path), !file.mayHaveSites() { return .sites(.none) }
@@ -52,7 +60,7 @@ public final class SiteSource {
         return .refused("left alone: the file was replaced: expected \(expected), found \(found)")
       }
       let sites = FileSites(table, decoder: decoder)
-      cache?.keep(sites, buildID: buildID, file: state)
+      if cache != nil { unkept.append((sites, buildID, state)) }
       return .sites(sites)
     } catch {
       return .refused("left alone: \(error)")

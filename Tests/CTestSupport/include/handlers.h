@@ -22,4 +22,8 @@ uint64_t cts_own_int3(void);
 /// Reads address 8. The handlers above go on behind it.
 void cts_own_fault(void);
 
+/// Whether the patch core claims a SIGTRAP that an int3 before `pc` made, and where it would go on.
+/// No thread traps: its handler may run long after the int3, and here it does.
+bool cts_forged_trap(uint64_t pc, uint64_t *next);
+
 #endif

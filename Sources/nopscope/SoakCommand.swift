@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Soak
+
+struct BenchSoakCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "soak",
+    abstract: "Do everything at random, under load, until something is not as it must be.",
+    discussion: """
+      In turns: a child patches itself live, while libraries come and go, threads call them, \
+      others fork, and a signal comes each millisecond; and programs are recorded that load, \
+      unload, fork, exec and are killed at random moments, the recording being compared with \
+      their own counts. Every decision comes from the seed, which is printed; what the machine \
+      makes of it does not. Ends with an audit of all text, and at the first deviation.
+
+      EXAMPLES
+        nopscope bench soak 60
+        nopscope bench soak 1 --seed 4711
+
+      EXIT STATUS
+        0  nothing deviated
+        1  something did; it is printed, with the seed
+        64 the command line is wrong
+      """)
+
+  @Argument(help: "How long, in minutes.")
+  var minutes: Double?
+
+  @Option(help: "The seed; by default one is drawn.")
+  var seed: UInt64?
+
+  @Option(help: ArgumentHelp("How long, in seconds.", visibility: .hidden))
+  var seconds: Int?
+
+  @Option(help: ArgumentHelp("Run as a turn's child, with this folder.", visibility: .hidden))
+  var child: String?
+
+  func validate() throws {
+    if minutes == nil, seconds == nil { throw ValidationError("say for how many minutes") }
+    if let minutes, !(minutes > 0 && minutes <= 100_000) {
+      throw ValidationError("MINUTES wants more than 0, not \(minutes)")
+    }
+  }
+
+  func run() throws {
+    let length = seconds ?? Int((minutes ?? 0) * 60)
+    if let child {
+      return try runChild(Soak.Turn(folder: child, seed: seed ?? 0, seconds: length))
+    }
+    let seed = seed ?? UInt64.random(in: 1...999_999_999)
+    write("seed \(seed)\n", to: 1)
+    let result: SoakResult
+    do {
+      guard let own = realpath("/proc/self/exe", nil) else { throw ExitCode(1) }
+      defer { free(own) }
+      result = try Soak(
+        seconds: length, seed: seed, nopscope: String(cString: own), say: progress
+      ).run()
+    } catch let error as SoakDeviation {
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+    printTable(result)
+    if let deviation = result.deviation {
+      for line in "seed \(seed): \(deviation)".split(separator: "\n") { complain("\(line)") }
+      throw ExitCode(1)
+    }
+  }
+
+  private func runChild(_ turn: Soak.Turn) throws {
+    do { try turn.run() } catch {
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+  }
+
+  private func printTable(_ result: SoakResult) {
+    let rows = result.done.map { (grouped($0.count), $0.what) }
+    let width = rows.map(\.0.count).max() ?? 0
+    for (count, what) in rows {
+      write(String(repeating: " ", count: width - count.count) + "\(count)  \(what)\n", to: 1)
+    }
+    let end = result.deviation == nil ? "nothing deviated" : "a deviation"
+    write("\(result.rounds) rounds in \(result.seconds) s: \(end)\n", to: 1)
+  }
+
+  /// Only for somebody who sits there and waits.
+  private func progress(_ what: String) {
+    if isatty(2) == 1 { write("nopscope bench soak: \(what)\n", to: 2) }
+  }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// A library of which copies are made: the name of its function and its build-id are overwritten in
+// the file. `enter` is found by dlsym and stays.
+#define KEEP __attribute__((noinline, noclone))
+#define OURS __attribute__((no_instrument_function, patchable_function_entry(0)))
+static volatile int one = 1;
+
+KEEP __attribute__((visibility("hidden"))) int turn_0000(int value) { return value + one; }
+OURS KEEP int enter(int value) { return turn_0000(value); }
