@@ -79,9 +79,12 @@ public struct CallSiteConfirmer {
     var next = first
     var at = function.lowerBound
     while next < candidates.count, candidates[next].offset < function.upperBound {
-      guard let bytes = text.instructionBytes(at: at),
-        let instruction = decoder.decode(bytes, at: at)
-      else {
+      let bytes = text.instructionBytes(at: at)
+      if let bytes, at &+ 4 <= candidates[next].offset, Self.isKnownStart(bytes) {
+        at += 4
+        continue
+      }
+      guard let bytes, let instruction = decoder.decode(bytes, at: at) else {
         skip(candidates[next].offset, .undecodable)
         next += 1
         continue
@@ -95,6 +98,17 @@ public struct CallSiteConfirmer {
       at = after
     }
     return next
+  }
+
+  /// What compilers begin functions with as a rule, four bytes each: `push %rbp; mov %rsp,%rbp`, and
+  /// endbr64.
+  ///
+  /// Where an instruction begins they can be nothing else. Capstone needs two thirds of discovery's
+  /// time for them, and a program waits in dlopen; the site itself it decodes.
+  private static func isKnownStart(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard bytes.count >= 4 else { return false }
+    let word = UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self))
+    return word == 0xe589_4855 || word == 0xfa1e_0ff3
   }
 
   /// A segment's bytes in the file, while it is being decoded.

@@ -88,6 +88,13 @@ extension FileSites {
 
   /// Control bytes would break the line, and drive the terminal of whoever prints it.
   private mutating func appendName(_ name: String) {
+    var name = name
+    let isPlain = name.withUTF8 { bytes in
+      let isPlain = bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
+      if isPlain { symbols.append(contentsOf: bytes) }
+      return isPlain
+    }
+    if isPlain { return }
     for byte in name.utf8 { symbols.append(byte < 0x20 || byte == 0x7f ? UInt8(ascii: "?") : byte) }
   }
 }
