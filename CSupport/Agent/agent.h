@@ -226,10 +226,10 @@ bool nag_buried_prepare(void);
 uint8_t *nag_range_find(void);           ///< loads it; NULL: returns cannot be hooked
 // sites.c
 /// Its stubs, to be unmapped with the module; NULL: none. `protocol`: NPC_PROTOCOL_NONE before its
-/// first instruction runs.
+/// first instruction runs, the jump guard where it may.
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
-                          const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
-                          size_t *stub_bytes);
+                          const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
+                          nrec_applied *applied, size_t *stub_bytes);
 // link.c
 int nag_connect(const char *path);
 uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file

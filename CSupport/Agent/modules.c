@@ -89,9 +89,11 @@ typedef struct shown_module {
 
 static uint32_t fill_path(nrec_module_message *message, const char *name) {
   if (name == NULL || name[0] == 0) {  // the program
-    int64_t length = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
+    int64_t linked = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
                               sizeof message->path - 1);
-    return length > 0 ? (uint32_t)length : 0;
+    if (linked > 0) return (uint32_t)linked;
+    name = (const char *)getauxval(AT_EXECFN);  // where /proc is not mounted
+    if (name == NULL) return 0;
   }
   uint32_t length = 0;
   while (name[length] && length < sizeof message->path - 1) length++;
@@ -206,12 +208,13 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, int descri
   const nrec_plan_entry *entries = NULL;
   if (nag_is_sealed(descriptor) && nag_file_bytes(descriptor) >= bytes)
     entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (shown->may_run) {
-    applied.status = NPC_RUNS_ALREADY;
-  } else if (entries != NULL && is_sound(plan, entries)) {
+  if (entries != NULL && is_sound(plan, entries)) {
+    // Where threads may run the code, the one protocol that takes no signal.
+    int32_t protocol = shown->may_run ? NPC_PROTOCOL_JUMP_GUARD : NPC_PROTOCOL_NONE;
     size_t stub_bytes;
     uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
-                                      &applied, &stub_bytes);
+                                      protocol, &applied, &stub_bytes);
+    if (shown->may_run && applied.status == NPC_UNSUITABLE) applied.status = NPC_RUNS_ALREADY;
     known_module *entry = &known[shown->place];
     entry->stubs = stubs, entry->stub_bytes = stub_bytes;
     if (applied.status == NPC_OK) set_mark(entry, entries, plan->count);

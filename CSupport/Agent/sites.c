@@ -195,8 +195,8 @@ static bool decoded_by_the_brain(void *context, uint8_t kind, uint8_t length, ui
 }
 
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
-                          const nrec_plan_entry *plan, uint32_t count, nrec_applied *applied,
-                          size_t *stub_bytes) {
+                          const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
+                          nrec_applied *applied, size_t *stub_bytes) {
   *applied = (nrec_applied){.message = NREC_MESSAGE_APPLIED, .generation = generation};
   uint32_t armed = 0;
   for (uint32_t i = 0; i < count; i++) armed += plan[i].action == NREC_ACTION_ARM;
@@ -213,7 +213,7 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   uint32_t made = make_pokes(pokes, module, plan, count, stubs, applied);
   npc_transaction transaction = {
     .pokes = pokes, .count = made, .load_bias = module->load_bias, .build_id = module->build_id,
-    .build_id_length = module->build_id_length, .protocol = NPC_PROTOCOL_NONE,
+    .build_id_length = module->build_id_length, .protocol = protocol,
     .writer = NPC_WRITER_MPROTECT, .verify = decoded_by_the_brain,
   };
   npc_result result;

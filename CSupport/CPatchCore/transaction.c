@@ -105,7 +105,8 @@ static bool verify_all(const execution *e) {
 
 static bool check_shape(const execution *e) {
   const npc_transaction *t = e->transaction;
-  if (t->protocol != NPC_PROTOCOL_NONE && !hears_signals)
+  bool needs_signals = t->protocol != NPC_PROTOCOL_NONE && t->protocol != NPC_PROTOCOL_JUMP_GUARD;
+  if (needs_signals && !hears_signals)
     return fail(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, 0);
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];

@@ -114,6 +114,8 @@ private let refusals = [
     let script = """
       "$0" record -o "$1/data" -- "$2" "$1" "$3" & brain=$!
       while ! [ -e "$1/ready" ]; do sleep 0.02; done
+      # The names of its functions are the brain's to write, in its own time.
+      while ! grep -q outlives "$1"/data/*.modules; do sleep 0.02; done
       kill -\(signal) $brain
       touch "$1/go"
       while ! [ -e "$1/done" ]; do sleep 0.02; done

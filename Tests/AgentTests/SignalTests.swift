@@ -69,13 +69,23 @@ import Testing
 
   /// A library that is initialised before the agent has started a thread by then: what it runs is not
   /// patched under its feet, what comes later is.
-  @Test("Text that a thread may be running already is left alone, and said to be")
+  @Test("Text that may be running already is patched by the jump guard, or left alone and said so")
   func early() throws {
     let early = try Program(
       source: "early.c", extra: ["-shared", "-fPIC", "-Wl,-z,initfirst"]
     ).build()
-    let program = try Program(source: "early_main.c").build()
     let plugin = try build().plugin
+    // Single instructions at even addresses are made while others run them.
+    let fentry = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg", "-mfentry"])
+    let calls = try Program(source: "early_main.c", variant: fentry).build()
+    let live = try TracedRun(calls, [plugin], environment: ["LD_PRELOAD": early])
+    #expect(live.result.output == "sum 8\n")
+    #expect(live.calls["main"] == 1 && live.calls["late_work"] == 1)
+    #expect(live.calls["plugin_leaf"] == 4)
+    // Runs of nops are not: a thread might stand in one.
+    let runs = Variant(
+      compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"])
+    let program = try Program(source: "early_main.c", variant: runs).build()
     let traced = try TracedRun(program, [plugin], environment: ["LD_PRELOAD": early])
     #expect(traced.result.ending == .exit(3))
     #expect(traced.result.output == "sum 8\n")

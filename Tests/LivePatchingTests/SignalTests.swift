@@ -129,7 +129,7 @@ import Testing
       let sites = Array(fixture.table.sites.indices)
       #expect(npc_patch_prepare_quiet() == 0)
       var result = npc_result()
-      for method in PatchProtocol.allCases where method != .none {
+      for method in PatchProtocol.allCases where method != .none && method != .jumpGuard {
         let raw = RawTransaction(fixture, sites, method: method)
         #expect(!npc_transaction_execute(&raw.transaction, &result))
         #expect(result.status == NPC_UNSUITABLE && result.phase == NPC_PHASE_PREPARE)

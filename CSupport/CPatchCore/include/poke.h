@@ -78,7 +78,7 @@ enum {
   NPC_NO_SYNC = 12,          ///< membarrier refused: `error`
   NPC_STALE = 13,            ///< modules were unloaded since the generation was taken
   NPC_TRAP_TAKEN = 14,       ///< an int3 is needed, and SIGTRAP's handler is another's
-  NPC_RUNS_ALREADY = 15,     ///< no protocol was wanted, and its code may run (said by the agent)
+  NPC_RUNS_ALREADY = 15,     ///< its code may run, and it has sites that the jump guard cannot serve (agent)
 };
 
 enum {
@@ -124,8 +124,9 @@ typedef struct npc_transaction {
 /// Idempotent. 0 or an errno.
 int npc_patch_prepare(void);
 
-/// Set-up for who patches with NPC_PROTOCOL_NONE alone: fork handlers, and no signal. Every other
-/// protocol fails with NPC_UNSUITABLE until npc_patch_prepare has run. Idempotent. 0 or an errno.
+/// Set-up for who patches with NPC_PROTOCOL_NONE and the jump guard alone: fork handlers, and no
+/// signal. Every other protocol fails with NPC_UNSUITABLE until npc_patch_prepare has run. Idempotent.
+/// 0 or an errno.
 int npc_patch_prepare_quiet(void);
 
 /// Executes the transaction; true when every poke is in place.
