@@ -20,18 +20,26 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location);
 
 static int events, memory;
 
+// Where trampolines and slots lie, instead of range.c's: an address range that no unwinder knows.
+uint8_t *nag_range_find(void) {
+  return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 // A process that has joined, as nag_join leaves it.
 static void begin(uint32_t tracer, uint32_t flags) {
   events = memfd_create("events", MFD_CLOEXEC);
   memory = memfd_create("memory", MFD_CLOEXEC);
   if (nag_process_state == NULL) {
     nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-    CHECK(nag_buried_prepare() && nag_shadow_prepare());
+    CHECK(nag_buried_prepare());
+    nag_shadow_prepare();
   }
   CHECK(ftruncate(events, NREC_PAGE) == 0 && ftruncate(memory, 1 << 24) == 0);
   nag_config.config = (nrec_config){.tracer = tracer, .flags = flags, .overwrite_bytes = 1 << 18};
   nag_process *process = nag_process_state;
-  *process = (nag_process){.id = getpid(), .socket = -1, .events = events, .memory = memory};
+  *process = (nag_process){.id = getpid(), .socket = -1, .events = events, .memory = memory,
+                           .memory_bytes = 1 << 24};
   process->header = mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, events, 0);
   *process->header = (nrec_file_header){.magic = NREC_FILE_MAGIC, .version = NREC_VERSION,
                                         .next_offset = NREC_PAGE};
@@ -42,7 +50,7 @@ static void end(void) {
   nag_self.buffer = NULL;
   if (buffer != NULL) {
     nag_buffer_finish(buffer);
-    munmap(buffer, sizeof *buffer);
+    munmap(buffer, nag_buffer_bytes());
   }
   nag_shadow_release();
   munmap(nag_process_state->header, NREC_PAGE);
@@ -124,12 +132,12 @@ static void check_profile(void) {
 }
 
 // Every event's slow path, over many chunks: what was begun is closed, and says how long it is.
-static void check_events(uint32_t flags) {
-  begin(NREC_TRACER_GRAPH, flags);
+static void check_events(uint32_t tracer, uint32_t flags) {
+  begin(tracer, flags);
   uint64_t now = nag_time();
   for (uint32_t i = 0; i < 60000; i++) {
     nag_event_entry(i, now += i % 7, false);
-    if (i % 3 == 0) nag_event_parent(0xffff800000000000u + i);
+    if (tracer == NREC_TRACER_FUNCTION) nag_event_called(i % 9, now += 1, 0x7fff00000000u + i);
     if (i % 1000 == 0) now += (uint64_t)1 << (20 + i / 1000 % 20);
     nag_event_exit_at(0, now += 5);
     if (i % 100 == 0) nag_event_entry(~0u, now - 1000, false);  // a clock that falls
@@ -138,18 +146,22 @@ static void check_events(uint32_t flags) {
   uint64_t at = NREC_PAGE, total = 0;
   uint32_t sequence = 0, chunks = 0;
   for (nrec_chunk_header *chunk; (chunk = next_chunk(&at)) != NULL; free(chunk), chunks++) {
-    CHECK(chunk->used <= chunk->size && chunk->size <= NAG_CHUNK_BYTES);
+    uint64_t used = chunk->state & 0xffff;
+    CHECK(used <= chunk->size && chunk->size <= NAG_CHUNK_BYTES);
     CHECK(chunks == 0 || chunk->sequence == sequence + 1);
     sequence = chunk->sequence;
-    total += chunk->used;
+    total += used;
   }
   CHECK(chunks > 3 && total > (chunks - 1) * 60000u);
   CHECK(flags ? chunks == 4 : sequence + 1 == chunks);
   end();
 }
 
-static void check_stream(void) { check_events(0); }
-static void check_flight_recorder(void) { check_events(NREC_FLAG_OVERWRITE); }
+static void check_stream(void) { check_events(NREC_TRACER_GRAPH, 0); }
+static void check_callers(void) { check_events(NREC_TRACER_FUNCTION, 0); }
+static void check_flight_recorder(void) {
+  check_events(NREC_TRACER_GRAPH, NREC_FLAG_OVERWRITE);
+}
 
 // No space: what cannot be kept is counted, and nothing is written where it must not be.
 static void check_full(void) {
@@ -186,6 +198,7 @@ static const check checks[] = {
   {"tree", check_tree, NULL},
   {"profile", check_profile, NULL},
   {"stream", check_stream, NULL},
+  {"callers", check_callers, NULL},
   {"flight-recorder", check_flight_recorder, NULL},
   {"full", check_full, NULL},
   {"buried", check_buried, NULL},

@@ -12,6 +12,7 @@ void check_run_of_nops(void);
 void check_refusals(void);
 void check_roll_back(void);
 void check_second_look(void);
+void check_two_patchers(void);
 void check_forks(void);
 // stopping.c
 void check_stop(void);

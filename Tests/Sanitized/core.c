@@ -9,12 +9,13 @@
 static const char late[] = "signals come late", text[] = "its shadow of text is read-only";
 
 static const check checks[] = {
+  // First: it forks before the dispatcher is installed.
+  {"other-peoples-signals", check_other_peoples_signals, NULL},
   {"decoder", check_decoder, NULL},
   {"demangler", check_demangler, NULL},
   {"modules", check_modules, NULL},
   {"near-memory", check_near_memory, NULL},
   {"fix-ups", check_fix_ups, NULL},
-  {"other-peoples-signals", check_other_peoples_signals, NULL},
   {"refusals", check_refusals, NULL},
   {"quiet-text", check_quiet_text, NULL},
   {"running-text", check_running_text, NULL},
@@ -24,6 +25,7 @@ static const check checks[] = {
   {"stop", check_stop, NULL},
   {"stop-is-bounded", check_stop_is_bounded, late},
   {"churn", check_churn, late},
+  {"two-patchers", check_two_patchers, NULL},
   {"forks", check_forks, NULL},
   {"loader-hook", check_loader_hook, NULL},
   {"socket", check_socket, NULL},

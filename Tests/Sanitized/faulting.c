@@ -9,6 +9,7 @@
 #include "checks.h"
 #include "handlers.h"
 #include "specimen.h"
+#include "threads.h"
 
 void check_fix_ups(void) {
   CHECK(npc_patch_prepare() == 0);
@@ -26,24 +27,21 @@ void check_fix_ups(void) {
   munmap(pages, 8192);
 }
 
+// In a child that has not installed the dispatcher yet: it keeps the handlers that were there.
+static int be_signalled(void *context) {
+  int kind = *(const int *)context, failures = check_failures;
+  CHECK(cts_install_handler(SIGTRAP, kind) == 0);
+  CHECK(cts_install_handler(SIGSEGV, kind) == 0);
+  CHECK(npc_patch_prepare() == 0 && npc_faults_owns(SIGTRAP) && npc_faults_owns(SIGSEGV));
+  uint64_t place = cts_own_int3();
+  CHECK(cts_signals_handled() == 1);
+  CHECK(kind != CTS_INFO_HANDLER || cts_last_place() == place);
+  cts_own_fault();
+  CHECK(cts_signals_handled() == 2);
+  return check_failures != failures;
+}
+
 void check_other_peoples_signals(void) {
-  static const int kinds[] = {CTS_PLAIN_HANDLER, CTS_INFO_HANDLER};
-  for (int i = 0; i < 2; i++) {
-    npc_faults_remove();
-    struct sigaction trap, fault;
-    sigaction(SIGTRAP, NULL, &trap);
-    sigaction(SIGSEGV, NULL, &fault);
-    CHECK(cts_install_handler(SIGTRAP, kinds[i]) == 0);
-    CHECK(cts_install_handler(SIGSEGV, kinds[i]) == 0);
-    CHECK(npc_faults_install() == 0);
-    uint64_t before = cts_signals_handled(), place = cts_own_int3();
-    CHECK(cts_signals_handled() == before + 1);
-    CHECK(kinds[i] != CTS_INFO_HANDLER || cts_last_place() == place);
-    cts_own_fault();
-    CHECK(cts_signals_handled() == before + 2);
-    npc_faults_remove();
-    sigaction(SIGTRAP, &trap, NULL);
-    sigaction(SIGSEGV, &fault, NULL);
-    CHECK(npc_faults_install() == 0);
-  }
+  static int kinds[] = {CTS_PLAIN_HANDLER, CTS_INFO_HANDLER};
+  for (int i = 0; i < 2; i++) CHECK(cts_run_forked(be_signalled, &kinds[i], 60) == 0);
 }

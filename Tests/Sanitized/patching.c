@@ -4,6 +4,7 @@
 // wrong half-way.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -217,6 +218,40 @@ void check_second_look(void) {
     }
   }
   munmap(alias, 4096);
+}
+
+typedef struct { npc_poke on, off; } toggle;
+
+static void *toggle_on(void *context) {
+  toggle *own = context;
+  npc_transaction on =
+      spec_transaction(&own->on, 1, NPC_PROTOCOL_STOP_MACHINE, NPC_WRITER_MPROTECT);
+  on.stop_timeout_milliseconds = 20000;
+  npc_transaction off = on;
+  npc_result result;
+  off.pokes = &own->off;
+  for (int i = 0; i < 100; i++) {
+    CHECK(npc_transaction_execute(&on, &result));
+    CHECK(npc_transaction_execute(&off, &result));
+  }
+  return NULL;
+}
+
+// Two threads patch at once: the patch lock orders all that the core keeps between transactions.
+void check_two_patchers(void) {
+  CHECK(npc_patch_prepare() == 0);
+  toggle toggles[2];
+  pthread_t other;
+  for (unsigned i = 0; i < 2; i++) {
+    toggles[i].on = spec_arm(spec_site(2 + 64 * i), cts_count_entry_address());
+    toggles[i].off = spec_disarm(toggles[i].on);
+    // Its verifier is made before there are two.
+    spec_transaction(&toggles[i].on, 1, NPC_PROTOCOL_AUTOMATIC, NPC_WRITER_MPROTECT);
+  }
+  CHECK(pthread_create(&other, NULL, toggle_on, &toggles[1]) == 0);
+  toggle_on(&toggles[0]);
+  pthread_join(other, NULL);
+  CHECK(text_is_original());
 }
 
 // Children of a fork in the middle of transactions patch too.

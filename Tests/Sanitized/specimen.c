@@ -32,12 +32,12 @@ npc_poke spec_disarm(npc_poke armed) {
   return back;
 }
 
-static npc_module_record program;
-
 npc_transaction spec_transaction(const npc_poke *pokes, size_t count, int protocol, int writer) {
   static nmc_decoder *decoder;
   if (decoder == NULL) decoder = nmc_decoder_create(NULL);
-  if (decoder == NULL || npc_modules_copy(&program, 1) == 0) abort();
+  static npc_module_record program;
+  if (program.build_id_length == 0) npc_modules_copy(&program, 1);
+  if (decoder == NULL || program.build_id_length == 0) abort();
   return (npc_transaction){
     .pokes = pokes, .count = count, .load_bias = program.load_bias,
     .build_id = program.build_id, .build_id_length = program.build_id_length,
