@@ -225,6 +225,7 @@ typedef struct { npc_poke on, off; } toggle;
 static void *toggle_on(void *context) {
   toggle *own = context;
   npc_transaction on = spec_transaction(&own->on, 1, NPC_PROTOCOL_AUTOMATIC, NPC_WRITER_MPROTECT);
+  on.stop_timeout_milliseconds = 20000;
   npc_transaction off = on;
   npc_result result;
   off.pokes = &own->off;
