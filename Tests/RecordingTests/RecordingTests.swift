@@ -75,15 +75,15 @@ import Testing
   func longChunk() throws {
     var count = 0
     let chunk = SyntheticChunk { encoder in
-      for index in 0..<13_000 {
+      for index in 0..<11_500 {
         encoder.call(UInt32(index % 9000), from: encoder.time + 100, to: encoder.time + 400)
         count += 2
       }
     }
-    #expect(chunk.body.count > 64000)
+    #expect(chunk.body.count > 60_000)
     let result = try events([chunk])
     #expect(result.events.count == count + 1)
-    #expect(result.events.last?.time == Self.base + 13_000 * 400)
+    #expect(result.events.last?.time == Self.base + 11_500 * 400)
     for (index, event) in result.events.dropFirst().enumerated() where index % 2 == 0 {
       #expect(event.kind == .entry && event.number == UInt64(index / 2 % 9000))
     }
