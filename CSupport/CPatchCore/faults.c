@@ -23,6 +23,7 @@ static npc_fault_handler handlers[MAX_HANDLERS];
 static struct { uint64_t at, landing; } fixups[MAX_FIXUPS];
 static _Atomic int handler_count, fixup_count;
 static struct sigaction previous[SIGNALS];
+static _Atomic bool spent[SIGNALS];  // SA_RESETHAND: it has been called once
 static _Atomic bool installed;
 
 static greg_t *registers(const void *context) {
@@ -67,6 +68,11 @@ static void set_mask_of(const struct sigaction *old, int signal, const void *con
 
 static void chain(int index, int signal, siginfo_t *info, void *context) {
   const struct sigaction *old = &previous[index];
+  if (old->sa_flags & (int)SA_RESETHAND && old->sa_handler != SIG_IGN &&
+      atomic_exchange(&spent[index], true)) {
+    to_default(signal, info);
+    return;
+  }
   set_mask_of(old, signal, context);
   if (old->sa_flags & SA_SIGINFO) {
     old->sa_sigaction(signal, info, context);

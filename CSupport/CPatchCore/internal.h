@@ -32,8 +32,9 @@ NPC_HIDDEN bool npc_write_pair(void *destination, uint16_t pair);
 // text.c: how bytes reach read-only text.
 typedef struct npc_text {
   int32_t writer;
-  int memory;      // /proc/self/mem, or -1
-  int protection;  // what the text has when it is closed
+  int memory;                       // /proc/self/mem, or -1
+  const struct npc_module *module;  // each page is closed with the protection of its segment;
+  int protection;                   // NULL: with this one
 } npc_text;
 /// Opens the pages that hold `pokes`. On failure every page is as it was, and errno is set.
 NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
@@ -73,8 +74,15 @@ static inline uint64_t npc_replacement_code(const npc_poke *poke) {
 _Static_assert(offsetof(npc_poke, replacement) + sizeof(uint64_t) <= sizeof(npc_poke), "inside");
 
 // protocol.c: the steps that make a change safe against running threads.
-/// How many leading bytes the protocol replaces first: 2 (`eb xx`), 1 (int3) or 0 (none).
-NPC_HIDDEN size_t npc_lead_length(const npc_poke *poke, int32_t protocol, int32_t writer);
+/// Whether the poke's old or new code is several instructions: a thread may stand between two of
+/// either.
+NPC_HIDDEN bool npc_poke_has_run(const npc_poke *poke);
+/// The last poke that begins before `pc`, or NULL.
+NPC_HIDDEN const npc_poke *npc_poke_before(const npc_transaction *transaction, uint64_t pc);
+/// What the first bytes of a site become first; length 0: nothing.
+typedef struct npc_lead { uint8_t length, bytes[2]; } npc_lead;
+NPC_HIDDEN npc_lead npc_lead_for(const npc_poke *poke, int32_t protocol, int32_t writer);
+NPC_HIDDEN bool npc_lead_is_trap(npc_lead lead);
 /// Writes all pokes, leads, tails, heads, a core sync after each, and reads them back; on failure
 /// puts back what it wrote. `result` has the status and the poke.
 NPC_HIDDEN void npc_protocol_write(const npc_transaction *transaction, const npc_text *text,

@@ -118,6 +118,30 @@ static void end_adding(void) {
   npc_patch_unlock();
 }
 
+static bool read_unloads(const npc_module *module, void *context) {
+  *(uint64_t *)context = module->subs;
+  return true;
+}
+
+static uint64_t count_unloads(void) {
+  uint64_t count = 0;
+  npc_modules_visit(read_unloads, &count);
+  return count;
+}
+
+// While the jump is out nobody tells of unloads: as long as the loader's count of them stands,
+// nothing has gone.
+static void note_unloads(void) {
+  uint64_t count = count_unloads();
+  for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->subs = count;
+}
+
+// Behind a count that does not stand, a module at its place may be another generation of it.
+static void drop_untold(void) {
+  uint64_t count = count_unloads();
+  for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->loaded &= plan->subs == count;
+}
+
 static void drop_vanished(void) {
   for (npc_load_plan *plan = plans; plan; plan = plan->next) {
     if (plan->loaded && !npc_modules_visit(is_listed, plan)) plan->loaded = false;
@@ -141,9 +165,10 @@ void npc_loader_announced(void) {
     // A load that fails half-way is taken back without having become consistent: nobody came.
     if (!any_in(RT_ADD)) adding = false;
     if (!deleting) {
-      deleting = true;
       npc_patch_lock();  // until the memory is gone and forgotten, nobody patches
-      announce(NPC_LOADER_DELETING);
+      deleting = jump.length != 0;
+      if (deleting) announce(NPC_LOADER_DELETING);
+      else npc_patch_unlock();  // taken out while this thread waited: nobody would come to unlock
     }
   } else if (deleting) {
     deleting = false;
@@ -172,8 +197,10 @@ static bool find_debug(const npc_module *module, void *context) {
 }
 
 static bool find_protection(const npc_module *module, void *context) {
-  if (!npc_module_has_text(module, *(uint64_t *)context, SLOT_BYTES)) return false;
-  jump_protection = module->text_protection;
+  uint64_t end;
+  int protection = npc_module_text_at(module, *(uint64_t *)context, SLOT_BYTES, &end);
+  if (protection == 0) return false;
+  jump_protection = protection;
   return true;
 }
 
@@ -239,6 +266,7 @@ static int plant(npc_verifier verify, void *verifier) {
   if (!error && stub == NULL) error = make_stub(at);
   if (error) return error;
   int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
+  drop_untold();
   count_listed();
   adding = false;  // a load that was under way when the jump was last taken out has ended unseen
   jump.address = at;
@@ -296,7 +324,10 @@ int npc_loader_hook_remove(void) {
     if (!npc_read_fixed_up(actual, (const void *)jump.address, JUMP_BYTES) ||
         memcmp(actual, jump.replacement, JUMP_BYTES) != 0) error = EBUSY;
     else error = write_jump(jump.expected, true);
-    if (!error) jump.length = 0;
+    if (!error) {
+      note_unloads();
+      jump.length = 0;
+    }
   }
   npc_patch_unlock();
   return error;
@@ -345,6 +376,14 @@ bool npc_load_plan_track(npc_load_plan *plan) {
   npc_load_plan_add(plan);
   npc_patch_unlock();
   return plan->loaded;
+}
+
+bool npc_load_plan_is_loaded(npc_load_plan *plan) {
+  npc_patch_lock();
+  if (jump.length == 0 && plan->loaded) plan->loaded = plan->subs == count_unloads();
+  bool loaded = plan->loaded;
+  npc_patch_unlock();
+  return loaded;
 }
 
 void npc_load_plan_remove(npc_load_plan *plan) {

@@ -78,20 +78,26 @@ static void describe(const struct dl_phdr_info *info, npc_module *module, ElfW(P
     if (header->p_type != PT_LOAD) continue;
     widen(&module->span_start, &module->span_end, from, to);
     if (!(header->p_flags & PF_X)) continue;
-    if (module->text_end == 0) module->text_protection = protection_of(header->p_flags);
     widen(&module->text_start, &module->text_end, from, to);
   }
 }
 
-bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length) {
+int npc_module_text_at(const npc_module *module, uint64_t address, size_t length, uint64_t *end) {
   const ElfW(Phdr) *headers = module->program_headers;
   for (uint32_t i = 0; i < module->program_header_count; i++) {
     uint64_t from = module->load_bias + headers[i].p_vaddr;
     if (headers[i].p_type == PT_LOAD && headers[i].p_flags & PF_X && address >= from &&
-        address - from <= headers[i].p_memsz && length <= headers[i].p_memsz - (address - from))
-      return true;
+        address - from <= headers[i].p_memsz && length <= headers[i].p_memsz - (address - from)) {
+      *end = from + headers[i].p_memsz;
+      return protection_of(headers[i].p_flags);
+    }
   }
-  return false;
+  return 0;
+}
+
+bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length) {
+  uint64_t end;
+  return npc_module_text_at(module, address, length, &end) != 0;
 }
 
 typedef struct {

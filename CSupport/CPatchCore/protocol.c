@@ -4,20 +4,21 @@
 // thousands of sites at a time), each followed by a core sync (membarrier), so that no CPU mixes
 // the bytes of two steps:
 //
-//   1. leads   the first bytes of every site become a lead: `eb xx` (2 bytes, a jump over the
-//              rest) or int3 (1 byte, emulated by the trap handler), so that no thread that
-//              arrives executes what stands behind them;
+//   1. leads   the first bytes of every site become a lead, so that no thread that arrives executes
+//              what stands behind them:
+//                jump   eb xx, 2 bytes, over the rest;
+//                test   a9, 1 byte: `test $imm32, %eax`, whose operand the rest is, whatever it is;
+//                       of the thread it changes the flags, which mean nothing at a function's entry;
+//                trap   cc, 1 byte: int3, the trap handler does what the old instruction did;
 //   2. tails   everything behind the lead becomes the new bytes;
 //   3. heads   the first bytes become the new ones, in one store of the lead's size.
 //
 // protocol      lead                                        other threads
-// jump guard    eb xx, at an even address                   run
-// breakpoint    int3                                        run
-// stop-machine  eb xx unless it would straddle a 16-byte    stopped; a sleeper that wakes meets
-//               fetch block, then int3                      the lead
+// jump guard    jump, at an even address                    run
+// breakpoint    trap                                        run
+// stop-machine  jump; or one byte, see npc_lead_for: test   stopped; a sleeper that wakes meets
+//               where the site has 5 bytes, else trap       the lead
 // none          none: one write                             have never run this text
-//
-// With /proc/self/mem leads are int3: only single bytes are promised to be written at once.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,21 +40,40 @@ static _Atomic uint64_t published;
 enum { FILTER_BITS = 20 };
 static _Atomic uint64_t trapped_pages[(1 << FILTER_BITS) / 64];
 
+static bool is_run(const uint8_t *code) { return code[0] == 0x90 && code[1] == 0x90; }
+
+bool npc_poke_has_run(const npc_poke *poke) {
+  return poke->flags & NPC_POKE_RUN_OF_NOPS || is_run(poke->replacement);
+}
+
+const npc_poke *npc_poke_before(const npc_transaction *transaction, uint64_t pc) {
+  size_t low = 0, high = transaction->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (transaction->pokes[middle].address < pc) low = middle + 1;
+    else high = middle;
+  }
+  return low == 0 ? NULL : &transaction->pokes[low - 1];
+}
+
 bool npc_poke_allows_jump_guard(const npc_poke *poke) {
-  return poke->address % 2 == 0 && !(poke->flags & NPC_POKE_RUN_OF_NOPS);
+  return poke->address % 2 == 0 && !npc_poke_has_run(poke);
 }
 
-size_t npc_lead_length(const npc_poke *poke, int32_t protocol, int32_t writer) {
-  if (protocol == NPC_PROTOCOL_NONE) return 0;
-  if (protocol == NPC_PROTOCOL_BREAKPOINT || writer == NPC_WRITER_PROC_MEM) return 1;
-  if (protocol == NPC_PROTOCOL_JUMP_GUARD) return 2;
-  return poke->address % 16 != 15 ? 2 : 1;
+npc_lead npc_lead_for(const npc_poke *poke, int32_t protocol, int32_t writer) {
+  const npc_lead none = {0}, trap = {1, {0xcc}}, test = {1, {0xa9}};
+  const npc_lead jump = {2, {0xeb, (uint8_t)(poke->length - 2)}};
+  if (protocol == NPC_PROTOCOL_NONE) return none;
+  if (protocol == NPC_PROTOCOL_BREAKPOINT) return trap;
+  if (protocol == NPC_PROTOCOL_JUMP_GUARD) return jump;
+  // Two bytes have to be seen at once: not across fetch blocks (of 16 bytes or more), nor written by
+  // the kernel. Nor must the second one appear under a sleeper that woke after the last look and has
+  // run the first nop of a run (docs/model: wide-lead-over-nops).
+  bool is_wide = writer != NPC_WRITER_PROC_MEM && poke->address % 16 != 15 && !npc_poke_has_run(poke);
+  return is_wide ? jump : poke->length == 5 ? test : trap;
 }
 
-static void lead_bytes(const npc_poke *poke, size_t length, uint8_t lead[2]) {
-  lead[0] = length == 2 ? 0xeb : 0xcc;
-  lead[1] = (uint8_t)(poke->length - 2);
-}
+bool npc_lead_is_trap(npc_lead lead) { return lead.length == 1 && lead.bytes[0] == 0xcc; }
 
 typedef enum { LEADS, TAILS, HEADS } step;
 
@@ -63,49 +83,91 @@ typedef struct {
   int32_t protocol;
 } writing;
 
-static size_t lead_of(const writing *w, const npc_poke *poke) {
-  return npc_lead_length(poke, w->protocol, w->transaction->writer);
+static npc_lead lead_of(const writing *w, const npc_poke *poke) {
+  return npc_lead_for(poke, w->protocol, w->transaction->writer);
 }
 
 static bool write_step(const writing *w, const npc_poke *poke, step which, const uint8_t *bytes) {
-  size_t lead = lead_of(w, poke);
-  uint8_t jump[2];
+  npc_lead lead = lead_of(w, poke);
+  size_t length = lead.length;
   switch (which) {
-    case LEADS:
-      lead_bytes(poke, lead, jump);
-      return lead == 0 || npc_text_write(w->text, poke->address, jump, lead);
+    case LEADS: return length == 0 || npc_text_write(w->text, poke->address, lead.bytes, length);
     case TAILS:
-      return npc_text_write(w->text, poke->address + lead, bytes + lead, poke->length - lead);
-    default:
-      return lead == 0 || npc_text_write(w->text, poke->address, bytes, lead);
+      return npc_text_write(w->text, poke->address + length, bytes + length, poke->length - length);
+    default: return length == 0 || npc_text_write(w->text, poke->address, bytes, length);
   }
 }
 
 // Whether the bytes are some mixture that this transaction itself writes: only then may a roll-back
 // write there.
-static bool is_ours(const writing *w, const npc_poke *poke, const uint8_t *actual) {
-  size_t lead = lead_of(w, poke), tail = poke->length - lead;
-  uint8_t jump[2];
-  lead_bytes(poke, lead, jump);
-  bool head = lead == 0 || memcmp(actual, jump, lead) == 0 ||
-              memcmp(actual, poke->expected, lead) == 0 ||
-              memcmp(actual, poke->replacement, lead) == 0;
+static bool is_ours(npc_lead lead, const npc_poke *poke, const uint8_t *actual) {
+  if (memcmp(actual, lead.bytes, lead.length) != 0 &&
+      memcmp(actual, poke->expected, lead.length) != 0 &&
+      memcmp(actual, poke->replacement, lead.length) != 0)
+    return false;
   // Tails are written byte by byte: a fault half-way leaves some of each.
-  for (size_t i = lead; head && i < lead + tail; i++)
-    head = actual[i] == poke->expected[i] || actual[i] == poke->replacement[i];
-  return head;
+  for (size_t i = lead.length; i < poke->length; i++) {
+    if (actual[i] != poke->expected[i] && actual[i] != poke->replacement[i]) return false;
+  }
+  return true;
+}
+
+// Whether a step of a roll-back may be written over `actual`: a tail behind a lead alone, a head
+// before the old tail alone. What an earlier step could not write is left as it is.
+static bool may_put_back(npc_lead lead, const npc_poke *poke, step which, const uint8_t *actual) {
+  if (!is_ours(lead, poke, actual)) return false;
+  if (lead.length == 0 || which == LEADS) return true;
+  if (which == TAILS) return memcmp(actual, lead.bytes, lead.length) == 0;
+  return memcmp(actual + lead.length, poke->expected + lead.length, poke->length - lead.length) == 0;
+}
+
+static bool stands_in_new_run(uint64_t pc, void *context) {
+  const npc_poke *poke = npc_poke_before(context, pc);
+  return poke && is_run(poke->replacement) && pc < poke->address + poke->length;
+}
+
+// Behind the leads of a roll-back: whether who woke when the heads were new already may stand
+// between two new nops. The old bytes must not appear under him.
+static bool may_stand_in_new_run(const writing *w) {
+  const npc_transaction *t = w->transaction;
+  bool any = false;
+  for (size_t i = 0; i < t->count && !any; i++) any = is_run(t->pokes[i].replacement);
+  if (!any || w->protocol != NPC_PROTOCOL_STOP_MACHINE) return false;
+  npc_stop_report report = {0};
+  return !npc_stop_settle(&report) || npc_stop_find_vfork() != 0 ||
+         npc_stop_find_pc(stands_in_new_run, (void *)(uintptr_t)t) != 0;
+}
+
+typedef struct { bool unsynced, wrote_tails, stands_in_new_run; } roll_back_state;
+
+static void roll_back_one(const writing *w, const npc_poke *poke, step which, roll_back_state now) {
+  uint8_t actual[NPC_SITE_BYTES];
+  npc_lead lead = lead_of(w, poke);
+  if (!npc_read_fixed_up(actual, (const void *)poke->address, poke->length)) return;
+  bool has_new_tail =
+    memcmp(actual + lead.length, poke->replacement + lead.length, poke->length - lead.length) == 0;
+  if (which != LEADS && now.stands_in_new_run && is_run(poke->replacement) && has_new_tail) {
+    if (which == HEADS && !now.unsynced && is_ours(lead, poke, actual))
+      write_step(w, poke, HEADS, poke->replacement);
+    return;
+  }
+  // Without a core sync a lead that stays is safe, half of each code is not; an old head may come
+  // back only before a tail that was never touched. But an int3 that stayed would be nobody's, and
+  // kill whoever comes: that one is taken away all the same.
+  bool may_go_on = !now.unsynced || npc_lead_is_trap(lead) || (which == HEADS && !now.wrote_tails);
+  if (may_go_on && may_put_back(lead, poke, which, actual))
+    write_step(w, poke, which, poke->expected);
 }
 
 // Puts the expected bytes back at the first `touched` pokes, by the same steps.
 static void roll_back(const writing *w, size_t touched, npc_result *result) {
-  uint8_t actual[NPC_SITE_BYTES];
+  roll_back_state now = {0};
   for (step which = LEADS; which <= HEADS; which++) {
-    for (size_t i = 0; i < touched; i++) {
-      const npc_poke *poke = &w->transaction->pokes[i];
-      if (!npc_read_fixed_up(actual, (const void *)poke->address, poke->length)) continue;
-      if (is_ours(w, poke, actual)) write_step(w, poke, which, poke->expected);
-    }
-    npc_sync_cores();
+    for (size_t i = 0; i < touched; i++) roll_back_one(w, &w->transaction->pokes[i], which, now);
+    if (which == TAILS) now.wrote_tails = !now.unsynced;
+    if (npc_sync_cores() != 0) now.unsynced = true;
+    // Only now nobody new comes in.
+    if (which == LEADS) now.stands_in_new_run = may_stand_in_new_run(w);
   }
   // Said only if it is so: a page may have become unwritable for good.
   result->rolled_back = true;
@@ -217,7 +279,7 @@ static void publish(const writing *w) {
   uint64_t page = 0, bit;
   for (size_t i = 0; i < w->transaction->count; i++) {
     const npc_poke *poke = &w->transaction->pokes[i];
-    if (poke->address >> 12 == page || lead_of(w, poke) != 1) continue;
+    if (poke->address >> 12 == page || !npc_lead_is_trap(lead_of(w, poke))) continue;
     page = poke->address >> 12;
     _Atomic uint64_t *word = filter_word(poke->address, &bit);
     if (!(atomic_load(word) & bit)) atomic_fetch_or(word, bit);
@@ -244,14 +306,8 @@ void npc_protocol_write(const npc_transaction *transaction, const npc_text *text
 // --- the trap handler -------------------------------------------------------------------------
 
 static const npc_poke *find(const npc_transaction *transaction, uint64_t address) {
-  size_t low = 0, high = transaction->count;
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    if (transaction->pokes[middle].address < address) low = middle + 1;
-    else high = middle;
-  }
-  if (low == transaction->count || transaction->pokes[low].address != address) return NULL;
-  return &transaction->pokes[low];
+  const npc_poke *poke = npc_poke_before(transaction, address + 1);
+  return poke && poke->address == address ? poke : NULL;
 }
 
 // Does what the expected instruction would have done: the text still means the old bytes until the

@@ -17,31 +17,39 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "loader.h"
 
 enum { PAGE = 4096 };
 
 static uint64_t page_of(uint64_t address) { return address & ~(uint64_t)(PAGE - 1); }
 
-// The run of adjacent pages that begins with poke `first`: [*start, *end), and the first poke
-// behind it. Pages between that hold no poke are not opened: nobody has proven anything of them.
-static size_t page_run(const npc_poke *pokes, size_t first, size_t count, uint64_t *start,
-                       uint64_t *end) {
-  *start = page_of(pokes[first].address);
-  *end = *start;
+typedef struct { uint64_t start, end; int protection; } pages;
+
+// The run of adjacent pages of one segment that begins with poke `first`, and the first poke behind
+// it. Pages between that hold no poke are not opened: nobody has proven anything of them.
+static size_t page_run(const npc_text *text, const npc_poke *pokes, size_t first, size_t count,
+                       pages *run) {
+  uint64_t segment_end = UINT64_MAX;
+  run->protection = text->protection;
+  if (text->module)
+    run->protection =
+      npc_module_text_at(text->module, pokes[first].address, pokes[first].length, &segment_end);
+  run->start = run->end = page_of(pokes[first].address);
   size_t i = first;
-  for (; i < count && page_of(pokes[i].address) <= *end; i++)
-    *end = page_of(pokes[i].address + pokes[i].length - 1u) + PAGE;
+  for (; i < count && page_of(pokes[i].address) <= run->end && pokes[i].address < segment_end; i++)
+    run->end = page_of(pokes[i].address + pokes[i].length - 1u) + PAGE;
   return i;
 }
 
-// mprotect of every run of pages up to poke `count`. On failure `*done` is the first poke of the
-// run that failed.
-static bool protect(const npc_poke *pokes, size_t count, int protection, size_t *done) {
-  uint64_t start, end;
+// mprotect of every run of pages up to poke `count`, to its protection and `more`. On failure
+// `*done` is the first poke of the run that failed.
+static bool protect(const npc_text *text, const npc_poke *pokes, size_t count, int more,
+                    size_t *done) {
+  pages run;
   for (size_t i = 0; i < count;) {
-    size_t next = page_run(pokes, i, count, &start, &end);
+    size_t next = page_run(text, pokes, i, count, &run);
     *done = i;
-    if (mprotect((void *)start, end - start, protection) != 0) return false;
+    if (mprotect((void *)run.start, run.end - run.start, run.protection | more) != 0) return false;
     i = next;
   }
   *done = count;
@@ -75,11 +83,11 @@ size_t npc_text_find_absent(const npc_poke *pokes, size_t count) {
 
 // The first write to a page of a file's private mapping copies it. All of them at once, by one call
 // per run (Linux 5.14), spare a page fault each; where the call is refused the faults do it.
-static void copy_pages(const npc_poke *pokes, size_t count) {
-  uint64_t start, end;
+static void copy_pages(const npc_text *text, const npc_poke *pokes, size_t count) {
+  pages run;
   for (size_t i = 0; i < count;) {
-    i = page_run(pokes, i, count, &start, &end);
-    madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+    i = page_run(text, pokes, i, count, &run);
+    madvise((void *)run.start, run.end - run.start, MADV_POPULATE_WRITE);
   }
 }
 
@@ -90,15 +98,15 @@ bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count) {
     text->memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
     return text->memory >= 0;
   }
-  if (protect(pokes, count, text->protection | PROT_WRITE, &done)) {
-    copy_pages(pokes, count);
+  if (protect(text, pokes, count, PROT_WRITE, &done)) {
+    copy_pages(text, pokes, count);
     return true;
   }
   int error = errno;
   size_t closed;
   // The run that failed may have changed in part; closing it too is harmless.
-  uint64_t start, end;
-  protect(pokes, page_run(pokes, done, count, &start, &end), text->protection, &closed);
+  pages run;
+  protect(text, pokes, page_run(text, pokes, done, count, &run), 0, &closed);
   errno = error;
   return false;
 }
@@ -110,14 +118,14 @@ int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count) {
     return 0;
   }
   int error = 0;
-  uint64_t start, end;
+  pages run;
   for (size_t i = 0; i < count;) {
-    i = page_run(pokes, i, count, &start, &end);
-    if (mprotect((void *)start, end - start, text->protection) == 0) continue;
+    i = page_run(text, pokes, i, count, &run);
+    if (mprotect((void *)run.start, run.end - run.start, run.protection) == 0) continue;
     // One call failed (a hole where somebody unmapped a page, say): page by page, so that no other
     // page stays open because of it.
-    for (; start < end; start += PAGE) {
-      if (mprotect((void *)start, PAGE, text->protection) != 0 && errno != ENOMEM) error = errno;
+    for (uint64_t page = run.start; page < run.end; page += PAGE) {
+      if (mprotect((void *)page, PAGE, run.protection) != 0 && errno != ENOMEM) error = errno;
     }
   }
   return error;

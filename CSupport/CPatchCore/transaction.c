@@ -116,7 +116,7 @@ static bool check_shape(const execution *e) {
     if (t->protocol == NPC_PROTOCOL_JUMP_GUARD &&
         (t->writer == NPC_WRITER_PROC_MEM || !npc_poke_allows_jump_guard(poke)))
       return fail_at(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, i);
-    if (t->protocol == NPC_PROTOCOL_BREAKPOINT && poke->flags & NPC_POKE_RUN_OF_NOPS)
+    if (t->protocol == NPC_PROTOCOL_BREAKPOINT && npc_poke_has_run(poke))
       return fail_at(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, i);
   }
   return true;
@@ -133,16 +133,8 @@ static int32_t choose_protocol(const npc_transaction *t) {
 
 // Whether a thread that stands at `pc` is in the middle of a run of nops.
 static bool stands_inside(uint64_t pc, void *context) {
-  const npc_transaction *t = context;
-  size_t low = 0, high = t->count;
-  while (low < high) {  // the last poke that begins before pc
-    size_t middle = low + (high - low) / 2;
-    if (t->pokes[middle].address < pc) low = middle + 1;
-    else high = middle;
-  }
-  if (low == 0) return false;
-  const npc_poke *poke = &t->pokes[low - 1];
-  return poke->flags & NPC_POKE_RUN_OF_NOPS && pc < poke->address + poke->length;
+  const npc_poke *poke = npc_poke_before(context, pc);
+  return poke && poke->flags & NPC_POKE_RUN_OF_NOPS && pc < poke->address + poke->length;
 }
 
 // `blocking` by npc_stop_find_blocking: where the masks cannot be seen, an int3 is not risked.
@@ -158,7 +150,7 @@ bool npc_check_threads(const npc_transaction *t, npc_result *result, int phase) 
   bool runs = false, traps = false;
   for (size_t i = 0; i < t->count; i++) {
     runs |= t->pokes[i].flags & NPC_POKE_RUN_OF_NOPS;
-    traps |= npc_lead_length(&t->pokes[i], NPC_PROTOCOL_STOP_MACHINE, t->writer) == 1;
+    traps |= npc_lead_is_trap(npc_lead_for(&t->pokes[i], NPC_PROTOCOL_STOP_MACHINE, t->writer));
   }
   int32_t inside = runs ? npc_stop_find_pc(stands_inside, (void *)(uintptr_t)t) : 0;
   if (runs && inside == 0) inside = npc_stop_find_vfork();
@@ -203,7 +195,8 @@ static void write_stopped(const execution *e, const npc_text *text) {
       npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
     npc_resume_threads();
     e->result->stopped_nanoseconds = now() - began;
-    if (e->result->status != NPC_THREAD_INSIDE) return;
+    // Not again over what could not be put back: that is said, and stays said.
+    if (e->result->status != NPC_THREAD_INSIDE || e->result->left_changed) return;
     nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
   }
 }
@@ -226,11 +219,11 @@ static void write_running(const execution *e, const npc_text *text) {
   if (look_again(e, NPC_PHASE_OPEN)) npc_protocol_write(e->transaction, text, protocol, e->result);
 }
 
-static void run(const execution *e, int protection) {
+static void run(const execution *e, const npc_module *module) {
   const npc_transaction *t = e->transaction;
   if (t->count == 0 || !verify_all(e)) return;
   e->result->protocol = choose_protocol(t);
-  npc_text text = {.writer = t->writer, .protection = protection};
+  npc_text text = {.writer = t->writer, .module = module};
   if (!npc_text_open(&text, t->pokes, t->count)) {
     fail(e, NPC_UNWRITABLE, NPC_PHASE_OPEN, errno);
     return;
@@ -241,7 +234,7 @@ static void run(const execution *e, int protection) {
   if (error != 0 && e->result->status == NPC_OK) fail(e, NPC_UNWRITABLE, NPC_PHASE_CLOSE, error);
 }
 
-// Every poke lies in one of the module's executable segments, all of one protection.
+// Every poke lies in one of the module's executable segments.
 static bool check_place(const execution *e, const npc_module *module) {
   const npc_transaction *t = e->transaction;
   // Pokes ascend: as long as the last one's end is in the first one's segment, so are all between.
@@ -272,16 +265,30 @@ static bool visit(const npc_module *module, void *context) {
   if (e->transaction->check_unloads && module->subs != e->transaction->subs)
     fail(e, NPC_STALE, NPC_PHASE_PREPARE, 0);
   else if (check_place(e, module))
-    run(e, module->text_protection);
+    run(e, module);
   return true;
+}
+
+// All but the CPU's own, which cannot be put off.
+static void block_signals(sigset_t *before) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGSYS};
+  sigset_t mask;
+  sigfillset(&mask);
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sigdelset(&mask, faults[i]);
+  pthread_sigmask(SIG_BLOCK, &mask, before);
 }
 
 bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result) {
   execution e = {transaction, result};
   *result = (npc_result){.status = NPC_MODULE_GONE};
   if (!check_shape(&e)) return false;
+  // A handler of the program's on this thread could wait for one that is stopped, or siglongjmp
+  // away from open text, from stopped threads and from two locks. It runs when all is done.
+  sigset_t before;
+  block_signals(&before);
   npc_patch_lock();
   npc_modules_visit(visit, &e);
   npc_patch_unlock();
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   return result->status == NPC_OK;
 }

@@ -69,18 +69,35 @@ final class LoadPlan {
     scratch.deallocate()
   }
 
-  // Read under the patch lock: the hook writes them under it.
-  private func locked<T>(_ read: (npc_load_plan) -> T) -> T {
-    npc_patch_lock()
-    defer { npc_patch_unlock() }
-    return read(plan.pointee)
+  /// What the hook wrote of one generation of the module.
+  struct Generation {
+    let isLoaded: Bool
+    /// How often the module came.
+    let number: UInt32
+    let loadBias: UInt64
+    /// The loader's count of unloads, which has to stand while the hook is not there.
+    let unloadCount: UInt64
+    let result: npc_result
+    /// The pokes as they were executed, at run-time addresses, where they failed.
+    let pokes: [npc_poke]
   }
 
-  var isLoaded: Bool { locked { $0.loaded } }
-  /// How often the module came.
-  var generation: UInt32 { locked { $0.generation } }
-  var loadBias: UInt64 { locked { $0.load_bias } }
-  var result: npc_result { locked { $0.result } }
-  /// The pokes as they were executed, at run-time addresses.
-  var pokesAtRunTime: [npc_poke] { locked { _ in Array(scratch) } }
+  /// All of it at once: between two looks the module may go and come again.
+  var current: Generation {
+    npc_patch_lock()
+    defer { npc_patch_unlock() }
+    let isLoaded = npc_load_plan_is_loaded(plan)
+    let now = plan.pointee
+    return Generation(
+      isLoaded: isLoaded, number: now.generation, loadBias: now.load_bias, unloadCount: now.subs,
+      result: now.result, pokes: now.result.status == NPC_OK ? [] : Array(scratch))
+  }
+
+  var isLoaded: Bool { npc_load_plan_is_loaded(plan) }
+
+  func isLoaded(_ generation: UInt32) -> Bool {
+    npc_patch_lock()
+    defer { npc_patch_unlock() }
+    return npc_load_plan_is_loaded(plan) && plan.pointee.generation == generation
+  }
 }

@@ -40,25 +40,27 @@ public final class PatchedModule {
   ) throws(PatchError) {
     let isHooked = LoaderHook.isInstalled
     let plan = isHooked ? LoadPlan(tracking: module) : nil
-    try self.init(module: module, table: table, decoder: decoder, plan: plan, state: 0)
+    try self.init(
+      module: module, table: table, decoder: decoder, plan: plan, generation: 1, state: 0)
     if isHooked, plan == nil { throw error(.stale) }
   }
 
   init(
-    module: LoadedModule, table: SiteTable, decoder: Decoder, plan: LoadPlan?, state: UInt8
+    module: LoadedModule, table: SiteTable, decoder: Decoder, plan: LoadPlan?, generation: UInt32,
+    state: UInt8
   ) throws(PatchError) {
     self.module = module
     self.table = table
     self.decoder = decoder
     self.plan = plan
-    generation = plan?.generation ?? 0
+    self.generation = generation
     stateIndices = Array(repeating: state, count: table.sites.count)
     guard module.buildID == table.buildID else { throw error(.moduleGone) }
   }
 
-  /// Whether this generation of the module is still loaded. Always true without the loader's hook:
-  /// the transaction finds out.
-  public var isLoaded: Bool { plan.map { $0.isLoaded && $0.generation == generation } ?? true }
+  /// Whether this generation of the module is still loaded. Always true where the loader's hook was
+  /// not there from the start: the transaction finds out.
+  public var isLoaded: Bool { plan?.isLoaded(generation) ?? true }
 
   public func state(of site: Int) -> SiteState { states[Int(stateIndices[site])] }
 
@@ -184,8 +186,9 @@ public final class PatchedModule {
         transaction.load_bias = module.loadBias
         transaction.build_id = buildID.baseAddress
         transaction.build_id_length = UInt32(buildID.count)
-        transaction.check_unloads = plan == nil
-        transaction.subs = module.unloadCount
+        // Who was told of unloads may be told no more.
+        transaction.check_unloads = plan == nil || !LoaderHook.isInstalled
+        transaction.subs = plan?.current.unloadCount ?? module.unloadCount
         transaction.protocol = options.method.rawValue
         transaction.writer = options.writer.rawValue
         transaction.stop_timeout_milliseconds = options.stopTimeoutMilliseconds

@@ -70,10 +70,11 @@ public final class StaticEngine {
     release()
     if let bug { throw bug }
     for index in managed.indices {
-      let plan = managed[index].plan
-      guard plan.isLoaded, plan.generation != managed[index].generation else { continue }
-      managed[index].generation = plan.generation
-      try take(index)
+      let current = managed[index].plan.current
+      guard current.isLoaded, current.number != managed[index].generation else { continue }
+      managed[index].generation = current.number
+      release()  // the generation before may have ended since
+      try take(index, current)
     }
   }
 
@@ -86,20 +87,19 @@ public final class StaticEngine {
     }
   }
 
-  private func take(_ index: Int) throws(FtraceBug) {
+  private func take(_ index: Int, _ current: LoadPlan.Generation) throws(FtraceBug) {
     let (table, plan) = (managed[index].table, managed[index].plan)
-    guard let module = LoadedModule.find(buildID: table.buildID, loadBias: plan.loadBias) else {
-      return
+    guard let module = LoadedModule.find(buildID: table.buildID, loadBias: current.loadBias) else {
+      return  // it went meanwhile
     }
-    let result = plan.result
-    if result.status != NPC_OK {
-      let error = PatchError(
-        result, pokes: plan.pokesAtRunTime, module: module, table: table)
+    if current.result.status != NPC_OK {
+      let error = PatchError(current.result, pokes: current.pokes, module: module, table: table)
       try die(error, .initializing, module.loadBias, [])
     }
     do throws(PatchError) {
       managed[index].patched = try PatchedModule(
-        module: module, table: table, decoder: decoder, plan: plan, state: 1)
+        module: module, table: table, decoder: decoder, plan: plan, generation: current.number,
+        state: 1)
     } catch {
       try die(error, .initializing, module.loadBias, [])
     }
@@ -196,6 +196,11 @@ public final class StaticEngine {
     do throws(PatchError) {
       return try patched.set(sites, to: state, options: options).sites
     } catch {
+      // A module that another thread closed meanwhile is no anomaly: its records end.
+      if error.reason == .moduleGone || error.reason == .stale {
+        release()
+        return 0
+      }
       let armed = error.offset.flatMap { patched.table.index(at: $0) }.map { patched.state(of: $0) }
       let isArmed = if case .call = armed { true } else { false }
       try die(error, phase, patched.module.loadBias, isArmed ? [.enabled] : [])

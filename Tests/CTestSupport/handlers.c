@@ -8,7 +8,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <ucontext.h>
+
+#include "faults.h"
 
 static _Atomic uint64_t handled, last_place;
 static _Atomic int last_code;
@@ -25,6 +28,13 @@ static void with_info(int signal, siginfo_t *info, void *context) {
   plain(signal);
 }
 
+static void unblock(int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int cts_install_handler(int signal, int kind) {
   struct sigaction action = {.sa_handler = kind == CTS_IGNORE ? SIG_IGN : SIG_DFL};
   if (kind == CTS_PLAIN_HANDLER) action.sa_handler = plain;
@@ -32,10 +42,11 @@ int cts_install_handler(int signal, int kind) {
     action.sa_sigaction = with_info;
     action.sa_flags = SA_SIGINFO;
   }
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, signal);
-  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+  if (kind == CTS_HANDLER_FOR_ONE) {
+    action.sa_handler = plain;
+    action.sa_flags = (int)SA_RESETHAND;
+  }
+  unblock(signal);
   return sigaction(signal, &action, NULL) == 0 ? 0 : errno;
 }
 
@@ -48,6 +59,35 @@ __attribute__((noinline)) uint64_t cts_own_int3(void) {
   __asm__ volatile("leaq 1f(%%rip), %0\n1: int3" : "=r"(at)::"memory");
   return at;
 }
+
+static uint64_t interrupted_at;
+static _Atomic uint64_t seen;
+
+static void look_at_text(int signal) {
+  (void)signal;
+  seen = *(const uint64_t *)interrupted_at;
+}
+
+// Pends until the dispatcher returns: it blocks every signal.
+static bool repair_and_signal(int signal, siginfo_t *info, void *context) {
+  (void)context;
+  uint64_t page = interrupted_at & ~4095ul;
+  if (signal != SIGSEGV || interrupted_at == 0 || ((uint64_t)info->si_addr & ~4095ul) != page)
+    return false;
+  mprotect((void *)page, 4096, PROT_READ | PROT_EXEC);
+  raise(SIGUSR1);
+  return true;
+}
+
+int cts_interrupt_patcher(uint64_t site) {
+  interrupted_at = site;
+  struct sigaction action = {.sa_handler = look_at_text};
+  if (sigaction(SIGUSR1, &action, NULL) != 0) return errno;
+  unblock(SIGUSR1);
+  return npc_faults_add(repair_and_signal);
+}
+
+uint64_t cts_text_seen_by_handler(void) { return seen; }
 
 void cts_own_fault(void) {
   if (sigsetjmp(behind, 1) == 0) *(volatile int *)8 = 1;

@@ -76,10 +76,12 @@ static void churn(cts_thread *self) {
   }
 }
 
+int32_t cts_this_thread(void) { return (int32_t)syscall(SYS_gettid); }
+
 static void *live(void *context) {
   cts_thread *self = context;
   block(self);
-  self->thread = (int32_t)syscall(SYS_gettid);
+  self->thread = cts_this_thread();
   switch (self->kind) {
     case CTS_SPINS: case CTS_SPINS_DEAF: spin(self); break;
     case CTS_VFORKS: wait_in_vfork(self); break;

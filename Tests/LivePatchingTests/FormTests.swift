@@ -39,6 +39,45 @@ struct Way: Sendable, CustomStringConvertible {
     #expect(try fixture.callAll() == 0)
   }
 
+  /// Also where the run of nops is what comes: a thread may stand in it before all is done.
+  @Test func aRunOfNopsThatComesIsAlsoSeveralInstructions() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    try patched.set(to: .nop)
+    for method in [PatchProtocol.jumpGuard, .breakpoint] {
+      let error = #expect(throws: PatchError.self) {
+        try patched.set(to: .original, options: PatchOptions(method: method))
+      }
+      #expect(error?.reason == .unsuitable)
+    }
+    #expect(try patched.set(to: .original).method == .stopMachine)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  /// A function in a segment that its program writes too: its pages stay as they were.
+  @Test func eachSegmentKeepsItsOwnProtection() throws {
+    let row = PatchRow.gccMcount.fixture
+    let open = Fixture(
+      row.compiler, row.compile,
+      source: PatchRow.source
+        + "__attribute__((noinline, section(\".open,\\\"awx\\\",@progbits#\"))) "
+        + "int open_one(int a) { return a + 3; }\n")
+    let fixture = try PatchFixture(path: open.build())
+    let patched = try fixture.patched()
+    func isOpen(_ site: Int) -> Bool {
+      let place = patched.address(of: site)
+      return permissions(in: place..<place + 6) == ["rwxp"]
+    }
+    let one = try fixture.site(of: "open_one")
+    for method in [PatchProtocol.stopMachine, .automatic] {
+      for state in [SiteState.nop, .original] {
+        try patched.set(to: state, options: PatchOptions(method: method))
+        #expect(fixture.table.sites.indices.filter(isOpen) == [one])
+      }
+    }
+    #expect(try fixture.callAll() == 0)
+  }
+
   @Test(arguments: PatchRow.all, Way.all)
   func eachSiteGoesToNopToCallToNopAndBack(row: PatchRow, way: Way) throws {
     guard way.serves(row.form) else { return try isRefused(row, way) }

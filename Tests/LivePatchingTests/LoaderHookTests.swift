@@ -205,6 +205,61 @@ import Testing
     }
   }
 
+  /// The hook goes while a dlclose waits in it for the patch lock: nobody would come to let it go.
+  @Test func aHookThatGoesMeanwhileTakesNoLockWithIt() async throws {
+    let path = try PatchRow.clangMcount.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      try LoaderHook.install(decoder: Decoder())
+      let library = try Library(path: path).relinquish()
+      let handle = UInt(bitPattern: library)
+      let (thread, isClosed, isFree) = (LockedNumber(), LockedNumber(), LockedNumber())
+      npc_patch_lock()
+      Thread {
+        thread.value = cts_this_thread()
+        dlclose(UnsafeMutableRawPointer(bitPattern: handle)!)
+        isClosed.value = 1
+      }.start()
+      // In the hook it sleeps in a futex, system call 202.
+      func waits() -> Bool {
+        let path = "/proc/self/task/\(thread.value)/syscall"
+        return (try? String(contentsOfFile: path, encoding: .utf8).hasPrefix("202 ")) ?? false
+      }
+      while thread.value == 0 || !waits() { usleep(1000) }
+      try LoaderHook.remove()
+      npc_patch_unlock()
+      while isClosed.value == 0 { usleep(1000) }
+      Thread {
+        npc_patch_lock()
+        isFree.value = 1
+        npc_patch_unlock()
+      }.start()
+      for _ in 0..<5000 where isFree.value == 0 { usleep(1000) }
+      #expect(isFree.value == 1)
+    }
+  }
+
+  /// Nobody tells of unloads once the hook is out: their count has to stand.
+  @Test func aGenerationEndsUntoldWithoutTheHook() throws {
+    for isBack in [false, true] {
+      let decoder = try Decoder()
+      try LoaderHook.install(decoder: decoder)
+      defer { #expect(throws: Never.self) { try LoaderHook.remove() } }
+      let first = try PatchFixture(.clangMcount)
+      let patched = try first.patched()
+      try LoaderHook.remove()
+      try patched.set(to: .nop)
+      try patched.set(to: .original)
+      first.library.close()
+      let second = try PatchFixture(path: first.path)
+      // The same build, and normally the same address and bytes; another generation.
+      if isBack { try LoaderHook.install(decoder: decoder) }
+      #expect(!patched.isLoaded)
+      let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
+      #expect(error?.reason == .moduleGone)
+      #expect(second.textIsAsInFile)
+    }
+  }
+
   @Test func theLoadersTextIsRestored() throws {
     let decoder = try Decoder()
     let own = try #require(LoadedModule.all().first { $0.name.contains("ld-linux") })
@@ -267,7 +322,7 @@ import Testing
       #expect(table.buildID == nil)
       let plan = LoadPlan(nopping: table, writer: .mprotect, decoder: decoder)
       let fixture = try PatchFixture(path: path)
-      #expect(!plan.isLoaded && plan.generation == 0)
+      #expect(!plan.isLoaded && plan.current.number == 0)
       #expect(fixture.textIsAsInFile)
     }
   }

@@ -2,6 +2,7 @@
 
 import CMachineCode
 import CPatchCore
+import CTestSupport
 import CallSites
 import MachineCode
 
@@ -36,6 +37,21 @@ final class RawTransaction {
   deinit {
     pokes.deallocate()
     buildID.deallocate()
+  }
+
+  /// What strikes when the last poke is verified: everything was found right by then. Its page is
+  /// that poke's.
+  func sabotage(_ deed: Int) -> UnsafeMutablePointer<cts_saboteur> {
+    let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
+    saboteur.initialize(to: cts_saboteur())
+    saboteur.pointee.inner = transaction.verify
+    saboteur.pointee.inner_context = transaction.verifier
+    saboteur.pointee.when = pokes[pokes.count - 1].address
+    saboteur.pointee.deed = Int32(deed)
+    saboteur.pointee.page = saboteur.pointee.when & ~4095
+    transaction.verify = cts_sabotage_verifier()
+    transaction.verifier = UnsafeMutableRawPointer(saboteur)
+    return saboteur
   }
 
   func execute() -> npc_result {

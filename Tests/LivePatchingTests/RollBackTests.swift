@@ -11,21 +11,6 @@ import Testing
 
 /// A transaction that fails half-way leaves nothing behind, or says what it had to leave.
 @Suite(.serialized, .exclusive) struct RollBackTests {
-  /// What strikes when the last poke is verified: everything was found right by then.
-  private func saboteur(
-    _ fixture: PatchFixture, _ raw: RawTransaction, _ deed: Int
-  ) -> UnsafeMutablePointer<cts_saboteur> {
-    let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
-    saboteur.initialize(to: cts_saboteur())
-    saboteur.pointee.inner = raw.transaction.verify
-    saboteur.pointee.inner_context = raw.transaction.verifier
-    saboteur.pointee.when = raw.pokes[raw.pokes.count - 1].address
-    saboteur.pointee.deed = Int32(deed)
-    raw.transaction.verify = cts_sabotage_verifier()
-    raw.transaction.verifier = UnsafeMutableRawPointer(saboteur)
-    return saboteur
-  }
-
   /// The page of f12 becomes a shared mapping of the same bytes: it can be read, but written
   /// neither by /proc/self/mem (EIO) nor after mprotect (EACCES: the file is open for reading).
   private func replacePage(
@@ -46,7 +31,7 @@ import Testing
     let fixture = try PatchFixture(.clangFentry)
     let raw = RawTransaction(
       fixture, Array(fixture.table.sites.indices), method: method, writer: .processMemory)
-    let saboteur = saboteur(fixture, raw, CTS_REPLACE_PAGE)
+    let saboteur = raw.sabotage(CTS_REPLACE_PAGE)
     let file = try replacePage(fixture, saboteur)
     defer { close(file) }
     let result = raw.execute()
@@ -68,7 +53,7 @@ import Testing
   func aPageThatCannotBeOpenedClosesTheOthers(method: PatchProtocol) throws {
     let fixture = try PatchFixture(.clangFentry)
     let raw = RawTransaction(fixture, Array(fixture.table.sites.indices), method: method)
-    let saboteur = saboteur(fixture, raw, CTS_REPLACE_PAGE)
+    let saboteur = raw.sabotage(CTS_REPLACE_PAGE)
     let file = try replacePage(fixture, saboteur)
     defer { close(file) }
     let result = raw.execute()
@@ -91,7 +76,7 @@ import Testing
     let alias = try SharedPage(fixture, "f12")
     let raw = RawTransaction(
       fixture, Array(fixture.table.sites.indices), method: way.method, writer: way.writer)
-    let saboteur = saboteur(fixture, raw, CTS_CHANGE_BYTE)
+    let saboteur = raw.sabotage(CTS_CHANGE_BYTE)
     let site = try fixture.site(of: "f13")
     saboteur.pointee.alias = alias.byte(at: raw.pokes[site].address)
     let before = fixture.text
@@ -110,7 +95,7 @@ import Testing
     let site = try fixture.site(of: "f12")
     let sites = Array(fixture.table.sites.indices)
     let raw = RawTransaction(fixture, sites, method: .stopMachine, writer: .processMemory)
-    let saboteur = saboteur(fixture, raw, CTS_LOCK_PAGE)
+    let saboteur = raw.sabotage(CTS_LOCK_PAGE)
     let address = UInt(raw.pokes[site].address)
     saboteur.pointee.page = UInt64(address & ~4095)
     let head = try #require(UnsafeMutablePointer<UInt8>(bitPattern: address))
@@ -145,15 +130,7 @@ import Testing
       let fixture = try PatchFixture(path: path)
       let site = try fixture.site(of: "empty")
       let raw = RawTransaction(fixture, [site], method: .stopMachine, writer: .processMemory)
-      let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
-      saboteur.initialize(to: cts_saboteur())
-      saboteur.pointee.inner = raw.transaction.verify
-      saboteur.pointee.inner_context = raw.transaction.verifier
-      saboteur.pointee.when = raw.pokes[0].address
-      saboteur.pointee.deed = Int32(CTS_LOCK_PAGE)
-      saboteur.pointee.page = raw.pokes[0].address & ~4095
-      raw.transaction.verify = cts_sabotage_verifier()
-      raw.transaction.verifier = UnsafeMutableRawPointer(saboteur)
+      _ = raw.sabotage(CTS_LOCK_PAGE)
       try #require(npc_patch_prepare() == 0)
       let walker = try #require(cts_sleepwalker_start(raw.pokes[0].address))
       let result = raw.execute()

@@ -42,6 +42,34 @@ import Testing
     }
   }
 
+  /// SA_RESETHAND: the handler is for the first, the second one kills.
+  @Test func aHandlerForOneSignalIsCalledOnce() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .signal(SIGTRAP)) { [path = path as String] in
+      _ = cts_install_handler(SIGTRAP, Int32(CTS_HANDLER_FOR_ONE))
+      try? Self.patchOnce(path)
+      _ = cts_own_int3()
+      if cts_signals_handled() == 1 { _ = cts_own_int3() }
+      exit(0)
+    }
+  }
+
+  /// A handler could wait for a thread that is stopped, or jump away from open text.
+  @Test func noHandlerRunsOnThePatchersThreadMeanwhile() async throws {
+    let path = try PatchRow.clangFentry.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let raw = RawTransaction(
+        fixture, [try fixture.site(of: "f12")], method: .stopMachine, writer: .processMemory)
+      _ = raw.sabotage(CTS_LOCK_PAGE)
+      try #require(npc_patch_prepare() == 0)
+      try #require(cts_interrupt_patcher(raw.pokes[0].address) == 0)
+      #expect(raw.execute().status == NPC_OK)
+      let seen = cts_text_seen_by_handler() & 0xff_ffff_ffff
+      #expect(seen == 0x0000_44_1f_0f, "\(String(seen, radix: 16)), not the new bytes")
+    }
+  }
+
   @Test func anInt3NobodyHandlesKills() async throws {
     let path = try PatchRow.clangFentry.fixture.build()
     await #expect(processExitsWith: .signal(SIGTRAP)) { [path = path as String] in
@@ -68,7 +96,7 @@ import Testing
 
   /// Who takes SIGTRAP after us has it: no int3 is written that its handler would get.
   @Test func aHandlerThatCameLaterKeepsSIGTRAP() async throws {
-    let path = try PatchRow.clangFentry.fixture.build()
+    let path = try PatchRow.gccMcount.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
       try Self.patchOnce(path)
       #expect(cts_install_handler(SIGTRAP, Int32(CTS_PLAIN_HANDLER)) == 0)

@@ -156,6 +156,59 @@ import Testing
     }
   }
 
+  /// Whenever another thread closes the module, be it between the engine's look and its write.
+  @Test func aModuleThatGoesMeanwhileIsNoAnomaly() async throws {
+    let path = try PatchRow.clangMcount.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let decoder = try Decoder()
+      let engine = try StaticEngine(decoder: decoder)
+      try engine.adopt(try SiteTable.discover(path: path, decoder: decoder))
+      let (loads, ends) = (LockedNumber(), LockedNumber())
+      Thread {
+        while ends.value == 0 {
+          _ = try? Library(path: path)
+          loads.value += 1
+        }
+        ends.value = 2
+      }.start()
+      var armed = 0
+      while loads.value < 3000 || armed < 100 {
+        armed += try engine.startTracer(Self.counter)
+        try engine.stopTracer()
+      }
+      ends.value = 1
+      while ends.value != 2 { usleep(1000) }
+      #expect(engine.bug == nil)
+      let library = try engine.load(path)
+      #expect(try engine.startTracer(Self.counter) > 0)
+      try engine.detach()
+      try LoaderHook.remove()
+      _ = library
+    }
+  }
+
+  /// A debugger's breakpoint stood over our jump when it came: its code may run by now.
+  @Test func aModuleThatCameUnseenIsLeftAlone() throws {
+    try Self.withEngine([.clangMcount, .gccMcount]) { engine, tables in
+      let jump = try #require(LoaderHook.change)
+      let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
+      defer { close(memory) }
+      #expect(pwrite(memory, Array(jump.original[..<1]), 1, off_t(jump.address)) == 1)
+      let unseen = try PatchFixture(path: tables[0].path)
+      #expect(pwrite(memory, Array(jump.current[..<1]), 1, off_t(jump.address)) == 1)
+      let other = try engine.load(tables[1].path)
+      // Neither is the next one known to run nothing yet.
+      #expect(unseen.textIsAsInFile)
+      #expect(engine.module(of: tables[0]) == nil)
+      #expect(engine.recordCount == 0)
+      other.close()
+      let again = try engine.load(tables[1].path)
+      #expect(engine.recordCount == tables[1].sites.count)
+      try engine.detach()
+      again.close()
+    }
+  }
+
   /// Two copies of one build at two places: the second was there when the first went.
   @Test func aSecondCopyIsNotTakenForTheFirst() throws {
     let folder = try TemporaryFolder.shared.fresh("copies")

@@ -19,6 +19,8 @@ final class FakeBrain: @unchecked Sendable {
     }
     /// The plan's file, of its bytes.
     var file: @Sendable ([UInt8]) -> Int32 = { bytes in ntr_memory_file(bytes, bytes.count) }
+    /// Before each plan comes one of an older generation, as if it had been waited for in vain.
+    var isPrecededByOlder = false
   }
 
   let path: String
@@ -125,6 +127,14 @@ final class FakeBrain: @unchecked Sendable {
       entries = planner.plan(sites, module: module.path, firstFunction: 0).entries
     }
     message.count = UInt32(entries.count)
+    if answers.isPrecededByOlder {
+      var older = message
+      older.generation -= 1
+      older.count = 0
+      withUnsafeBytes(of: older) {
+        _ = ntr_send(socket, $0.baseAddress, $0.count, nil, 0)
+      }
+    }
     if entries.isEmpty || answers.plan(&message, &entries) {
       let bytes = entries.withUnsafeBytes { Array($0) }
       let file = entries.isEmpty ? -1 : answers.file(bytes)

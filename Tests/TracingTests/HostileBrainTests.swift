@@ -63,6 +63,9 @@ import Testing
 
   static let cases: [Case] = [
     Case(description: "the truth", status: 0, answers: .init()),
+    Case(
+      description: "the truth, behind what came too late", status: 0,
+      answers: .init(isPrecededByOlder: true)),
     plan("a site outside of the module", Status.outsideText) { _, entries in
       entries[entries.count - 1].offset += 1 << 40
       return true

@@ -54,7 +54,8 @@ typedef struct npc_load_plan {
   // Written by the loader hook:
   bool loaded;                 ///< the module is listed; `load_bias` is its own
   uint64_t load_bias;
-  uint64_t subs;               ///< the loader's count of unloads when it came
+  uint64_t subs;               ///< the loader's count of unloads when it came, or when the jump was
+                               ///< taken out: from then on it has to stand
   uint32_t generation;         ///< how often it came
   npc_result result;           ///< of the pokes of this generation
   struct npc_load_plan *next;
@@ -68,6 +69,8 @@ void npc_load_plan_add(npc_load_plan *plan);
 /// when the loader had unloaded `subs` modules: its first generation. False: not there any more,
 /// or another may be, for something has been unloaded since.
 bool npc_load_plan_track(npc_load_plan *plan);
+/// Whether its module is there. With the jump out: only while nothing has been unloaded since.
+bool npc_load_plan_is_loaded(npc_load_plan *plan);
 void npc_load_plan_remove(npc_load_plan *plan);
 
 /// Adds a callback; those are called in the order of adding. At most 8; 0 or ENOSPC.
@@ -83,12 +86,14 @@ typedef struct npc_module {
   uint64_t text_start, text_end;  ///< the hull of its executable segments
   uint64_t span_start, span_end;  ///< the hull of all its segments
   uint64_t adds, subs;         ///< the loader's counts
-  int text_protection;         ///< PROT_* of its first executable segment
   const void *program_headers; ///< `Elf64_Phdr` array, valid inside the callback only
   uint32_t program_header_count;
 } npc_module;
 
-/// Whether [address, address + length) lies in one executable segment of the module.
+/// PROT_* of the executable segment of the module in which all of [address, address + length) lies,
+/// and that segment's end; 0: there is none.
+int npc_module_text_at(const npc_module *module, uint64_t address, size_t length, uint64_t *end);
+/// Whether there is one.
 bool npc_module_has_text(const npc_module *module, uint64_t address, size_t length);
 
 /// How many modules were listed when the loader was last seen at rest: of those, in the order of

@@ -7,7 +7,8 @@
 //   protocol     how a transaction is made safe against running threads
 //   writer       how bytes reach read-only text
 //
-// A transaction, in order, with the patch lock and the loader's lock held throughout:
+// A transaction, in order, with the patch lock and the loader's lock held throughout, and every
+// signal but the CPU's own blocked on the thread that executes it:
 //   1. find the module (load bias and build-id), and every poke inside its executable segments;
 //   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them;
 //      where no fault handler of ours is installed, the kernel is first asked for every page;
@@ -39,7 +40,8 @@ typedef struct npc_poke {
 _Static_assert(sizeof(npc_poke) == 32, "a poke is 32 bytes");
 
 enum {
-  /// `expected` is several instructions: no thread may stand between them.
+  /// `expected` is several instructions: no thread may stand between them. A `replacement` that is
+  /// (90 90 ...) is known by its bytes.
   NPC_POKE_RUN_OF_NOPS = 1,
 };
 

@@ -27,6 +27,8 @@ typedef struct cts_thread cts_thread;
 /// Starts one and waits until it is in its state. NULL with errno.
 cts_thread *cts_thread_start(int kind);
 int32_t cts_thread_id(const cts_thread *thread);
+/// The caller's own.
+int32_t cts_this_thread(void);
 /// How often its sleep was interrupted before it was stopped, or how many threads it made.
 uint64_t cts_thread_count(const cts_thread *thread);
 /// Lets a CTS_SPINS_DEAF thread hear signals again, and waits until it has.
