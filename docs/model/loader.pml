@@ -46,11 +46,25 @@ bit deleting;            /* loader.c's flag */
 bit plan_pokes = 1, plan_loaded;
 byte plan_generation, plan_mapped;
 
+/* The loader's count of unloads, and what it was when the jump was taken out (note_unloads). */
+byte unloads, noted_unloads;
+#ifdef UNTOLD_UNLOADS
+#define IS_TOLD true
+#else
+#define IS_TOLD (hook || noted_unloads == unloads)
+#endif
+
 bit bug;                 /* StaticEngine.bug: the tracer is off for good */
 bit is_stopped;          /* by stop-machine: the loader stands where it is */
 byte last_generation;
 
 #define GOES_ON !is_stopped
+
+#ifdef NO_LOCK
+#define NOT_LOCKED true
+#else
+#define NOT_LOCKED false
+#endif
 
 /* One store of a transaction, by whoever believes that the address is generation `g`. */
 inline write(g, code) {
@@ -127,7 +141,7 @@ inline dl_close() {
   if :: hook -> announce_delete() :: else fi;
 #endif
   ACQUIRE(write_lock, LOADER);
-  atomic { GOES_ON -> mapped = 0; is_listed = 0 };
+  atomic { GOES_ON -> mapped = 0; is_listed = 0; unloads++ };
   RELEASE(write_lock);
   GOES_ON;
 #ifdef ZAP_LATE
@@ -186,7 +200,7 @@ inline die() {
 inline synchronize() {
   ACQUIRE(patch_lock, PATCHER);
   if
-  :: plan_loaded && plan_generation != generation ->
+  :: plan_loaded && IS_TOLD && plan_generation != generation ->
        generation = plan_generation; mine = plan_mapped; state = NOP
   :: else
   fi;
@@ -200,8 +214,10 @@ inline set(code) {
   ACQUIRE(patch_lock, PATCHER);
 #endif
   if
-  :: plan_loaded && plan_generation == generation ->
+  :: plan_loaded && IS_TOLD && plan_generation == generation ->
+#if defined(NO_VISIT) || defined(NO_LOCK)    /* the only moment at which they can tell */
        CLAIM(stale_journal, !is_listed || mapped == mine);
+#endif
 #ifdef NESTED_DLOPEN
        ACQUIRE(load_lock, PATCHER); RELEASE(load_lock);
 #endif
@@ -214,12 +230,15 @@ inline set(code) {
        if
 #ifndef NO_VISIT
        :: !is_listed                              /* NPC_MODULE_GONE */
-       :: is_listed && text != state ->           /* NPC_MISMATCH */
+       :: is_listed && !IS_TOLD                   /* NPC_STALE */
+       :: is_listed && IS_TOLD && text != state ->    /* NPC_MISMATCH */
+            CLAIM(stale_journal, mapped == mine || NOT_LOCKED);
 #ifndef ANY_KILL    /* a variant that is to break another claim */
             CLAIM(killed_for_nothing, text == FOREIGN);
 #endif
             dies = 1
-       :: is_listed && text == state ->
+       :: is_listed && IS_TOLD && text == state ->
+            CLAIM(stale_journal, mapped == mine || NOT_LOCKED);
 #else
        :: text != state -> dies = (text == FOREIGN)
        :: text == state ->
@@ -273,7 +292,7 @@ proctype debugger() {
 /* npc_loader_hook_remove */
 proctype remover() {
   ACQUIRE(patch_lock, REMOVER);
-  hook = 0;
+  atomic { hook = 0; noted_unloads = unloads };
   RELEASE(patch_lock)
 }
 

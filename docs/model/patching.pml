@@ -5,7 +5,7 @@
  *
  * -DGUARD  NPC_PROTOCOL_JUMP_GUARD      -DTRAP   NPC_PROTOCOL_BREAKPOINT
  * -DSTOP   NPC_PROTOCOL_STOP_MACHINE    -DPLAIN  NPC_PROTOCOL_NONE
- * -DWIDE=n is npc_lead_length's word: 1 for a lead of two bytes, 0 for an int3.
+ * -DWIDE=n is npc_lead_for's word: 1 for a jump, 0 for one byte: an int3, or with -DTEST a9.
  *
  * README.md has every other -D: what befalls the transaction, and what is taken out of it.
  */
@@ -57,10 +57,19 @@
 #else
 #define IS_RUN 0
 #endif
+#ifdef TEST
+#define IS_TRAP 0
+#else
+#define IS_TRAP (1 - WIDE)
+#endif
 #define ATTEMPTS 2       /* write_stopped makes ten */
+#ifdef SYNC_FAILS_UNDER_INT3
+#define SYNC_MAY_FAIL true
+#else
+#define SYNC_MAY_FAIL (!IS_TRAP || !rolling_back)
+#endif
 
-
-bit torn_instruction, killed_by_int3, text_is_not_what_is_believed, old_bytes_are_lost;
+bit torn_instruction, killed_by_int3, text_is_not_what_is_believed, old_bytes_are_lost, int3_stays;
 
 byte patch_lock, finished;
 byte believed;           /* PatchedModule's journal */
@@ -95,7 +104,9 @@ inline write_batch(code) {
 
 /* roll_back, by the same steps; a write that fails is passed over. That the bytes are ours
  * (is_ours) is so here: nobody else writes. A tail is written behind a lead alone, a head before
- * old bytes alone, and nothing more where a core sync failed; each rule can be taken out. */
+ * old bytes alone, and not under a thread in a new run of nops. Where a core sync failed nothing more
+ * is written, but for the head before a tail that was never touched, and over an int3, which nobody
+ * would claim any more. Each rule can be taken out. */
 #ifdef ROLL_BACK_PASSES_LEADS_OVER
 #define MAY_WRITE_TAIL(s) (s < touched)
 #define MAY_WRITE_HEAD(s, code) (s < touched)
@@ -103,21 +114,62 @@ inline write_batch(code) {
 #define MAY_WRITE_TAIL(s) (s < touched && text[LEAD_OF(s)] == LEAD)
 #define MAY_WRITE_HEAD(s, code) (s < touched && text[TAIL_OF(s)] == code)
 #endif
-#ifdef ROLL_BACK_PASSES_SYNCS_OVER
+#if defined(ROLL_BACK_PASSES_SYNCS_OVER)
 #define SYNCED true
-#else
+#elif defined(INT3_STAYS)
 #define SYNCED !unsynced
+#else
+#define SYNCED (IS_TRAP || !unsynced)
 #endif
+
+/* may_stand_in_new_run: who woke when the new nops stood there is stopped, and may stand between them. */
+inline look_into_new_run(code) {
+#if defined(STOP) && defined(RUN) && !defined(ROLL_BACK_OVER_NEW_NOPS)
+  if
+  :: code == B ->
+       failed = 0;
+       settle();
+       kept = failed;
+       FOR_EACH(i, THREADS)
+         if
+         :: (slot[i] == PARKED && stands_inside[i]) || (slot[i] == ASLEEP && in_vfork[i]) ->
+              kept = 1
+         :: else
+         fi;
+       NEXT(i);
+       failed = 1
+  :: else
+  fi
+#else
+  skip
+#endif
+}
+#define IS_KEPT(s, code) (kept && s < touched && text[TAIL_OF(s)] == 1 - code)
+#ifdef HEADS_ARE_PUT_BACK_UNSYNCED
+#define IS_UNTOUCHED true
+#else
+#define IS_UNTOUCHED !wrote_tails
+#endif
+
 inline roll_back(code) {
-  unsynced = 0;
+  unsynced = 0; rolling_back = 1; wrote_tails = 0;
   FOR_EACH(s, SITES) if :: s < touched -> write_lead(s, LEAD) :: else fi; NEXT(s);
   sync_cores();
-  FOR_EACH(s, SITES) if :: SYNCED && MAY_WRITE_TAIL(s) -> write_tail(s, code) :: else fi; NEXT(s);
+  look_into_new_run(code);
+  FOR_EACH(s, SITES)
+    if :: SYNCED && !IS_KEPT(s, code) && MAY_WRITE_TAIL(s) -> write_tail(s, code) :: else fi;
+  NEXT(s);
+  wrote_tails = SYNCED;
   sync_cores();
   FOR_EACH(s, SITES)
-    if :: SYNCED && MAY_WRITE_HEAD(s, code) -> write_lead(s, code) :: else fi;
+    if    /* kept: the new code stays, all of it */
+    :: (IS_KEPT(s, code) -> SYNCED : (SYNCED || IS_UNTOUCHED) && MAY_WRITE_HEAD(s, code)) ->
+         write_lead(s, (IS_KEPT(s, code) -> 1 - code : code))
+    :: else
+    fi;
   NEXT(s);
-  sync_cores()
+  sync_cores();
+  rolling_back = 0
 }
 
 /* npc_protocol_write. What is read back may be a surprise. */
@@ -150,7 +202,7 @@ inline look_at_sites(code) {
 inline write_stopped() {
   attempt = 0;
   do
-  :: attempt++; failed = 0; unsynced = 0; inside = 0;
+  :: attempt++; failed = 0; unsynced = 0; inside = 0; kept = 0;
      stop_threads();
      if
      :: failed
@@ -159,6 +211,9 @@ inline write_stopped() {
           if :: failed :: else -> protocol_write() fi;
           resume_threads()
      fi;
+     FOR_EACH(s, SITES)
+       if :: text[LEAD_OF(s)] != old || text[TAIL_OF(s)] != old -> inside = 0 :: else fi;
+     NEXT(s);
      if :: inside && attempt < ATTEMPTS :: else -> break fi
   od;
   atomic { attempt = 0; inside = 0 }
@@ -175,7 +230,7 @@ inline write_running() {
 /* PatchedModule.set: npc_transaction_execute, and the note in the journal. */
 proctype patcher(byte me) {
   byte round, s, i, w, touched, old, attempt;
-  bit failed, unsynced, changed, same, put_back, inside;
+  bit failed, unsynced, changed, same, put_back, inside, rolling_back, kept, wrote_tails;
   do
   :: round < TRANSACTIONS ->
        round++;
@@ -199,9 +254,14 @@ proctype patcher(byte me) {
                  CLAIM(text_is_not_what_is_believed, same)
             :: else ->
                  look_at_sites(old);
-                 /* result.left_changed: only a page that went, or a core sync that did not come */
-                 CLAIM(old_bytes_are_lost, put_back || unsynced)
-            fi
+                 /* result.left_changed: only a page that went, a core sync that did not come, or a
+                  * thread in the new run of nops */
+                 CLAIM(old_bytes_are_lost, put_back || unsynced || kept)
+            fi;
+            FOR_EACH(s, SITES)
+              CLAIM(int3_stays, !IS_TRAP || PATCHERS > 1 || unwritable[LEAD_OF(s)] ||
+                                text[LEAD_OF(s)] != LEAD);
+            NEXT(s)
        fi;
 #ifndef NO_LOCK
        RELEASE(patch_lock);

@@ -85,7 +85,7 @@ inline check_threads() {
     :: old == A && slot[i] == ASLEEP && in_vfork[i] -> failed = 1; inside = 1
 #endif
 #ifndef NO_LOOK_AT_MASKS
-    :: !WIDE && slot[i] == ASLEEP && masked[i] -> failed = 1
+    :: IS_TRAP && slot[i] == ASLEEP && masked[i] -> failed = 1
 #endif
     :: else
     fi;

@@ -7,7 +7,8 @@
  *
  *   A        what the file has: one instruction, or with -DRUN a run of single-byte nops
  *   B        another instruction
- *   LEAD     in a lead: `eb xx` (WIDE 1: two bytes) or int3 (WIDE 0: one byte)
+ *   LEAD     in a lead: `eb xx` (WIDE 1: two bytes), or one byte (WIDE 0): int3, or with -DTEST a9,
+ *            which takes the tail for its operand, whatever it is
  *   MIXED    in a tail: it is written byte by byte, some are of A and some of B
  *
  * A thread's CPU may see, for each cell by itself, any value that the cell has had since the CPU's
@@ -47,7 +48,7 @@ inline sync_cores() {
 #else
   :: true
 #endif
-  :: sync_failures > 0 ->
+  :: sync_failures > 0 && SYNC_MAY_FAIL ->
        failed = 1; unsynced = 1;
 #ifndef SYNC_FAILS_FOR_GOOD
        sync_failures--

@@ -56,7 +56,8 @@ inline fetch() {
 #endif
     if
     :: first == LEAD && WIDE -> jump_over()
-    :: first == LEAD && !WIDE -> trap()
+    :: first == LEAD && IS_TRAP -> trap()
+    :: first == LEAD && !WIDE && !IS_TRAP -> at[me] = OUT
 #ifdef RUN
     :: first == A -> at[me] = INSIDE     /* one nop of several */
 #endif
