@@ -39,10 +39,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
   ],
   targets: [
-    // C and assembly.
+    // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
     .systemLibrary(
-      name: "CCapstone", path: "CSupport/CCapstone", pkgConfig: "capstone",
-      providers: [.apt(["libcapstone-dev"])]),
+      name: "CCapstone", path: "CSupport/CCapstone", providers: [.apt(["libcapstone-dev"])]),
     .target(name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode"),
     // Parts of it run while a traced thread has arguments in vector registers.
     .target(

@@ -1,9 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
 #include "CMachineCode.h"
 
 #include <capstone/capstone.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// Capstone has 78,000 relocations. It is loaded when something is decoded first, so that a start of
+// nopscope that needs no decoding, as of a recording whose modules are known, does not wait for them.
+#define TEXT_OF(number) #number
+#define LIBRARY(version) "libcapstone.so." TEXT_OF(version)
+
+static struct {
+  __typeof__(cs_open) *open;
+  __typeof__(cs_close) *close;
+  __typeof__(cs_option) *option;
+  __typeof__(cs_malloc) *malloc;
+  __typeof__(cs_free) *free;
+  __typeof__(cs_disasm_iter) *disasm_iter;
+  __typeof__(cs_strerror) *strerror;
+} capstone;
+static pthread_once_t once_for_capstone = PTHREAD_ONCE_INIT;
+static char load_error[256];
+
+static void load_capstone(void) {
+  const struct { const char *name; void *function; } functions[] = {
+    {"cs_open", &capstone.open},       {"cs_close", &capstone.close},
+    {"cs_option", &capstone.option},   {"cs_malloc", &capstone.malloc},
+    {"cs_free", &capstone.free},       {"cs_disasm_iter", &capstone.disasm_iter},
+    {"cs_strerror", &capstone.strerror},
+  };
+  // The version whose header this was compiled with: another one lays its structures out otherwise.
+  void *library = dlopen(LIBRARY(CS_API_MAJOR), RTLD_NOW | RTLD_LOCAL);
+  bool found = library != NULL;
+  for (size_t i = 0; found && i < sizeof functions / sizeof functions[0]; i++) {
+    void *function = dlsym(library, functions[i].name);
+    memcpy(functions[i].function, &function, sizeof function);
+    found = function != NULL;
+  }
+  if (!found) snprintf(load_error, sizeof load_error, "%s", dlerror());
+}
 
 struct nmc_decoder {
   csh plain;         // detail off: half the time
@@ -15,10 +54,10 @@ struct nmc_decoder {
 
 void nmc_decoder_destroy(nmc_decoder *decoder) {
   if (decoder == NULL) return;
-  if (decoder->plain_insn) cs_free(decoder->plain_insn, 1);
-  if (decoder->detailed_insn) cs_free(decoder->detailed_insn, 1);
-  if (decoder->plain) cs_close(&decoder->plain);
-  if (decoder->detailed) cs_close(&decoder->detailed);
+  if (decoder->plain_insn) capstone.free(decoder->plain_insn, 1);
+  if (decoder->detailed_insn) capstone.free(decoder->detailed_insn, 1);
+  if (decoder->plain) capstone.close(&decoder->plain);
+  if (decoder->detailed) capstone.close(&decoder->detailed);
   free(decoder);
 }
 
@@ -32,18 +71,25 @@ static void warm(nmc_decoder *decoder) {
 }
 
 nmc_decoder *nmc_decoder_create(const char **error) {
+  pthread_once(&once_for_capstone, load_capstone);
+  if (load_error[0] != 0) {
+    if (error) *error = load_error;
+    return NULL;
+  }
   nmc_decoder *decoder = calloc(1, sizeof *decoder);
   cs_err status = decoder ? CS_ERR_OK : CS_ERR_MEM;
-  if (status == CS_ERR_OK) status = cs_open(CS_ARCH_X86, CS_MODE_64, &decoder->plain);
-  if (status == CS_ERR_OK) status = cs_open(CS_ARCH_X86, CS_MODE_64, &decoder->detailed);
-  if (status == CS_ERR_OK) status = cs_option(decoder->detailed, CS_OPT_DETAIL, CS_OPT_ON);
+  if (status == CS_ERR_OK) status = capstone.open(CS_ARCH_X86, CS_MODE_64, &decoder->plain);
+  if (status == CS_ERR_OK)
+    status = capstone.open(CS_ARCH_X86, CS_MODE_64, &decoder->detailed);
+  if (status == CS_ERR_OK)
+    status = capstone.option(decoder->detailed, CS_OPT_DETAIL, CS_OPT_ON);
   if (status == CS_ERR_OK) {
-    decoder->plain_insn = cs_malloc(decoder->plain);
-    decoder->detailed_insn = cs_malloc(decoder->detailed);
+    decoder->plain_insn = capstone.malloc(decoder->plain);
+    decoder->detailed_insn = capstone.malloc(decoder->detailed);
     if (!decoder->plain_insn || !decoder->detailed_insn) status = CS_ERR_MEM;
   }
   if (status != CS_ERR_OK) {
-    if (error) *error = cs_strerror(status);
+    if (error) *error = capstone.strerror(status);
     nmc_decoder_destroy(decoder);
     return NULL;
   }
@@ -53,7 +99,7 @@ nmc_decoder *nmc_decoder_create(const char **error) {
 
 static bool decode(csh handle, cs_insn *insn, const uint8_t *bytes, size_t available,
                    uint64_t address) {
-  return cs_disasm_iter(handle, &bytes, &available, &address, insn);
+  return capstone.disasm_iter(handle, &bytes, &available, &address, insn);
 }
 
 // Capstone prints an immediate or displacement of 0 to 9 in decimal, anything else in hex.

@@ -55,6 +55,21 @@ import Testing
     #expect(sites.filter { $0["function"] is NSNull }.count == 1)  // the static one
   }
 
+  @Test("a Capstone that cannot be loaded is one line")
+  func noCapstone() throws {
+    let folder = try TemporaryFolder.shared.fresh("capstone")
+    let version = try #require(
+      try Tools.run("ldconfig", ["-p"]).split(separator: "\n")
+        .compactMap { $0.firstMatch(of: /libcapstone\.so\.[0-9]+/)?.0 }.first)
+    try "not a library".write(toFile: "\(folder)/\(version)", atomically: true, encoding: .utf8)
+    let result = try runNopscope(
+      ["sites", try Self.fixtures[0].0.build()], environment: ["LD_LIBRARY_PATH": folder])
+    #expect(result.ending == .exit(1))
+    #expect(
+      result.standardError == "nopscope: Capstone cannot decode x86-64 here: \(folder)/\(version): "
+        + "file too short; reinstall libcapstone4 (libcapstone-dev)\n")
+  }
+
   @Test("skipped places are in the JSON and in --skipped, with the reason")
   func skipped() throws {
     let fixture = Fixture(.clang, ["-O2", "-pg", "-fpatchable-function-entry=8"])

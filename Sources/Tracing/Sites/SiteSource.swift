@@ -19,8 +19,10 @@ public final class SiteSource {
   }
 
   private let cache: SiteCache?
-  /// Capstone takes a millisecond to open: not where the cache has everything.
+  /// Capstone takes milliseconds to open: not where the cache has everything.
   private var decoder: Decoder?
+  /// Whether the next file that is new would have to wait for Capstone.
+  public private(set) var isUnprepared = true
   private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
   /// Found, and not yet kept: whoever waits for them is answered first.
   private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
@@ -47,12 +49,19 @@ public final class SiteSource {
     unkept = []
   }
 
+  /// Opens Capstone, to be called where nobody waits.
+  public func prepare() {
+    isUnprepared = false
+    decoder = decoder ?? (try? Decoder())  // where it fails, who needs it says so
+  }
+
   private func look(_ path: String, _ buildID: [UInt8], _ state: SiteCache.FileState) -> Found {
     if let kept = cache?.sites(buildID: buildID, file: state) { return .sites(kept) }
     if let file = QuickLook(path: path), !file.mayHaveSites() { return .sites(.none) }
     do {
       let decoder = try self.decoder ?? Decoder()
       self.decoder = decoder
+      isUnprepared = false
       let table = try SiteTable.load(path: path, decoder: decoder)
       guard table.buildID ?? [] == buildID else {
         let expected = buildID.isEmpty ? "no build-id" : "build-id \(hexadecimal(buildID))"
