@@ -56,7 +56,8 @@ static bool give_up(nag_process *process) {
   return false;
 }
 
-// The parent's: while the child held its socket, the brain would not see it end.
+// The parent's: while the child held its socket, the brain would not see it end. Behind the connection
+// of its own: between two the brain, whose program may be gone, would take the child for gone too.
 static void close_inherited(void) {
   for (int i = 0; i < 3; i++) {
     if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
@@ -71,11 +72,11 @@ bool nag_join(uint32_t begin) {
     .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
     .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
   };
-  if (begin == NREC_BEGIN_FORK) close_inherited();
   nrec_config config;
   int files[2] = {-1, -1};
   process->events = process->memory = -1;
   process->socket = nag_connect(nag_config.socket_path);
+  if (begin == NREC_BEGIN_FORK) close_inherited();
   if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
       nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
       config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION ||

@@ -87,7 +87,7 @@ extension TargetProcess {
     // What was on its way when it ended.
     _ = server.turn(others: [], milliseconds: 0)
     var isTold = false
-    while server.activeProcesses > 0 {
+    while server.activeProcesses > 0 || server.awaitNewcomers(of: process) {
       let ready = server.turn(others: [signals], milliseconds: isTold ? -1 : 200)
       if ready.contains(0), isInterrupted() { break }
       if ready.isEmpty, !isTold, server.connectedProcesses > 0 {

@@ -33,6 +33,17 @@ struct Descriptor: ~Copyable {
     return read(at: 0, count: Int(status.st_size))
   }
 
+  /// At least one byte at `offset`, as many as one read gives; nil at the end or where it fails.
+  func readSome(at offset: Int, atMost count: Int) -> [UInt8]? {
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      var got: Int
+      repeat { got = pread(number, buffer.baseAddress, count, off_t(offset)) } while got < 0
+        && errno == EINTR
+      filled = max(0, got)
+    }
+    return bytes.isEmpty ? nil : bytes
+  }
+
   /// Exactly `count` bytes at `offset`; nil where there are fewer.
   func read(at offset: Int, count: Int) -> [UInt8]? {
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in

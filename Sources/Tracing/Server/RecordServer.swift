@@ -25,6 +25,8 @@ public final class RecordServer {
   var session: Session
   private var clients: [Client] = []
   private var leavers: [Leaver] = []
+  /// Those that were waited for without having said a word.
+  private var newcomers: Set<Int32> = []
   private var incarnations: [Int32: UInt32] = [:]
   private var sessionWritten: UInt64 = 0
   private var isSessionDirty = false
@@ -40,10 +42,11 @@ public final class RecordServer {
 
   /// A process that has let go its connection: it ends, or it becomes another program.
   ///
-  /// Or it has closed what it did not know, and records on into its memory file.
+  /// Or it has closed what it did not know, and records on into its memory file. Or it was started
+  /// with our agent and has said nothing yet: then it is not traced.
   private struct Leaver {
     var process: Int32
-    var traced: TracedProcess
+    var traced: TracedProcess?
     var descriptor: Int32
     var deadline: UInt64
   }
@@ -149,23 +152,26 @@ extension RecordServer {
     for leaver in leavers {
       polled.append(pollfd(fd: leaver.descriptor, events: Int16(POLLIN), revents: 0))
     }
-    let count = poll(&polled, nfds_t(polled.count), limit(milliseconds))
+    let limit = limit(milliseconds)
+    let count = poll(&polled, nfds_t(polled.count), limit)
     isShortOfDescriptors = false
     if count > 0 {
       let rest = polled[(others.count + 1)...]
-      serve(rest.prefix(clients.count).map(\.revents))
+      let hasLeft = serve(rest.prefix(clients.count).map(\.revents))
       see(rest.suffix(leavers.count))
-      if polled[others.count].revents != 0 { acceptAll() }
+      // A forked child connects and then closes its parent's: both since the look at the listener.
+      if polled[others.count].revents != 0 || hasLeft { acceptAll() }
     }
     forgetSlowLeavers()
     source.keep()
     writeSession(isDue: false)
+    if count == 0, limit > 0, source.isUnprepared { source.prepare() }
     return others.indices.filter { count > 0 && polled[$0].revents != 0 }
   }
 
   private func limit(_ milliseconds: Int32) -> Int32 {
     var limit = milliseconds
-    if isShortOfDescriptors || isSessionDirty || !leavers.isEmpty {
+    if isShortOfDescriptors || isSessionDirty || !leavers.isEmpty || source.isUnprepared {
       limit = limit < 0 ? 20 : min(limit, 20)
     }
     return limit
@@ -193,7 +199,8 @@ extension RecordServer {
     }
   }
 
-  private func serve(_ events: [Int16]) {
+  /// Whether one has left.
+  private func serve(_ events: [Int16]) -> Bool {
     var hasLeft = false
     for (client, event) in zip(clients, events) where event != 0 {
       for _ in 0..<Self.packetsInTurn where !client.hasLeft {
@@ -201,9 +208,10 @@ extension RecordServer {
       }
       hasLeft = hasLeft || client.hasLeft
     }
-    guard hasLeft else { return }
+    guard hasLeft else { return false }
     for client in clients where client.hasLeft { see(off: client) }
     clients.removeAll { $0.hasLeft }
+    return true
   }
 
   /// One packet; false where there is none now.
@@ -259,9 +267,24 @@ extension RecordServer {
       return
     }
     settleModules(traced)
+    waitFor(client.peer, traced, descriptor)
+  }
+
+  private func waitFor(_ process: Int32, _ traced: TracedProcess?, _ descriptor: Int32) {
     let deadline = ntr_monotonic_nanoseconds() &+ Self.execNanoseconds
     leavers.append(
-      Leaver(process: client.peer, traced: traced, descriptor: descriptor, deadline: deadline))
+      Leaver(process: process, traced: traced, descriptor: descriptor, deadline: deadline))
+  }
+
+  /// Once the program has ended: waits for the processes that it or its children started and that
+  /// have not said so yet, for each the time of an exec. Whether anybody is active now.
+  public func awaitNewcomers(of program: pid_t) -> Bool {
+    for process in Newcomers.find(socketPath: socketPath, since: program)
+    where latest[process] == nil && newcomers.insert(process).inserted {
+      let descriptor = ntr_process_descriptor(process)
+      if descriptor >= 0 { waitFor(process, nil, descriptor) }
+    }
+    return activeProcesses > 0
   }
 
   private func see(_ polled: ArraySlice<pollfd>) {
@@ -277,7 +300,7 @@ extension RecordServer {
 
   private func leave(_ isGone: (Leaver) -> Bool) {
     for leaver in leavers where isGone(leaver) {
-      settle(leaver.traced)
+      if let traced = leaver.traced { settle(traced) }
       close(leaver.descriptor)
     }
     leavers.removeAll(where: isGone)
@@ -379,7 +402,7 @@ extension RecordServer {
   public func finish(exitStatus: Int32?) {
     for client in clients { if let process = client.process { settle(process) } }
     clients.removeAll()
-    for leaver in leavers { settle(leaver.traced) }
+    for case let traced? in leavers.map(\.traced) { settle(traced) }
     session.hasEnded = true
     session.exitStatus = exitStatus
     writeSession(isDue: true)

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import Glibc
+
+/// Processes that were started with our agent and may not have said so yet: between a program's start
+/// of a child and the child's first word lies what the loader needs for it.
+enum Newcomers {
+  /// Those whose environment names `socketPath`, of this user, alive. Empty where no process or
+  /// thread has been started since `program` was.
+  static func find(socketPath: String, since program: pid_t) -> [pid_t] {
+    guard newestProcess() != program, let folder = opendir("/proc") else { return [] }
+    defer { closedir(folder) }
+    let wanted = Array("\(NREC_ENVIRONMENT)=\(socketPath)\0".utf8)
+    var found: [pid_t] = []
+    while let entry = readdir(folder) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
+        name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      guard let process = pid_t(name), process != getpid() else { continue }
+      if contains(environment(of: process), wanted) { found.append(process) }
+    }
+    return found
+  }
+
+  /// The number that was given last in this namespace; nil without /proc. See proc_loadavg(5).
+  private static func newestProcess() -> pid_t? {
+    let text = String(decoding: read("/proc/loadavg", limit: 256), as: UTF8.self)
+    return text.split(whereSeparator: \.isWhitespace).last.flatMap { pid_t($0) }
+  }
+
+  /// As it was at its exec; empty where it is another user's, or has ended.
+  private static func environment(of process: pid_t) -> [UInt8] {
+    read("/proc/\(process)/environ", limit: 4 << 20)
+  }
+
+  /// Variables end with a zero byte each, the last one too.
+  private static func contains(_ environment: [UInt8], _ variable: [UInt8]) -> Bool {
+    var start = environment.startIndex
+    while start < environment.endIndex {
+      if environment[start...].starts(with: variable) { return true }
+      guard let end = environment[start...].firstIndex(of: 0) else { return false }
+      start = end + 1
+    }
+    return false
+  }
+
+  private static func read(_ path: String, limit: Int) -> [UInt8] {
+    let file = Descriptor(open(path, O_RDONLY | O_CLOEXEC))
+    guard file.number >= 0 else { return [] }
+    var bytes: [UInt8] = []
+    while bytes.count < limit, let more = file.readSome(at: bytes.count, atMost: 1 << 16) {
+      bytes += more
+    }
+    return bytes
+  }
+}
