@@ -5,6 +5,10 @@
 // is not as it must be.
 
 import Glibc
+import Synchronization
+
+/// Set by Ctrl-C: the turn is finished, and the table printed.
+private let isInterrupted = Atomic<Bool>(false)
 
 /// What was done, and the first deviation.
 public struct SoakResult: Sendable {
@@ -71,7 +75,12 @@ public struct Soak {
     var rounds = 0
     var deviation: String?
     let start = monotonicMilliseconds()
-    while deviation == nil, monotonicMilliseconds() - start < seconds * 1000 {
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { _ in isInterrupted.store(true, ordering: .relaxed) }
+    }
+    while deviation == nil, !isInterrupted.load(ordering: .relaxed),
+      monotonicMilliseconds() - start < seconds * 1000
+    {
       let left = seconds - (monotonicMilliseconds() - start) / 1000
       do throws(SoakDeviation) {
         try turn(rounds, folder, min(turnSeconds, max(1, left / 2)), recorded, tally)
@@ -103,7 +112,9 @@ public struct Soak {
     }
     tally.addLines(of: child.output)
     let until = monotonicMilliseconds() + seconds * 1000
-    while monotonicMilliseconds() < until { try recorded.run(&generator) }
+    while monotonicMilliseconds() < until, !isInterrupted.load(ordering: .relaxed) {
+      try recorded.run(&generator)
+    }
   }
 
   private func makeFolder() throws(SoakDeviation) -> String {
