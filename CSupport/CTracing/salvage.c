@@ -66,6 +66,14 @@ static bool put(int events, const void *bytes, size_t size, off_t offset) {
   return wrote == (ssize_t)size;
 }
 
+// Behind the file's end and behind every place that was taken: who is killed while it fills one leaves
+// a chunk that says how long it was to be, and what stood in the rest of it would be read as its own.
+// A place out of all proportion was never taken.
+static uint64_t first_free(const nrec_file_header *header, uint64_t end) {
+  const uint64_t most = (uint64_t)1 << 30, next = header->next_offset;
+  return next > end && next - end <= most && next % NREC_PAGE == 0 ? next : end;
+}
+
 int64_t ntr_salvage(int memory, int events) {
   static uint8_t chunk[NREC_MEMORY_CHUNK];
   nrec_file_header header;
@@ -74,9 +82,10 @@ int64_t ntr_salvage(int memory, int events) {
   if (pread(events, &header, sizeof header, 0) != (ssize_t)sizeof header ||
       header.magic != NREC_FILE_MAGIC)
     return 0;  // it ended before it began
-  off_t end = lseek(events, 0, SEEK_END);
-  uint64_t offset = end > NREC_PAGE ? (uint64_t)end : NREC_PAGE;
-  offset = (offset + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
+  off_t size = lseek(events, 0, SEEK_END);
+  uint64_t end = size > NREC_PAGE ? (uint64_t)size : NREC_PAGE;
+  end = (end + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
+  uint64_t offset = first_free(&header, end);
   for (off_t at = 0; (at = lseek(memory, at, SEEK_DATA)) >= 0; at += NREC_MEMORY_CHUNK) {
     at -= at % NREC_MEMORY_CHUNK;
     uint32_t magic;
@@ -89,8 +98,10 @@ int64_t ntr_salvage(int memory, int events) {
       if (lost++ == 0) error = errno;
     }
   }
-  // The first page is there: this needs no space.
-  if (saved > 0 && !put(events, &offset, sizeof offset, offsetof(nrec_file_header, next_offset)))
+  // What was taken and never begun is no part of the file. The first page is there: no space is needed.
+  uint64_t used = saved > 0 ? offset : end;
+  if ((saved > 0 || header.next_offset > end) &&
+      !put(events, &used, sizeof used, offsetof(nrec_file_header, next_offset)))
     return -1;
   if (lost > 0) {
     uint64_t lost_chunks = header.lost_chunks + (uint64_t)lost;

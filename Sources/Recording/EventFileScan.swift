@@ -24,6 +24,8 @@ struct EventFileScan {
   private(set) var notes: [String] = []
   /// The agent found no space for some chunks, and says so: their places are zero.
   private let isFull: Bool
+  /// The process came to its end by itself: all places that it took were filled.
+  private let hasEnded: Bool
   private var skipped: (start: UInt64, reason: String, isUnused: Bool)?
 
   private static let page = UInt64(NREC_PAGE)
@@ -36,6 +38,7 @@ struct EventFileScan {
     self.fileName = fileName
     let next = header.raw.next_offset
     isFull = header.has(Int(NREC_FLAG_FULL))
+    hasEnded = header.has(Int(NREC_FLAG_ENDED))
     let isPlausible = next >= Self.page && next % Self.page == 0
     usedEnd = isPlausible ? next : file.size
     if !isPlausible && file.size > Self.page {
@@ -60,7 +63,9 @@ struct EventFileScan {
       if let reason {
         // Space may have been made beyond the used part, and is full of zero bytes.
         if offset >= usedEnd { break }
-        if skipped == nil { skipped = (offset, reason, header.raw.magic == 0) }
+        let isUnused = header.raw.magic == 0 && isZeroBehindHeader(offset)
+        skipped = skipped ?? (offset, reason, true)
+        if !isUnused { skipped?.isUnused = false }
         // Over a hole at once: a sparse file of a terabyte must not take an hour.
         let next = offset + Self.page
         offset = max(next, file.nextData(from: next) / Self.page * Self.page)
@@ -78,6 +83,12 @@ struct EventFileScan {
     for serial in threads.keys { sort(serial) }
   }
 
+  // Of a header only the magic says that there is one: it is written last.
+  private func isZeroBehindHeader(_ page: UInt64) -> Bool {
+    file.bytes(at: page + Self.headerSize, count: Int(Self.page - Self.headerSize))
+      .allSatisfy { $0 == 0 }
+  }
+
   private mutating func tellSkipped(upTo offset: UInt64) {
     guard let (start, reason, isUnused) = skipped else { return }
     skipped = nil
@@ -85,6 +96,9 @@ struct EventFileScan {
     let end = "skipped to 0x\(hexadecimal(offset))"
     if isFull && isUnused {
       notes.append(place + "no space was left for it, " + end)
+    } else if !hasEnded && isUnused {
+      // What was to come there was not lost: the thread's sequence numbers would tell.
+      notes.append(place + "its process ended before it was begun, " + end)
     } else {
       note(place + "\(reason), " + end)
     }

@@ -132,6 +132,38 @@ import Testing
       ])
   }
 
+  @Test("a place that a killed process took and did not begin is no damage; any other is")
+  func unbegunPlace() throws {
+    for (hasEnded, byte, isNote) in [(false, 0, true), (true, 0, false), (false, 1, false)] {
+      var recording = Self.small()
+      recording.processes[0].flags = hasEnded ? UInt32(NREC_FLAG_ENDED) : 0
+      let path = try recording.write()
+      let name = try Self.files(path)[0]
+      var bytes = try Data(contentsOf: URL(fileURLWithPath: name))
+      // Before the first chunk; its header may have been filled but for the magic.
+      var place = Data(count: 8192)
+      place.replaceSubrange(4..<40, with: Data(repeating: 7, count: 36))
+      place[5000] = UInt8(byte)
+      bytes.insert(contentsOf: place, at: 4096)
+      let end = MemoryLayout<nrec_file_header>.offset(of: \.next_offset) ?? 0
+      bytes.replaceSubrange(
+        end..<end + 8, with: withUnsafeBytes(of: UInt64(bytes.count)) { Data($0) })
+      try bytes.write(to: URL(fileURLWithPath: name))
+      let read = try Self.readAll(path)
+      #expect(read.events == 18)
+      let what = "chunk at 0x1000 of 4711-0.events: "
+      let notes = try Recording(directory: path).notes
+      if isNote {
+        #expect(read.problems == [])
+        #expect(
+          notes.contains(what + "its process ended before it was begun, skipped to 0x3000"))
+      } else {
+        #expect(
+          read.problems == [what + "magic 0x0, expected 0x4b48434e, skipped to 0x3000"])
+      }
+    }
+  }
+
   @Test("an unknown event ends its chunk, and says where")
   func unknownEvent() throws {
     let chunk = SyntheticChunk { encoder in

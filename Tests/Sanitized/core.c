@@ -30,6 +30,7 @@ static const check checks[] = {
   {"loader-hook", check_loader_hook, NULL},
   {"socket", check_socket, NULL},
   {"salvage", check_salvage, NULL},
+  {"salvage-of-half", check_salvage_of_half, NULL},
   {"processes", check_processes, NULL},
   {"patch-code", check_patch_code, NULL},
   {"daemon", check_daemon, NULL},

@@ -76,6 +76,30 @@ void check_salvage(void) {
   close(memory), close(events);
 }
 
+// Killed with two places taken: one half filled, the other not begun. What is saved goes behind both.
+void check_salvage_of_half(void) {
+  for (int is_saved = 0; is_saved < 2; is_saved++) {
+    int memory = ntr_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
+    nrec_file_header header = {.magic = NREC_FILE_MAGIC,
+                               .next_offset = NREC_PAGE + 2 * NREC_MEMORY_CHUNK};
+    nrec_chunk_header chunk = {.magic = NREC_CHUNK_MAGIC, .size = NREC_MEMORY_CHUNK,
+                               .state = NREC_MEMORY_CHUNK - 1};
+    CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
+    CHECK(pwrite(events, &chunk, sizeof chunk, NREC_PAGE) == (ssize_t)sizeof chunk);
+    if (is_saved) CHECK(pwrite(memory, &chunk, sizeof chunk, 0) == (ssize_t)sizeof chunk);
+    CHECK(ntr_salvage(memory, events) == is_saved);
+    CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
+    uint64_t end = is_saved ? NREC_PAGE + 3 * NREC_MEMORY_CHUNK : 2 * NREC_PAGE;
+    CHECK(header.next_offset == end);
+    if (is_saved) {
+      CHECK(pread(events, &chunk, sizeof chunk, NREC_PAGE + 2 * NREC_MEMORY_CHUNK) ==
+            (ssize_t)sizeof chunk);
+      CHECK(chunk.magic == NREC_CHUNK_MAGIC);
+    }
+    close(memory), close(events);
+  }
+}
+
 void check_processes(void) {
   static const uint32_t held[] = {SIGCHLD, SIGUSR2};
   int signals = ntr_signals_hold(held, 2);
