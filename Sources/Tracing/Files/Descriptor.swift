@@ -37,7 +37,9 @@ struct Descriptor: ~Copyable {
   func readSome(at offset: Int, atMost count: Int) -> [UInt8]? {
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
       var got: Int
-      repeat { got = pread(number, buffer.baseAddress, count, off_t(offset)) } while got < 0
+      repeat {
+        got = pread(number, buffer.baseAddress, count, off_t(offset))
+      } while got < 0
         && errno == EINTR
       filled = max(0, got)
     }
