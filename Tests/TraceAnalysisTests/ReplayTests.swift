@@ -206,4 +206,15 @@ import TraceAnalysis
 
         """)
   }
+
+  @Test("indentation ends at 256 levels: an event of two bytes is no line of megabytes")
+  func deep() throws {
+    let open = Array(repeating: UInt32(3), count: 3000)
+    let recording = try ReportTests.recording([
+      SyntheticChunk(open: open) { $0.call(3, from: Self.base + 1, to: Self.base + 6) }
+    ])
+    let indentation = String(repeating: " ", count: 512)
+    #expect(
+      graph(recording) == Self.header + " 0)   0.005 us    |  \(indentation)[3000] leaf();\n")
+  }
 }

@@ -44,7 +44,7 @@ private func change(_ input: inout RecordingInput, _ random: inout Random) {
   default:
     mutateBytes(of: &input.records[index])
     if input.records[index].kind == .chunk && random.below(4) != 0 {
-      mend(&input.records[index].bytes, isClosed: random.below(4) != 0)
+      mend(&input.records[index].bytes)
     }
   }
 }
@@ -60,12 +60,13 @@ private func mutateBytes(of record: inout RecordingInput.Record) {
 }
 
 /// A chunk's magic and lengths as the agent writes them: without them nothing in it is looked at.
-private func mend(_ bytes: inout [UInt8], isClosed: Bool) {
+private func mend(_ bytes: inout [UInt8]) {
   guard bytes.count >= 64 else { return }
   let page = RecordingInput.page
   put(0x4b48_434e, at: 0, &bytes)
   put(UInt32((bytes.count + page - 1) / page * page), at: 4, &bytes)
-  put(isClosed ? UInt32(bytes.count) : 0, at: 24, &bytes)
+  // The state: of the time the lower bits, and the bytes used.
+  put(UInt32(min(bytes.count, 0xffff)), at: 40, &bytes)
 }
 
 private func put(_ number: UInt32, at offset: Int, _ bytes: inout [UInt8]) {

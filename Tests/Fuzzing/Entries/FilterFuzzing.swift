@@ -15,6 +15,7 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
       glob.matches(name) == GlobReference(lines[0]).matches(name),
       "'\(lines[0])' and '\(name)': the matcher and the definition disagree")
   }
+  _ = try? ThreadRule.parse(lines)
   guard let rules = try? FilterRule.parse(lines[0]) else { return }
   for rule in rules {
     broken.unless((try? FilterRule(rule.text)) == rule, "'\(rule.text)' is read in two ways")

@@ -77,6 +77,9 @@ struct RecordingFuzzing {
   /// Two readers that share no code but the cursor count the same calls.
   private func compareSums(_ recording: Recording, _ broken: inout Broken) {
     let report = Report(of: recording)
+    let uncalled = Uncalled(of: recording, report: report)
+    broken.unless(
+      uncalled.functions.count <= uncalled.armed, "more functions were not called than armed")
     for row in difference(from: report, to: report) {
       broken.unless(row.calls == 0 && row.total ?? 0 == 0, "\(row.label) differs from itself")
     }
