@@ -117,18 +117,18 @@ extension ProcessRecording {
   }
 
   /// The raw name of the instrumented function at or before a return address, in the module that
-  /// was there at `time`; nil where none was.
+  /// was there at `time`; `libc.so.6+0x2724a` where there is none before it; nil where no module was.
   ///
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
   public func caller(at address: UInt64, time: UInt64) -> String? {
     for module in modules
-    where module.sites > 0 && module.textStart <= address && address < module.textEnd
-      && module.loadTime <= time
+    where module.textStart <= address && address < module.textEnd && module.loadTime <= time
       && time <= module.unloadTime ?? .max
     {
-      let file = symbols.symbols(of: module)
-      guard let site = file?.site(atOrBefore: address &- module.loadBias) else { continue }
-      if !site.name.isEmpty { return site.name }
+      let offset = address &- module.loadBias
+      let file = module.sites > 0 ? symbols.symbols(of: module) : nil
+      if let site = file?.site(atOrBefore: offset), !site.name.isEmpty { return site.name }
+      return "\(module.path.split(separator: "/").last ?? "?")+0x\(String(offset, radix: 16))"
     }
     return nil
   }

@@ -16,7 +16,9 @@ import Testing
     two.generation = 2
     two.entryOnly = [0]
     two.unloadTime = 9_000_000
-    let process = SyntheticProcess(modules: [one, two], chunks: [Self.chunk])
+    var bare = SyntheticModule("/lib/libc.so.6", buildID: nil, firstFunction: 4, functions: [])
+    bare.loadBias = 0x7777_0000_0000
+    let process = SyntheticProcess(modules: [one, two, bare], chunks: [Self.chunk])
     var recording = SyntheticRecording(processes: [process])
     change(&recording)
     return try Recording(directory: try recording.write())
@@ -38,6 +40,9 @@ import Testing
     #expect(process.entryOnlyFunctions() == [3])
     #expect(process.modules[1].unloadTime == 9_000_000)
     #expect(process.caller(at: 0x5555_0000_1018, time: 2_000_000) == "_ZN3one3twoEv")
+    #expect(process.caller(at: 0x5555_0000_1028, time: 2_000_000) == "one.so+0x1028")
+    #expect(process.caller(at: 0x7777_0000_2345, time: 2_000_000) == "libc.so.6+0x2345")
+    #expect(process.caller(at: 0x7777_0000_2345, time: 1) == nil, "it was not there yet")
     #expect(process.caller(at: 0x4444_0000_1018, time: 2_000_000) == nil)
   }
 
@@ -77,7 +82,7 @@ import Testing
       .replacingOccurrences(of: "\"buildID\":null", with: "\"buildID\":\"../session.json\"")
     try text.write(toFile: path, atomically: true, encoding: .utf8)
     let again = try Recording(directory: recording.directory)
-    #expect(again.processes[0].modules.map(\.buildID) == [nil, nil])
+    #expect(again.processes[0].modules.map(\.buildID) == [nil, nil, nil])
   }
 
   @Test("a session that lists a process without its files says so")
