@@ -33,7 +33,8 @@ public struct FunctionExtents: Sendable {
   /// Sorted by start; one that has no size (assembly) reaches to the next.
   private static func merged(_ found: [Range<UInt64>]) -> [Range<UInt64>] {
     let sorted = found.sorted {
-      ($0.lowerBound, $1.upperBound) < ($1.lowerBound, $0.upperBound)
+      $0.lowerBound == $1.lowerBound
+        ? $0.upperBound > $1.upperBound : $0.lowerBound < $1.lowerBound
     }
     var merged: [Range<UInt64>] = []
     merged.reserveCapacity(sorted.count)

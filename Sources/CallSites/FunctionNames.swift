@@ -9,8 +9,8 @@ import Synchronization
 final class FunctionNames: Sendable {
   private struct Index: Sendable {
     var symbols: SymbolTable
-    /// Indices of the functions' symbols, by address, the best name of an address first.
-    var byAddress: [UInt32]
+    /// The functions' symbols, by address, the best name of an address first.
+    var byAddress: [(address: UInt64, symbol: UInt32)]
   }
 
   private enum State {
@@ -47,7 +47,7 @@ final class FunctionNames: Sendable {
       keys.append((symbol.value, rank, UInt32(index)))
     }
     keys.sort { ($0.address, $0.rank, $0.index) < ($1.address, $1.rank, $1.index) }
-    return Index(symbols: symbols, byAddress: keys.map(\.index))
+    return Index(symbols: symbols, byAddress: keys.map { ($0.address, $0.index) })
   }
 
   private static func name(at address: UInt64, _ index: Index) -> String? {
@@ -55,11 +55,10 @@ final class FunctionNames: Sendable {
     var high = index.byAddress.count
     while low < high {
       let middle = (low + high) / 2
-      let symbol = try? index.symbols[Int(index.byAddress[middle])]
-      if let symbol, symbol.value < address { low = middle + 1 } else { high = middle }
+      if index.byAddress[middle].address < address { low = middle + 1 } else { high = middle }
     }
-    guard low < index.byAddress.count,
-      let symbol = try? index.symbols[Int(index.byAddress[low])], symbol.value == address
+    guard low < index.byAddress.count, index.byAddress[low].address == address,
+      let symbol = try? index.symbols[Int(index.byAddress[low].symbol)]
     else { return nil }
     let name = try? index.symbols.name(of: symbol)
     return name?.isEmpty == false ? name : nil

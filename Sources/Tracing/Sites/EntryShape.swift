@@ -19,6 +19,7 @@ struct EntryShape {
   private static let push: [UInt8] = [0x55]
   /// `mov %rsp,%rbp` in its two encodings.
   private static let frames: [[UInt8]] = [[0x48, 0x89, 0xe5], [0x48, 0x8b, 0xec]]
+  private static let prologue = push + frames[0]
   private static let realignment: [UInt8] = [0x4c, 0x8d, 0x54, 0x24, 0x08]
   /// No prologue is longer; what is gets no hooked return.
   private static let longestPrologue: UInt32 = 256
@@ -39,7 +40,7 @@ struct EntryShape {
     else { return entryOnly }
     let code = image.bytes.storage[start..<(start + Int(length))]
     // What compilers write as a rule, without decoding.
-    if code.elementsEqual(Self.push + Self.frames[0]) {
+    if code.elementsEqual(Self.prologue) {
       return site.kind == .mcount ? afterPrologue : entryOnly
     }
     guard let seen = walk(code, at: site.functionStart) else { return entryOnly }
