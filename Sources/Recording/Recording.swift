@@ -158,6 +158,10 @@ private struct RecordingOpening {
   private mutating func checkHeader(
     _ header: FileHeader, _ file: OpenFile, _ name: EventFileName
   ) throws(RecordingError) -> Bool {
+    if header.raw.magic == 0, file.size <= UInt64(NREC_PAGE), isWithoutModules(name) {
+      notes.append("\(name.text): its process ended before it began to record")
+      return false
+    }
     if file.size < UInt64(MemoryLayout<nrec_file_header>.size) {
       problems.append("\(name.text): \(file.size) bytes, shorter than its header: truncated")
       return false
@@ -172,6 +176,11 @@ private struct RecordingOpening {
       throw .otherVersion(path: file.path, found: header.raw.version)
     }
     return true
+  }
+
+  /// Whether the agent never told of a module, as it does once it has written its header.
+  private func isWithoutModules(_ name: EventFileName) -> Bool {
+    (try? textFile("\(directory)/\(name.modules)", limit: Self.longestModules))?.isEmpty == true
   }
 
   private mutating func readModules(_ name: EventFileName) -> [ModuleRecord] {

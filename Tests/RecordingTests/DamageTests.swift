@@ -164,6 +164,18 @@ import Testing
     }
   }
 
+  @Test("a process that was killed before it wrote its header is no damage", arguments: [0, 4096])
+  func unbegunFile(size: Int) throws {
+    let path = try Self.small().write()
+    let names = try Self.files(path)
+    try Data(count: size).write(to: URL(fileURLWithPath: names[0]))
+    #expect(try Self.readAll(path).problems.count == 1, "it had told of its modules")
+    try Data().write(to: URL(fileURLWithPath: names[1]))
+    #expect(try Self.readAll(path).problems == [])
+    let note = "4711-0.events: its process ended before it began to record"
+    #expect(try Recording(directory: path).notes.contains(note))
+  }
+
   @Test("an unknown event ends its chunk, and says where")
   func unknownEvent() throws {
     let chunk = SyntheticChunk { encoder in
