@@ -198,7 +198,7 @@ let package = Package(
       ],
       path: "Tests/Fuzzing/Entries"),
     .testTarget(
-      name: "FuzzingTests", dependencies: ["FuzzEntries", "TestSupport"],
+      name: "FuzzingTests", dependencies: ["CRecordingABI", "FuzzEntries", "TestSupport"],
       path: "Tests/Fuzzing/Replay"),
   ]
 )

@@ -35,8 +35,8 @@ struct RecordingFuzzing {
     compareSums(recording, &broken)
     var size = input.count
     for bytes in files.values { size += bytes.count }
-    // A line for an event of a byte or two, with the longest name there is.
-    let names = (files["symbols/aa"]?.count ?? 0) + (files["symbols/bb"]?.count ?? 0)
+    // A line for an event of a byte or two, with the longest name there is: a function's, or a path.
+    let names = files.reduce(0) { $0 + ($1.key.hasSuffix(".events") ? 0 : $1.value.count) }
     let limit = 1 << 22 + size * (1024 + names)
     for view in View.allCases {
       let written = view.write(recording, limit: limit)

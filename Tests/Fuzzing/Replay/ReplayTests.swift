@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CRecordingABI
 import Foundation
 import FuzzEntries
 import TestSupport
@@ -40,10 +41,19 @@ import Testing
     }
     let recordings = try Self.files(.recording).count { file in
       guard let bytes = try? Data(contentsOf: file) else { return false }
-      let kinds = Set(RecordingInput(bytes).records.map(\.kind))
-      return kinds.isSuperset(of: [.process, .chunk, .modules])
+      let records = RecordingInput(bytes).records
+      return Set(records.map(\.kind)).isSuperset(of: [.process, .chunk, .modules])
+        && records.contains { $0.kind == .process && Self.isOfThisVersion($0.bytes) }
     }
     #expect(recordings >= 4)
+  }
+
+  /// The reader refuses a recording of any other version before it looks at its chunks.
+  private static func isOfThisVersion(_ eventFile: [UInt8]) -> Bool {
+    var magic = NREC_FILE_MAGIC.littleEndian
+    var version = NREC_VERSION.littleEndian
+    let start = withUnsafeBytes(of: &magic, Array.init) + withUnsafeBytes(of: &version, Array.init)
+    return eventFile.starts(with: start)
   }
 
   @Test func aRecordingsBytesAreReadAsTheyWereWritten() {
