@@ -35,6 +35,10 @@ public struct ModuleRecord: Sendable, Equatable {
 extension ModuleRecord {
   /// Longest line that is looked at, in bytes: a plan has at most one for each site.
   private static let longestLine = 16 << 20
+  /// Longest path, in bytes: the agent sends 4000 at most, and what is no UTF-8 becomes three each.
+  ///
+  /// Functions without a symbol are named after it, and every one of them has its name in memory.
+  private static let longestPath = 12000
   private static let mostReasons = 64
   private static let mostProblems = 100
 
@@ -52,7 +56,9 @@ extension ModuleRecord {
       rest = rest[(end.map { $0 + 1 } ?? rest.endIndex)...]
       number += 1
       if line.isEmpty { continue }
-      guard line.count <= longestLine, let entry = try? decoder.decode(Line.self, from: Data(line))
+      guard line.count <= longestLine,
+        let entry = try? decoder.decode(Line.self, from: Data(line)),
+        entry.load?.path.utf8.count ?? 0 <= longestPath
       else {
         // A last line without its newline was being written when the brain died.
         if end == nil { continue }

@@ -85,6 +85,22 @@ import Testing
     #expect(again.processes[0].modules.map(\.buildID) == [nil, nil, nil])
   }
 
+  @Test("a module whose path is longer than an agent sends is no module: functions get its name")
+  func hostilePath() throws {
+    func modules(pathOf length: Int) throws -> (paths: [String], problems: [String]) {
+      let recording = try open {
+        $0.processes[0].modules[0].path = String(repeating: "m", count: length)
+      }
+      return (recording.processes[0].modules.map(\.path), recording.problems)
+    }
+    let longest = try modules(pathOf: 12000)
+    #expect(longest.paths.count == 3)
+    #expect(longest.problems == [])
+    let longer = try modules(pathOf: 12001)
+    #expect(longer.paths == Array(longest.paths.dropFirst()))
+    #expect(longer.problems == ["4711-0.modules:1: expected a module's JSON line, skipped"])
+  }
+
   @Test("a session that lists a process without its files says so")
   func missingFile() throws {
     let recording = try open { recording in
