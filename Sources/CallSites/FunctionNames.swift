@@ -5,7 +5,8 @@ import Synchronization
 
 /// Names of functions by address.
 ///
-/// The index is made when the first name is asked for: patching needs none.
+/// An index is made when a name is looked for in it first: patching needs none, and the dynamic
+/// symbols have what the static ones lack, if anything.
 final class FunctionNames: Sendable {
   private struct Index: Sendable {
     var symbols: SymbolTable
@@ -13,29 +14,28 @@ final class FunctionNames: Sendable {
     var byAddress: [(address: UInt64, symbol: UInt32)]
   }
 
-  private enum State {
-    case notMade
-    case made([Index])
-  }
-
   private let image: ELFImage
-  private let state = Mutex(State.notMade)
+  /// Of the static symbols, then of the dynamic ones, as far as they were asked for.
+  private let indices = Mutex<[Index?]>([])
 
   init(_ image: ELFImage) { self.image = image }
 
   /// The name of the function that starts at a link-time address; nil where no symbol says.
   func name(at address: UInt64) -> String? {
-    let indices = state.withLock { state -> [Index] in
-      if case .made(let indices) = state { return indices }
-      let indices = [try? image.staticSymbols(), try? image.dynamicSymbols()]
-        .compactMap { $0.flatMap { Self.index($0) } }
-      state = .made(indices)
-      return indices
-    }
-    for index in indices {
-      if let name = Self.name(at: address, index) { return name }
+    for place in 0..<2 {
+      if let index = index(place), let name = Self.name(at: address, index) { return name }
     }
     return nil
+  }
+
+  private func index(_ place: Int) -> Index? {
+    indices.withLock { indices in
+      while indices.count <= place {
+        let symbols = try? indices.isEmpty ? image.staticSymbols() : image.dynamicSymbols()
+        indices.append(symbols.flatMap { Self.index($0) })
+      }
+      return indices[place]
+    }
   }
 
   private static func index(_ symbols: SymbolTable) -> Index? {

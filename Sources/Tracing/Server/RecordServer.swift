@@ -153,7 +153,12 @@ extension RecordServer {
       polled.append(pollfd(fd: leaver.descriptor, events: Int16(POLLIN), revents: 0))
     }
     let limit = limit(milliseconds)
-    let count = poll(&polled, nfds_t(polled.count), limit)
+    // Who waits comes first, then the cache.
+    var count = source.hasUnkept ? poll(&polled, nfds_t(polled.count), 0) : 0
+    if count == 0 {
+      source.keep()
+      count = poll(&polled, nfds_t(polled.count), limit)
+    }
     isShortOfDescriptors = false
     if count > 0 {
       let rest = polled[(others.count + 1)...]
@@ -163,7 +168,6 @@ extension RecordServer {
       if polled[others.count].revents != 0 || hasLeft { acceptAll() }
     }
     forgetSlowLeavers()
-    source.keep()
     writeSession(isDue: false)
     if count == 0, limit > 0, source.isUnprepared { source.prepare() }
     return others.indices.filter { count > 0 && polled[$0].revents != 0 }
@@ -406,6 +410,7 @@ extension RecordServer {
     session.hasEnded = true
     session.exitStatus = exitStatus
     writeSession(isDue: true)
+    source.keep()
   }
 }
 

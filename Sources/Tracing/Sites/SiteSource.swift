@@ -24,7 +24,7 @@ public final class SiteSource {
   /// Whether the next file that is new would have to wait for Capstone.
   public private(set) var isUnprepared = true
   private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
-  /// Found, and not yet kept: whoever waits for them is answered first.
+  /// Found, and not yet kept.
   private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
 
   public init(cache: SiteCache?) { self.cache = cache }
@@ -43,7 +43,10 @@ public final class SiteSource {
     return found
   }
 
-  /// Puts into the cache what was found since.
+  /// Whether something was found that is not in the cache.
+  public var hasUnkept: Bool { !unkept.isEmpty }
+
+  /// Puts into the cache what was found since, to be called where nobody waits.
   public func keep() {
     for one in unkept { cache?.keep(one.sites, buildID: one.buildID, file: one.state) }
     unkept = []
