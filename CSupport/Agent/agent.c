@@ -56,8 +56,8 @@ static bool give_up(nag_process *process) {
   return false;
 }
 
-// The parent's: while the child held its socket, the brain would not see it end. Behind the connection
-// of its own: between two the brain, whose program may be gone, would take the child for gone too.
+// The parent's: while the child held its socket, the brain would not see it end. Behind the child's
+// own connection: without any the brain, whose program may be gone, would take the child for gone too.
 static void close_inherited(void) {
   for (int i = 0; i < 3; i++) {
     if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);

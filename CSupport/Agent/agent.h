@@ -20,15 +20,14 @@
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
 #define NAG_TLS_CHOICE 40    // filter by thread: see fronts.S
 
-#define NAG_BUFFER_CHUNK 0   // the chunk's address; 0: none
-#define NAG_BUFFER_COUNTS 16 // hits: the counters; 0: none
-#define NAG_BUFFER_COUNTED 24 // hits: how many
-
-#define NAG_BUFFER_TREE_TOP 32   // call tree: the innermost frame
-#define NAG_BUFFER_TREE_END 40   // where its stack ends
-#define NAG_BUFFER_STACK_LOW 48  // the thread's own stack
-#define NAG_BUFFER_STACK_SIZE 56
-#define NAG_BUFFER_EPOCH 64      // tracer function: of the chunk
+#define NAG_BUFFER_CHUNK 0       // the chunk's address; 0: none
+#define NAG_BUFFER_COUNTS 8      // hits: the counters; 0: none
+#define NAG_BUFFER_COUNTED 16    // hits: how many
+#define NAG_BUFFER_TREE_TOP 24   // call tree: the innermost frame
+#define NAG_BUFFER_TREE_END 32   // where its stack ends
+#define NAG_BUFFER_STACK_LOW 40  // the thread's own stack
+#define NAG_BUFFER_STACK_SIZE 48
+#define NAG_BUFFER_EPOCH 56      // tracer function: of the chunk
 #define NAG_BUFFER_CALLERS 256   // tracer function: see function.S
 #define NAG_BUFFER_CALLED 65792  // behind the callers
 #define NAG_PAIRS 8192
@@ -86,7 +85,6 @@ typedef struct nag_returned {
 /// A thread's event buffer and counters. In memory that a forked child finds wiped.
 typedef struct nag_buffer {
   uint8_t *chunk;
-  uint64_t unused;
   uint64_t *counts;
   uint64_t counted;
   struct nag_frame *tree_top, *tree_end;
@@ -111,8 +109,11 @@ typedef struct nag_buffer {
 _Static_assert(offsetof(nrec_chunk_header, state) == NAG_CHUNK_STATE, "as the assembly has it");
 _Static_assert(sizeof(nrec_chunk_header) == NAG_CHUNK_HEADER, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, chunk) == NAG_BUFFER_CHUNK, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, counts) == NAG_BUFFER_COUNTS, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, counted) == NAG_BUFFER_COUNTED, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, tree_top) == NAG_BUFFER_TREE_TOP, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, tree_end) == NAG_BUFFER_TREE_END, "as the assembly has it");
+_Static_assert(offsetof(nag_buffer, stack_low) == NAG_BUFFER_STACK_LOW, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, epoch) == NAG_BUFFER_EPOCH, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, callers) == NAG_BUFFER_CALLERS, "as the assembly has it");
 _Static_assert(offsetof(nag_buffer, called) == NAG_BUFFER_CALLED, "as the assembly has it");

@@ -80,7 +80,7 @@ static void fill_header(nag_buffer *buffer, nrec_chunk_header *header, uint32_t 
   __atomic_store_n(&header->magic, NREC_CHUNK_MAGIC, __ATOMIC_RELEASE);
 }
 
-// --- chunks of counters: mapped from the event file ---------------------------------------------------
+// --- chunks of counters: mapped from the event file ----------------------------------------------
 
 static uint8_t *map_file(size_t bytes) {
   nag_process *process = nag_process_state;
@@ -107,7 +107,7 @@ static void unmap_chunk(const void *contents) {
   NAG_CALL(SYS_munmap, header, header->size);
 }
 
-// --- chunks of events ---------------------------------------------------------------------------------
+// --- chunks of events ----------------------------------------------------------------------------
 
 // Appends a closed chunk to the event file. It is marked as written last: killed in between, it is
 // written twice, and readers know it by its sequence.

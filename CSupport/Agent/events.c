@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events in their long forms: the slow paths. graph.S and function.S write the common ones. Signals are blocked.
+// Events in their long forms: the slow paths. graph.S and function.S write the common ones. Signals
+// are blocked.
 
 #include "agent.h"
 
-// Appends `bytes` (8 at most) of `word`, whose time has been written as a delta. Signals are blocked.
+// Appends `bytes` (8 at most) of `word`, whose time has been written as a delta.
 static void append(uint64_t word, uint32_t bytes, uint64_t time) {
   nag_buffer *buffer = nag_self.buffer;
   uint64_t offset = *nag_state(buffer) & 0xffff;
@@ -52,7 +53,8 @@ void nag_event_called(uint32_t function, uint64_t time, uint64_t parent) {
 
 void nag_event_unwound(uint32_t count) {
   if (!nag_buffer_make_room((int32_t)count)) return;
-  append((uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND, 4, *nag_state(nag_self.buffer) >> 16);
+  uint64_t word = (uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND;
+  append(word, 4, *nag_state(nag_self.buffer) >> 16);
 }
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {

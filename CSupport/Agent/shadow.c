@@ -14,7 +14,6 @@
 // handler in between takes the next one.
 
 #include <signal.h>
-#include <sys/resource.h>
 
 #include "agent.h"
 #include "syscalls.h"

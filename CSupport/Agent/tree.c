@@ -98,9 +98,9 @@ static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t functio
   return node != NULL ? node : make_node(buffer, parent, function);
 }
 
-// The common case of those that counts.S does not take: a child whose place among the
-// known another has taken. A handler's own calls leave nothing half done here: frames above the top are nobody's,
-// the count is one instruction, and the children's list only grows at its head.
+// The common case of those that counts.S does not take: a child whose place among the known another
+// has taken. A handler's own calls leave nothing half done here: frames above the top are nobody's, the
+// count is one instruction, and the children's list only grows at its head.
 static bool enter_known(nag_buffer *buffer, uint32_t function, uint64_t location) {
   if (buffer == NULL || buffer->tree_top == NULL ||
       location - buffer->stack_low >= buffer->stack_size)
