@@ -21,6 +21,8 @@ final class SymbolFile: Sendable {
 
   /// What is beyond is not read.
   private static let longestFile = 512 << 20
+  /// In bytes: of ELF's names 4,096 at most, and what is no UTF-8 becomes three each.
+  private static let longestName = 3 * 4096
 
   /// Without names where it cannot be read: `problem` says why.
   init(path: String, name: String, module: String) {
@@ -93,7 +95,9 @@ final class SymbolFile: Sendable {
     guard let offset = UInt64(String(decoding: digits, as: UTF8.self), radix: 16),
       let flags = UInt32(String(decoding: words[1], as: UTF8.self))
     else { return nil }
-    let name = String(decoding: words[2], as: UTF8.self)
+    // No writer makes a longer one: what it is shown as would be long for each of its calls.
+    let isName = words[2].count <= longestName
+    let name = isName ? String(decoding: words[2], as: UTF8.self) : ""
     return Site(offset: offset, flags: UInt8(truncatingIfNeeded: flags), name: name)
   }
 

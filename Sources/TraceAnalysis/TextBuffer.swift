@@ -54,12 +54,13 @@ public struct TextBuffer {
   }
 }
 
-/// Functions' names as they are shown, made once each.
+/// Functions' names as they are shown, made once each while there is room.
 struct NameCache {
   private let recording: Recording
   private let shown: (String) -> String
   private var names: [[UInt32: [UInt8]]]
-  private static let most = 1 << 18
+  /// Bytes of names that may still be kept: a hostile recording has long ones, for many functions.
+  private var room = 64 << 20
 
   init(_ recording: Recording, shown: @escaping (String) -> String) {
     self.recording = recording
@@ -72,7 +73,10 @@ struct NameCache {
     let number = UInt64(function)
     let text = recording.processes[process].function(number).label(number: number)
     let name = Array(shown(text).utf8)
-    if names[process].count < Self.most { names[process][function] = name }
+    if name.count < room {
+      names[process][function] = name
+      room -= name.count + 64  // and the entry
+    }
     return name
   }
 

@@ -46,6 +46,16 @@ import Testing
     #expect(process.caller(at: 0x4444_0000_1018, time: 2_000_000) == nil)
   }
 
+  @Test("a symbol's name longer than any that is written is none")
+  func longName() throws {
+    let long = String(repeating: "n", count: 12_289)
+    let module = SyntheticModule("/lib/one.so", functions: [String(long.dropLast()), long])
+    let process = SyntheticProcess(modules: [module], chunks: [Self.chunk])
+    let read = try Recording(directory: SyntheticRecording(processes: [process]).write())
+    #expect(read.processes[0].function(0).rawName?.count == 12_288)
+    #expect(read.processes[0].function(1).label(number: 1) == "one.so+0x1010")
+  }
+
   @Test("a name made to print as gigabytes stays as it is")
   func hostileNames() {
     // Each pair<S, S> refers twice to the one before.
