@@ -26,7 +26,17 @@ struct EventFileScan {
   private let isFull: Bool
   /// The process came to its end by itself: all places that it took were filled.
   private let hasEnded: Bool
-  private var skipped: (start: UInt64, reason: String, isUnused: Bool)?
+  private var skipped: Skipped?
+
+  /// Where no chunk is.
+  private struct Skipped {
+    var start: UInt64
+    var reason: String
+    /// As the agent leaves a chunk that found no space, or but half of it.
+    var isTakenBack: Bool
+    /// As a place is before anything is written to it but a header.
+    var isUnbegun = true
+  }
 
   private static let page = UInt64(NREC_PAGE)
   private static let headerSize = UInt64(MemoryLayout<nrec_chunk_header>.size)
@@ -63,9 +73,9 @@ struct EventFileScan {
       if let reason {
         // Space may have been made beyond the used part, and is full of zero bytes.
         if offset >= usedEnd { break }
-        let isUnused = header.raw.magic == 0 && isZeroBehindHeader(offset)
-        skipped = skipped ?? (offset, reason, true)
-        if !isUnused { skipped?.isUnused = false }
+        skipped =
+          skipped ?? Skipped(start: offset, reason: reason, isTakenBack: header.raw.magic == 0)
+        if header.raw.magic != 0 || !isZeroBehindHeader(offset) { skipped?.isUnbegun = false }
         // Over a hole at once: a sparse file of a terabyte must not take an hour.
         let next = offset + Self.page
         offset = max(next, file.nextData(from: next) / Self.page * Self.page)
@@ -90,17 +100,17 @@ struct EventFileScan {
   }
 
   private mutating func tellSkipped(upTo offset: UInt64) {
-    guard let (start, reason, isUnused) = skipped else { return }
+    guard let gap = skipped else { return }
     skipped = nil
-    let place = "chunk at 0x\(hexadecimal(start)) of \(fileName): "
+    let place = "chunk at 0x\(hexadecimal(gap.start)) of \(fileName): "
     let end = "skipped to 0x\(hexadecimal(offset))"
-    if isFull && isUnused {
+    if isFull && gap.isTakenBack {
       notes.append(place + "no space was left for it, " + end)
-    } else if !hasEnded && isUnused {
+    } else if !hasEnded && gap.isUnbegun {
       // What was to come there was not lost: the thread's sequence numbers would tell.
       notes.append(place + "its process ended before it was begun, " + end)
     } else {
-      note(place + "\(reason), " + end)
+      note(place + "\(gap.reason), " + end)
     }
   }
 

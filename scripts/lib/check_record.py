@@ -34,9 +34,16 @@ def chosen_builds(programs, is_quick):
     if is_quick:
         return [(programs[name], Build(name, *words)) for name, *words in QUICK
                 if name in programs]
-    return [(program, Build(name, compiler, level, variant))
-            for name, program in programs.items() for compiler in COMPILERS
-            for level in LEVELS for variant in VARIANTS]
+    builds = [(program, Build(name, compiler, level, variant))
+              for name, program in programs.items() for compiler in COMPILERS
+              for level in LEVELS for variant in VARIANTS]
+    return [(program, build) for program, build in builds if build.name not in program.unbuildable]
+
+
+def unbuildable(programs):
+    """A line for each build that no linker takes."""
+    return [f"not built: {program.name}, {name}: {why}"
+            for program in programs.values() for name, why in program.unbuildable.items()]
 
 
 def fingerprint(own):
@@ -105,14 +112,14 @@ def check_all(runner, builds, nopscope):
     return rows
 
 
-def write_notes(rows):
+def write_notes(rows, notes):
     """What is wrong, and once for all builds what was left out."""
     for row in rows:
         for line in row.wrong[:MOST_SHOWN]:
             print(f"\nNOT EQUAL: {row.title()}: {line}")
         if len(row.wrong) > MOST_SHOWN:
             print(f"\nNOT EQUAL: {row.title()}: and {len(row.wrong) - MOST_SHOWN} more")
-    for line in dict.fromkeys(line for row in rows for line in row.left_out):
+    for line in dict.fromkeys([line for row in rows for line in row.left_out] + notes):
         print(f"\n- {line}")
     wrong = sum(1 for row in rows if row.wrong)
     print(f"\n{len(rows)} runs, {sum(row.calls for row in rows):,} calls in each of "
@@ -137,7 +144,8 @@ def main(words):
                         os.path.join(root, "scripts", "bench-load", "no_gprof.c")], check=True)
         builds = chosen_builds(programs, is_quick)
         build_all(builds)
-        return write_notes(check_all(Runner(nopscope, no_gprof, runs), builds, nopscope))
+        rows = check_all(Runner(nopscope, no_gprof, runs), builds, nopscope)
+        return write_notes(rows, [] if is_quick else unbuildable(programs))
     except (BuildFailed, RunFailed, subprocess.CalledProcessError) as error:
         print(f"check-record: {error}", file=sys.stderr)
         return 125

@@ -59,6 +59,7 @@ class Program:
     is_cpp = False
     leaves_open = None
     calls_of_graph = {}
+    unbuildable = {}
 
     def __init__(self, sources, own, folder):
         self.own, self.folder = own, folder
@@ -208,6 +209,9 @@ class Dash(Program):
 
 class Ninja(Program):
     name, package, is_cpp = "ninja", "ninja-build", True
+    unbuildable = {
+        "gcc -O2 patchable": "gcc 12 lists functions that several files define in one section for "
+                             "each file, and every linker refuses the ones that it discarded"}
     leaves_open = "its main() ends in exit()"
 
     def files(self):
