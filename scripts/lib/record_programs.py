@@ -53,7 +53,8 @@ class Load:
 class Program:
     """`package` is Debian's source package. `calls_of_graph` names the functions in whose calls
     callgrind's call graph is wrong, with the reason: there only the executions of the first
-    instruction count. `leaves_open`: why calls may be open at the end of the recording."""
+    instruction count. `leaves_open`: why calls may be open at the end of the recording.
+    `unbuildable`: names of builds that cannot be made, with the reason."""
 
     name = package = ""
     is_cpp = False
