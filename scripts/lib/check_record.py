@@ -37,13 +37,13 @@ def chosen_builds(programs, is_quick):
     builds = [(program, Build(name, compiler, level, variant))
               for name, program in programs.items() for compiler in COMPILERS
               for level in LEVELS for variant in VARIANTS]
-    return [(program, build) for program, build in builds if build.name not in program.unbuildable]
+    return [(program, build) for program, build in builds if build.name not in program.not_compared]
 
 
-def unbuildable(programs):
-    """A line for each build that no linker takes."""
-    return [f"not built: {program.name}, {name}: {why}"
-            for program in programs.values() for name, why in program.unbuildable.items()]
+def not_compared(programs):
+    """A line for each build that is not compared."""
+    return [f"not compared: {program.name}, {name}: {why}"
+            for program in programs.values() for name, why in program.not_compared.items()]
 
 
 def fingerprint(own):
@@ -145,7 +145,7 @@ def main(words):
         builds = chosen_builds(programs, is_quick)
         build_all(builds)
         rows = check_all(Runner(nopscope, no_gprof, runs), builds, nopscope)
-        return write_notes(rows, [] if is_quick else unbuildable(programs))
+        return write_notes(rows, [] if is_quick else not_compared(programs))
     except (BuildFailed, RunFailed, subprocess.CalledProcessError) as error:
         print(f"check-record: {error}", file=sys.stderr)
         return 125

@@ -54,13 +54,13 @@ class Program:
     """`package` is Debian's source package. `calls_of_graph` names the functions in whose calls
     callgrind's call graph is wrong, with the reason: there only the executions of the first
     instruction count. `leaves_open`: why calls may be open at the end of the recording.
-    `unbuildable`: names of builds that cannot be made, with the reason."""
+    `not_compared`: names of builds that there is nothing to compare of, with the reason."""
 
     name = package = ""
     is_cpp = False
     leaves_open = None
     calls_of_graph = {}
-    unbuildable = {}
+    not_compared = {}
 
     def __init__(self, sources, own, folder):
         self.own, self.folder = own, folder
@@ -210,7 +210,9 @@ class Dash(Program):
 
 class Ninja(Program):
     name, package, is_cpp = "ninja", "ninja-build", True
-    unbuildable = {
+    not_compared = {
+        "gcc -O0 patchable": "gcc 12 ties each file's list of entries to one of its functions; where "
+                             "the linker discards that one, the list goes with it",
         "gcc -O2 patchable": "gcc 12 lists functions that several files define in one section for "
                              "each file, and every linker refuses the ones that it discarded"}
     leaves_open = "its main() ends in exit()"
