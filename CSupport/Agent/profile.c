@@ -71,29 +71,38 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   else lose();
 }
 
-uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  if (!nag_shadow_is_ours(slot, location)) return nag_shadow_pop_running(slot, location);
-  uint64_t time = nag_time(), spent = time - slot->time;
+// Adds a call that ends now, and takes its time out of its caller's own.
+static void end_call(const nag_slot *slot) {
+  uint64_t spent = nag_time() - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
+  if (entry == NULL || (int64_t)spent < 0) return;
+  bool is_outermost = entry->open_calls <= 1;
+  add_narrow(&entry->open_calls, entry->open_calls ? ~0u : 0);
+  add_narrow(&entry->ended_calls, 1);
+  if (is_outermost) add(&entry->total_time, spent);
+  add(&entry->sum_time, spent);
+  add((uint64_t *)&entry->self_time, spent);
+  if (entry->minimum_time == 0 || spent < entry->minimum_time) entry->minimum_time = spent;
+  if (spent > entry->maximum_time) entry->maximum_time = spent;
+  add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
   const nag_slot *caller = slot - 1;
-  if (entry != NULL && (int64_t)spent >= 0) {
-    bool is_outermost = entry->open_calls <= 1;
-    add_narrow(&entry->open_calls, entry->open_calls ? ~0u : 0);
-    add_narrow(&entry->ended_calls, 1);
-    if (is_outermost) add(&entry->total_time, spent);
-    add(&entry->sum_time, spent);
-    add((uint64_t *)&entry->self_time, spent);
-    if (entry->minimum_time == 0 || spent < entry->minimum_time) entry->minimum_time = spent;
-    if (spent > entry->maximum_time) entry->maximum_time = spent;
-    add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
-    nrec_profile_entry *outer =
-        caller > nag_self.first && caller->stack < NAG_STACK_ELSEWHERE ? entry_of(caller->function) : NULL;
-    if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
-  }
+  bool has_caller = caller > nag_self.first && caller->stack < NAG_STACK_ELSEWHERE;
+  nrec_profile_entry *outer = has_caller ? entry_of(caller->function) : NULL;
+  if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
+}
+
+uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
+  if (nag_shadow_is_ours(slot, location)) end_call(slot);
   return nag_shadow_pop_running(slot, location);
 }
 
+// Unwound by an exception or longjmp: it ends when that is noticed. One that returned on another
+// thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
+  if (slot->stack < NAG_STACK_ELSEWHERE) {
+    end_call(slot);
+    return;
+  }
   nrec_profile_entry *entry = entry_of(slot->function);
   if (entry != NULL && entry->open_calls) add_narrow(&entry->open_calls, ~0u);
 }

@@ -79,7 +79,9 @@ private struct RecordingOpening {
     }
     if let parsed = try Session.parse(bytes, path: path) {
       session = parsed
-      if !session.hasEnded { notes.append("the recording was not closed: nopscope record died") }
+      if !session.hasEnded {
+        notes.append("the recording is not closed: nopscope record runs on, or died")
+      }
     } else {
       problems.append("session.json: expected the JSON of a session, found something else")
     }

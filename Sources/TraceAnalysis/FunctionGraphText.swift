@@ -85,14 +85,14 @@ public struct FunctionGraphText: CallSink {
     case .entryOnly:
       entry = nil
       line(nil, depth)
-      out.add(name(frame))
-      out.add("();")
+      addCall(frame)
+      out.add(";")
       out.endLine()
     case .cutOff, .stillOpen: entry = nil
     case .returned where isLeaf:
       line(time - frame.start, depth)
-      out.add(name(frame))
-      out.add("();")
+      addCall(frame)
+      out.add(";")
       out.endLine()
     case .returned, .unwound: writeClose(frame, at: time, how, depth)
     }
@@ -110,12 +110,19 @@ extension FunctionGraphText {
     names.name(frame.function, process: lane?.processIndex ?? 0)
   }
 
+  /// `main()`; what is demangled has its parameters already: `zoo::fib(int)`.
+  private mutating func addCall(_ frame: Frame) {
+    let name = name(frame)
+    out.add(name)
+    if !name.contains(UInt8(ascii: "(")) { out.add("()") }
+  }
+
   private mutating func writeEntry() {
     guard let (frame, depth) = entry else { return }
     entry = nil
     line(nil, depth)
-    out.add(name(frame))
-    out.add("() {")
+    addCall(frame)
+    out.add(" {")
     out.endLine()
   }
 

@@ -40,6 +40,13 @@ struct GraphCommand: ParsableCommand {
   func run() throws {
     let opened = try recording.open()
     try recording.requireThreads(opened)
+    if let tracer = opened.processes.compactMap(\.tracer).first, [.profile, .hits].contains(tracer)
+    {
+      complain(
+        "\(recording.directory): recorded with the tracer \(tracer.name), which keeps no callers: "
+          + "try nopscope report")
+      throw ExitCode(1)
+    }
     let progress = Progress("reading \(recording.directory)")
     let tree = CallTree(of: opened, choosing: recording.isChosen, progress: progress.show)
     progress.finish()
@@ -52,7 +59,7 @@ struct GraphCommand: ParsableCommand {
     let problems = opened.problems + tree.problems + opened.symbolProblems
     complainOf(problems, in: recording.directory)
     if json { return }
-    var line = "\(grouped(Int(clamping: tree.nodes[0].calls))) outermost calls, "
+    var line = "\(counted(Int(clamping: tree.nodes[0].calls), "outermost call")), "
     line += counted(tree.nodes.count - 1, "node")
     if tree.foldedCalls > 0 {
       line +=

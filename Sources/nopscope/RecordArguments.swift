@@ -88,16 +88,18 @@ struct RecordArguments: ParsableArguments {
   private static let smallestOverwrite: UInt64 = 64 << 10
 
   func validate() throws {
-    if !tracer.seesReturns {
-      if maxDepth > 0 { throw ValidationError("--max-depth needs returns: \(tracer) sees none") }
-      if !graph.isEmpty { throw ValidationError("--graph needs returns: \(tracer) sees none") }
-    }
-    if threshold != nil, !tracer.measuresCalls {
-      throw ValidationError("--threshold needs times of calls: \(tracer) measures none")
+    let ofCalls = [
+      ("--max-depth", maxDepth > 0), ("--graph", !graph.isEmpty), ("--threshold", threshold != nil),
+    ]
+    for (option, isThere) in ofCalls where isThere && tracer != .functionGraph {
+      throw ValidationError(
+        "\(option): expected the tracer function_graph, which alone has it, found \(tracer.rawValue)"
+      )
     }
     if let overwrite {
       if !tracer.writesEvents {
-        throw ValidationError("--overwrite needs a stream of events: \(tracer) writes none")
+        throw ValidationError(
+          "--overwrite needs a stream of events: \(tracer.rawValue) writes none")
       }
       if overwrite.bytes < Self.smallestOverwrite {
         throw ValidationError("--overwrite: expected at least 64K, found \(overwrite.bytes) bytes")

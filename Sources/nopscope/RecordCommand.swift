@@ -43,6 +43,9 @@ struct RecordCommand: ParsableCommand {
   private var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
 
   func validate() throws {
+    if command.first == "-h" || command.first == "--help" {
+      throw CleanExit.helpRequest(RecordCommand.self)
+    }
     if let first = command.first, first != "--", first.hasPrefix("-") {
       throw ValidationError("Unknown option '\(first)'")
     }

@@ -21,6 +21,9 @@ struct RecordSummary {
         "\(program.image): no instrumented function in it or its libraries: compile with -pg or "
           + "-fpatchable-function-entry=5")
     }
+    if totals.sites > 0, totals.armed == 0, totals.unwanted == totals.sites {
+      complain("no function is wanted by --filter and --notrace: nopscope sites lists their names")
+    }
     if events.isCorrupted { complain("\(output): an anomaly turned the tracer off: see info") }
     if events.isFull {
       complain("\(output): no space was left: later events are only counted")

@@ -81,10 +81,11 @@ struct ReplayCommand: ParsableCommand {
   private func requireEvents(_ opened: Recording) throws {
     let threads = opened.processes.flatMap(\.threads)
     if threads.contains(where: { $0.chunkCount > 0 }) || threads.isEmpty { return }
-    let tracer = opened.processes.compactMap(\.tracer).first?.name ?? "unknown"
+    let tracer = opened.processes.compactMap(\.tracer).first
     complain(
-      "\(recording.directory): recorded with the tracer \(tracer), which counts and keeps no events: "
-        + "try nopscope report or nopscope graph")
+      "\(recording.directory): recorded with the tracer \(tracer?.name ?? "unknown"), which counts "
+        + "and keeps no events: try nopscope report"
+        + (tracer == .callGraph ? " or nopscope graph" : ""))
     throw ExitCode(1)
   }
 

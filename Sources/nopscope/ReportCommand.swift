@@ -109,7 +109,7 @@ struct ReportCommand: ParsableCommand {
   private func finish(_ report: Report) {
     complainOf(report.problems, in: recording.directory)
     if json { return }
-    var line = "\(grouped(Int(clamping: report.calls))) calls of "
+    var line = "\(counted(Int(clamping: report.calls), "call")) of "
     line += "\(counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
     if report.stillOpen > 0 { line += ", \(grouped(Int(clamping: report.stillOpen))) still open" }
     if report.unwound > 0 { line += ", \(grouped(Int(clamping: report.unwound))) unwound" }
