@@ -305,6 +305,33 @@ import Testing
     #expect(bench.server.warnings.isEmpty)
   }
 
+  /// A forked child connects and then lets its parent's go. Where nobody is active for one turn, all
+  /// is taken for over.
+  @Test("who waits to be let in is active once another has left")
+  func waiting() async {
+    await #expect(processExitsWith: .success) {
+      let bench = try ServerBench()
+      var first: FakeAgent? = try FakeAgent(bench.server)
+      bench.serve()
+      let second = try FakeAgent(bench.server)
+      // Without a descriptor to spare nobody looks for newcomers.
+      let spare = dup(second.socket)
+      close(spare)
+      var limit = rlimit()
+      let descriptors = __rlimit_resource_t(7)  // RLIMIT_NOFILE
+      try #require(getrlimit(descriptors, &limit) == 0)
+      limit.rlim_cur = rlim_t(spare)
+      try #require(setrlimit(descriptors, &limit) == 0)
+      _ = bench.server.turn(others: [], milliseconds: 0)
+      #expect(bench.server.activeProcesses == 1)
+      withExtendedLifetime(first) {}
+      first = nil
+      _ = bench.server.turn(others: [], milliseconds: 0)
+      #expect(bench.server.activeProcesses == 1)
+      withExtendedLifetime(second) {}
+    }
+  }
+
   @Test("the socket's folder goes with the server")
   func folder() throws {
     var bench: ServerBench? = try ServerBench()
