@@ -21,6 +21,8 @@ final class FakeBrain: @unchecked Sendable {
     var file: @Sendable ([UInt8]) -> Int32 = { bytes in ntr_memory_file(bytes, bytes.count) }
     /// Before each plan comes one of an older generation, as if it had been waited for in vain.
     var isPrecededByOlder = false
+    /// Who comes second waits in connect until the first has been dead for a while.
+    var holdsSecond = false
   }
 
   let path: String
@@ -29,6 +31,9 @@ final class FakeBrain: @unchecked Sendable {
   private let lock = NSLock()
   private var heard: [nrec_applied] = []
   private var connections = 0
+  private var outlasts = false
+  /// Takes the one place in the queue while the second is held.
+  private var filler: Int32 = -1
   private var isOver = false
   private let ended = DispatchSemaphore(value: 0)
 
@@ -53,6 +58,8 @@ final class FakeBrain: @unchecked Sendable {
   /// What the agent said of the plans with sites.
   var applied: [nrec_applied] { lock.withLock { heard } }
   var connected: Int { lock.withLock { connections } }
+  /// Whether the first's connection was still there when it was dead and the second was held.
+  var firstOutlasts: Bool { lock.withLock { outlasts } }
 
   /// To be called before it is let go.
   func stop() {
@@ -69,9 +76,12 @@ final class FakeBrain: @unchecked Sendable {
         if lock.withLock({ isOver }) { break }
         continue
       }
-      if polled[0].revents != 0 {
+      if polled[0].revents != 0, filler < 0 {
         sockets.append(ntr_accept(listener.number))
         lock.withLock { connections += 1 }
+        if answers.holdsSecond, sockets.count == 1, listen(listener.number, 0) == 0 {
+          filler = ntr_connect(path)
+        }
       }
       for one in polled.dropFirst() where one.revents != 0 && !answer(one.fd) {
         close(one.fd)
@@ -92,7 +102,9 @@ final class FakeBrain: @unchecked Sendable {
     switch message {
     case .hello: configure(socket)
     case .module(let module): plan(socket, module)
-    case .applied(let applied): lock.withLock { heard.append(applied) }
+    case .applied(let applied):
+      lock.withLock { heard.append(applied) }
+      if filler >= 0 { hold(behind: socket) }
     default: break
     }
     return true
@@ -108,6 +120,23 @@ final class FakeBrain: @unchecked Sendable {
       }
     }
     for file in Set(made + files) where file >= 0 { close(file) }
+  }
+
+  /// Until the first is dead and half a second more; then the second is awaited.
+  private func hold(behind first: Int32) {
+    var process: Int32 = 0
+    var user: UInt32 = 0
+    _ = ntr_peer(first, &process, &user)
+    let life = Descriptor(ntr_process_descriptor(process))
+    var end = pollfd(fd: life.number, events: Int16(POLLIN), revents: 0)
+    var connection = pollfd(fd: first, events: 0, revents: 0)
+    let isThere = poll(&end, 1, 10_000) == 1 && poll(&connection, 1, 500) == 0
+    lock.withLock { outlasts = isThere }
+    close(ntr_accept(listener.number))
+    close(filler)
+    filler = -1
+    var queue = pollfd(fd: listener.number, events: Int16(POLLIN), revents: 0)
+    poll(&queue, 1, 10_000)
   }
 
   private func memfd(_ name: String) -> Int32 {

@@ -183,6 +183,34 @@ import Testing
     #expect(brain.applied.map(\.armed) == (one.status.map { [$0 == 0 ? 3 : 0] } ?? []))
   }
 
+  /// Between its parent's connection and its own the brain would take it for gone, and with its
+  /// parent dead all for over.
+  @Test("a forked child holds its parent's connection until it has its own")
+  func fork() throws {
+    let program = try Fixture(
+      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable,
+      source: """
+        #include <signal.h>
+        #include <unistd.h>
+        static volatile int calls;
+        __attribute__((noinline)) void work(void) { calls++; }
+        int main(void) {
+          pid_t child = fork();
+          work();
+          if (child == 0) _exit(0);
+          return kill(getpid(), SIGKILL);
+        }
+        """
+    ).build()
+    let brain = try FakeBrain(.init(holdsSecond: true))
+    let result = try runChild(
+      program, environment: ["LD_PRELOAD": Self.agent, "NOPSCOPE_AGENT": brain.path])
+    brain.stop()
+    #expect(result.ending == .signal(SIGKILL))
+    #expect(brain.firstOutlasts)
+    #expect(brain.connected == 2)
+  }
+
   @Test("what is no socket of a brain is left alone")
   func garbage() throws {
     let program = try Self.fixture.build()
