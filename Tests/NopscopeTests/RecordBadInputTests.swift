@@ -143,6 +143,8 @@ import Testing
       ["--tracer", "hits", "--graph", "main", "ls"],
       ["--tracer", "callgraph", "--threshold", "1us", "ls"],
       ["--tracer", "profile", "--overwrite", "1M", "ls"],
+      ["--tracer", "profile", "--max-depth", "3", "ls"],
+      ["--tracer", "callgraph", "--graph", "main", "ls"],
     ])
   func usage(arguments: [String]) throws {
     #expect(try runNopscope(["record"] + arguments).ending == .exit(64))

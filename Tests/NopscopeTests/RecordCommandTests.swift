@@ -173,6 +173,57 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: data + ".old"))
   }
 
+  @Test("help is help", arguments: ["-h", "--help"])
+  func help(option: String) throws {
+    let result = try record([option])
+    #expect(result.ending == .exit(0))
+    #expect(result.output.contains("USAGE: nopscope record [OPTION]... [--] PROGRAM"))
+    #expect(result.standardError == "")
+  }
+
+  @Test("a filter that no function matches is said")
+  func noMatch() throws {
+    let program = try build("int work(void) { return 0; } int main(void) { return work(); }")
+    let result = try record(["-o", try output(), "--filter", "wokr", program])
+    #expect(result.ending == .exit(0))
+    #expect(result.standardError.contains("no function is wanted by --filter and --notrace"))
+    let other = try record(["-o", try output(), "--filter", "work", program])
+    #expect(!other.standardError.contains("no function is wanted"))
+  }
+
+  @Test("a profile's own times are no more than all of it, also where calls were unwound")
+  func unwoundProfile() throws {
+    let source = """
+      #include <setjmp.h>
+      static jmp_buf back;
+      static volatile int one = 1;
+      __attribute__((noinline)) void leaf(void) { for (int i = 0; i < 1000; i++) one = 1; }
+      __attribute__((noinline)) void deep(int n) {
+        for (int i = 0; i < 100000; i++) one = 1;
+        if (n == 0) longjmp(back, 1);
+        deep(n - 1);
+        one = 1;
+      }
+      __attribute__((noinline)) void outer(void) {
+        if (setjmp(back) == 0) deep(5);
+        leaf();
+      }
+      int main(void) { outer(); return 0; }
+      """
+    let data = try output()
+    let result = try record(["-o", data, "--tracer", "profile", build(source)])
+    #expect(result.ending == .exit(0))
+    let report = try jsonObject(runNopscope(["report", "--json", data]).standardOutput)
+    let rows = try #require(report["functions"] as? [[String: Any]])
+    func sum(_ key: String, _ name: String? = nil) -> Int {
+      rows.filter { name == nil || $0["function"] as? String == name }
+        .reduce(0) { $0 + ($1[key] as? Int ?? 0) }
+    }
+    #expect(sum("calls", "deep") == 6)
+    #expect(sum("totalNanoseconds", "deep") > sum("selfNanoseconds", "outer"))
+    #expect(sum("selfNanoseconds") <= sum("totalNanoseconds", "main") + rows.count)
+  }
+
   @Test("children by fork and by exec take part, each image with files of its own")
   func children() throws {
     let source = """
