@@ -92,4 +92,34 @@ import Testing
   func parameters(name: String, bare: String) {
     #expect(FunctionName.withoutParameters(name) == bare)
   }
+
+  @Test(
+    "what a template's instance returns is no part of its name",
+    arguments: [
+      ("long zoo::power<long, 5>", "zoo::power<long, 5>"),
+      (
+        "void std::vector<A, std::allocator<A> >::push<A const&>",
+        "std::vector<A, std::allocator<A> >::push<A const&>"
+      ),
+      ("std::enable_if<(4 > 3), int>::type f<int>", "f<int>"),
+      ("(anonymous namespace)::f", "(anonymous namespace)::f"),
+      ("unsigned long (anonymous namespace)::f<int>", "(anonymous namespace)::f<int>"),
+      ("ns::X::operator unsigned long", "ns::X::operator unsigned long"),
+      ("std::ostream& operator<< <char>", "operator<< <char>"),
+      ("int my_operator<int>", "my_operator<int>"), ("main", "main"), ("", ""),
+    ])
+  func results(name: String, short: String) {
+    #expect(FunctionName.withoutResult(name) == short)
+  }
+
+  @Test("rules match a template's instance by its name, with and without its parameters")
+  func templates() throws {
+    let linked = "_ZN3zoo5powerIlLi5EEET_S1_"  // long zoo::power<long, 5>(long)
+    for pattern in ["zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*"] {
+      #expect(FunctionName(linked, demangle: demangledCxx).matches(try Glob(pattern)), "\(pattern)")
+    }
+    for pattern in ["power*", "zoo::power", "long"] {
+      #expect(!FunctionName(linked, demangle: demangledCxx).matches(try Glob(pattern)))
+    }
+  }
 }

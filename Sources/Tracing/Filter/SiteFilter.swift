@@ -41,7 +41,44 @@ public struct FunctionName {
     guard linked.hasPrefix("_Z"), let name = demangle(linked) else { return false }
     if pattern.matches(name) { return true }
     let bare = Self.withoutParameters(name)
-    return bare.count < name.count && pattern.matches(bare)
+    if bare.count < name.count, pattern.matches(bare) { return true }
+    let short = Self.withoutResult(bare)
+    guard short.count < bare.count else { return false }
+    return pattern.matches(short) || pattern.matches(short + name.dropFirst(bare.count))
+  }
+
+  /// `long ns::f<long>` is `ns::f<long>`: a template's instances begin with what they return.
+  ///
+  /// `ns::X::operator unsigned long` is all name.
+  static func withoutResult(_ name: String) -> String {
+    let bytes = Array(name.utf8)
+    let end = operatorStart(bytes) ?? bytes.count
+    var (nested, angles, start) = (0, 0, 0)
+    for index in 0..<end {
+      switch bytes[index] {
+      case UInt8(ascii: "("), UInt8(ascii: "["), UInt8(ascii: "{"): nested += 1
+      case UInt8(ascii: ")"), UInt8(ascii: "]"), UInt8(ascii: "}"): nested -= 1
+      case UInt8(ascii: "<") where nested == 0: angles += 1
+      case UInt8(ascii: ">") where nested == 0: angles -= 1
+      case UInt8(ascii: " ") where nested == 0 && angles == 0: start = index + 1
+      default: break
+      }
+    }
+    return String(decoding: bytes[start...], as: UTF8.self)
+  }
+
+  /// Where the word `operator` begins, which is no part of a longer one.
+  private static func operatorStart(_ bytes: [UInt8]) -> Int? {
+    let word = Array("operator".utf8)
+    func isOfWord(_ index: Int) -> Bool {
+      guard bytes.indices.contains(index) else { return false }
+      let letter = bytes[index] | 0x20
+      return (0x61...0x7a).contains(letter) || (0x30...0x39).contains(bytes[index])
+        || bytes[index] == UInt8(ascii: "_")
+    }
+    return bytes.indices.first { index in
+      bytes[index...].starts(with: word) && !isOfWord(index - 1) && !isOfWord(index + word.count)
+    }
   }
 
   /// `ns::f(int) const` is `ns::f`; `operator()(int)` keeps its own parentheses.
