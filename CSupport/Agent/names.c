@@ -95,6 +95,11 @@ void nag_thread_ask(uint32_t function, uint64_t *location) {
 }
 
 static void changed(void) {
+  // A chunk has the name that its thread had when it was begun: a thread that calls before it takes a
+  // name shall be known by it. Of another thread's name the next chunk tells.
+  nag_buffer *buffer = nag_self.buffer;
+  if (buffer != NULL && buffer->chunk != NULL)
+    NAG_CALL(SYS_prctl, PR_GET_NAME, ((nrec_chunk_header *)buffer->chunk)->thread_name);
   if (nag_config.config.thread_rules == 0) return;
   if (__atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE) == 0)
     __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);

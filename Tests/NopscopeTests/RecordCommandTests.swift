@@ -181,6 +181,37 @@ import Testing
     #expect(result.standardError == "")
   }
 
+  @Test("a thread is known by the name that it took after its first call")
+  func nameLater() throws {
+    let source = """
+      #define _GNU_SOURCE
+      #include <pthread.h>
+      #include <sys/prctl.h>
+      static volatile int one = 1;
+      __attribute__((noinline)) int work(int n) { return n + one; }
+      void *thread(void *way) {
+        work(1);
+        if (way) pthread_setname_np(pthread_self(), "keeper");
+        else prctl(PR_SET_NAME, "other");
+        return (void *)(long)work(2);
+      }
+      int main(void) {
+        pthread_t id[2];
+        for (long i = 0; i < 2; i++) pthread_create(&id[i], 0, thread, (void *)i);
+        for (int i = 0; i < 2; i++) pthread_join(id[i], 0);
+        return 0;
+      }
+      """
+    let data = try output()
+    let program = try build(source, ["-O1", "-pg", "-pthread"])
+    #expect(try record(["-o", data, program]).ending == .exit(0))
+    for name in ["keeper", "other"] {
+      let report = try runNopscope(["report", data, "--thread", name])
+      #expect(report.ending == .exit(0))
+      #expect(report.standardError.hasPrefix("3 calls of 2 functions in 1 thread;"))
+    }
+  }
+
   @Test("a filter that no function matches is said")
   func noMatch() throws {
     let program = try build("int work(void) { return 0; } int main(void) { return work(); }")
