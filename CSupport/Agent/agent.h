@@ -100,6 +100,7 @@ typedef struct nag_buffer {
   struct nag_tree *tree;        ///< tracer callgraph
   nrec_profile_entry *profile;  ///< tracer profile, by function number
   uint64_t profiled;            ///< how many
+  uint64_t last_time;           ///< tracer profile: of the last entry or return
   uint64_t gate;                ///< open graph functions
   // Tracer function; of others, the rest is not mapped.
   _Alignas(NAG_BUFFER_CALLERS) uint64_t callers[NAG_PAIRS];  ///< return address << 16 | epoch

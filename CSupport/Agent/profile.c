@@ -61,6 +61,7 @@ void nag_enter_profile(uint32_t function, uint64_t *location) {
   if (slot == NULL) return;
   add_narrow(&entry->open_calls, 1);
   slot->time = nag_time();
+  if (nag_self.buffer != NULL) nag_self.buffer->last_time = slot->time;
 }
 
 // A function whose return cannot be hooked is counted, not timed.
@@ -71,9 +72,9 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   else lose();
 }
 
-// Adds a call that ends now, and takes its time out of its caller's own.
-static void end_call(const nag_slot *slot) {
-  uint64_t spent = nag_time() - slot->time;
+// Adds a call that ended at `time`, and takes its time out of its caller's own.
+static void end_call(const nag_slot *slot, uint64_t time) {
+  uint64_t spent = time - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
   if (entry == NULL || (int64_t)spent < 0) return;
   bool is_outermost = entry->open_calls <= 1;
@@ -92,15 +93,19 @@ static void end_call(const nag_slot *slot) {
 }
 
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  if (nag_shadow_is_ours(slot, location)) end_call(slot);
+  if (nag_shadow_is_ours(slot, location)) {
+    uint64_t time = nag_time();
+    if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
+    end_call(slot, time);
+  }
   return nag_shadow_pop_running(slot, location);
 }
 
-// Unwound by an exception or longjmp: it ends when that is noticed. One that returned on another
-// thread has no end here.
+// Unwound by an exception or longjmp, which is noticed later, maybe much: it ended with the last entry
+// or return before. One that returned on another thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
-  if (slot->stack < NAG_STACK_ELSEWHERE) {
-    end_call(slot);
+  if (slot->stack < NAG_STACK_ELSEWHERE && nag_self.buffer != NULL) {
+    end_call(slot, nag_self.buffer->last_time);
     return;
   }
   nrec_profile_entry *entry = entry_of(slot->function);
