@@ -69,7 +69,7 @@ struct ReportCommand: ParsableCommand {
     try recording.requireThreads(opened)
     let report = read(opened, "reading \(recording.directory)")
     if let diff {
-      try compare(report, diff)
+      try compare(report, of: opened, diff)
       return
     }
     if uncalled {
@@ -85,17 +85,17 @@ struct ReportCommand: ParsableCommand {
     } else {
       write(reportText(report, rows), to: 1)
     }
-    finish(report)
+    finish(report, of: opened)
   }
 
-  private func compare(_ report: Report, _ other: String) throws {
+  private func compare(_ report: Report, of opened: Recording, _ other: String) throws {
     var arguments = recording
     arguments.directory = other
     let before = read(try arguments.open(), "reading \(other)")
     let rows = limited(difference(from: before, to: report))
     write(json ? try differenceJSON(rows) + "\n" : differenceText(rows), to: 1)
     complainOf(before.problems, in: other)
-    finish(report)
+    finish(report, of: opened)
   }
 
   private func read(_ opened: Recording, _ what: String) -> Report {
@@ -106,7 +106,7 @@ struct ReportCommand: ParsableCommand {
 
   private func limited<Row>(_ rows: [Row]) -> [Row] { Array(rows.prefix(limit ?? rows.count)) }
 
-  private func finish(_ report: Report) {
+  private func finish(_ report: Report, of opened: Recording) {
     complainOf(report.problems, in: recording.directory)
     if json { return }
     var line = "\(counted(Int(clamping: report.calls), "call")) of "
@@ -114,6 +114,10 @@ struct ReportCommand: ParsableCommand {
     if report.stillOpen > 0 { line += ", \(grouped(Int(clamping: report.stillOpen))) still open" }
     if report.unwound > 0 { line += ", \(grouped(Int(clamping: report.unwound))) unwound" }
     if report.cutOff > 0 { line += ", \(grouped(Int(clamping: report.cutOff))) cut off by gaps" }
+    let isBeginningLost = opened.processes.contains { process in
+      process.isOverwriting && process.threads.contains(where: \.isStartMissing)
+    }
+    if isBeginningLost { line += "; what came before was overwritten" }
     write("\(line); \(grouped(Int(clamping: report.lostEvents))) events lost\n", to: 2)
   }
 

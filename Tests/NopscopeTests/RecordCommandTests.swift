@@ -212,6 +212,22 @@ import Testing
     }
   }
 
+  @Test("a report of a flight recorder says that it has but the end")
+  func flightRecorder() throws {
+    let source = """
+      static volatile int one = 1;
+      __attribute__((noinline)) int work(int n) { return n + one; }
+      int main(void) { for (int i = 0; i < 100000; i++) work(i); return 0; }
+      """
+    let program = try build(source)
+    for (options, isCut) in [(["--overwrite", "64K"], true), (["--overwrite", "64M"], false)] {
+      let data = try output()
+      #expect(try record(["-o", data] + options + [program]).ending == .exit(0))
+      let report = try runNopscope(["report", data])
+      #expect(report.standardError.contains("; what came before was overwritten;") == isCut)
+    }
+  }
+
   @Test("a filter that no function matches is said")
   func noMatch() throws {
     let program = try build("int work(void) { return 0; } int main(void) { return work(); }")
