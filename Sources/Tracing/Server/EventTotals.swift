@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+extension RecordServer {
+  /// What the headers of the event files say, summed.
+  public struct EventTotals: Equatable, Sendable {
+    public var bytes: UInt64 = 0
+    public var lostEvents: UInt64 = 0
+    public var waits: UInt64 = 0
+    /// Only of tracers that count; nil where events have to be read for it.
+    public var calls: UInt64?
+    /// Files whose agent had no chance to write a header.
+    public var unreadable = 0
+    public var isCorrupted = false
+    public var isFull = false
+  }
+
+  public func eventTotals() -> EventTotals {
+    var totals = EventTotals()
+    if !options.tracer.writesEvents { totals.calls = 0 }
+    for process in session.processes {
+      let size = MemoryLayout<nrec_file_header>.size
+      guard let bytes = folder.head(of: process.eventsName, count: size) else {
+        totals.unreadable += 1
+        continue
+      }
+      let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: nrec_file_header.self) }
+      guard header.magic == NREC_FILE_MAGIC, header.version == UInt32(NREC_VERSION) else {
+        totals.unreadable += 1
+        continue
+      }
+      totals.bytes &+= header.next_offset
+      // How many events a lost chunk held is not known: one at least.
+      totals.lostEvents &+= header.lost_events &+ header.lost_chunks
+      totals.waits &+= header.waits
+      if let calls = totals.calls { totals.calls = calls &+ header.calls }
+      totals.isCorrupted = totals.isCorrupted || header.flags & UInt32(NREC_FLAG_CORRUPTED) != 0
+      totals.isFull = totals.isFull || header.flags & UInt32(NREC_FLAG_FULL) != 0
+    }
+    return totals
+  }
+}
