@@ -33,7 +33,7 @@ let package = Package(
     .library(name: "Specimen", type: .dynamic, targets: ["Specimen"]),
     .library(name: "SpecimenOther", type: .dynamic, targets: ["SpecimenOther"]),
     .library(name: "NopscopeAgent", type: .dynamic, targets: ["Agent"]),
-    .library(name: "NopscopeFrames", type: .dynamic, targets: ["AgentFrames"]),
+    .library(name: "NopscopeTrampolines", type: .dynamic, targets: ["Trampolines"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -66,7 +66,7 @@ let package = Package(
     .target(
       name: "CDemangle", path: "CSupport/CDemangle",
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
-    // The hand: what runs in the traced program. C and assembly, NEEDED libc alone.
+    // What runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
       name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
       exclude: ["exports.map"],
@@ -86,7 +86,7 @@ let package = Package(
     // it a part of the writable one. It needs nothing, libc neither: loaded before libc has begun, it
     // would have libc begin without the program's environment.
     .target(
-      name: "AgentFrames", path: "CSupport/AgentFrames",
+      name: "Trampolines", path: "CSupport/Trampolines",
       linkerSettings: [
         .unsafeFlags([
           "-L\(Context.packageDirectory)/CSupport/Specimen/link", "-static-stdlib",
@@ -98,9 +98,9 @@ let package = Package(
     // The soak's threads, forks and counting entries.
     .target(name: "CSoak", path: "CSupport/CSoak", cSettings: [.unsafeFlags(["-O2"])]),
 
-    // What the brain needs of the system and Swift cannot say.
+    // What the recorder needs of the system and Swift cannot say.
     .target(
-      name: "CTracing", dependencies: ["CRecordingABI"], path: "CSupport/CTracing"),
+      name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder"),
 
     // Swift.
     .target(name: "ELFImage", swiftSettings: strictness),
@@ -116,16 +116,16 @@ let package = Package(
       dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
       swiftSettings: strictness),
     .target(
-      name: "Recording", dependencies: ["CDemangle", "CRecordingABI"],
+      name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI"],
       swiftSettings: strictness),
-    .target(name: "TraceAnalysis", dependencies: ["Recording"], swiftSettings: strictness),
+    .target(name: "TraceAnalysis", dependencies: ["RecordingReader"], swiftSettings: strictness),
     .target(
-      name: "TraceExport", dependencies: ["Recording", "TraceAnalysis"],
+      name: "TraceExport", dependencies: ["RecordingReader", "TraceAnalysis"],
       swiftSettings: strictness),
     .target(
-      name: "Tracing",
+      name: "Recorder",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "CDemangle", "CRecordingABI", "CTracing",
+        "CallSites", "ELFImage", "MachineCode", "CDemangle", "CRecordingABI", "CRecorder",
       ],
       swiftSettings: strictness),
     .target(
@@ -138,14 +138,14 @@ let package = Package(
     .target(
       name: "Soak",
       dependencies: [
-        "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode", "Recording",
+        "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode", "RecordingReader",
         "TraceAnalysis",
       ],
       swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "CTracing", "Recording", "Soak", "TraceAnalysis", "TraceExport", "Tracing",
+        "CRecorder", "RecordingReader", "Soak", "TraceAnalysis", "TraceExport", "Recorder",
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -173,19 +173,22 @@ let package = Package(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
     .testTarget(
-      name: "RecordingTests", dependencies: ["Recording", "CRecordingABI", "TestSupport"]),
+      name: "RecordingReaderTests",
+      dependencies: ["RecordingReader", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceAnalysisTests",
-      dependencies: ["TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
+      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceExportTests",
-      dependencies: ["TraceExport", "TraceAnalysis", "Recording", "CRecordingABI", "TestSupport"]),
+      dependencies: [
+        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport",
+      ]),
     .testTarget(
       name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),
     .testTarget(
-      name: "TracingTests",
+      name: "RecorderTests",
       dependencies: [
-        "Tracing", "CTracing", "CPatchCore", "CRecordingABI", "CallSites", "ELFImage",
+        "Recorder", "CRecorder", "CPatchCore", "CRecordingABI", "CallSites", "ELFImage",
         "MachineCode", "TestSupport",
       ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
@@ -193,8 +196,8 @@ let package = Package(
     .target(
       name: "FuzzEntries",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "Recording", "TraceAnalysis", "TraceExport",
-        "Tracing",
+        "CallSites", "ELFImage", "MachineCode", "RecordingReader", "TraceAnalysis", "TraceExport",
+        "Recorder",
       ],
       path: "Tests/Fuzzing/Entries"),
     .testTarget(

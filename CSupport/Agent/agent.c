@@ -47,7 +47,7 @@ static bool map_header(nag_process *process, uint32_t flags) {
   return true;
 }
 
-// Without a brain the process is marked so that nobody asks again.
+// Without a recorder the process is marked so that nobody asks again.
 static bool give_up(nag_process *process) {
   if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
   process->socket = process->events = process->memory = -1;
@@ -56,8 +56,8 @@ static bool give_up(nag_process *process) {
   return false;
 }
 
-// The parent's: while the child held its socket, the brain would not see it end. Behind the child's
-// own connection: without any the brain, whose program may be gone, would take the child for gone too.
+// The parent's: while the child held its socket, the recorder would not see it end. Behind the child's
+// own connection: without any the recorder, whose program may be gone, would take the child for gone too.
 static void close_inherited(void) {
   for (int i = 0; i < 3; i++) {
     if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
@@ -132,7 +132,7 @@ static bool prepare(const char *path) {
     i++;
   }
   nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-  return nag_process_state != NULL && nag_buried_prepare();
+  return nag_process_state != NULL && nag_orphans_prepare();
 }
 
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {

@@ -8,7 +8,7 @@
 //     forked child may find held, no allocation but mmap: system calls are made directly.
 //   - State that a forked child must not share lives in pages marked MADV_WIPEONFORK: the child
 //     finds zeroes there, however it was forked, and joins as a process of its own.
-//   - The program never depends on the brain: without one it runs on, untraced.
+//   - The program never depends on the recorder: without one it runs on, untraced.
 
 #ifndef NAG_AGENT_H
 #define NAG_AGENT_H
@@ -18,7 +18,7 @@
 #define NAG_TLS_TOP 0        // next free shadow slot
 #define NAG_TLS_END 8        // where the mapped slots end; 0: none
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
-#define NAG_TLS_CHOICE 40    // filter by thread: see fronts.S
+#define NAG_TLS_CHOICE 40    // filter by thread: see thread_filter_entry.S
 
 #define NAG_BUFFER_CHUNK 0       // the chunk's address; 0: none
 #define NAG_BUFFER_COUNTS 8      // hits: the counters; 0: none
@@ -48,7 +48,7 @@
 #define NAG_CHUNK_BYTES 65536
 #define NAG_CHUNK_SLACK 32   // the longest write of the hot path
 
-#include "../AgentFrames/include/AgentFrames.h"  // NAG_SHADOW_DISTANCE
+#include "../Trampolines/include/Trampolines.h"  // NAG_SHADOW_DISTANCE
 
 #ifndef __ASSEMBLER__
 
@@ -65,7 +65,7 @@ typedef struct nag_slot {
   uint64_t stack;
   uint64_t time;           ///< tracers that need it: of the entry
   uint32_t function;
-  uint32_t extra;          ///< graph: 1 where the caller's registers are kept; gated.c: its own
+  uint32_t extra;          ///< graph: 1 where the caller's registers are kept; call_limits.c: its own
 } nag_slot;
 
 _Static_assert(offsetof(nag_slot, function) == NAG_SLOT_FUNCTION, "as the assembly has it");
@@ -128,11 +128,11 @@ typedef struct nag_tls {
   nag_slot *first;              ///< the sentinel below the first slot
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
   uint32_t refused;             ///< no shadow stack to be had: entries only
-  uint32_t choice;              ///< filter by thread: see fronts.S
+  uint32_t choice;              ///< filter by thread: see thread_filter_entry.S
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
 } nag_tls;
 
-_Static_assert(offsetof(nag_tls, choice) == NAG_TLS_CHOICE, "as fronts.S has it");
+_Static_assert(offsetof(nag_tls, choice) == NAG_TLS_CHOICE, "as thread_filter_entry.S has it");
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -141,11 +141,11 @@ enum { NAG_FREE_PLACES = 896 };
 /// What a forked child must make anew. In wiped memory.
 typedef struct nag_process {
   _Atomic uint32_t lock;        ///< futex: 0 free, 1 held, 2 held and awaited
-  _Atomic uint32_t buried_lock; ///< see buried.c
-  int32_t id;                   ///< 0: not joined; -1: no brain, nothing is recorded
+  _Atomic uint32_t orphans_lock; ///< see orphaned_returns.c
+  int32_t id;                   ///< 0: not joined; -1: no recorder, nothing is recorded
   int32_t socket, events;       ///< descriptors, or -1
   int32_t memory;               ///< the memory file, or -1
-  bool is_unanswered;           ///< the brain was silent for too long: it is asked no more
+  bool is_unanswered;           ///< the recorder was silent for too long: it is asked no more
   uint64_t memory_bytes;        ///< how much of it may be mapped
   nrec_file_header *header;
   uint32_t next_serial;
@@ -174,7 +174,7 @@ static inline uint64_t *nag_state(const nag_buffer *buffer) {
 extern nag_shared nag_config;
 
 // agent.c
-bool nag_join(uint32_t begin);          ///< connects to the brain; under the process lock
+bool nag_join(uint32_t begin);          ///< connects to the recorder; under the process lock
 void nag_fail(void);                    ///< gives up recording for good
 // buffer.c
 bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
@@ -197,20 +197,20 @@ void nag_event_exit_at(uint32_t depth, uint64_t time);
 /// A chunk of its own kind with room for `bytes` behind its header; NULL: no space.
 uint8_t *nag_map_chunk(nag_buffer *buffer, uint32_t kind, size_t bytes);
 // thread.c
-bool nag_is_joined(void);               ///< a forked child joins here; false: no brain
+bool nag_is_joined(void);               ///< a forked child joins here; false: no recorder
 nag_buffer *nag_thread_buffer(void);    ///< this thread's, made at need; NULL: nothing is recorded
 // profile.c
 void nag_profile_dropped(const nag_slot *slot);  ///< its frame ended without returning
 // tree.c
 void nag_tree_release(nag_buffer *buffer);
 uint64_t nag_tree_calls(const nag_buffer *buffer);  ///< in all
-// gated.c
-void nag_gated_dropped(const nag_slot *slot);
+// call_limits.c
+void nag_limited_dropped(const nag_slot *slot);
 // shadow.c
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
 /// `location`: where the return address stood, just below the stack pointer after the return.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
-bool nag_shadow_is_ours(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
+bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
 /// The same with signals as they are, for the common case; else they block them.
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
@@ -219,13 +219,13 @@ void nag_find_stack(void);              ///< stack_low and stack_high
 uint32_t nag_shadow_depth(void);
 void nag_shadow_prepare(void);
 void nag_shadow_release(void);
-// buried.c
+// orphaned_returns.c
 bool nag_holds(uint64_t address, uint64_t word);  ///< false too where no memory is
-void nag_bury(uint64_t location, uint64_t trampoline, uint64_t return_address);
-uint64_t nag_dig_up(uint64_t location, uint64_t trampoline);
-bool nag_buried_prepare(void);
-// range.c
-uint8_t *nag_range_find(void);           ///< loads it; NULL: returns cannot be hooked
+void nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address);
+uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline);
+bool nag_orphans_prepare(void);
+// trampoline_range.c
+uint8_t *nag_trampolines_find(void);           ///< loads it; NULL: returns cannot be hooked
 // sites.c
 /// Its stubs, to be unmapped with the module; NULL: none. `protocol`: NPC_PROTOCOL_NONE before its
 /// first instruction runs, the jump guard where it may.
@@ -243,7 +243,7 @@ void nag_modules_changed(void);
 bool nag_modules_start(void);
 
 /// Whether entries have to be looked at one by one: depth, duration, or a window.
-static inline bool nag_is_gated(void) {
+static inline bool nag_has_call_limits(void) {
   const nrec_config *config = &nag_config.config;
   return config->tracer == NREC_TRACER_GRAPH &&
          (config->only_in_graph || config->maximum_depth || config->threshold);

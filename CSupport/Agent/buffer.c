@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The buffers. Each thread has two chunks of 64 KiB in a memory file that the brain holds too:
+// The buffers. Each thread has two chunks of 64 KiB in a memory file that the recorder holds too:
 //
 //   current    events go here
 //   previous   full; written to the event file when the current one is full too
 //
 // The same pages are used again and again, so the hot path meets no page fault, and the file grows
-// by what was recorded and nothing else. After SIGKILL the brain finds in the memory file what had
+// by what was recorded and nothing else. After SIGKILL the recorder finds in the memory file what had
 // not been written. `previous` waits one turn because a signal handler may have interrupted a
 // store into it.
 //
@@ -124,7 +124,7 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   while (fits && done < bytes) {
     int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
                              offset + done);
-    // The program has closed what it did not know. The brain has both files too: what lies in the
+    // The program has closed what it did not know. The recorder has both files too: what lies in the
     // memory file at the end is written there.
     if (wrote == -EBADF && is_last) return;
     if (wrote <= 0) fits = false;

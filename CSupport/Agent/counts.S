@@ -82,11 +82,11 @@
         TO_C    nag_profile_only, nag_enter_profile_only, entry
         TO_C    nag_profile_behind, nag_enter_profile, kept
         KEPT    nag_profile_kept, nag_profile_behind
-        TO_C    nag_gated_only, nag_enter_gated_only, frame
-        TO_C    nag_gated_entry, nag_enter_gated, entry
-        TO_C    nag_gated_mcount, nag_enter_gated, frame
-        TO_C    nag_gated_behind, nag_enter_gated, kept
-        KEPT    nag_gated_kept, nag_gated_behind
+        TO_C    nag_limited_only, nag_enter_limited_only, frame
+        TO_C    nag_limited_entry, nag_enter_limited, entry
+        TO_C    nag_limited_mcount, nag_enter_limited, frame
+        TO_C    nag_limited_behind, nag_enter_limited, kept
+        KEPT    nag_limited_kept, nag_limited_behind
         TO_C    nag_window_entry, nag_enter_window, entry
         TO_C    nag_window_mcount, nag_enter_window, frame
         TO_C    nag_window_behind, nag_enter_window, kept

@@ -200,6 +200,6 @@
 
         EXIT_TO_C nag_slow_exit, nag_leave
         EXIT_TO_C nag_profile_exit, nag_leave_profile
-        EXIT_TO_C nag_gated_exit, nag_leave_gated
+        EXIT_TO_C nag_limited_exit, nag_leave_limited
 
         .section .note.GNU-stack, "", @progbits

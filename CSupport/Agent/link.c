@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's end of the socket to the brain. Bounded waits; after any trouble the brain is asked no
-// more, and the program goes on. The socket stays open: the brain takes its end for the process's.
+// The agent's end of the socket to the recorder. Bounded waits; after any trouble the recorder is asked no
+// more, and the program goes on. The socket stays open: the recorder takes its end for the process's.
 
 #define _GNU_SOURCE
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include "agent.h"
 #include "syscalls.h"
 
-// A brain that died closes its end, and no wait is longer than that. This bound is for one that lives
+// A recorder that died closes its end, and no wait is longer than that. This bound is for one that lives
 // and does not answer, and must be far above what it needs on a busy machine for a program that it
 // sees for the first time: who is not answered runs untraced.
 enum { WAIT_SECONDS = 10, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
@@ -36,7 +36,7 @@ static int move_high(int64_t descriptor) {
   return (int)high;
 }
 
-// The brain is this user's or root's. Who connects to anybody's socket takes anybody's plans.
+// The recorder is this user's or root's. Who connects to anybody's socket takes anybody's plans.
 static bool is_trusted(int64_t socket) {
   struct ucred peer;
   socklen_t size = sizeof peer;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which modules are loaded, by generation. At the start all of them are shown to the brain; later
+// Which modules are loaded, by generation. At the start all of them are shown to the recorder; later
 // the loader's hook tells of those that come, before their first instruction runs, and of those
 // that have gone, while nobody can patch.
 //
@@ -78,7 +78,7 @@ static known_module *add(const npc_module *module) {
   return &known[known_count++];
 }
 
-// A module as it is shown to the brain. The copy outlives the visit; what it points to lives as
+// A module as it is shown to the recorder. The copy outlives the visit; what it points to lives as
 // long as the module.
 typedef struct shown_module {
   npc_module module;

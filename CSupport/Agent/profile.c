@@ -93,7 +93,7 @@ static void end_call(const nag_slot *slot, uint64_t time) {
 }
 
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  if (nag_shadow_is_ours(slot, location)) {
+  if (nag_shadow_matches(slot, location)) {
     uint64_t time = nag_time();
     if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
     end_call(slot, time);

@@ -5,7 +5,7 @@
 // One trampoline a slot: who returns to trampoline i returns from the frame of slot i, whatever
 // exceptions, longjmp or stack switches did in between. All trampolines lie in one reserved range,
 // every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule serves them all
-// (CSupport/AgentFrames).
+// (CSupport/Trampolines).
 //
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
@@ -32,14 +32,14 @@ static uint32_t mapped[REGIONS];          // bytes of each region that are mappe
 HANDLER(nag_graph_exit);
 HANDLER(nag_slow_exit);
 HANDLER(nag_profile_exit);
-HANDLER(nag_gated_exit);
+HANDLER(nag_limited_exit);
 
-void nag_shadow_prepare(void) { range = nag_range_find(); }
+void nag_shadow_prepare(void) { range = nag_trampolines_find(); }
 
 static const void *exit_handler(void) {
   const nrec_config *config = &nag_config.config;
   if (config->tracer == NREC_TRACER_PROFILE) return nag_profile_exit;
-  if (nag_is_gated()) return nag_gated_exit;
+  if (nag_has_call_limits()) return nag_limited_exit;
   return nag_rseq ? nag_graph_exit : nag_slow_exit;
 }
 
@@ -159,7 +159,7 @@ void nag_shadow_release(void) {
   for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) {
     // A coroutine that goes on on another thread.
     if (slot->stack < NAG_STACK_ELSEWHERE && nag_holds(slot->stack, trampoline_of(slot)))
-      nag_bury(slot->stack, trampoline_of(slot), slot->return_address);
+      nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
     slot->stack = NAG_STACK_FREE;
   }
   nag_self.region = 0;
@@ -194,7 +194,7 @@ static bool is_dead(const nag_slot *slot, uint64_t location) {
   if (slot->stack >= location || slot->stack < nag_self.stack_low ||
       location >= nag_self.stack_high || is_above_alternate_stack(slot->stack, location))
     return false;
-  nag_bury(slot->stack, trampoline_of(slot), slot->return_address);
+  nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
   return true;
 }
 
@@ -205,7 +205,7 @@ static void drop_dead(const nag_slot *floor, uint64_t location) {
     nag_slot *last = nag_self.top - 1;
     if (last->stack != NAG_STACK_FREE) {
       if (nag_config.config.tracer == NREC_TRACER_PROFILE) nag_profile_dropped(last);
-      else if (nag_is_gated()) nag_gated_dropped(last);
+      else if (nag_has_call_limits()) nag_limited_dropped(last);
       dropped++;
     }
     last->stack = NAG_STACK_FREE;
@@ -249,17 +249,17 @@ static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *h
   if (!is_own(slot) && __atomic_compare_exchange_n(&slot->stack, &expected, NAG_STACK_ELSEWHERE,
                                                    false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
     return back;
-  return nag_dig_up(location, trampoline_of(slot));
+  return nag_orphan_take(location, trampoline_of(slot));
 }
 
-bool nag_shadow_is_ours(const nag_slot *slot, uint64_t location) {
+bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
   return is_own(slot) && slot->stack == location;
 }
 
 // A frame returned to its trampoline. The slots above it are frames that ended without returning,
 // or frames of another stack that will go on.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
-  if (!nag_shadow_is_ours(slot, location)) return pop_elsewhere(slot, location, how);
+  if (!nag_shadow_matches(slot, location)) return pop_elsewhere(slot, location, how);
   uint64_t back = slot->return_address;
   drop_dead(slot + 1, location + 8);
   *how = (nag_returned){.is_top = nag_self.top == slot + 1};

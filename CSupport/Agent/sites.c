@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A module's call sites, as the brain planned them: stubs near the module, and one transaction that
+// A module's call sites, as the recorder planned them: stubs near the module, and one transaction that
 // makes every wanted site call its stub and every other a nop.
 
 #include "agent.h"
@@ -10,7 +10,7 @@ enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = HANDLERS * 8 };
 
 #define HANDLER(name) \
   extern const char name[] __attribute__((visibility("hidden"))); \
-  extern const char name##_front[] __attribute__((visibility("hidden")))
+  extern const char name##_filtered[] __attribute__((visibility("hidden")))
 HANDLER(nag_graph_entry);
 HANDLER(nag_graph_mcount);
 HANDLER(nag_graph_entry_only);
@@ -34,10 +34,10 @@ HANDLER(nag_profile_entry);
 HANDLER(nag_profile_mcount);
 HANDLER(nag_profile_only);
 HANDLER(nag_profile_kept);
-HANDLER(nag_gated_only);
-HANDLER(nag_gated_entry);
-HANDLER(nag_gated_mcount);
-HANDLER(nag_gated_kept);
+HANDLER(nag_limited_only);
+HANDLER(nag_limited_entry);
+HANDLER(nag_limited_mcount);
+HANDLER(nag_limited_kept);
 HANDLER(nag_window_entry);
 HANDLER(nag_window_mcount);
 HANDLER(nag_window_kept);
@@ -47,8 +47,8 @@ typedef struct handler_set {
   const char *entry, *mcount, *entry_only, *kept;
 } handler_set;
 
-// `by_thread`: with a filter by thread, each handler has a front (fronts.S).
-#define PICK(name) (by_thread ? name##_front : name)
+// `by_thread`: with a filter by thread, each handler has a front (thread_filter_entry.S).
+#define PICK(name) (by_thread ? name##_filtered : name)
 // Without rseq areas the events of the hot path would not be safe from signals: C blocks them.
 static handler_set choose_slow(bool by_thread) {
   if (nag_config.config.tracer == NREC_TRACER_FUNCTION)
@@ -60,7 +60,7 @@ static handler_set choose_slow(bool by_thread) {
 
 static handler_set choose(bool opens_window, bool by_thread) {
   uint32_t tracer = nag_config.config.tracer;
-  bool is_graph = tracer == NREC_TRACER_GRAPH && !nag_is_gated();
+  bool is_graph = tracer == NREC_TRACER_GRAPH && !nag_has_call_limits();
   if (nag_rseq == 0 && (is_graph || tracer == NREC_TRACER_FUNCTION)) return choose_slow(by_thread);
   switch (tracer) {
     case NREC_TRACER_HITS:
@@ -81,9 +81,9 @@ static handler_set choose(bool opens_window, bool by_thread) {
                              PICK(nag_graph_entry_only), PICK(nag_graph_kept)};
       if (opens_window)
         return (handler_set){PICK(nag_window_entry), PICK(nag_window_mcount),
-                             PICK(nag_gated_only), PICK(nag_window_kept)};
-      return (handler_set){PICK(nag_gated_entry), PICK(nag_gated_mcount), PICK(nag_gated_only),
-                           PICK(nag_gated_kept)};
+                             PICK(nag_limited_only), PICK(nag_window_kept)};
+      return (handler_set){PICK(nag_limited_entry), PICK(nag_limited_mcount), PICK(nag_limited_only),
+                           PICK(nag_limited_kept)};
   }
 }
 #undef PICK
@@ -179,11 +179,11 @@ static uint32_t make_pokes(npc_poke *pokes, const npc_module *module, const nrec
   return made;
 }
 
-// The brain's Capstone has decoded the expected bytes; the transaction compares them with what is
+// The recorder's Capstone has decoded the expected bytes; the transaction compares them with what is
 // there. Decoding is a function of bytes and address alone, and the distance to a target inside
 // the module is the same at every address. Bytes that no form of call site has are refused all the
 // same: e8, ff 15, 67 e8; nops of 5 and 6 bytes; five nops.
-static bool decoded_by_the_brain(void *context, uint8_t kind, uint8_t length, uint64_t target,
+static bool decoded_by_the_recorder(void *context, uint8_t kind, uint8_t length, uint64_t target,
                                  uint64_t address, const uint8_t *bytes) {
   (void)context, (void)kind, (void)target, (void)address;
   static const uint8_t nops[5] = {0x90, 0x90, 0x90, 0x90, 0x90}, nop[3] = {0x0f, 0x1f, 0x44};
@@ -214,7 +214,7 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   npc_transaction transaction = {
     .pokes = pokes, .count = made, .load_bias = module->load_bias, .build_id = module->build_id,
     .build_id_length = module->build_id_length, .protocol = protocol,
-    .writer = NPC_WRITER_MPROTECT, .verify = decoded_by_the_brain,
+    .writer = NPC_WRITER_MPROTECT, .verify = decoded_by_the_recorder,
   };
   npc_result result;
   bool done = npc_transaction_execute(&transaction, &result);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// The merged call tree of a recording: all calls of one function by the same chain of callers are
 /// one node.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of time,
 /// as one CPU would have seen them.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// Writes the entries of a recording as ftrace's function tracer prints them: task, CPU (always 0:
 /// it is not recorded), seconds since the recording began, function and caller.

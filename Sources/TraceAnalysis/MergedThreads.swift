@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// One thread on its way through a merge: where it stands, and what is open there.
 public final class ThreadLane {

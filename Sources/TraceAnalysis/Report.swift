@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// Times of one function's calls, in nanoseconds.
 public struct CallTimes: Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// One function in two recordings.
 public struct DifferenceRow: Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// Puts the functions of several processes together: the same module, generation and call site are
 /// the same function.

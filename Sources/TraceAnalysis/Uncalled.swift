@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// A function that could have been recorded and was not called.
 public struct UncalledFunction: Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// Trace Event Format, as JSON: an object with an array of events, a line each.
 ///

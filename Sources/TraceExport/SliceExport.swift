@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 /// Feeds one format's writer with the chosen threads of a recording, one after the other.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 /// What was exported, and what the viewer shows otherwise than it was.

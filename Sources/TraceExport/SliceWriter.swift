@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// What is said about the beginning or the end of a slice that is not simply a call's.
 enum SliceNote: String {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Recording
+import RecordingReader
 
 /// uftrace's data directory, format version 4.
 ///

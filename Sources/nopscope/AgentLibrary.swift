@@ -25,7 +25,7 @@ enum AgentLibrary {
   }
 
   /// What the agent loads from its own folder.
-  private static let companion = "libNopscopeFrames.so"
+  private static let companion = "libNopscopeTrampolines.so"
 
   /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` stands for it,
   /// and one for its companion.

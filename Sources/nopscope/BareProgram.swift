@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import CTracing
+import CRecorder
 import Glibc
 
 /// `nopscope PROGRAM [ARGUMENT]...`: record, then replay.
@@ -37,13 +37,13 @@ enum BareProgram {
     var child: pid_t = 0
     let error = "/proc/self/exe".withCString { path in
       arguments.withUnsafeMutableBufferPointer { arguments in
-        var options = ntr_spawn_options()
+        var options = nrc_spawn_options()
         options.path = path
         options.arguments = UnsafePointer(arguments.baseAddress)
         options.environment = UnsafePointer(environ)
         options.output = -1
         options.error = -1
-        return ntr_spawn(&options, &child)
+        return nrc_spawn(&options, &child)
       }
     }
     guard error == 0 else { return complain("replay: \(String(cString: strerror(error)))") }

@@ -3,7 +3,7 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
-import Tracing
+import Recorder
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

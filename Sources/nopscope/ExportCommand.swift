@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import CTracing
+import CRecorder
 import Glibc
-import Recording
+import RecordingReader
 import TraceAnalysis
 import TraceExport
 
@@ -64,7 +64,7 @@ struct ExportCommand: ParsableCommand {
       complain("\(format) is binary and standard output a terminal: name a file with -o FILE")
       throw ExitCode(1)
     }
-    ntr_ignore_file_size_signal()  // a file that grows too long is an error to be told
+    nrc_ignore_file_size_signal()  // a file that grows too long is an error to be told
     let opened = try recording.open()
     try recording.requireThreads(opened)
     var exporter = Exporter(opened, as: format)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CTracing
+import CRecorder
 import Glibc
 
 /// Ctrl-C and its like, held back while something is written that must not stay half-written.
@@ -28,7 +28,7 @@ final class Interruption {
   /// Ends this process as the signal would have.
   func die(of caught: Caught) -> Never {
     pthread_sigmask(SIG_UNBLOCK, &held, nil)
-    ntr_die_of(caught.signal)
+    nrc_die_of(caught.signal)
     exit(128 + caught.signal)
   }
 }

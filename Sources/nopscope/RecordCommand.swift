@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Glibc
-import Tracing
+import Recorder
 
 struct RecordCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

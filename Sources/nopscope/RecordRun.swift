@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import CTracing
+import CRecorder
 import Glibc
-import Tracing
+import Recorder
 
-/// One run of a program under the brain's eyes.
+/// One run of a program under the recorder's eyes.
 struct RecordRun {
   let arguments: RecordArguments
   let words: [String]
@@ -13,7 +13,7 @@ struct RecordRun {
   func run() throws -> TargetEnding {
     let clock = TraceClock()
     let options = try arguments.options()
-    ntr_ignore_file_size_signal()
+    nrc_ignore_file_size_signal()
     do {
       let program = try TargetProgram(words[0], searchPath: environment("PATH"))
       guard let agent = AgentLibrary.find() else {
@@ -80,7 +80,7 @@ enum TargetEnding: Equatable {
 
   /// Ends this process as the program ended.
   func passOn() throws {
-    if case .signal(let signal) = self { ntr_die_of(signal) }
+    if case .signal(let signal) = self { nrc_die_of(signal) }
     if status != 0 { throw ExitCode(status) }
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Tracing
+import Recorder
 
 /// What is said when a recording is done: what went wrong, and one closing line.
 struct RecordSummary {

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Glibc
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 /// Where `nopscope record` writes when it is not told.

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Glibc
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 struct ReplayCommand: ParsableCommand {

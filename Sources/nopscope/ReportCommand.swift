@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 struct ReportCommand: ParsableCommand {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CTracing
+import CRecorder
 import Glibc
-import Tracing
+import Recorder
 
-/// The program that runs, and the brain's loop while it does.
+/// The program that runs, and the recorder's loop while it does.
 final class TargetProcess {
   private let process: pid_t
   private let signals: Int32
@@ -22,7 +22,7 @@ final class TargetProcess {
       throw TargetError.notExecutable(path: program.path, reason: "cannot link the agent's path")
     }
     // Held before it starts, so that Ctrl-C during the start does not leave it alone.
-    signals = ntr_signals_hold(Self.held, Self.held.count)
+    signals = nrc_signals_hold(Self.held, Self.held.count)
     let variables = Self.environment(preload, server.socketPath)
     var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
     var settings = variables.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
@@ -31,13 +31,13 @@ final class TargetProcess {
     let error = program.path.withCString { path in
       arguments.withUnsafeMutableBufferPointer { arguments in
         settings.withUnsafeMutableBufferPointer { settings in
-          var options = ntr_spawn_options()
+          var options = nrc_spawn_options()
           options.path = path
           options.arguments = UnsafePointer(arguments.baseAddress)
           options.environment = UnsafePointer(settings.baseAddress)
           options.output = -1
           options.error = -1
-          return ntr_spawn(&options, &child)
+          return nrc_spawn(&options, &child)
         }
       }
     }
@@ -46,7 +46,7 @@ final class TargetProcess {
         path: program.path, reason: String(cString: strerror(error)))
     }
     process = child
-    end = ntr_process_descriptor(child)
+    end = nrc_process_descriptor(child)
   }
 
   deinit {
@@ -120,7 +120,7 @@ extension TargetProcess {
   private func passSignals() {
     var isFromTerminal = false
     while true {
-      let signal = ntr_signals_next(signals, &isFromTerminal)
+      let signal = nrc_signals_next(signals, &isFromTerminal)
       if signal == 0 { return }
       if !isFromTerminal || signal == SIGTERM { kill(process, signal) }
     }
@@ -128,6 +128,6 @@ extension TargetProcess {
 
   private func isInterrupted() -> Bool {
     var isFromTerminal = false
-    return ntr_signals_next(signals, &isFromTerminal) != 0
+    return nrc_signals_next(signals, &isFromTerminal) != 0
   }
 }

@@ -21,7 +21,7 @@ import Testing
 
   @Test("The range of hooked returns is address space alone, outside of what can be written")
   func frames() throws {
-    let file = Tools.productFolder + "/libNopscopeFrames.so"
+    let file = Tools.productFolder + "/libNopscopeTrampolines.so"
     let segments = try lines("readelf", ["-lW", file]).filter { $0.contains("LOAD") }
       .map { $0.split(separator: " ").map(String.init) }
     // Type, offset, address, physical address, size in the file, size in memory, flags.

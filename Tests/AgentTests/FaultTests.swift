@@ -105,22 +105,22 @@ private let refusals = [
     }
   }
 
-  /// The brain is killed, or stopped for good, while the program runs.
-  @Test("A program outlives its brain, and its recording is read", arguments: ["KILL", "STOP"])
+  /// The recorder is killed, or stopped for good, while the program runs.
+  @Test("A program outlives its recorder, and its recording is read", arguments: ["KILL", "STOP"])
   func outlives(signal: String) throws {
     let folder = try TemporaryFolder.shared.fresh("outlives")
     let program = try Program(source: "outlives.c").build()
     let plugin = try Program(source: "plugin.c", extra: ["-shared", "-fPIC"]).build()
     let script = """
-      "$0" record -o "$1/data" -- "$2" "$1" "$3" & brain=$!
+      "$0" record -o "$1/data" -- "$2" "$1" "$3" & recorder=$!
       while ! [ -e "$1/ready" ]; do sleep 0.02; done
-      # The names of its functions are the brain's to write, in its own time.
+      # The names of its functions are the recorder's to write, in its own time.
       while ! grep -q outlives "$1"/data/*.modules; do sleep 0.02; done
-      kill -\(signal) $brain
+      kill -\(signal) $recorder
       touch "$1/go"
       while ! [ -e "$1/done" ]; do sleep 0.02; done
       cat "$1/done"
-      kill -KILL $brain 2>/dev/null
+      kill -KILL $recorder 2>/dev/null
       wait
       """
     let result = try runChild("/bin/sh", ["-c", script, Tools.nopscope, folder, program, plugin])

@@ -95,7 +95,7 @@ import Testing
       let traced = try TracedRun(program, options: options)
       #expect(traced.result.output == plain.output)
     }
-    // Preloaded without a brain too.
+    // Preloaded without a recorder too.
     let alone = try runChild(program, environment: ["LD_PRELOAD": AgentFileTests.agent])
     #expect(alone.output == plain.output)
   }

@@ -20,8 +20,8 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location);
 
 static int events, memory;
 
-// Where trampolines and slots lie, instead of range.c's: an address range that no unwinder knows.
-uint8_t *nag_range_find(void) {
+// Where trampolines and slots lie, instead of trampoline_range.c's: an address range that no unwinder knows.
+uint8_t *nag_trampolines_find(void) {
   return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
@@ -32,7 +32,7 @@ static void begin(uint32_t tracer, uint32_t flags) {
   memory = memfd_create("memory", MFD_CLOEXEC);
   if (nag_process_state == NULL) {
     nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
-    CHECK(nag_buried_prepare());
+    CHECK(nag_orphans_prepare());
     nag_shadow_prepare();
   }
   CHECK(ftruncate(events, NREC_PAGE) == 0 && ftruncate(memory, 1 << 24) == 0);
@@ -184,9 +184,9 @@ static void check_full(void) {
 static void check_buried(void) {
   begin(NREC_TRACER_GRAPH, 0);
   uint64_t places[4096];
-  for (uint64_t i = 0; i < 64; i++) nag_bury((uint64_t)&places[i * 8], 1000 + i, 2000 + i);
+  for (uint64_t i = 0; i < 64; i++) nag_orphan_add((uint64_t)&places[i * 8], 1000 + i, 2000 + i);
   for (uint64_t i = 0; i < 64; i++)
-    CHECK(nag_dig_up((uint64_t)&places[i * 8], 1000 + i) == 2000 + i);
+    CHECK(nag_orphan_take((uint64_t)&places[i * 8], 1000 + i) == 2000 + i);
   places[0] = 77;
   CHECK(nag_holds((uint64_t)&places[0], 77) && !nag_holds((uint64_t)&places[0], 78));
   CHECK(!nag_holds(4096, 0));

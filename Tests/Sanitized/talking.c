@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the brain does by C: sockets with descriptors, salvage of a dead process's memory, children.
+// What the recorder does by C: sockets with descriptors, salvage of a dead process's memory, children.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "CRecordingABI.h"
-#include "CTracing.h"
+#include "CRecorder.h"
 #include "check.h"
 #include "checks.h"
 
@@ -20,32 +20,32 @@ void check_socket(void) {
   char folder[] = "/tmp/sanitized-XXXXXX", path[64], bytes[64];
   CHECK(mkdtemp(folder) != NULL);
   snprintf(path, sizeof path, "%s/s", folder);
-  int listener = ntr_listen(path), client = ntr_connect(path), served = ntr_accept(listener);
+  int listener = nrc_listen(path), client = nrc_connect(path), served = nrc_accept(listener);
   CHECK(listener >= 0 && client >= 0 && served >= 0);
-  CHECK(ntr_accept(listener) == -1 && errno == EAGAIN);
+  CHECK(nrc_accept(listener) == -1 && errno == EAGAIN);
   int32_t process;
   uint32_t user;
-  CHECK(ntr_peer(served, &process, &user) == 0 && process == getpid() && user == geteuid());
-  int file = ntr_memory_file("plan", 4), got[2];
+  CHECK(nrc_peer(served, &process, &user) == 0 && process == getpid() && user == geteuid());
+  int file = nrc_memory_file("plan", 4), got[2];
   const int sent[] = {file, client};
-  CHECK(ntr_send(served, "abc", 3, sent, 2) == 0);
-  CHECK(ntr_receive_descriptors(client, bytes, sizeof bytes, got, 2) == 3);
+  CHECK(nrc_send(served, "abc", 3, sent, 2) == 0);
+  CHECK(nrc_receive_descriptors(client, bytes, sizeof bytes, got, 2) == 3);
   CHECK(got[0] >= 0 && got[1] >= 0 && pread(got[0], bytes, 4, 0) == 4);
   CHECK(pwrite(got[0], "x", 1, 0) == -1);
   for (int i = 0; i < 2; i++) close(got[i]);
   // Nothing sent with it is taken where nothing is expected; what is too long is refused whole.
-  CHECK(ntr_send(client, "abcdef", 6, sent, 1) == 0);
-  CHECK(ntr_receive(served, bytes, sizeof bytes) == 6);
-  CHECK(ntr_send(client, "abcdef", 6, NULL, 0) == 0);
+  CHECK(nrc_send(client, "abcdef", 6, sent, 1) == 0);
+  CHECK(nrc_receive(served, bytes, sizeof bytes) == 6);
+  CHECK(nrc_send(client, "abcdef", 6, NULL, 0) == 0);
   char *exact = malloc(3);
-  CHECK(ntr_receive(served, exact, 3) == -1 && errno == EMSGSIZE);
+  CHECK(nrc_receive(served, exact, 3) == -1 && errno == EMSGSIZE);
   free(exact);
   close(client);
-  CHECK(ntr_receive(served, bytes, sizeof bytes) == 0);
+  CHECK(nrc_receive(served, bytes, sizeof bytes) == 0);
   char too_long[256];
   memset(too_long, 'x', sizeof too_long - 1);
   too_long[sizeof too_long - 1] = 0;
-  CHECK(ntr_listen(too_long) == -1 && ntr_connect(too_long) == -1);
+  CHECK(nrc_listen(too_long) == -1 && nrc_connect(too_long) == -1);
   close(served), close(listener), close(file);
   unlink(path);
   rmdir(folder);
@@ -53,9 +53,9 @@ void check_socket(void) {
 
 // Chunks that say anything about themselves.
 void check_salvage(void) {
-  int memory = ntr_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
+  int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
   CHECK(memory >= 0 && events >= 0);
-  CHECK(ntr_salvage(memory, events) == 0);  // no header: it ended before it began
+  CHECK(nrc_salvage(memory, events) == 0);  // no header: it ended before it began
   nrec_file_header header = {.magic = NREC_FILE_MAGIC, .next_offset = UINT64_MAX};
   CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
   static const uint64_t states[] = {0, 1, 64, 5000, 0xffff, UINT64_MAX};
@@ -67,7 +67,7 @@ void check_salvage(void) {
   }
   CHECK(pwrite(memory, "noise", 5, (off_t)NREC_MEMORY_CHUNK * 100) == 5);
   CHECK(pwrite(memory, "at the end", 10, (off_t)NREC_MEMORY_BYTES - 10) == 10);
-  CHECK(ntr_salvage(memory, events) == 6);
+  CHECK(nrc_salvage(memory, events) == 6);
   CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
   // A page where less was used than a header, two of 5000, and the whole chunk twice.
   CHECK(header.next_offset == 4096 + 3 * 4096 + 8192 + 2 * NREC_MEMORY_CHUNK);
@@ -79,7 +79,7 @@ void check_salvage(void) {
 // Killed with two places taken: one half filled, the other not begun. What is saved goes behind both.
 void check_salvage_of_half(void) {
   for (int is_saved = 0; is_saved < 2; is_saved++) {
-    int memory = ntr_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
+    int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
     nrec_file_header header = {.magic = NREC_FILE_MAGIC,
                                .next_offset = NREC_PAGE + 2 * NREC_MEMORY_CHUNK};
     nrec_chunk_header chunk = {.magic = NREC_CHUNK_MAGIC, .size = NREC_MEMORY_CHUNK,
@@ -87,7 +87,7 @@ void check_salvage_of_half(void) {
     CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
     CHECK(pwrite(events, &chunk, sizeof chunk, NREC_PAGE) == (ssize_t)sizeof chunk);
     if (is_saved) CHECK(pwrite(memory, &chunk, sizeof chunk, 0) == (ssize_t)sizeof chunk);
-    CHECK(ntr_salvage(memory, events) == is_saved);
+    CHECK(nrc_salvage(memory, events) == is_saved);
     CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
     uint64_t end = is_saved ? NREC_PAGE + 3 * NREC_MEMORY_CHUNK : 2 * NREC_PAGE;
     CHECK(header.next_offset == end);
@@ -102,28 +102,28 @@ void check_salvage_of_half(void) {
 
 void check_processes(void) {
   static const uint32_t held[] = {SIGCHLD, SIGUSR2};
-  int signals = ntr_signals_hold(held, 2);
+  int signals = nrc_signals_hold(held, 2);
   CHECK(signals >= 0);
   char *arguments[] = {"sh", "-c", "exit 7", NULL}, *environment[] = {NULL};
-  ntr_spawn_options options = {.path = "/bin/sh", .arguments = arguments,
+  nrc_spawn_options options = {.path = "/bin/sh", .arguments = arguments,
                                .environment = environment, .default_signals = held,
                                .default_signal_count = 2, .output = -1, .error = -1};
   pid_t child = 0;
   int status;
-  CHECK(ntr_spawn(&options, &child) == 0);
-  int ended = ntr_process_descriptor(child);
+  CHECK(nrc_spawn(&options, &child) == 0);
+  int ended = nrc_process_descriptor(child);
   CHECK(ended >= 0 && waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 7);
   close(ended);
   options.path = "/nonexistent";
-  CHECK(ntr_spawn(&options, &child) == ENOENT);
+  CHECK(nrc_spawn(&options, &child) == ENOENT);
   bool from_kernel;
   kill(getpid(), SIGUSR2);
   bool seen = false;
-  for (int next; (next = ntr_signals_next(signals, &from_kernel)) != 0;)
+  for (int next; (next = nrc_signals_next(signals, &from_kernel)) != 0;)
     seen |= next == SIGUSR2 && !from_kernel;
   CHECK(seen);
   close(signals);
-  CHECK(ntr_contains("abcdef", 6, "ef", 2) && !ntr_contains("abcde", 5, "ef", 2));
-  CHECK(ntr_probe_mprotect("/proc/self/exe") == 0);
-  CHECK(ntr_probe_process_memory("/proc/self/exe") == 0);
+  CHECK(nrc_contains("abcdef", 6, "ef", 2) && !nrc_contains("abcde", 5, "ef", 2));
+  CHECK(nrc_probe_mprotect("/proc/self/exe") == 0);
+  CHECK(nrc_probe_process_memory("/proc/self/exe") == 0);
 }

@@ -3,7 +3,7 @@
 import CRecordingABI
 import Foundation
 
-/// A recording that a test makes up: what the agent and the brain would have written.
+/// A recording that a test makes up: what the agent and the recorder would have written.
 ///
 /// With the defaults one unit is one nanosecond (2 GHz, time shift 1).
 public struct SyntheticRecording: Sendable {
@@ -149,7 +149,7 @@ public struct SyntheticModule: Sendable {
   /// Nil: all of them.
   public var armed: Int?
   public var status = "ok"
-  /// As the brain writes it; nil: a recording of before there were plans.
+  /// As the recorder writes it; nil: a recording of before there were plans.
   public var plan: String?
   public var loadTime: UInt64 = 1_000_000
   public var unloadTime: UInt64?

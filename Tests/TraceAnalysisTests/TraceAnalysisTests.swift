@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
-import Recording
+import RecordingReader
 import TestSupport
 import Testing
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import Recording
+import RecordingReader
 import TestSupport
 import Testing
 import TraceExport

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the agent (C, in the traced program), the brain (Swift, `nopscope record`) and the readers
-// share: the layout of a recording's event files, and the messages between agent and brain.
+// What the agent (C, in the traced program), the recorder (Swift, `nopscope record`) and the readers
+// share: the layout of a recording's event files, and the messages between agent and recorder.
 //
 // A recording is a directory:
 //
-//   session.json         written by the brain: schema, command, tracer, clock, processes
+//   session.json         written by the recorder: schema, command, tracer, clock, processes
 //   PID-N.events         one for each program image that ran (N counts the execs of that PID):
 //                        written by its agent through a shared mapping, so that SIGKILL loses nothing
-//   PID-N.modules        JSON lines, appended by the brain: modules that came and went
+//   PID-N.modules        JSON lines, appended by the recorder: modules that came and went
 //   symbols/BUILDID      text lines: the names of a module's call sites
 //
 // An event file, little-endian throughout:
@@ -20,7 +20,7 @@
 // A chunk belongs to one thread and can be read without any other. Its header's state says how much
 // of it is events; an event is stored, then the state, so that SIGKILL leaves no half of one. No event
 // begins with a zero byte. The agent appends a chunk when it is full; what was in memory at the end
-// (SIGKILL) is appended by the brain. A chunk may then stand there twice: thread serial and sequence
+// (SIGKILL) is appended by the recorder. A chunk may then stand there twice: thread serial and sequence
 // tell.
 //
 // Time is in units of 2^shift TSC ticks (shift is 1: below a nanosecond on any TSC of 2 GHz or
@@ -78,7 +78,7 @@ static inline uint32_t nrec_pair(uint32_t function, uint64_t parent) {
   return ((uint32_t)parent + 9 * function) & (NREC_PAIRS - 1);
 }
 
-/// The memory file that agent and brain share has this size, sparse; what stands in it with a
+/// The memory file that agent and recorder share has this size, sparse; what stands in it with a
 /// chunk's magic, at a multiple of NREC_MEMORY_CHUNK, was not yet written when the process ended.
 #define NREC_MEMORY_BYTES ((uint64_t)1 << 36)
 enum { NREC_MEMORY_CHUNK = 65536 };
@@ -157,26 +157,26 @@ typedef struct nrec_profile_entry {
   uint64_t sum_time;          ///< inclusive times of all calls that ended, nested ones too
 } nrec_profile_entry;
 
-// --- agent and brain: SOCK_SEQPACKET, one message a packet -----------------------------------------
+// --- agent and recorder: SOCK_SEQPACKET, one message a packet -----------------------------------------
 
-// Of the messages alone: agent and brain are of one build, recordings outlive it.
+// Of the messages alone: agent and recorder are of one build, recordings outlive it.
 #define NREC_MESSAGE_VERSION 2u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
 enum {
   NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
-  NREC_MESSAGE_CONFIG = 2,    ///< brain: with two descriptors (SCM_RIGHTS): the event file's, and
-                              ///< a memory file's of NREC_MEMORY_BYTES that the brain keeps too
+  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with two descriptors (SCM_RIGHTS): the event file's, and
+                              ///< a memory file's of NREC_MEMORY_BYTES that the recorder keeps too
   NREC_MESSAGE_MODULE = 3,    ///< agent: a module came; answered by PLAN
-  NREC_MESSAGE_PLAN = 4,      ///< brain: with a descriptor of the plan, where it has sites
+  NREC_MESSAGE_PLAN = 4,      ///< recorder: with a descriptor of the plan, where it has sites
   NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer
   NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
 };
 
 /// START: a fresh image (the first, or after an exec); its modules follow. FORK: a copy of process
 /// `copied`, made by fork in whatever way (its parent may have said nothing itself); its modules, generations and function numbers are its
-/// parent's at that moment, and no MODULE is sent for them: the brain copies the parent's
+/// parent's at that moment, and no MODULE is sent for them: the recorder copies the parent's
 /// PID-N.modules and goes on numbering from there.
 enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
 

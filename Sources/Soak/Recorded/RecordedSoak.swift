@@ -4,7 +4,7 @@
 // back and compared with what the program counted itself, call for call.
 
 import Glibc
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 struct RecordedSoak {
@@ -20,7 +20,7 @@ struct RecordedSoak {
   private static let timeLimit = 120
 
   /// How a run ends.
-  private enum Ending { case byItself, killed, brainKilled }
+  private enum Ending { case byItself, killed, recorderKilled }
 
   /// Builds the programs in `folder`, which is there and empty.
   func prepare() throws(SoakDeviation) {
@@ -53,7 +53,7 @@ struct RecordedSoak {
     let actions = 20 + generator.below(200)
     let execs = generator.isOne(in: 4) ? 2 : 0
     let ending: Ending =
-      generator.isOne(in: 3) ? (generator.isOne(in: 4) ? .brainKilled : .killed) : .byItself
+      generator.isOne(in: 3) ? (generator.isOne(in: 4) ? .recorderKilled : .killed) : .byItself
     let delay = generator.below(400)
     let place = "\(folder)/\(variant)"
     let counts = try SoakCounts(path: folder + "/counts")
@@ -66,7 +66,7 @@ struct RecordedSoak {
     do {
       try execute(words, counts, ending, delay)
       try RecordingCheck(recording: recording, counts: counts, tracer: tracer, tally: tally)
-        .check(isWhole: ending == .byItself, mayLack: ending == .brainKilled)
+        .check(isWhole: ending == .byItself, mayLack: ending == .recorderKilled)
     } catch {
       throw SoakDeviation(
         description: "\(error)\n  command: \(words.joined(separator: " "))\n  ended: \(ending), "
@@ -81,7 +81,7 @@ struct RecordedSoak {
     switch ending {
     case .byItself: break
     case .killed: tally.add("recorded runs killed by SIGKILL")
-    case .brainKilled: tally.add("recorded runs whose nopscope was killed by SIGKILL")
+    case .recorderKilled: tally.add("recorded runs whose nopscope was killed by SIGKILL")
     }
     tally.add("recorded runs: loads of a plugin", counts.loads.count)
     tally.add("recorded runs: calls", counts.calls.values.reduce(0) { $0 + $1.inside })
@@ -100,7 +100,7 @@ struct RecordedSoak {
       if !counts.hasFinished, target > 0 { kill(target, SIGKILL) }
     }
     let found = process.wait(seconds: Self.timeLimit)
-    if ending == .brainKilled {
+    if ending == .recorderKilled {
       try awaitOrphan(counts)
     } else if found != .exit(42), !(ending == .killed && found == .signal(SIGKILL)) {
       throw SoakDeviation(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import Recording
+import RecordingReader
 import TraceAnalysis
 
 /// A recording against the counts of the program that was recorded.

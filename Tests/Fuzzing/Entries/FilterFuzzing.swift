@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Tracing
+import Recorder
 
 /// Rules on the first line, then a module's path, then a function's linked name.
 func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {

@@ -15,7 +15,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case recording
   /// The filter grammar, its globs, and the demangler behind them.
   case filter
-  /// The messages that the brain takes from agents.
+  /// The messages that the recorder takes from agents.
   case message
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Tracing
+import Recorder
 
 /// One packet of an agent's.
 func fuzzMessage(_ input: [UInt8], _ broken: inout Broken) {

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Filters by thread: a thread is wanted or not by its name. It is asked at its first traced call and
+// again at the first after any thread's name has changed. Two functions of libc change names, and
+// are interposed to hear of it; they do what libc's do, without a filter too.
+//
+// A name that changes unheard (a system call of the program's own, a write to
+// /proc/PID/task/TID/comm) counts from the next change that is heard of.
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+
+#include "agent.h"
+#include "syscalls.h"
+
+enum { NAME_BYTES = 16, STEP = 2 };
+
+/// Even; a thread's word is this, or one more where the thread is not wanted. Never 0, as new
+/// threads' words are.
+uint32_t nag_thread_generation __attribute__((visibility("hidden"))) = STEP;
+
+// --- ftrace's globs, as Sources/Recorder/Filter/Glob.swift has them -----------------------------------
+
+// Where the class that opens at `at` is closed; NULL: it is not one. The first ] is a member.
+static const char *class_end(const char *at) {
+  at += at[1] == '!' ? 2 : 1;
+  if (*at == 0) return NULL;
+  for (at++; *at; at++)
+    if (*at == ']') return at;
+  return NULL;
+}
+
+static bool is_in_class(unsigned char byte, const char *at, const char *end) {
+  bool is_inverted = *at == '!';
+  if (is_inverted) at++;
+  while (at < end) {
+    unsigned char first = (unsigned char)*at, last = first;
+    bool is_range = at + 2 < end && at[1] == '-';
+    if (is_range) last = (unsigned char)at[2];
+    if (first <= byte && byte <= last) return !is_inverted;
+    at += is_range ? 3 : 1;
+  }
+  return is_inverted;
+}
+
+// Bytes of the pattern that stand for `byte`; 0: they do not.
+static int step(const char *at, unsigned char byte) {
+  const char *end = *at == '[' ? class_end(at) : NULL;
+  if (*at == 0) return 0;
+  if (*at == '?') return 1;
+  if (end != NULL) return is_in_class(byte, at + 1, end) ? (int)(end + 1 - at) : 0;
+  if (*at == '\\' && at[1]) return (unsigned char)at[1] == byte ? 2 : 0;
+  return (unsigned char)*at == byte ? 1 : 0;
+}
+
+static bool matches(const char *pattern, const char *name) {
+  const char *star = NULL, *from = NULL;
+  while (*name || *pattern) {
+    int width;
+    if (*pattern == '*') {
+      star = ++pattern;
+      from = name;
+    } else if (*name && (width = step(pattern, (unsigned char)*name)) > 0) {
+      pattern += width;
+      name++;
+    } else {
+      if (star == NULL || *from == 0) return false;
+      pattern = star;
+      name = ++from;
+    }
+  }
+  return true;
+}
+
+// The last rule that matches decides, as for functions.
+static bool is_wanted(const char *name) {
+  const nrec_config *config = &nag_config.config;
+  uint32_t count = config->thread_rules;
+  if (count > NREC_MOST_THREAD_RULES) count = NREC_MOST_THREAD_RULES;
+  for (uint32_t i = count; i-- > 0;)
+    if (matches(config->threads[i].pattern, name)) return !config->threads[i].is_removal;
+  return count == 0 || config->threads[0].is_removal;
+}
+
+void nag_thread_ask(uint32_t function, uint64_t *location) {
+  (void)function, (void)location;
+  char name[NAME_BYTES + 1] = {0};
+  // Before the name is read: a change in between makes the answer an old one.
+  uint32_t generation = __atomic_load_n(&nag_thread_generation, __ATOMIC_ACQUIRE);
+  NAG_CALL(SYS_prctl, PR_GET_NAME, name);
+  nag_self.choice = generation + !is_wanted(name);
+}
+
+static void changed(void) {
+  // A chunk has the name that its thread had when it was begun: a thread that calls before it takes a
+  // name shall be known by it. Of another thread's name the next chunk tells.
+  nag_buffer *buffer = nag_self.buffer;
+  if (buffer != NULL && buffer->chunk != NULL)
+    NAG_CALL(SYS_prctl, PR_GET_NAME, ((nrec_chunk_header *)buffer->chunk)->thread_name);
+  if (nag_config.config.thread_rules == 0) return;
+  if (__atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE) == 0)
+    __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);
+}
+
+// --- what changes names ------------------------------------------------------------------------------
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT int prctl(int option, ...) {
+  va_list arguments;
+  uint64_t word[4];
+  va_start(arguments, option);
+  for (int i = 0; i < 4; i++) word[i] = va_arg(arguments, uint64_t);
+  va_end(arguments);
+  int64_t result = NAG_CALL(SYS_prctl, option, word[0], word[1], word[2], word[3]);
+  if (option == PR_SET_NAME && result == 0) changed();
+  if (result >= 0) return (int)result;
+  errno = (int)-result;
+  return -1;
+}
+
+typedef int (*set_name)(pthread_t, const char *);
+
+EXPORT int pthread_setname_np(pthread_t thread, const char *name) {
+  static _Atomic uint64_t found;
+  uint64_t address = atomic_load(&found);
+  if (address == 0) {
+    address = (uint64_t)dlsym(RTLD_NEXT, "pthread_setname_np");
+    atomic_store(&found, address);
+  }
+  if (address == 0) return ENOSYS;
+  int error = ((set_name)address)(thread, name);
+  if (error == 0) changed();
+  return error;
+}

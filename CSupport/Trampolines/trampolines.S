@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The address range of all trampolines and, NAG_SHADOW_DISTANCE above it, of their slots
+// (CSupport/Agent/shadow.c), as a segment without contents, so that every unwinder finds the one
+// rule that serves all trampolines where it finds the rules of any other code: in a loaded file's
+// .eh_frame, through dl_iterate_phdr. That holds for unwinders that are linked statically or loaded
+// later.
+//
+// When a callee has returned or is being unwound, its trampoline's address is the word below the
+// stack pointer; the slot stands at a constant distance, and holds the real return address.
+//
+//   CFA             rsp - 1: an identity that no real frame has
+//   rsp (7)         as it is
+//   return (16)     *(*(rsp - 8) + NAG_SHADOW_DISTANCE)
+//
+// DWARF 4, 6.4; System V ABI for x86-64, 3.7. The segment is read-only to cost no commitment of
+// memory; the linker is told its address (Package.swift), for with one of its own choice it would
+// become a part of the writable segment.
+
+#include "Trampolines.h"
+
+        .set    BREG7, 0x77
+        .set    DEREF, 0x06
+        .set    PLUS, 0x22
+        .set    CONST4U, 0x0c
+        .set    DEF_CFA_EXPRESSION, 0x0f
+        .set    VAL_EXPRESSION, 0x16
+
+        .section .nopscope.trampolines, "a", @nobits
+        .p2align 16
+start:
+        .cfi_startproc
+        .cfi_escape DEF_CFA_EXPRESSION, 2, BREG7, 0x7f
+        .cfi_escape VAL_EXPRESSION, 7, 2, BREG7, 0
+        .cfi_escape VAL_EXPRESSION, 16, 10, BREG7, 0x78, DEREF, CONST4U, \
+            NAG_SHADOW_DISTANCE & 0xff, NAG_SHADOW_DISTANCE >> 8 & 0xff, \
+            NAG_SHADOW_DISTANCE >> 16 & 0xff, NAG_SHADOW_DISTANCE >> 24, PLUS, DEREF
+        .skip   NAG_SHADOW_DISTANCE
+        .cfi_endproc
+        .skip   NAG_SHADOW_DISTANCE
+
+// Where it is, in a place of its own: a symbol of the range itself would be the name of each hooked
+// frame in a backtrace.
+        .section .data.rel.ro, "aw"
+        .globl  nopscope_trampolines
+        .type   nopscope_trampolines, @object
+        .p2align 3
+nopscope_trampolines:
+        .quad   start
+        .size   nopscope_trampolines, 8
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import CRecordingABI
+
+/// How fast the time stamp counter ticks, measured against CLOCK_MONOTONIC since this was made: the
+/// longer a recording runs, the better its time.
+///
+/// The kernel knows the rate and tells nobody; one measured over ten milliseconds is right to some
+/// parts in a million.
+public struct TraceClock: Sendable {
+  /// CLOCK_REALTIME when this was made.
+  public let startRealtimeNanoseconds: UInt64
+  private let startTicks: UInt64
+  private let startNanoseconds: UInt64
+
+  public init() {
+    (startTicks, startNanoseconds) = Self.moment()
+    startRealtimeNanoseconds = nrc_realtime_nanoseconds()
+  }
+
+  public func ticksPerSecond() -> UInt64 {
+    var (ticks, nanoseconds) = Self.moment()
+    while nanoseconds &- startNanoseconds < 100_000 { (ticks, nanoseconds) = Self.moment() }
+    let elapsed = Double(ticks &- startTicks)
+    return UInt64((elapsed * 1e9 / Double(nanoseconds &- startNanoseconds)).rounded())
+  }
+
+  /// Nanoseconds as units of 2^`NREC_TIME_SHIFT` ticks.
+  public func units(nanoseconds: UInt64) -> UInt64 {
+    let ticks = Double(nanoseconds) * Double(ticksPerSecond()) / 1e9
+    return UInt64(min(ticks / Double(1 << NREC_TIME_SHIFT), 9e18).rounded())
+  }
+
+  /// Both clocks at one moment: of several tries the one that was interrupted least.
+  private static func moment() -> (ticks: UInt64, nanoseconds: UInt64) {
+    var best: (ticks: UInt64, nanoseconds: UInt64, width: UInt64) = (0, 0, .max)
+    for _ in 0..<5 {
+      let before = nrc_ticks()
+      let nanoseconds = nrc_monotonic_nanoseconds()
+      let width = nrc_ticks() &- before
+      if width < best.width { best = (before &+ width / 2, nanoseconds, width) }
+    }
+    return (best.ticks, best.nanoseconds)
+  }
+}

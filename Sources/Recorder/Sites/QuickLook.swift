@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import Glibc
+
+/// Whether a file can have call sites at all, by its string tables: most libraries of a process
+/// name neither mcount nor __fentry__ and list no patchable entries, and reading them whole would
+/// take longer than the program.
+///
+/// Errs on the side of yes: whatever it does not understand is left to the ELF reader.
+struct QuickLook: ~Copyable {
+  private let file: Descriptor
+  private let size: Int
+
+  /// Nil where the file cannot be opened or is no regular file.
+  init?(path: String) {
+    file = Descriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
+    var status = stat()
+    guard file.number >= 0, fstat(file.number, &status) == 0, status.st_mode & S_IFMT == S_IFREG
+    else { return nil }
+    size = Int(status.st_size)
+  }
+
+  /// Names that a file with call sites has in one of its string tables.
+  ///
+  /// The first ends `_mcount` too.
+  private static let symbols = ["mcount\0", "__fentry__\0"].map { Array($0.utf8) }
+  private static let sections = [
+    "__mcount_loc\0", "__patchable_function_entries\0", ".nopscope.sites\0",
+  ].map { Array($0.utf8) }
+  private static let stringTable: UInt32 = 3
+  private static let mostSections = 4096
+
+  consuming func mayHaveSites() -> Bool {
+    guard let header = file.read(at: 0, count: 64),
+      header.prefix(6).elementsEqual([0x7f, 0x45, 0x4c, 0x46, 2, 1])
+    else { return true }
+    var fields = ByteReader(Array(header[0x28...]))
+    guard let tableOffset = fields.number(UInt64.self), fields.take(10) != nil,
+      fields.number(UInt16.self) == 64, let count = fields.number(UInt16.self),
+      count > 0, Int(count) <= Self.mostSections, tableOffset < UInt64(size),
+      let table = file.read(at: Int(tableOffset), count: 64 * Int(count))
+    else { return true }
+    var hasStrings = false
+    for index in 0..<Int(count) {
+      var section = ByteReader(Array(table[(64 * index)..<(64 * index + 64)]))
+      guard section.take(4) != nil, let type = section.number(UInt32.self) else { return true }
+      guard type == Self.stringTable else { continue }
+      guard section.take(16) != nil, let offset = section.number(UInt64.self),
+        let length = section.number(UInt64.self), length <= UInt64(size),
+        offset <= UInt64(size) - length
+      else { return true }
+      hasStrings = true
+      if mentions(Int(offset), Int(length)) { return true }
+    }
+    return !hasStrings
+  }
+
+  /// Whether one of the names stands in `length` bytes at `offset`.
+  private borrowing func mentions(_ offset: Int, _ length: Int) -> Bool {
+    let names = Self.symbols + Self.sections
+    let overlap = 32
+    let piece = 1 << 20
+    var start = 0
+    while start < length {
+      let count = min(piece + overlap, length - start)
+      guard let bytes = file.read(at: offset + start, count: count) else { return true }
+      for name in names where contains(bytes, name) { return true }
+      start += piece
+    }
+    return false
+  }
+
+  private borrowing func contains(_ bytes: [UInt8], _ name: [UInt8]) -> Bool {
+    bytes.withUnsafeBytes { bytes in
+      name.withUnsafeBytes { name in
+        guard let start = bytes.baseAddress, let wanted = name.baseAddress else { return false }
+        return nrc_contains(start, bytes.count, wanted, name.count)
+      }
+    }
+  }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+import ELFImage
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Recorder
+
+/// Clients that break the protocol lose their connection, and nobody else's.
+@Suite struct HostileClientTests {
+  static let fixture = Fixture(.gcc, ["-O2", "-pg"])
+
+  private static func bytes<T>(_ message: T) -> [UInt8] {
+    withUnsafeBytes(of: message) { Array($0) }
+  }
+
+  private static func hello(_ change: (inout nrec_hello) -> Void) -> [UInt8] {
+    var hello = FakeAgent.hello()
+    change(&hello)
+    return bytes(hello)
+  }
+
+  /// A module message with one 32-bit word changed.
+  private static func module(_ path: String = "/x", word: Int, _ value: UInt32) -> [UInt8] {
+    var message = module(path)
+    withUnsafeBytes(of: value.littleEndian) { message.replaceSubrange(word..<(word + 4), with: $0) }
+    return message
+  }
+
+  private static func module(_ path: String) -> [UInt8] {
+    FakeAgent.module(path, buildID: [1], generation: 1)
+  }
+
+  private static let lengths =
+    MemoryLayout<nrec_module_message>.offset(of: \nrec_module_message.build_id_length) ?? 0
+
+  /// What is sent before HELLO.
+  static let first: [(name: String, packet: [UInt8])] = [
+    ("one byte", [1]), ("three bytes", [1, 0, 0]), ("no such message", [9, 0, 0, 0]),
+    ("an answer", bytes(nrec_config())), ("zeros", [UInt8](repeating: 0, count: 100)),
+    ("half a HELLO", Array(bytes(FakeAgent.hello()).dropLast())),
+    ("a HELLO and more", bytes(FakeAgent.hello()) + [0]),
+    ("another version", hello { $0.version = UInt32(NREC_MESSAGE_VERSION) + 1 }),
+    ("another process", hello { $0.process += 1 }),
+    ("no such beginning", hello { $0.begin = 2 }),
+    ("a module", module("/x")),
+    ("applied", [5] + [UInt8](repeating: 0, count: MemoryLayout<nrec_applied>.size - 1)),
+    ("gone", [6] + [UInt8](repeating: 0, count: MemoryLayout<nrec_gone>.size - 1)),
+    ("too long", [UInt8](repeating: 3, count: 8000)),
+  ]
+
+  @Test("the first packet is a whole HELLO of our version", arguments: first.map(\.name))
+  func beginning(name: String) throws {
+    let packet = try #require(Self.first.first { $0.name == name }).packet
+    let bench = try ServerBench()
+    let good = try bench.join()
+    let bad = try FakeAgent(bench.server)
+    bad.send(packet)
+    bench.serve()
+    #expect(bad.isClosed)
+    #expect(!good.isClosed)
+    #expect(bench.server.warnings.count == 1)
+    #expect(bench.server.tracedProcesses == 1)
+    _ = try bench.join()
+  }
+
+  /// What is sent after HELLO.
+  static let second: [(name: String, packet: [UInt8])] = [
+    ("HELLO again", bytes(FakeAgent.hello())),
+    ("a module cut short", Array(module("/x").dropLast())),
+    ("a module without its path", Array(module("/x").dropLast(2))),
+    ("a module's head", Array(module("/x").prefix(20))),
+    ("a path with NUL", module("/a\0b")),
+    ("generation 0", module(word: 4, 0)),
+    ("a build-id of 65 bytes", module(word: lengths, 65)),
+    ("a build-id of 4 GB", module(word: lengths, .max)),
+    ("a path of 4 GB", module(word: lengths + 4, .max)),
+    ("a path of 4001 bytes", module(word: lengths + 4, 4001)),
+    ("a longer path than was sent", module(word: lengths + 4, 3)),
+    ("a shorter path than was sent", module(word: lengths + 4, 1)),
+    ("text that ends before it starts", module(word: 20, .max)),
+    ("applied to nothing", [5, 0, 0, 0, 1] + [UInt8](repeating: 0, count: 35)),
+    ("gone without coming", bytes(nrec_gone(message: 6, generation: 4, time: 0))),
+  ]
+
+  @Test("each later packet is a whole message that makes sense", arguments: second.map(\.name))
+  func later(name: String) throws {
+    let packet = try #require(Self.second.first { $0.name == name }).packet
+    let bench = try ServerBench()
+    let good = try bench.join()
+    let bad = try bench.join()
+    bad.send(packet)
+    bench.serve()
+    #expect(bad.isClosed, "\(packet.count) bytes")
+    #expect(!good.isClosed)
+    #expect(bench.server.warnings.count == 1)
+  }
+
+  @Test("more sites than there are cannot have been armed, and no generation comes twice")
+  func nonsense() throws {
+    let path = try Self.fixture.build()
+    let id = try #require(try ELFImage(path: path).buildID)
+    for isCount in [true, false] {
+      let bench = try ServerBench()
+      let bad = try bench.join()
+      let plan = try bench.load(bad, path, buildID: id, generation: 5).plan
+      if isCount {
+        bad.applied(5, armed: plan.count + 1)
+      } else {
+        bad.applied(5, armed: plan.count)
+        bad.send(FakeAgent.module(path, buildID: id, generation: 5))
+      }
+      bench.serve()
+      #expect(bad.isClosed)
+    }
+  }
+
+  @Test("random packets close connections and nothing else")
+  func random() throws {
+    var generator = SeededGenerator(seed: 42)
+    let bench = try ServerBench()
+    let good = try bench.join()
+    for _ in 0..<300 {
+      let bad = try FakeAgent(bench.server)
+      if Bool.random(using: &generator) { bad.send(FakeAgent.hello()) }
+      for _ in 0..<3 {
+        var packet = Self.module("/usr/lib/\(UInt8.random(in: 0...9, using: &generator))")
+        packet[0] = UInt8.random(in: 1...6, using: &generator)
+        for _ in 0..<UInt8.random(in: 0...4, using: &generator) {
+          packet[Int.random(in: 4..<packet.count, using: &generator)] =
+            UInt8.random(in: 0...255, using: &generator)
+        }
+        bad.send(Array(packet.prefix(Int.random(in: 1...packet.count, using: &generator))))
+      }
+      _ = bench.server.turn(others: [], milliseconds: 0)
+    }
+    bench.serve()
+    #expect(!good.isClosed)
+    let path = try Self.fixture.build()
+    let id = try #require(try ELFImage(path: path).buildID)
+    #expect(try bench.load(good, path, buildID: id, generation: 1).plan.count > 0)
+  }
+
+  @Test("a client that does not read its answers does not hold up the others")
+  func deaf() throws {
+    let bench = try ServerBench()
+    let deaf = try bench.join()
+    for generation in 1..<3000 {
+      deaf.send(FakeAgent.module("/no/such", buildID: [], generation: UInt32(generation)))
+      _ = bench.server.turn(others: [], milliseconds: 0)
+    }
+    _ = try bench.join()
+  }
+
+  @Test("a relative path is the process's folder's")
+  func relative() throws {
+    let bench = try ServerBench()
+    let agent = try bench.join()
+    _ = try bench.load(agent, "no/such.so", buildID: [], generation: 1)
+    let load = try bench.lines("\(getpid())-0.modules").first?["load"] as? [String: Any]
+    let folder = FileManager.default.currentDirectoryPath
+    #expect(load?["path"] as? String == folder + "/no/such.so")
+  }
+}
