@@ -17,7 +17,7 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
       kinds.map { Variant(compiler: compiler, level: level, instrumentation: $0) }
     }
   }
-  /// One of each kind and compiler; all of them where NOPSCOPE_EVERY_VARIANT is set.
+  /// A selection: every kind and both compilers. All variants if NOPSCOPE_EVERY_VARIANT is set.
   static let some =
     ProcessInfo.processInfo.environment["NOPSCOPE_EVERY_VARIANT"] != nil
     ? all
@@ -30,7 +30,7 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
   static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
 }
 
-/// A file of Programs/, built.
+/// A source file of Programs/, and how to build it.
 struct Program: Hashable, Sendable {
   var source: String
   var variant = Variant.usual
@@ -74,7 +74,7 @@ private final class ProgramCache: @unchecked Sendable {
   }
 }
 
-/// A run under `nopscope record`, and what the recording says.
+/// A run under `nopscope record`, with the decoded recording.
 struct TracedRun {
   var result: ChildResult
   var folder: String
@@ -94,7 +94,7 @@ struct TracedRun {
   var calls: [String: Int] { recording.calls }
 }
 
-/// The counts that a program prints itself: lines `calls NAME NUMBER`.
+/// The calls that a program counts and prints itself, in lines `calls NAME NUMBER`.
 func statedCalls(_ output: String) -> [String: Int] {
   var calls: [String: Int] = [:]
   for line in output.split(separator: "\n") {

@@ -3,8 +3,10 @@
 import Foundation
 import TestSupport
 
-/// Hundreds of libraries made of one: the file's own function is renamed, and its build-id changed,
-/// without a compiler's second for each.
+/// Hundreds of libraries, made from one file that is compiled once.
+///
+/// In each copy the name of the file's function and its build-id are overwritten. Compiling each
+/// library would take a second.
 struct Turns {
   let folder: String
   let count: Int

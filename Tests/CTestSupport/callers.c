@@ -22,7 +22,7 @@ struct cts_callers {
 
 static void *work(void *context) {
   cts_callers *all = context;
-  sigset_t none;  // whoever started this thread may block signals: libdispatch's threads do
+  sigset_t none;  // the parent thread may block signals: libdispatch's threads do
   sigemptyset(&none);
   pthread_sigmask(SIG_SETMASK, &none, NULL);
   all->ready++;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The smallest tracer: one counter, no register touched. Flags are dead where a call site stands.
+// The smallest tracer: it adds to one counter and changes no register. It changes the flags, which
+// hold no value at a call site.
 
         .text
         .globl  cts_count_entry

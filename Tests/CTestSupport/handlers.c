@@ -68,7 +68,7 @@ static void look_at_text(int signal) {
   seen = *(const uint64_t *)interrupted_at;
 }
 
-// Pends until the dispatcher returns: it blocks every signal.
+// The signal stays pending until the dispatcher returns, because the dispatcher blocks all signals.
 static bool repair_and_signal(int signal, siginfo_t *info, void *context) {
   (void)context;
   uint64_t page = interrupted_at & ~4095ul;
@@ -93,7 +93,7 @@ void cts_own_fault(void) {
   if (sigsetjmp(behind, 1) == 0) *(volatile int *)8 = 1;
 }
 
-// Of the patch core, which shows it to nobody else.
+// A function of the patch core that its headers do not declare.
 bool npc_protocol_trap(int signal, siginfo_t *info, void *context);
 
 bool cts_forged_trap(uint64_t pc, uint64_t *next) {

@@ -3,15 +3,16 @@
 import Foundation
 import Testing
 
-/// A shared object of this test's own, built by gcc, loaded, and written to by the test itself: its
-/// text is 3 MiB of `cc` bytes around one function, so that it has several of the audit's pieces.
+/// A shared object that a test builds with gcc, loads, and writes to.
+///
+/// Its one function is 3 MiB of `cc` bytes, so that the audit compares its text in several pieces.
 final class AuditedLibrary {
   let folder: String
   let path: String
   private(set) var handle: UnsafeMutableRawPointer?
-  /// Of the first byte of the large function.
+  /// The address of the large function in this process.
   let function: UInt64
-  /// What nm says of it.
+  /// The function's link-time address, by nm.
   let linkAddress: UInt64
 
   static let textBytes = 3 << 20
@@ -68,8 +69,8 @@ final class AuditedLibrary {
     return String(decoding: text, as: UTF8.self)
   }
 
-  /// Writes to the text at `offset` from the function, as a patcher would; leaves the pages with
-  /// `protection`.
+  /// Writes to the text at `offset` from the function, as a patcher would. Afterwards the pages
+  /// have `protection`.
   func write(
     _ bytes: [UInt8], at offset: Int, leaving protection: Int32 = PROT_READ | PROT_EXEC
   ) throws {
@@ -83,13 +84,13 @@ final class AuditedLibrary {
   }
 }
 
-/// A `sleep` that waits until it is killed, and is reaped.
+/// A child process that runs `sleep` until it is killed. `end` kills it and waits for it.
 final class SleepingChild {
   private(set) var identifier: pid_t = 0
 
   init() throws {
     identifier = try spawn(["sleep", "600"])
-    // Until it has become the other program, its maps are ours; until libc is mapped, not all.
+    // Before the exec its maps are those of this process; before libc is mapped, incomplete.
     for _ in 0..<1000 {
       let maps = try? String(contentsOfFile: "/proc/\(identifier)/maps", encoding: .utf8)
       if let maps, maps.contains("/sleep\n"), maps.contains("libc.so") { return }
@@ -100,7 +101,7 @@ final class SleepingChild {
 
   func end() {
     guard identifier > 0 else { return }
-    // Not SIGTERM: the runner's threads have it blocked, and a child inherits that.
+    // Not SIGTERM: the runner's threads block it, and a child inherits the mask.
     kill(identifier, SIGKILL)
     waitpid(identifier, nil, 0)
     identifier = 0
@@ -109,7 +110,7 @@ final class SleepingChild {
   deinit { end() }
 }
 
-/// Starts a command of PATH.
+/// Starts a command that is found in PATH.
 func spawn(_ command: [String]) throws -> pid_t {
   var process = pid_t()
   let arguments = command.map { strdup($0) } + [nil]

@@ -9,7 +9,7 @@ import TestSupport
 
 @testable import LivePatching
 
-/// A row of the table of forms, of functions whose results can be checked.
+/// One form of call site, and a fixture of functions with it whose results a test can check.
 struct PatchRow: Sendable, CustomStringConvertible {
   var fixture: Fixture
   var form: CallSite.Form
@@ -43,8 +43,8 @@ struct PatchRow: Sendable, CustomStringConvertible {
     PatchRow(.gcc, "-fpatchable-function-entry=5 -fcf-protection", .nop1x5, .patchable),
   ]
 
-  /// `f0` to `f23`, of which every sixth begins a page; `constructed` says what the constructor
-  /// found at `f0`'s first bytes.
+  /// The fixture has the functions `f0` to `f23`; every sixth one begins a page. `constructed`
+  /// returns the first bytes of `f0` as the constructor found them.
   static let functionCount = 24
   static let source =
     """
@@ -52,7 +52,7 @@ struct PatchRow: Sendable, CustomStringConvertible {
     #ifdef OWN_FENTRY
     __asm__(".globl __fentry__; .hidden __fentry__; .type __fentry__, @function; __fentry__: ret");
     #endif
-    // The addresses by assembly, so that -fno-pic can make a shared object of it too.
+    // Assembly takes the addresses, so that a shared object can also be made with -fno-pic.
     __attribute__((used)) static unsigned char first[64];
     OURS const unsigned char *constructed(void) {
       const unsigned char *at;
@@ -76,8 +76,10 @@ struct PatchRow: Sendable, CustomStringConvertible {
     }.joined()
 }
 
-/// A fixture while it is loaded, and independent accounts of its text: the file's own bytes by its
-/// program headers, the pages by /proc/self/maps.
+/// A loaded fixture, and two independent ways to look at its text.
+///
+/// The file's program headers give the bytes that the text had; /proc/self/maps gives its pages'
+/// permissions.
 final class PatchFixture {
   let path: String
   let library: Library
@@ -105,7 +107,7 @@ final class PatchFixture {
     try PatchedModule(module: module, table: table, decoder: decoder)
   }
 
-  /// A stub that counts.
+  /// An entry stub whose destination counts the calls.
   func stub() throws -> EntryStub {
     try EntryStubPage(near: module.span, destinations: [cts_count_entry_address()]).stubs[0]
   }
@@ -126,7 +128,7 @@ final class PatchFixture {
     live(module.loadBias + table.sites[site].offset, table.sites[site].length)
   }
 
-  /// The permissions of its text's pages; `["r-xp"]` is how the loader leaves them.
+  /// The permissions of the text's pages. After loading they are `["r-xp"]`.
   var pagePermissions: Set<String> { permissions(in: module.text) }
 
   var functions: [(function: @convention(c) (Int32) -> Int32, factor: Int32, sum: Int32)] {
@@ -139,7 +141,7 @@ final class PatchFixture {
     }
   }
 
-  /// Calls every function once; how many results were wrong.
+  /// Calls every function once and returns how many results were wrong.
   func callAll() throws -> Int {
     try functions.count { $0.function(7) != 7 * $0.factor + $0.sum }
   }
@@ -159,7 +161,7 @@ final class PatchFixture {
     return found
   }
 
-  /// Changes text behind everybody's back.
+  /// Changes text without the engine, as a foreign writer would.
   func overwrite(_ address: UInt64, _ bytes: [UInt8]) throws {
     let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
     defer { close(memory) }
@@ -169,8 +171,8 @@ final class PatchFixture {
   }
 }
 
-/// Threads that call a fixture's functions, until they are stopped: at the latest before the
-/// fixture goes.
+/// Threads that call a fixture's functions until `stop`. They must be stopped before the fixture is
+/// unloaded.
 final class Callers {
   private let fixture: PatchFixture
   private var callers: OpaquePointer?
@@ -186,10 +188,10 @@ final class Callers {
 
   private var final: UInt64 = 0
 
-  /// Calls made so far, all of them after `stop`.
+  /// The calls made so far; after `stop`, all calls.
   var count: UInt64 { callers.map { cts_callers_count($0) } ?? final }
 
-  /// Waits until calls were made since; false after ten seconds.
+  /// Waits until the threads have made new calls. Returns false after ten seconds without any.
   func makeProgress() -> Bool {
     let before = count
     for _ in 0..<10_000 where count == before { usleep(1000) }

@@ -8,13 +8,13 @@ import MachineCode
 
 @testable import LivePatching
 
-/// A transaction as the patch core sees it, with every field open to a test.
+/// A transaction of the patch core. A test can set every field.
 final class RawTransaction {
   var transaction = npc_transaction()
   let pokes: UnsafeMutableBufferPointer<npc_poke>
   private let buildID: UnsafeMutableBufferPointer<UInt8>
 
-  /// Original to nop at `sites`, or back, with what is right for each.
+  /// A transaction from the original bytes to nops at `sites`, or back, with correct pokes.
   init(
     _ fixture: PatchFixture, _ sites: [Int], back: Bool = false,
     method: PatchProtocol = .automatic, writer: TextWriter = .mprotect
@@ -39,8 +39,8 @@ final class RawTransaction {
     buildID.deallocate()
   }
 
-  /// What strikes when the last poke is verified: everything was found right by then. Its page is
-  /// that poke's.
+  /// A saboteur that acts when the verifier is asked about the last poke. All other pokes have been
+  /// verified then. It acts on the page of the last poke.
   func sabotage(_ deed: Int) -> UnsafeMutablePointer<cts_saboteur> {
     let saboteur = UnsafeMutablePointer<cts_saboteur>.allocate(capacity: 1)
     saboteur.initialize(to: cts_saboteur())

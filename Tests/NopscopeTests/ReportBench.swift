@@ -6,7 +6,7 @@ import Testing
 
 /// How fast recordings are read.
 ///
-/// It prints; no test asserts a time. scripts/bench measures more, in release.
+/// It prints times and asserts none. `scripts/bench` measures more, in a release build.
 @Suite struct ReportBench {
   private static let calls = 200_000
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Recorder
 
-/// An agent that says what a test wants it to say.
+/// An agent that sends exactly the messages that a test gives it.
 final class FakeAgent {
   let socket: Int32
   var generation: UInt32 = 0
@@ -72,7 +72,7 @@ final class FakeAgent {
     send(nrec_gone(message: UInt32(NREC_MESSAGE_GONE), generation: generation, time: 900))
   }
 
-  /// The answer, and the descriptor that came with it; nil where there is none.
+  /// The recorder's answer and the descriptor that came with it; nil if there is no answer.
   func receive<T>(_ type: T.Type) throws -> (T, descriptor: Int32)? {
     var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.size + 1)
     var descriptors: [Int32] = [-1, -1]
@@ -90,7 +90,7 @@ final class FakeAgent {
   }
 }
 
-/// A server with a recording of its own.
+/// A recorder's server, with a recording of its own.
 final class ServerBench {
   let path: String
   let server: RecordServer
@@ -102,7 +102,7 @@ final class ServerBench {
       source: SiteSource(cache: nil), clock: TraceClock())
   }
 
-  /// Serves until nothing is left to serve.
+  /// Serves until no message is waiting.
   func serve() { for _ in 0..<4 { _ = server.turn(others: [], milliseconds: 1) } }
 
   func session() throws -> [String: Any] {
@@ -115,7 +115,7 @@ final class ServerBench {
     }
   }
 
-  /// A client that has said HELLO and has been answered.
+  /// An agent that has sent HELLO and has received its CONFIG.
   func join(
     begin: Int = NREC_BEGIN_START, parent: Int32 = 1, time: UInt64 = 1000
   ) throws -> FakeAgent {
@@ -144,7 +144,7 @@ final class ServerBench {
     let size = Int(plan.count) * MemoryLayout<nrec_plan_entry>.stride
     let read = file.read(at: 0, count: size)
     let bytes = try #require(read)
-    // Sealed: the recorder cannot change what the agent has checked.
+    // The file is sealed: the recorder cannot change the plan after the agent has checked it.
     #expect(pwrite(descriptor, [0], 1, 0) == -1)
     #expect(ftruncate(descriptor, 0) == -1)
     return (plan, bytes.withUnsafeBytes { Array($0.bindMemory(to: nrec_plan_entry.self)) })

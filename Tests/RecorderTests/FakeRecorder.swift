@@ -7,21 +7,21 @@ import TestSupport
 
 @testable import Recorder
 
-/// A recorder that answers one agent as a test wants it answered.
+/// A recorder whose answers to an agent a test can change.
 final class FakeRecorder: @unchecked Sendable {
-  /// What is sent to the agent, to be spoilt.
+  /// The answers to the agent. Each closure may change its answer before it is sent.
   struct Answers: Sendable {
-    /// The configuration, the event file, the memory file; false: no answer.
+    /// Changes the configuration and the descriptors (event file, memory file). False: no answer.
     var config: @Sendable (inout nrec_config, inout [Int32]) -> Bool = { _, _ in true }
-    /// The plan of the module that has sites; false: no answer.
+    /// Changes the plan of a module that has sites. False: no answer.
     var plan: @Sendable (inout nrec_plan_message, inout [nrec_plan_entry]) -> Bool = { _, _ in
       true
     }
-    /// The plan's file, of its bytes.
+    /// Makes the plan's file from its bytes.
     var file: @Sendable ([UInt8]) -> Int32 = { bytes in nrc_memory_file(bytes, bytes.count) }
-    /// Before each plan comes one of an older generation, as if it had been waited for in vain.
+    /// Sends a plan of an older generation before each plan, as if it had come too late.
     var isPrecededByOlder = false
-    /// Who comes second waits in connect until the first has been dead for a while.
+    /// Keeps the second agent in connect until the first agent's process has been dead for a while.
     var holdsSecond = false
   }
 
@@ -32,12 +32,12 @@ final class FakeRecorder: @unchecked Sendable {
   private var heard: [nrec_applied] = []
   private var connections = 0
   private var outlasts = false
-  /// Takes the one place in the queue while the second is held.
+  /// A connection that fills the listener's queue, so that the second agent waits in connect.
   private var filler: Int32 = -1
   private var isOver = false
   private let ended = DispatchSemaphore(value: 0)
 
-  /// `user`: who listens, where that is another; the process is root's.
+  /// `user`: the user who listens, if it is another one. The test then has to run as root.
   init(_ answers: Answers, user: uid_t? = nil) throws {
     let folder = try TemporaryFolder.shared.fresh("recorder")
     path = folder + "/s"
@@ -55,13 +55,13 @@ final class FakeRecorder: @unchecked Sendable {
     }.start()
   }
 
-  /// What the agent said of the plans with sites.
+  /// The agent's APPLIED messages, one for each plan with sites.
   var applied: [nrec_applied] { lock.withLock { heard } }
   var connected: Int { lock.withLock { connections } }
-  /// Whether the first's connection was still there when it was dead and the second was held.
+  /// Whether the first agent's connection was still open after its process was dead.
   var firstOutlasts: Bool { lock.withLock { outlasts } }
 
-  /// To be called before it is let go.
+  /// Ends the thread that serves. A test must call this before it releases the recorder.
   func stop() {
     lock.withLock { isOver = true }
     ended.wait()
@@ -71,7 +71,7 @@ final class FakeRecorder: @unchecked Sendable {
     var sockets: [Int32] = []
     while true {
       var polled = ([listener.number] + sockets).map { pollfd(fd: $0, events: 1, revents: 0) }
-      // The end is when nothing more has come: what a process said last is read after its end.
+      // Ends only when no message is waiting: a process's last message is read after its end.
       guard poll(&polled, nfds_t(polled.count), 20) > 0 else {
         if lock.withLock({ isOver }) { break }
         continue
@@ -91,7 +91,7 @@ final class FakeRecorder: @unchecked Sendable {
     for socket in sockets { close(socket) }
   }
 
-  /// False at its end.
+  /// Answers one message; false when the connection has ended.
   private func answer(_ socket: Int32) -> Bool {
     var bytes = [UInt8](repeating: 0, count: MemoryLayout<nrec_module_message>.size)
     let got = nrc_receive(socket, &bytes, bytes.count)
@@ -122,7 +122,7 @@ final class FakeRecorder: @unchecked Sendable {
     for file in Set(made + files) where file >= 0 { close(file) }
   }
 
-  /// Until the first is dead and half a second more; then the second is awaited.
+  /// Waits until the first process is dead and half a second more, then for the second agent.
   private func hold(behind first: Int32) {
     var process: Int32 = 0
     var user: UInt32 = 0

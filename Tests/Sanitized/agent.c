@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's slow paths, called as its stubs call them, on files of this program's own: what they
-// leave in the event file is read back. The stubs themselves are assembly, which no sanitizer sees.
+// Calls the agent's slow paths as the agent's stubs call them, on files of this program, and reads
+// back what they leave in the event file. The stubs are assembly, which no sanitizer sees.
 #define _GNU_SOURCE
 #include "agent.h"
 
@@ -20,13 +20,13 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location);
 
 static int events, memory;
 
-// Where trampolines and slots lie, instead of trampoline_range.c's: an address range that no unwinder knows.
+// Replaces trampoline_range.c: an address range for trampolines and slots that no unwinder knows.
 uint8_t *nag_trampolines_find(void) {
   return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-// A process that has joined, as nag_join leaves it.
+// Sets up a process in the state that nag_join leaves.
 static void begin(uint32_t tracer, uint32_t flags) {
   events = memfd_create("events", MFD_CLOEXEC);
   memory = memfd_create("memory", MFD_CLOEXEC);
@@ -83,7 +83,7 @@ static void check_hits(void) {
   end();
 }
 
-// A recursion deeper than the frames that are kept, then its way back and another child.
+// A recursion deeper than the frames that the tracer keeps, then its returns and another child.
 static void check_tree(void) {
   begin(NREC_TRACER_CALLGRAPH, 0);
   uint64_t frames[256];
@@ -93,7 +93,7 @@ static void check_tree(void) {
     nag_enter_tree(9, &frames[251]);
     nag_enter_tree(1000u + (uint32_t)round, &frames[200]);
   }
-  // Of more functions than a chunk of nodes holds.
+  // More functions than a chunk of nodes holds.
   for (uint32_t i = 0; i < 9000; i++) nag_enter_tree(5000 + i, &frames[251]);
   CHECK(nag_tree_calls(nag_self.buffer) == 50u * 203 + 9000);
   uint64_t at = NREC_PAGE, calls = 0, nodes = 0;
@@ -108,7 +108,7 @@ static void check_tree(void) {
   end();
 }
 
-// Returns are hooked in an array: pushed, popped in order, and left out of order.
+// Hooks returns in an array that stands for the stack: pushed, popped in order and out of order.
 static void check_profile(void) {
   begin(NREC_TRACER_PROFILE, 0);
   uint64_t stack[128];
@@ -118,7 +118,7 @@ static void check_profile(void) {
       nag_enter_profile((uint32_t)i * 37, &stack[i]);
       CHECK(stack[i] != (uint64_t)i << 4);
     }
-    // The 50 innermost are left by a jump: the next return finds them over.
+    // A jump leaves the 50 innermost frames. The next return finds that they have ended.
     for (int i = round % 2 ? 28 : 78; i < 128; i++) {
       nag_slot *slot = (nag_slot *)(stack[i] + NAG_SHADOW_DISTANCE);
       CHECK(nag_leave_profile(slot, (uint64_t)&stack[i]) == (uint64_t)i << 4);
@@ -131,7 +131,7 @@ static void check_profile(void) {
   end();
 }
 
-// Every event's slow path, over many chunks: what was begun is closed, and says how long it is.
+// The slow path of every event, over many chunks: every chunk is closed and has its length.
 static void check_events(uint32_t tracer, uint32_t flags) {
   begin(tracer, flags);
   uint64_t now = nag_time();
@@ -140,7 +140,7 @@ static void check_events(uint32_t tracer, uint32_t flags) {
     if (tracer == NREC_TRACER_FUNCTION) nag_event_called(i % 9, now += 1, 0x7fff00000000u + i);
     if (i % 1000 == 0) now += (uint64_t)1 << (20 + i / 1000 % 20);
     nag_event_exit_at(0, now += 5);
-    if (i % 100 == 0) nag_event_entry(~0u, now - 1000, false);  // a clock that falls
+    if (i % 100 == 0) nag_event_entry(~0u, now - 1000, false);  // a clock that goes back
   }
   nag_buffer_finish(nag_self.buffer);
   uint64_t at = NREC_PAGE, total = 0;
@@ -163,7 +163,7 @@ static void check_flight_recorder(void) {
   check_events(NREC_TRACER_GRAPH, NREC_FLAG_OVERWRITE);
 }
 
-// No space: what cannot be kept is counted, and nothing is written where it must not be.
+// No space: events without a place are counted, and nothing is written outside of the buffers.
 static void check_full(void) {
   begin(NREC_TRACER_GRAPH, 0);
   nag_process_state->header->flags |= NREC_FLAG_FULL;
@@ -173,7 +173,7 @@ static void check_full(void) {
   nag_enter_tree(5, &now);
   const struct nag_tree *tree = nag_self.buffer->tree;
   nag_enter_tree(5, &now);
-  CHECK(nag_self.buffer->tree == tree);  // not another megabyte for each call
+  CHECK(nag_self.buffer->tree == tree);  // a call does not map another megabyte
   nag_buffer_finish(nag_self.buffer);
   CHECK(nag_process_state->header->lost_chunks > 3);
   CHECK(nag_process_state->header->lost_events == 3);

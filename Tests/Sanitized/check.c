@@ -30,6 +30,6 @@ int check_main(const check *checks, size_t count, int argc, char **argv) {
     run++;
     fprintf(stderr, "  %-4s %s\n", check_failures == before ? "ok" : "FAIL", checks[i].name);
   }
-  // None is a wrong name, not a success.
+  // If no check ran, the name was wrong: that is a failure.
   return run == 0 || check_failures > 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A test driver in C, so that it can be built with each sanitizer in seconds: the Swift tests have
-// the claims, and these run the same functions where a sanitizer watches them.
+// A test driver in C, which builds with each sanitizer in seconds. The Swift tests make the claims;
+// these checks run the same functions under a sanitizer.
 
 #ifndef SANITIZED_CHECK_H
 #define SANITIZED_CHECK_H
@@ -11,7 +11,7 @@
 
 extern int check_failures;
 
-/// Counts and tells what does not hold, and goes on.
+/// If the condition is false: counts the failure, prints it, and continues.
 #define CHECK(condition)                                                                   \
   do {                                                                                     \
     if (!(condition)) {                                                                    \
@@ -23,10 +23,10 @@ extern int check_failures;
 typedef struct check {
   const char *name;
   void (*run)(void);
-  const char *not_under_thread;  ///< why the thread sanitizer cannot run it; NULL: it can
+  const char *not_under_thread;  ///< why it cannot run under the thread sanitizer; NULL: it can
 } check;
 
-/// Runs all, or those named by the arguments; the exit status.
+/// Runs all checks, or those that the arguments name. Returns the exit status.
 int check_main(const check *checks, size_t count, int argc, char **argv);
 
 #endif

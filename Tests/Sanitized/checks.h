@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One function a claim; core.c and agent.c name them.
+// One function for each claim. core.c and agent.c list them.
 
 #ifndef SANITIZED_CHECKS_H
 #define SANITIZED_CHECKS_H

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The patch core and the other C rooms, but for the agent.
+// The checks of the patch core and of the other C code, except the agent.
 #include "check.h"
 #include "checks.h"
 
-// The thread sanitizer hands a signal to its handler when the thread next calls into it, and its
-// shadow of the program's text cannot be written: mmap over it dies in the sanitizer itself.
+// The thread sanitizer runs a signal's handler only when the thread next calls into the sanitizer.
+// Its shadow of the program's text is read-only, so an mmap over text crashes the sanitizer itself.
 static const char late[] = "signals come late", text[] = "its shadow of text is read-only";
 
 static const check checks[] = {
-  // First: it forks before the dispatcher is installed.
+  // This check runs first: it forks before the dispatcher is installed.
   {"other-peoples-signals", check_other_peoples_signals, NULL},
   {"decoder", check_decoder, NULL},
   {"demangler", check_demangler, NULL},

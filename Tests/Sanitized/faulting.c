@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fault dispatcher: our own faults go on at their landings, everybody else's to their owners.
+// The fault dispatcher: our own faults continue at their landings; other faults reach the handlers
+// of the program.
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +28,7 @@ void check_fix_ups(void) {
   munmap(pages, 8192);
 }
 
-// In a child that has not installed the dispatcher yet: it keeps the handlers that were there.
+// In a child that has not installed the dispatcher yet, so that handlers from before are kept.
 static int be_signalled(void *context) {
   int kind = *(const int *)context, failures = check_failures;
   CHECK(cts_install_handler(SIGTRAP, kind) == 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Modules, memory near them, and the jump in the loader.
+// The list of modules, memory near a module, and the jump in the loader.
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,7 @@ static bool find(const npc_module *module, void *context) {
   return true;
 }
 
-// The plugin's function is armed before its constructor calls it, each time that it comes.
+// At each load the plugin's function is armed before the plugin's constructor calls it.
 static void run_plan(const char *path, npc_load_plan *plan) {
   enum { TIMES = 50 };
   for (int i = 0; i < TIMES; i++) {
@@ -63,14 +63,14 @@ static void run_plan(const char *path, npc_load_plan *plan) {
     if (handle == NULL) return;
     const int *constructed = dlsym(handle, "plugin_constructed");
     CHECK(plan->loaded && plan->generation == (uint32_t)i + 1 && plan->result.status == NPC_OK);
-    CHECK(constructed && *constructed == 41);  // its nop had become `mov eax, 41`
+    CHECK(constructed && *constructed == 41);  // its nop is `mov eax, 41` now
     CHECK(dlclose(handle) == 0);
     CHECK(!plan->loaded);
   }
   CHECK(added >= TIMES && deleting >= TIMES && deleted >= TIMES);
 }
 
-// As it is without a plan, which gives us its build-id and where its function lies.
+// Loads the plugin without a plan, to get its build-id and the address of its function.
 static bool look_at_plugin(const char *path, npc_load_plan *plan, npc_poke *poke) {
   void *handle = path ? dlopen(path, RTLD_NOW) : NULL;
   CHECK(handle != NULL);

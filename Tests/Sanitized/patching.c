@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transactions: all or none, by every protocol and writer, under running threads, and what goes
-// wrong half-way.
+// Transactions: all or none, by every protocol and writer, under running threads, and failures
+// half-way.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@
 
 static npc_poke there[SPEC_SITES], back[SPEC_SITES];
 
-// Pokes of sites 0, `step`, 2 * `step` and on. How many.
+// Makes the pokes of the sites 0, `step`, 2 * `step` and so on. Returns how many.
 static size_t make_pokes(unsigned step) {
   size_t count = 0;
   for (unsigned i = 0; i < SPEC_SITES; i += step) {
@@ -49,7 +49,7 @@ static const way ways[] = {
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
-// Protocol `none` is for text that nobody runs: without callers.
+// Protocol `none` is for text that no thread runs, so there are no callers here.
 void check_quiet_text(void) {
   CHECK(npc_patch_prepare() == 0);
   size_t count = make_pokes(1);
@@ -68,7 +68,7 @@ void check_quiet_text(void) {
   }
 }
 
-// The jump guard serves sites at even addresses alone.
+// The jump guard serves only sites at even addresses.
 static size_t keep_even(size_t count) {
   size_t kept = 0;
   for (size_t i = 0; i < count; i++) {
@@ -79,7 +79,8 @@ static size_t keep_even(size_t count) {
   return kept;
 }
 
-// There and back while threads call the functions and one sleeps: no result is wrong, no sleep ends.
+// Arms and disarms while threads call the functions and one thread sleeps: no result may be wrong,
+// and the sleep may not be interrupted.
 static void flip(size_t count, way how) {
   cts_call calls[64];
   for (unsigned i = 0; i < 64; i++) calls[i] = (cts_call){spec_at(i * 14), 3, 3 + (int)i * 14};
@@ -152,7 +153,7 @@ void check_refusals(void) {
   CHECK(text_is_original());
 }
 
-// The page of the last sites becomes one that refuses to be written, when the first half is verified.
+// When the last site is verified, its page is replaced by one that cannot be written.
 void check_roll_back(void) {
   CHECK(npc_patch_prepare() == 0);
   size_t count = make_pokes(1);
@@ -178,14 +179,15 @@ void check_roll_back(void) {
       CHECK(text_is_original());
     }
   }
-  // So that later checks can write there again.
+  // Later checks must be able to write there again.
   CHECK(mmap((void *)page, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, file, 0) ==
         (void *)page);
   close(read_only);
   close(file);
 }
 
-// A byte changes, or the page goes, between the look that Capstone confirmed and the write.
+// A byte changes, or its page is unmapped, after Capstone has confirmed the bytes and before the
+// write.
 void check_second_look(void) {
   size_t count = make_pokes(1);
   uint64_t address = there[count - 1].address, page = address & ~4095ull;
@@ -236,7 +238,8 @@ static void *toggle_on(void *context) {
   return NULL;
 }
 
-// Two threads patch at once: the patch lock orders all that the core keeps between transactions.
+// Two threads patch at once: the patch lock protects all state that the core keeps between
+// transactions.
 void check_two_patchers(void) {
   CHECK(npc_patch_prepare() == 0);
   toggle toggles[2];
@@ -244,7 +247,7 @@ void check_two_patchers(void) {
   for (unsigned i = 0; i < 2; i++) {
     toggles[i].on = spec_arm(spec_site(2 + 64 * i), cts_count_entry_address());
     toggles[i].off = spec_disarm(toggles[i].on);
-    // Its verifier is made before there are two.
+    // Makes the verifier before the second thread starts.
     spec_transaction(&toggles[i].on, 1, NPC_PROTOCOL_AUTOMATIC, NPC_WRITER_MPROTECT);
   }
   CHECK(pthread_create(&other, NULL, toggle_on, &toggles[1]) == 0);
@@ -253,7 +256,7 @@ void check_two_patchers(void) {
   CHECK(text_is_original());
 }
 
-// Children of a fork in the middle of transactions patch too.
+// Children that are forked during transactions can patch too.
 void check_forks(void) {
   CHECK(npc_patch_prepare() == 0);
   size_t count = make_pokes(16);
@@ -262,7 +265,7 @@ void check_forks(void) {
   cts_forker *forker = cts_forker_start(&on, &off);
   npc_result result;
   for (int i = 0; i < 40; i++) {
-    // With the lock, so that no child is made between the two.
+    // Holds the lock, so that no child is forked between the two transactions.
     npc_patch_lock();
     CHECK(npc_transaction_execute(&on, &result));
     CHECK(npc_transaction_execute(&off, &result));

@@ -2,7 +2,8 @@
 //
 // A library whose function begins with a nop of five bytes, and is called by its constructor.
 
-// The constructor calls with 7 in eax: 7 comes back, unless the nop has become `mov eax, 41`.
+// The constructor calls with 7 in eax. The function returns 7, unless its nop has been replaced by
+// `mov eax, 41`.
 int plugin_value(void);
 __asm__(
     ".text\n"

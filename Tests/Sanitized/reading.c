@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The decoder and the demangler on bytes and names of any kind, in buffers that end where they must.
+// The decoder and the demangler on bytes and names of all kinds, in buffers of exactly their size.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static uint64_t next_random(void) {
   return random_state ^= random_state << 17;
 }
 
-// Bytes of exactly the length: a sanitizer sees a load of one more.
+// A copy of exactly this length: a sanitizer sees a load of one byte more.
 static void decode_exact(nmc_decoder *decoder, const uint8_t *bytes, size_t length) {
   uint8_t *exact = malloc(length ? length : 1);
   memcpy(exact, bytes, length);
@@ -76,7 +76,7 @@ void check_demangler(void) {
     for (size_t capacity = 0; capacity < 70; capacity++)
       demangle_into(known[i].name, capacity, NULL);
   }
-  // Each parameter prints twice the one before: what is printed is bounded, not the name.
+  // Each parameter prints twice as much as the one before it. The printed text has a limit.
   char bomb[512] = "_Z1f1AIiiE";
   for (int i = 0; i < 30; i++) {
     char part[32], back[8] = "S_";

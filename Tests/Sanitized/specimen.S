@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Functions with a call site of each shape: spec_0 to spec_1023 return their argument plus their
-// number. Sites stand at even addresses, but for those of every 16th function, which straddle a
-// 16-byte block; spec_run has five nops of one byte.
+// Functions with call sites: spec_0 to spec_1023 return their argument plus their number. Their
+// sites are at even addresses, except those of every 16th function, which straddle a 16-byte block.
+// spec_run has five nops of one byte.
 
         .text
         .p2align 12

@@ -7,7 +7,7 @@
 #include "CMachineCode.h"
 
 uint64_t spec_site(unsigned i) {
-  // 16 bytes each, and 16 more for every one that was pushed to the end of its block.
+  // Each function has 16 bytes, and 16 more if its site was moved to the end of its block.
   uint64_t at = (uint64_t)spec_begin + 16ull * i + 16ull * (i / 16);
   return i % 16 == 15 ? at + 15 : at;
 }

@@ -28,7 +28,7 @@ void check_stop(void) {
   cts_thread *threads[THREADS];
   for (int i = 0; i < THREADS; i++) threads[i] = cts_thread_start(kinds[i]);
   npc_stop_report report;
-  // Enough time for a sanitizer's own thread, too.
+  // Enough time for the sanitizer's own thread, too.
   for (int i = 0; i < 20; i++) {
     CHECK(stop((npc_stop_request){.timeout_milliseconds = 5000}, &report));
     CHECK(report.stopped >= 2 && report.asleep >= 3);
@@ -38,7 +38,8 @@ void check_stop(void) {
   for (int i = 0; i < THREADS; i++) cts_thread_stop(threads[i]);
 }
 
-// A thread that runs with every signal blocked: an error that names it, and none is left stopped.
+// A thread blocks every signal: the stop fails, the error names the thread, and no thread stays
+// stopped.
 void check_stop_is_bounded(void) {
   cts_thread *deaf = cts_thread_start(CTS_SPINS_DEAF), *other = cts_thread_start(CTS_SPINS);
   npc_stop_report report;

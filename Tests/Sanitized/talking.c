@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the recorder does by C: sockets with descriptors, salvage of a dead process's memory, children.
+// The recorder's C code: sockets with descriptors, salvage of a dead process's memory, children.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ void check_socket(void) {
   CHECK(got[0] >= 0 && got[1] >= 0 && pread(got[0], bytes, 4, 0) == 4);
   CHECK(pwrite(got[0], "x", 1, 0) == -1);
   for (int i = 0; i < 2; i++) close(got[i]);
-  // Nothing sent with it is taken where nothing is expected; what is too long is refused whole.
+  // A receiver that expects no descriptor takes none. A message that is too long is refused.
   CHECK(nrc_send(client, "abcdef", 6, sent, 1) == 0);
   CHECK(nrc_receive(served, bytes, sizeof bytes) == 6);
   CHECK(nrc_send(client, "abcdef", 6, NULL, 0) == 0);
@@ -51,11 +51,11 @@ void check_socket(void) {
   rmdir(folder);
 }
 
-// Chunks that say anything about themselves.
+// Chunks whose headers hold arbitrary values.
 void check_salvage(void) {
   int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
   CHECK(memory >= 0 && events >= 0);
-  CHECK(nrc_salvage(memory, events) == 0);  // no header: it ended before it began
+  CHECK(nrc_salvage(memory, events) == 0);  // no header: the process recorded nothing
   nrec_file_header header = {.magic = NREC_FILE_MAGIC, .next_offset = UINT64_MAX};
   CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
   static const uint64_t states[] = {0, 1, 64, 5000, 0xffff, UINT64_MAX};
@@ -69,14 +69,15 @@ void check_salvage(void) {
   CHECK(pwrite(memory, "at the end", 10, (off_t)NREC_MEMORY_BYTES - 10) == 10);
   CHECK(nrc_salvage(memory, events) == 6);
   CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
-  // A page where less was used than a header, two of 5000, and the whole chunk twice.
+  // One page where less than a header is used, two pages for 5000 bytes, and the whole chunk twice.
   CHECK(header.next_offset == 4096 + 3 * 4096 + 8192 + 2 * NREC_MEMORY_CHUNK);
   nrec_chunk_header first;
   CHECK(pread(events, &first, sizeof first, 4096) == (ssize_t)sizeof first && first.size == 4096);
   close(memory), close(events);
 }
 
-// Killed with two places taken: one half filled, the other not begun. What is saved goes behind both.
+// A process was killed after it reserved two places: one is half filled, in the other nothing is
+// written. The saved chunks go behind both.
 void check_salvage_of_half(void) {
   for (int is_saved = 0; is_saved < 2; is_saved++) {
     int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);

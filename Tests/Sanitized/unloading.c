@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine of 2.6.27 on memory of this program's own, and the card's model under its driver.
+// The 2.6.27 engine on memory of this program, and the model of the network card with its driver.
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,8 +19,8 @@ static void put_call(uint8_t *at, const void *target) {
   memcpy(at + 1, &displacement, sizeof displacement);
 }
 
-// `count` functions of 16 bytes: push rbp; mov rbp, rsp; call stub; pop rbp; ret. The stub, which
-// jumps to mcount, is the first.
+// `count` functions of 16 bytes: push rbp; mov rbp, rsp; call stub; pop rbp; ret. The stub is in
+// front of them and jumps to mcount.
 static uint8_t *make_text(size_t count) {
   size_t size = (count * 16 + 16 + 4095) & ~(size_t)4095;
   uint8_t *text =
@@ -73,7 +73,7 @@ void check_daemon(void) {
   for (int version = NUL_SHIPPED; version <= NUL_ZAPPED; version++) check_version(version);
 }
 
-// The primitive: done, something else there, no memory there.
+// The three results of the patch primitive: done, other bytes found, no memory there.
 void check_patch_code(void) {
   const char *step = NULL;
   nul_daemon_options options = {.interval_microseconds = 60000000};
@@ -138,7 +138,7 @@ void check_flash(void) {
     CHECK(e1000e_driver_validate(&driver, NULL) == E1000E_OK);
     CHECK(e1000e_driver_write_protect(&driver) == E1000E_OK);
     CHECK(e1000e_driver_erase_block(&driver, 0, 0) != E1000E_OK);
-    // Every register by every width, to the block's last byte.
+    // Every register, in every width, up to the block's last byte.
     for (unsigned offset = 0; offset + 4 <= E1000E_BLOCK_SIZE; offset += 61) {
       nul_store32(page + offset, 0xffffffff);
       nul_load64(page + (offset & 0xff8));

@@ -7,7 +7,7 @@ public struct ChildResult: Sendable {
   public enum Ending: Equatable, Sendable {
     case exit(Int32)
     case signal(Int32)
-    /// It was killed when its time was over.
+    /// It did not end within its time limit and was killed.
     case timedOut
   }
 
@@ -16,11 +16,11 @@ public struct ChildResult: Sendable {
   public var standardError: String
 
   public var output: String { String(decoding: standardOutput, as: UTF8.self) }
-  /// The exit status; nil where it did not exit.
+  /// The exit status; nil if the child did not exit by itself.
   public var exitStatus: Int32? { if case .exit(let status) = ending { status } else { nil } }
 }
 
-/// What a test needs and does not find, or a tool that failed.
+/// Thrown if something that a test needs is missing, or if a tool failed.
 public struct TestSupportError: Error, CustomStringConvertible {
   public var description: String
   public init(_ description: String) { self.description = description }
@@ -28,9 +28,9 @@ public struct TestSupportError: Error, CustomStringConvertible {
 
 /// Runs a program with a time limit.
 ///
-/// Its output goes through files: no pipe can fill up. It is the leader of a process group of its
-/// own, and all of that group is killed when the time is over. `environment` is added to this
-/// process's own; nil as a value takes a variable away. Throws where the program cannot start.
+/// The program writes to files, so no pipe can fill up. It leads a process group of its own. When
+/// the time is over, the whole group is killed. `environment` is added to this process's variables;
+/// the value nil removes a variable. Throws if the program cannot start.
 public func runChild(
   _ executable: String, _ arguments: [String] = [], environment: [String: String?] = [:],
   input: Data? = nil, timeoutSeconds: Double = 60
@@ -61,11 +61,12 @@ private func spawn(
   posix_spawnattr_init(&attributes)
   defer { posix_spawnattr_destroy(&attributes) }
   posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
-  var noSignals = sigset_t()  // as from a shell: a test runner has some blocked
+  // A test runner blocks some signals. The child starts with none blocked, as from a shell.
+  var noSignals = sigset_t()
   sigemptyset(&noSignals)
   posix_spawnattr_setsigmask(&attributes, &noSignals)
   var variables = ProcessInfo.processInfo.environment
-  // A plain run of a program built with -pg leaves its profile here, not in the working directory.
+  // A program built with -pg writes gprof's profile when it ends: here, not in the working folder.
   variables["GMON_OUT_PREFIX"] = TemporaryFolder.shared.path + "/gmon"
   for (name, value) in environment { variables[name] = value }
   let words = ([executable] + arguments).map { strdup($0) } + [nil]

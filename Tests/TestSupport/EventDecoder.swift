@@ -2,9 +2,9 @@
 
 import Foundation
 
-/// What a recording's event files say, read by the text of the format alone.
+/// A second reader of event files, written only from the format's description (docs/format.md).
 ///
-/// It shares no line with the product's readers, so that the two check each other. Counts are by
+/// It shares no code with the product's reader, so each checks the other. `calls` counts by
 /// function name, over all processes and threads.
 public struct DecodedRecording: Sendable {
   public var calls: [String: Int] = [:]
@@ -36,17 +36,17 @@ public struct DecodedProcess: Sendable {
   public var flags = 0
   public var lostEvents = 0
   public var calls: [String: Int] = [:]
-  /// By function number: a name may come again with the next generation of its module.
+  /// By function number, since several generations of a module have functions of one name.
   public var names: [Int: (name: String, generation: Int)] = [:]
-  /// By function number.
+  /// Calls by function number.
   public var callsByFunction: [Int: Int] = [:]
-  /// Modules with call sites, in the order of their coming.
+  /// Modules with call sites, in the order in which they were loaded.
   public var generations: [DecodedGeneration] = []
   public var threads: [Int: String] = [:]
   public var entries = 0
   public var exits = 0
   public var unwound = 0
-  /// What the format does not allow.
+  /// One text for each place where the file breaks the format.
   public var complaints: [String] = []
   /// Calls by function number and return address (tracer `function`).
   public var callers: [Int: [Int: Int]] = [:]
@@ -90,7 +90,7 @@ public struct DecodedProcess: Sendable {
     }
   }
 
-  /// FNV-1a of the path, where a file has no build-id.
+  /// The name of the symbol file of a module without a build-id: FNV-1a of its path.
   private static func nameWithoutBuildID(_ path: String) -> String {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for byte in path.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
@@ -134,7 +134,7 @@ public struct DecodedProcess: Sendable {
 
   private mutating func readEvents(_ data: Data, open: Int, at chunk: Int) {
     var stack = (0..<open).map { data.word($0 * 4, 4) }
-    let isCut = open == 4096  // only the innermost are listed
+    let isCut = open == 4096  // the list is full: only the innermost functions are in it
     pairs = [:]
     var at = open * 4
     while at < data.count {
@@ -169,13 +169,13 @@ public struct DecodedProcess: Sendable {
           complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)")
         }
       case 0x10, 0x40: break
-      // A zero byte among them: an event that was never stored.
+      // This includes a zero byte, which would be an event that was never stored.
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")
       }
     }
   }
 
-  /// Of the tracer `function`, the number is that of a function and its caller.
+  /// In the tracer `function`, the number stands for a pair: a function and its return address.
   private mutating func enterShort(_ stack: inout [Int], _ number: Int, _ chunk: Int) {
     guard tracer == 2 else { return enter(&stack, number) }
     guard let pair = pairs[number] else {
@@ -214,7 +214,7 @@ public struct DecodedProcess: Sendable {
 }
 
 extension Data {
-  /// A little-endian number of up to 8 bytes; the file's, so it may be any bits.
+  /// A little-endian number of up to 8 bytes. It comes from the file, so any bits are possible.
   fileprivate func word(_ offset: Int, _ size: Int) -> Int {
     var value: UInt64 = 0
     for index in 0..<size where startIndex + offset + index < endIndex {

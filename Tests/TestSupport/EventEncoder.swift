@@ -2,14 +2,14 @@
 
 /// Encodes events as the agent does: the shortest form that holds delta and function.
 ///
-/// Written from CRecordingABI.h and from nothing of the reader, so that tests compare two
-/// independent readings of the format.
+/// It is written from CRecordingABI.h and shares no code with the reader. So tests compare two
+/// independent implementations of the format.
 public struct EventEncoder: Sendable {
   public private(set) var bytes: [UInt8] = []
-  /// Of the newest event, in units.
+  /// The time of the newest event, in units.
   public private(set) var time: UInt64
 
-  /// Tracer `function`: what the chunk has told, by number.
+  /// Tracer `function`: function and return address of each pair in the chunk, by pair number.
   private var pairs: [UInt64: [UInt64]] = [:]
 
   public init(baseTime: UInt64) { time = baseTime }

@@ -2,10 +2,10 @@
 
 import Testing
 
-/// Lets one test at a time run, among all that carry the trait, in whatever suite.
+/// Of all tests with this trait, in all suites, only one runs at a time.
 ///
-/// For tests that touch what a process has once: signal handlers, watched memory, text that other
-/// tests execute, the loader's list of modules.
+/// For tests that change what a process has only once: signal handlers, watched memory, text that
+/// other tests execute, the loader's list of modules.
 public struct ExclusiveTrait: TestTrait, SuiteTrait, TestScoping {
   public var isRecursive: Bool { true }
 
@@ -28,7 +28,7 @@ extension Trait where Self == ExclusiveTrait {
   public static var exclusive: Self { Self() }
 }
 
-/// A lock that is held across suspension points, given to those who wait in order of arrival.
+/// A lock that a task may hold across suspension points. Waiting tasks get it in order of arrival.
 private actor ExclusiveLock {
   static let shared = ExclusiveLock()
 

@@ -36,16 +36,16 @@ public struct Fixture: Hashable, Sendable, CustomStringConvertible {
     ([compiler.rawValue] + compile + link + [product.rawValue]).joined(separator: " ")
   }
 
-  /// The linked file.
+  /// Returns the path of the linked file.
   ///
-  /// Built once a process.
+  /// A process builds each fixture only once.
   public func build() throws -> String { try FixtureCache.shared.built(self).linked }
 
   /// The object file that the linked one was made of, with the compiler's own relocations.
   public func buildObject() throws -> String { try FixtureCache.shared.built(self).object }
 }
 
-/// What fixtures have been built: compiling takes a hundred times as long as looking at the result.
+/// The fixtures that were built. A build takes a hundred times as long as a test of the result.
 private final class FixtureCache: @unchecked Sendable {
   static let shared = FixtureCache()
 
@@ -56,7 +56,7 @@ private final class FixtureCache: @unchecked Sendable {
   private let lock = NSLock()
   private var done: [Fixture: Result<Built, any Error>] = [:]
 
-  /// One build at a time: the machine has other work.
+  /// Only one build runs at a time: the machine has other work.
   func built(_ fixture: Fixture) throws -> Built {
     try lock.withLock {
       if let known = done[fixture] { return known }
@@ -88,7 +88,7 @@ private final class FixtureCache: @unchecked Sendable {
     return built
   }
 
-  /// What the product asks of the compiler; the fixture's own flags come after and win.
+  /// The flags that the product needs. The fixture's own flags follow and override them.
   private func position(_ product: Fixture.Product) -> [String] {
     switch product {
     case .sharedObject: ["-fPIC"]

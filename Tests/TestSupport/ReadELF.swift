@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A place named the way people do: `leaf+0x4`.
+/// A place in a function, as a symbol and an offset: `leaf+0x4`.
 public struct FunctionPlace: Hashable, Sendable, CustomStringConvertible, Comparable {
   public var function: String
   public var offset: UInt64
@@ -18,8 +18,9 @@ public struct FunctionPlace: Hashable, Sendable, CustomStringConvertible, Compar
   }
 }
 
-/// What the compiler says about call sites in an object file, read by binutils: an answer that
-/// owes nothing to the code under test.
+/// The call sites of an object file by the compiler's relocations, read with binutils' readelf.
+///
+/// This is independent of the code under test.
 public struct ObjectFacts {
   public struct Relocation {
     public var section, type, symbol: String
@@ -60,7 +61,7 @@ public struct ObjectFacts {
       let section = sections[index], let value = UInt64(words[1], radix: 16),
       let size = UInt64(words[2])
     else { return }
-    // gcc gives some functions a local alias: the global name comes first.
+    // gcc gives some functions a local alias. The global name goes first, so it is found first.
     let function = (section, value, size, words[7])
     functions.insert(function, at: words[4] == "GLOBAL" ? 0 : functions.count)
   }
@@ -87,10 +88,9 @@ public struct ObjectFacts {
     return found.map { FunctionPlace(function: $0.name, offset: offset - $0.value) }
   }
 
-  /// Every call to mcount or __fentry__ that the assembler left to the linker: where its first byte
-  /// is.
+  /// The first byte of every call to mcount or __fentry__ that has a relocation.
   ///
-  /// The displacement comes after one byte in `e8`, after two in `ff 15`.
+  /// The relocation is at the displacement: after one byte in `e8`, after two in `ff 15`.
   public func mcountCalls() -> Set<FunctionPlace> {
     var places: Set<FunctionPlace> = []
     for relocation in relocations

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Random numbers that a printed seed brings back (SplitMix64).
+/// Random numbers that depend only on the seed, which tests print (SplitMix64).
 public struct SeededGenerator: RandomNumberGenerator {
   public let seed: UInt64
   private var state: UInt64

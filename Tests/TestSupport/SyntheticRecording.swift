@@ -3,7 +3,7 @@
 import CRecordingABI
 import Foundation
 
-/// A recording that a test makes up: what the agent and the recorder would have written.
+/// A recording that a test writes itself, as the agent and the recorder would write it.
 ///
 /// With the defaults one unit is one nanosecond (2 GHz, time shift 1).
 public struct SyntheticRecording: Sendable {
@@ -22,7 +22,7 @@ public struct SyntheticRecording: Sendable {
 
   private static let tracers = ["function_graph", "function", "callgraph", "profile", "hits"]
 
-  /// Writes all its files into `directory`, which is made if it is not there.
+  /// Writes all files into `directory`, and creates it if it does not exist.
   public func write(to directory: String) throws {
     let symbols = directory + "/symbols"
     try FileManager.default.createDirectory(atPath: symbols, withIntermediateDirectories: true)
@@ -41,7 +41,7 @@ public struct SyntheticRecording: Sendable {
     }
   }
 
-  /// Writes it into a new folder; its path.
+  /// Writes the recording into a new folder and returns its path.
   public func write() throws -> String {
     let directory = try TemporaryFolder.shared.fresh("recording")
     try write(to: directory)
@@ -69,7 +69,7 @@ public struct SyntheticRecording: Sendable {
   }
 }
 
-/// One process of a made-up recording.
+/// One process of a synthetic recording.
 public struct SyntheticProcess: Sendable {
   public var pid: Int32 = 4711
   public var incarnation: UInt32 = 0
@@ -146,10 +146,10 @@ public struct SyntheticModule: Sendable {
   /// By index: functions whose returns are not hooked.
   public var entryOnly: Set<Int> = []
   public var skipped = 0
-  /// Nil: all of them.
+  /// How many sites are armed; nil: all of them.
   public var armed: Int?
   public var status = "ok"
-  /// As the recorder writes it; nil: a recording of before there were plans.
+  /// The plan, as the recorder writes it; nil: an older recording, without plans.
   public var plan: String?
   public var loadTime: UInt64 = 1_000_000
   public var unloadTime: UInt64?
@@ -175,7 +175,7 @@ public struct SyntheticModule: Sendable {
   }
 }
 
-/// One chunk of a made-up recording.
+/// One chunk of a synthetic recording.
 public struct SyntheticChunk: Sendable {
   public var thread: Int32 = 4711
   public var serial: UInt32 = 0
@@ -241,7 +241,7 @@ public struct SyntheticChunk: Sendable {
     header.thread_serial = serial
     header.sequence = sequence
     header.kind = kind
-    // Of the time before the offset nothing reads more than who writes on.
+    // The state is time << 16 | offset. Only a writer that continues the chunk uses its time.
     header.state = kind == UInt32(NREC_CHUNK_EVENTS) ? baseTime << 16 | UInt64(used) : 0
     header.open_functions = UInt32(openFunctions.count)
     header.base_time = baseTime

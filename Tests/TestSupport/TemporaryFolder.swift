@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A folder of this process, removed when it exits.
+/// A folder that belongs to this process and is removed when the process exits.
 public final class TemporaryFolder: Sendable {
   public static let shared = TemporaryFolder()
 

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// Where the tools and the products are that tests run.
+/// Paths of the tools and of the built products that tests run.
 public enum Tools {
   /// The first executable of this name in PATH; nil if there is none.
   public static func find(_ name: String) -> String? {
@@ -23,7 +23,7 @@ public enum Tools {
     return FileManager.default.isExecutableFile(atPath: candidate) ? candidate : nil
   }
 
-  /// Whether clang can link with lld here.
+  /// Whether clang can link with lld on this machine.
   public static let hasLLD = findBesideSwift("ld.lld") != nil
 
   /// The folder of built products: the one that holds the test bundle.
@@ -37,7 +37,7 @@ public enum Tools {
   /// The built `nopscope`.
   public static var nopscope: String { productFolder + "/nopscope" }
 
-  /// Runs a tool that must succeed; its standard output.
+  /// Runs a tool and returns its standard output; throws if the tool fails.
   @discardableResult
   public static func run(_ tool: String, _ arguments: [String]) throws -> String {
     let result = try runChild(tool, arguments)
@@ -57,7 +57,7 @@ public func runNopscope(
     Tools.nopscope, arguments, environment: environment, timeoutSeconds: timeoutSeconds)
 }
 
-/// A JSON object; throws where `data` is none.
+/// Parses a JSON object; throws if `data` is not one.
 public func jsonObject(_ data: Data) throws -> [String: Any] {
   guard let object = try JSONSerialization.jsonObject(with: data) as? [String: Any] else {
     throw TestSupportError("expected a JSON object")

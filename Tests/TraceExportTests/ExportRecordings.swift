@@ -4,7 +4,7 @@ import CRecordingABI
 import RecordingReader
 import TestSupport
 
-/// Recordings to export, one unit a nanosecond.
+/// Recordings for tests of exports. One unit is one nanosecond.
 enum ExportRecordings {
   static let base: UInt64 = 1_000_000
   static let functions = [
@@ -15,7 +15,7 @@ enum ExportRecordings {
     SyntheticModule(path, firstFunction: first, functions: functions)
   }
 
-  /// Random calls of several threads, in chunks that follow each other seamlessly.
+  /// Random calls of several threads, in chunks without gaps.
   static func random(seed: UInt64, threads: Int = 3, calls: Int = 400) throws -> Recording {
     var generator = SeededGenerator(seed: seed)
     var chunks: [SyntheticChunk] = []

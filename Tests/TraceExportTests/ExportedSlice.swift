@@ -6,14 +6,14 @@ import TestSupport
 import TraceAnalysis
 import TraceExport
 
-/// What a viewer would show of one call, read back from an export. Times in nanoseconds.
+/// One call as a viewer would show it, read back from an export. Times are in nanoseconds.
 struct ExportedSlice: Equatable, CustomStringConvertible {
   var thread: Int
   var name: String
   var depth: Int
   var start: UInt64
   var duration: UInt64
-  /// What stands at its beginning and at its end.
+  /// The notes at its beginning and at its end.
   var notes: [String] = []
 
   var description: String {
@@ -35,17 +35,17 @@ func counted(_ slices: [ExportedSlice]) -> [String: Counted] {
   }
 }
 
-/// What `nopscope report` says of the same recording.
+/// The sums that `nopscope report` computes from the same recording.
 func reported(_ recording: Recording) -> [String: Counted] {
   Report(of: recording).rows.reduce(into: [:]) { totals, row in
-    // The report's total counts recursion once: average and calls give the plain sum.
+    // The report's total counts recursion once. Average times calls is the plain sum.
     let sum = (row.times?.average ?? 0) * Double(row.calls)
     totals[row.label, default: Counted()].calls += Int(row.calls)
     totals[row.label, default: Counted()].nanoseconds += Int(sum.rounded())
   }
 }
 
-/// Pairs begins and ends as a viewer does: the innermost open slice ends.
+/// Pairs begins and ends as a viewer does: an end closes the innermost open slice.
 struct SlicePairing {
   private(set) var slices: [ExportedSlice] = []
   private(set) var problems: [String] = []
@@ -61,7 +61,7 @@ struct SlicePairing {
         notes: note.map { [$0] } ?? []))
   }
 
-  /// `name`: what the format says that ends, where it does.
+  /// `name`: the name that the end event has, if the format has names there.
   mutating func end(_ name: String? = nil, thread: Int, at time: UInt64, note: String?) {
     follow(thread, time)
     guard var slice = open[thread]?.popLast() else {
@@ -84,11 +84,11 @@ struct SlicePairing {
     last[thread] = time
   }
 
-  /// What was not closed.
+  /// The slices that no end event closed.
   var unclosed: Int { open.values.reduce(0) { $0 + $1.count } }
 }
 
-/// Exports into a new folder; the path and the summary.
+/// Exports into a new folder and returns the path and the summary.
 func export(
   _ recording: Recording, as format: ExportFormat, weight: FoldedWeight? = nil
 ) throws -> (path: String, summary: ExportSummary) {

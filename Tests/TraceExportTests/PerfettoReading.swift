@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A protobuf message, read by the wire format alone (protobuf.dev/programming-guides/encoding).
+/// A protobuf message, read by the wire format (protobuf.dev/programming-guides/encoding).
 struct ProtobufFields {
   enum Value {
     case number(UInt64)
@@ -57,7 +57,7 @@ struct ProtobufFields {
   }
 }
 
-/// A Perfetto trace as its trace processor would take it: only what the packets say counts.
+/// A Perfetto trace, read from its packets as the trace processor reads them.
 struct PerfettoTrace {
   struct Thread {
     var pid, tid: Int
@@ -68,7 +68,7 @@ struct PerfettoTrace {
     var categories: [UInt64: String] = [:]
     var track: UInt64 = 0
     var defaultClock: UInt64 = 6
-    /// Of clock 64: its newest time, and what to add for the trace's clock.
+    /// The newest time of clock 64, and the offset from it to the trace's clock.
     var incremental: UInt64?
     var offset: UInt64 = 0
   }

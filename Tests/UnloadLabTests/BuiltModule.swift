@@ -4,7 +4,7 @@ import Foundation
 import Testing
 import UnloadLab
 
-/// A specimen as binutils sees it: an account of the file that owes nothing to our own readers.
+/// A specimen's file, read by binutils, which is independent of our own readers.
 struct BuiltModule {
   let path: String
 
@@ -23,12 +23,12 @@ struct BuiltModule {
     }
   }
 
-  /// How many calls of mcount there are, of whatever form.
+  /// How many calls of mcount there are, of all forms.
   func callCount() throws -> Int {
     try lines("objdump", "-d").count { $0.contains("call") && $0.contains("<mcount") }
   }
 
-  /// Link-time addresses by name.
+  /// Link-time addresses of exported symbols, by name.
   func exports() throws -> [String: Int] {
     var exports: [String: Int] = [:]
     for line in try lines("nm", "-D", "--defined-only") {
@@ -75,7 +75,7 @@ struct BuiltModule {
   }
 }
 
-/// A module while it is loaded.
+/// A module that is loaded as long as this value lives.
 struct LoadedModule: ~Copyable {
   let handle: UnsafeMutableRawPointer
 

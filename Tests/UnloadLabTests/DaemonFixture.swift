@@ -8,7 +8,7 @@ import Testing
 
 @testable import UnloadLab
 
-/// Tests of the engine patch the process: one after the other, whatever runs them.
+/// Tests of the engine patch this process, so they run one after the other.
 @Suite(.serialized, .exclusive) struct DaemonTests {}
 
 /// Attaches an engine for the time of `body`.
@@ -41,9 +41,9 @@ func write(_ bytes: [UInt8], at address: UInt64) {
   place.copyBytes(from: bytes)
 }
 
-/// Anonymous memory that looks like instrumented text: every 16 bytes a call of a stub at its start.
+/// Anonymous memory that looks like instrumented text, and is never executed.
 ///
-/// Nothing in it is ever executed.
+/// Every 16 bytes there is a call of a stub at the memory's start.
 final class CallField {
   let start: UInt64
   let size: Int
@@ -103,8 +103,9 @@ enum PgLibrary {
     long fixture_call_six(void) { return fixture_six(1, 2, 3, 4, 5, 6); }
     """
 
-  /// Sets nine integer registers and xmm0 to xmm7, calls mcount, counts those that differ after;
-  /// entered with the stack off by eight, as mcount may find it.
+  /// Sets nine integer registers and xmm0 to xmm7, calls mcount, and returns a value that is not 0
+  /// if one of them has changed. The second version calls with the stack off by eight, which mcount
+  /// has to accept.
   static let registers = """
         .globl fixture_registers
         .type fixture_registers, @function
@@ -164,7 +165,7 @@ enum PgLibrary {
   }
 }
 
-/// The library, loaded for the time of `body`; `close` unloads it before that.
+/// Loads the library for the time of `body`, which may unload it earlier with `close`.
 func withLibrary(_ body: (LoadedLibrary) throws -> Void) throws {
   let library = try LoadedLibrary()
   defer { library.close() }
@@ -173,7 +174,7 @@ func withLibrary(_ body: (LoadedLibrary) throws -> Void) throws {
 
 final class LoadedLibrary {
   private var handle: UnsafeMutableRawPointer?
-  /// The calls of mcount by function, found while the text was fresh.
+  /// The address of the call of mcount in each function, found before any patch.
   private var sites: [String: UInt64] = [:]
 
   init() throws {
@@ -181,7 +182,7 @@ final class LoadedLibrary {
       throw FixtureError(reason: String(cString: dlerror()))
     }
     handle = loaded
-    // fixture_touch saves nothing, so its call stands at +4 and names the stub.
+    // fixture_touch saves no register, so its call is at +4. Its target is the stub.
     let touch = try address("fixture_touch") + 4
     let distance = bytes(at: touch).dropFirst().reversed().reduce(UInt32(0)) {
       $0 << 8 | UInt32($1)

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// An anonymous private mapping of whole pages, unmapped at its end.
+/// An anonymous private mapping of whole pages; deinit unmaps it.
 struct Pages: ~Copyable {
   let start: UnsafeMutableRawPointer
   let length: Int
@@ -12,7 +12,7 @@ struct Pages: ~Copyable {
     start = Self.kept(count, protection: protection)
   }
 
-  /// A mapping that nobody unmaps.
+  /// A mapping that stays until the process ends.
   static func kept(_ count: Int = 1, protection: Int32) -> UnsafeMutableRawPointer {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS
     guard let start = mmap(nil, count * 4096, protection, flags, -1, 0), start != MAP_FAILED

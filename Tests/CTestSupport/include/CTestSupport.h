@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of live patching need and Swift cannot say: entries, threads in known states, forks,
-// refused system calls, handlers.
+// The parts of live-patching tests that Swift cannot express: entries of stubs, threads in known
+// states, forks, refused system calls, signal handlers.
 
 #ifndef CTESTSUPPORT_H
 #define CTESTSUPPORT_H

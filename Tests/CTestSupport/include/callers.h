@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An entry that counts, and threads that call functions and check what they return.
+// The destination of an entry stub that counts calls, and threads that call functions and check
+// their results.
 
 #ifndef CTS_CALLERS_H
 #define CTS_CALLERS_H
@@ -8,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// What armed sites call: counts, and touches no register.
+/// The function that armed sites call. It counts, and changes no register.
 void cts_count_entry(void);
 static inline const void *cts_count_entry_address(void) { return (const void *)cts_count_entry; }
 /// How often it was called, in all.
@@ -21,7 +22,7 @@ typedef struct cts_call {
 
 typedef struct cts_callers cts_callers;
 
-/// Starts threads that make the calls over and over. NULL with errno.
+/// Starts threads that make the calls over and over. On failure NULL, with errno.
 cts_callers *cts_callers_start(const cts_call *calls, size_t count, int threads);
 /// How many calls were made so far.
 uint64_t cts_callers_count(const cts_callers *callers);

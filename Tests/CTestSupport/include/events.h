@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A subscriber of the loader's hook that writes down what it is told.
+// A subscriber of the loader's hook that keeps every event it receives.
 
 #ifndef CTS_EVENTS_H
 #define CTS_EVENTS_H
@@ -19,10 +19,10 @@ typedef struct cts_event {
 
 /// Subscribes; `build_id` is the watched module's. 0 or an errno.
 int cts_events_start(const uint8_t *build_id, uint32_t length);
-/// With this, at NPC_LOADER_DELETING another thread is told to take the patch lock, and is given
-/// 50 ms to do so.
+/// From now on, at NPC_LOADER_DELETING the subscriber lets another thread try to take the patch
+/// lock, and waits 50 ms.
 void cts_events_race(void);
-/// Unsubscribes; copies what was written down and returns how much that is.
+/// Unsubscribes, copies the events and returns how many there are.
 size_t cts_events_stop(cts_event *events, size_t capacity);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A system that says no. None of these can be undone: use them in a child process.
+// Makes the system refuse things. No call can be undone: use them in a child process.
 
 #ifndef CTS_REFUSALS_H
 #define CTS_REFUSALS_H
@@ -12,9 +12,9 @@ int cts_refuse_executable_gain(void);
 int cts_refuse_mprotect(int protection);
 /// The same for membarrier.
 int cts_refuse_membarrier(void);
-/// This thread finds no /proc any more: a mount namespace of its own. For root. 0 or an errno.
+/// Gives this thread a mount namespace without /proc. Needs root. 0 or an errno.
 int cts_refuse_proc(void);
-/// No file can be opened from now on but `spare` of them. 0 or an errno.
+/// From now on only `spare` more files can be opened. 0 or an errno.
 int cts_refuse_open(int spare);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Others who change text at the worst moment.
+// Foreign writers that change text, or its pages, in the middle of a transaction.
 
 #ifndef CTS_SABOTAGE_H
 #define CTS_SABOTAGE_H
@@ -18,7 +18,7 @@ enum {
   CTS_LOCK_PAGE = 4,      ///< make it unreadable
 };
 
-/// A verifier that confirms by another one, and strikes when it is asked about `when`.
+/// A verifier that passes each question on to `inner`, and does its `deed` at the address `when`.
 typedef struct cts_saboteur {
   npc_verifier inner;
   void *inner_context;
@@ -28,7 +28,7 @@ typedef struct cts_saboteur {
   int file;
   int64_t offset;
   volatile uint8_t *alias;
-  int calls;  ///< how often it was asked
+  int calls;  ///< how often it was called
 } cts_saboteur;
 
 bool cts_sabotage(void *saboteur, uint8_t kind, uint8_t length, uint64_t target, uint64_t address,

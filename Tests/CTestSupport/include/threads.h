@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that are in a known state.
+// Threads in known states.
 
 #ifndef CTS_THREADS_H
 #define CTS_THREADS_H
@@ -27,11 +27,11 @@ typedef struct cts_thread cts_thread;
 /// Starts one and waits until it is in its state. NULL with errno.
 cts_thread *cts_thread_start(int kind);
 int32_t cts_thread_id(const cts_thread *thread);
-/// The caller's own.
+/// The id of the calling thread.
 int32_t cts_this_thread(void);
 /// How often its sleep was interrupted before it was stopped, or how many threads it made.
 uint64_t cts_thread_count(const cts_thread *thread);
-/// Lets a CTS_SPINS_DEAF thread hear signals again, and waits until it has.
+/// Makes a CTS_SPINS_DEAF thread unblock its signals, and waits until it has done so.
 void cts_thread_unblock(cts_thread *thread);
 /// Ends it and frees it; returns its last count.
 uint64_t cts_thread_stop(cts_thread *thread);

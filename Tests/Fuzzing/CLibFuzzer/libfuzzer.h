@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the driver calls of libFuzzer (LLVM's FuzzerInterface.h describes it).
+// The functions of libFuzzer that the driver calls (LLVM's FuzzerInterface.h describes them).
 
 #ifndef NOPSCOPE_LIBFUZZER_H
 #define NOPSCOPE_LIBFUZZER_H

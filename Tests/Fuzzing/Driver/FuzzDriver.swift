@@ -6,7 +6,7 @@ import CLibFuzzer
 import FuzzEntries
 import Glibc
 
-/// libFuzzer starts itself again to merge corpora: the target is in the environment, not in argv.
+/// The environment names the target, not argv: libFuzzer starts itself again to merge corpora.
 private func chosenTarget() -> FuzzTarget {
   let name = getenv("NOPSCOPE_FUZZ").map { String(cString: $0) } ?? ""
   guard let target = FuzzTarget(rawValue: name) else {
@@ -24,7 +24,8 @@ private func scratchFolder() -> String {
   return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// The target and what runs it: libFuzzer calls from one thread, and passes nothing along.
+/// The target and its runner. They are global because libFuzzer passes no context to its callbacks;
+/// it calls them from one thread.
 private enum Chosen {
   static let target = chosenTarget()
   nonisolated(unsafe) static let runner: FuzzRunner = {
@@ -32,8 +33,8 @@ private enum Chosen {
   }()
 }
 
-/// Of the processor: libFuzzer's own limit is of the clock on the wall, which goes on while a busy
-/// machine does something else.
+/// A limit of processor time. libFuzzer's own limit is of wall-clock time, which also passes while
+/// a busy machine runs other processes.
 private let mostSeconds = 5.0
 
 private func processorSeconds() -> Double {
@@ -54,7 +55,7 @@ public func runOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> Int32 {
   return 0
 }
 
-/// Instead of libFuzzer's own mutations, for every target.
+/// libFuzzer calls this instead of its own mutations, for every target.
 @_cdecl("LLVMFuzzerCustomMutator")
 public func mutateInput(
   _ data: UnsafeMutablePointer<UInt8>, _ size: Int, _ maximum: Int, _ seed: UInt32

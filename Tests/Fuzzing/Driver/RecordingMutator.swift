@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Recordings are mutated record by record: a byte more in the middle of the string would make
-// nonsense of every length behind it. What is inside a record libFuzzer mutates itself.
+// Mutates recordings record by record. One byte more in the middle of the string would make every
+// length after it wrong. libFuzzer itself mutates the bytes inside a record.
 
 import CLibFuzzer
 import FuzzEntries
@@ -10,7 +10,7 @@ func mutateRecording(
   _ data: UnsafeMutablePointer<UInt8>, _ size: Int, _ maximum: Int, _ seed: UInt32
 ) -> Int {
   var random = Random(seed)
-  // Now and then as bytes: the framing is hostile too.
+  // Sometimes mutates the whole string as bytes, since the lengths are hostile input too.
   if random.below(32) == 0 { return LLVMFuzzerMutate(data, size, maximum) }
   var input = RecordingInput(UnsafeBufferPointer(start: data, count: size))
   for _ in 0...random.below(3) { change(&input, &random) }
@@ -35,7 +35,7 @@ private func change(_ input: inout RecordingInput, _ random: inout Random) {
     let kinds = RecordingInput.Kind.allCases
     input.records[index].kind = kinds[random.below(kinds.count)]
   case 4:
-    // The end of one behind the beginning of another.
+    // Joins the beginning of one record and the end of another.
     let bytes = input.records[other].bytes
     let cut = random.below(input.records[index].bytes.count + 1)
     let from = random.below(bytes.count + 1)
@@ -59,13 +59,13 @@ private func mutateBytes(of record: inout RecordingInput.Record) {
   record.bytes.removeLast(most - left)
 }
 
-/// A chunk's magic and lengths as the agent writes them: without them nothing in it is looked at.
+/// Writes a chunk's magic and lengths as the agent does. Without them a reader skips the chunk.
 private func mend(_ bytes: inout [UInt8]) {
   guard bytes.count >= 64 else { return }
   let page = RecordingInput.page
   put(0x4b48_434e, at: 0, &bytes)
   put(UInt32((bytes.count + page - 1) / page * page), at: 4, &bytes)
-  // The state: of the time the lower bits, and the bytes used.
+  // The state: the lower bits of the time, and the bytes used.
   put(UInt32(min(bytes.count, 0xffff)), at: 40, &bytes)
 }
 
@@ -73,7 +73,7 @@ private func put(_ number: UInt32, at offset: Int, _ bytes: inout [UInt8]) {
   for index in 0..<4 { bytes[offset + index] = UInt8(truncatingIfNeeded: number >> (8 * index)) }
 }
 
-/// SplitMix64: libFuzzer's seed decides all.
+/// SplitMix64, started from libFuzzer's seed, so a seed decides everything.
 private struct Random {
   private var state: UInt64
 

@@ -9,7 +9,7 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
   let path = lines.count > 1 ? lines[1] : "/usr/lib/libz.so.1"
   let function = lines.count > 2 ? lines[2] : "_ZN5space4nameEv"
   let glob = Glob(lines[0])
-  // The definition takes pattern times name steps, and more memory than it is worth.
+  // The definition takes pattern length times name length steps, and that much memory.
   for name in [path, function] where lines[0].utf8.count * name.utf8.count <= 1 << 14 {
     broken.unless(
       glob.matches(name) == GlobReference(lines[0]).matches(name),
@@ -29,8 +29,8 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
   }
 }
 
-/// The globs' definition, spelled out: a table of which suffix of the pattern matches which suffix
-/// of the name.
+/// The definition of globs, as a table: which suffix of the pattern matches which suffix of the
+/// name.
 private struct GlobReference {
   private enum Part {
     case star
@@ -64,7 +64,7 @@ private struct GlobReference {
     self.parts = parts
   }
 
-  /// A class and the index of its `]`: the first byte inside is a member whatever it is.
+  /// A class and the index of its `]`. The first byte inside is always a member, even a `]`.
   private static func readClass(_ pattern: [UInt8], _ start: Int) -> (Part, Int)? {
     var at = start + 1
     let isInverted = at < pattern.count && pattern[at] == UInt8(ascii: "!")

@@ -4,8 +4,8 @@ import Glibc
 
 /// What is fuzzed: each reads one byte string as hostile input.
 ///
-/// A crash, a hang or a sanitizer's report is the finding; beside those each target compares what
-/// it has read with what must hold of any input.
+/// A finding is a crash, a hang or a sanitizer's report. In addition, each target checks properties
+/// that what it has read must have for every input.
 public enum FuzzTarget: String, CaseIterable, Sendable {
   /// The ELF reader: headers, symbols, relocations, unwinding tables.
   case elf
@@ -21,18 +21,18 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
 
 /// Runs inputs.
 ///
-/// Keeps what is costly to make from one input to the next; belongs to one thread.
+/// Keeps expensive objects from one input to the next. Belongs to one thread.
 public final class FuzzRunner {
   private let recording: RecordingFuzzing
   private let sites: SitesFuzzing
 
-  /// `scratch`: an empty folder of the caller's, for those that read files; on tmpfs if possible.
+  /// `scratch`: an empty folder of the caller, for targets that read files; on tmpfs if possible.
   public init(scratch: String) throws {
     recording = try RecordingFuzzing(scratch: scratch)
     sites = try SitesFuzzing()
   }
 
-  /// Runs one input; what did not hold, one line each.
+  /// Runs one input and returns one line for each property that did not hold.
   public func run(_ target: FuzzTarget, _ input: [UInt8]) -> [String] {
     var broken = Broken()
     switch target {
@@ -46,7 +46,7 @@ public final class FuzzRunner {
   }
 }
 
-/// What did not hold of an input.
+/// The properties that did not hold for one input.
 struct Broken {
   private(set) var lines: [String] = []
 

@@ -2,7 +2,7 @@
 
 import Recorder
 
-/// One packet of an agent's.
+/// The input is one packet from an agent.
 func fuzzMessage(_ input: [UInt8], _ broken: inout Broken) {
   guard let message = input.withUnsafeBytes({ AgentMessage($0) }) else { return }
   if case .module(let module) = message {

@@ -7,7 +7,7 @@ import TraceExport
 
 /// Writes a recording's directory and reads it in every way.
 ///
-/// By the real file access: a folder on tmpfs costs some microseconds a file.
+/// It uses the product's file access. On tmpfs that takes some microseconds a file.
 struct RecordingFuzzing {
   private let directory: String
 
@@ -35,14 +35,14 @@ struct RecordingFuzzing {
     compareSums(recording, &broken)
     var size = input.count
     for bytes in files.values { size += bytes.count }
-    // A line for an event of a byte or two, with the longest name there is: a function's, or a path.
+    // An event of one or two bytes may make a line with the longest name: of a function, or a path.
     let names = files.reduce(0) { $0 + ($1.key.hasSuffix(".events") ? 0 : $1.value.count) }
     let limit = 1 << 22 + size * (1024 + names)
     for view in View.allCases {
       let written = view.write(recording, limit: limit)
       broken.unless(written <= limit, "\(view): \(written) bytes and more of text for \(size)")
     }
-    // One of them: libFuzzer varies the length too, and four take longer than all the rest.
+    // One format only: four take longer than all the rest. The input's length selects it.
     let format = Self.formats[input.count % Self.formats.count]
     _ = try? Exporter(recording, as: format).export(to: .path("/dev/null"))
   }
@@ -57,7 +57,7 @@ struct RecordingFuzzing {
     close(file)
   }
 
-  /// What is in no view: times, addresses, sizes of everything.
+  /// Reads what no view shows: times, addresses, sizes.
   private func readAll(_ recording: Recording) {
     _ = (recording.lostEvents, recording.bytes, recording.threadCount, recording.isCorrupted)
     for process in recording.processes {
@@ -74,7 +74,7 @@ struct RecordingFuzzing {
     }
   }
 
-  /// Two readers that share no code but the cursor count the same calls.
+  /// Two readers must count the same calls. They share no code except the event cursor.
   private func compareSums(_ recording: Recording, _ broken: inout Broken) {
     let report = Report(of: recording)
     let uncalled = Uncalled(of: recording, report: report)

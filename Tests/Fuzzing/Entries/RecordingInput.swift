@@ -4,8 +4,8 @@
 ///
 ///     kind 1 byte · length 2 bytes, little-endian · bytes
 ///
-/// Any string is one: a length that reaches beyond the end takes what is there. Event files are
-/// made of pages, nearly all of them zero bytes: the padding is not part of the string.
+/// Every byte string is a valid input: a length beyond the end takes the bytes that are there. The
+/// string does not contain the padding of an event file's pages, which is nearly all zero bytes.
 public struct RecordingInput {
   public enum Kind: UInt8, CaseIterable, Sendable {
     /// Goes to session.json.
@@ -15,11 +15,11 @@ public struct RecordingInput {
     /// Go to symbols/aa and symbols/bb, the names of two build-ids.
     case symbols
     case otherSymbols
-    /// Begins another process: its bytes are the first page of PID-N.events.
+    /// Begins another process. The bytes are the first page of its PID-N.events.
     case process
-    /// Goes behind the event file, filled up to a whole page.
+    /// Is appended to the event file, padded to a whole page.
     case chunk
-    /// Goes behind the event file as it is.
+    /// Is appended to the event file without padding.
     case bytes
   }
 
@@ -34,9 +34,9 @@ public struct RecordingInput {
   }
 
   public static let page = 4096
-  /// What one record holds at most.
+  /// The most bytes that one record holds.
   public static let longest = 0xffff
-  /// A process has files of its own: more than these go to the last.
+  /// The most processes, since each has files of its own. Records of later ones go to the last.
   static let mostProcesses = 4
 
   public var records: [Record] = []
@@ -69,7 +69,7 @@ public struct RecordingInput {
     return output
   }
 
-  /// The directory's files by their path in it; those of `processes` processes are always there.
+  /// The directory's files, by their path in it.
   var files: [String: [UInt8]] {
     var files: [String: [UInt8]] = [:]
     var process = -1

@@ -6,10 +6,10 @@ import FuzzEntries
 import TestSupport
 import Testing
 
-/// Every input that the fuzzers kept, and every one that once broke something, through the code
-/// that they run.
+/// Runs the fuzz targets on every input that the fuzzers kept, and on every input that once showed
+/// a defect.
 ///
-/// A crash here takes the test process with it: `scripts/fuzz --replay` names the file.
+/// A crash ends the test process. `scripts/fuzz --replay` then names the file.
 @Suite struct ReplayTests {
   private static let corpora = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Corpus")
@@ -30,8 +30,8 @@ import Testing
     }
   }
 
-  /// The seeds: files of compilers, recordings as the agent writes them. Were they turned away at
-  /// the door, nothing behind it would be replayed.
+  /// The seeds are files of compilers, and recordings as the agent writes them. They must be valid:
+  /// if a reader refused them at once, the code behind its first check would never run.
   @Test func theCorporaReachWhatTheyAreFor() throws {
     for target in [FuzzTarget.elf, .sites] {
       let images = try Self.files(target).count { file in
