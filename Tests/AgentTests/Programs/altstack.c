@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Signal handlers on alternate stacks: one in the heap, one an array in main's own frame, so that
-// it lies above the frames it interrupts.
+// Signal handlers on alternate stacks. One stack is in the heap. The other is an array in main's
+// own frame, so it lies above the frames that the signal interrupts.
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plugin whose constructor and destructor are traced, start threads, and load and unload another
-// plugin, which lies beside it.
+// plugin from the same folder.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -27,7 +27,8 @@ __attribute__((destructor)) KEEP void busy_end(void) {
 KEEP int busy_enter(int value) {
   return busy_leaf(value) + ((int (*)(int))dlsym(other, "plugin_enter"))(value);
 }
-// Unloads the library that it stands in, and returns past it: a tail call.
+// Unloads the library that this function is in. The dlclose is a tail call, so it returns to the
+// caller of this function.
 KEEP int leave(void *self) {
   busy_leaf(1);
   return dlclose(self);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Functions called from several places in turn, directly and through pointers, while a signal's
-// handler calls them too. Prints how often each called which.
+// Functions that are called from several places in turn, directly and through pointers, and by a
+// signal handler too. Prints how often each caller called each function.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/time.h>
@@ -25,7 +25,7 @@ int main(void) {
   struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
   signal(SIGALRM, handler);
   setitimer(ITIMER_REAL, &often, NULL);
-  // Long enough for many chunks and many signals.
+  // So many calls that they fill many chunks and that many signals come.
   for (int i = 0; i < 20000 || handled < 300; i++) {
     if (i >= 20000) continue;
     first();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two coroutines whose stacks are arrays in main's own frame, as makecontext's manual page has them:
-// they lie inside the thread's stack, above and below one another.
+// Two coroutines whose stacks are arrays in main's own frame, as in makecontext's manual page. So
+// both stacks lie inside the thread's stack, one above the other.
 #include <stdio.h>
 #include <ucontext.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A coroutine that is left for good in the middle of its calls, its stack unmapped.
+// A coroutine that is never resumed in the middle of its calls. Its stack is unmapped.
 #include <stdio.h>
 #include <sys/mman.h>
 #include <ucontext.h>

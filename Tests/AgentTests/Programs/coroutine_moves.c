@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A coroutine that begins on one thread and goes on on others, after its first thread has ended too.
+// A coroutine that begins on one thread and continues on others, also after its first thread has
+// ended.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Its functions run on a thread of a preloaded library before any constructor but that library's.
+// A program whose functions run on a thread of a preloaded library (early.c), before every
+// constructor except that library's.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <unistd.h>

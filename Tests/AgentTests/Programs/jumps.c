@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// longjmp over hooked frames, again and again; from a handler too. ROUNDS in argv[1].
+// longjmp over hooked frames, again and again, also from a signal handler. argv[1] is the number of
+// rounds.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>

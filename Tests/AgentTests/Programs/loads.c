@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads a plugin, calls it, unloads it: argv[1] times, the plugins argv[2…] in turn.
+// Loads a plugin, calls it and unloads it: argv[1] times, with the plugins argv[2…] in turn.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prints what a program can see of its surroundings. argv[1] says what.
+// Prints what a program can see of its environment. argv[1] selects what.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +35,7 @@ static void signals(void) {
     sigset_t set;
     if (sigaction(i, NULL, &action) != 0) continue;
     sigprocmask(SIG_SETMASK, NULL, &set);
-    if (i != SIGPROF)  // gprof's, in a plain run
+    if (i != SIGPROF)  // gprof uses it in a plain run
       printf("%d %d %d\n", i, action.sa_handler == SIG_DFL, sigismember(&set, i));
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads with names, names that change in the middle, and how many calls were made under which.
+// Threads with names, and names that change meanwhile. Prints how many calls were made under which
+// name.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

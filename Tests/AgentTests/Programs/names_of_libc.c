@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the functions that change threads' names return, and what they leave in errno.
+// Prints what the functions that change a thread's name return, and what they leave in errno.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One call under the name of argument 1.
+// Makes one call while the thread has the name argv[1].
 #include <sys/prctl.h>
 
 __attribute__((noinline)) void call(void) { __asm__ volatile(""); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Says that it is ready, waits to be told to go on, and goes on: by files in the folder argv[1].
-// argv[2] is a plugin.
+// Creates the file `ready` in the folder argv[1], waits for the file `go`, continues, and writes
+// `done`. argv[2] is a plugin.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>

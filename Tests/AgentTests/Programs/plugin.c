@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plugin whose constructor is traced too. NAME tells two builds apart.
+// A plugin whose constructor is traced too. NAME distinguishes two builds.
 #ifndef NAME
 #define NAME plugin_enter
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prints who it is and what it was given; with the set-user-id bit it is somebody else.
+// Prints its user ids and AT_SECURE. With the set-user-id bit it runs as another user.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every way to make a process. argv[1] says which.
+// Every way to create a process. argv[1] selects one.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

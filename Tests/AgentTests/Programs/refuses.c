@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// refuses HOW PROGRAM [ARGUMENT]…: becomes PROGRAM, on a system that refuses something.
+// refuses HOW PROGRAM [ARGUMENT]…: makes the system refuse something, then executes PROGRAM.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 enum { NONE = 0xff };
 
-// System call `number` fails with `error`, where its third argument has all bits of `bits`.
+// Makes system call `number` fail with `error` if its third argument has all bits of `bits`.
 static int refuse(unsigned number, unsigned bits, int error) {
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -54,7 +54,7 @@ static int full_shared_memory(void) {
   return errno == ENOSPC ? 0 : -1;
 }
 
-// Every descriptor but `spare` is in use, in the program too.
+// Uses all descriptors except `spare`. They stay in use in the program.
 static int full_table(int spare) {
   int last = 0, next;
   if (limit(RLIMIT_NOFILE, 64) != 0) return -1;

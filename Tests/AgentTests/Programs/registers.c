@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A caller that knows which registers its callee leaves alone, as gcc's IPA-RA makes callers know
-// it, and keeps values in all of them across the call.
+// A caller that knows which registers its callee does not change, as callers do with gcc's IPA-RA.
+// It keeps values in all of these registers across the call.
 #include <stdio.h>
 
 #define KEEP __attribute__((noinline, noclone, used))
@@ -10,7 +10,7 @@ static volatile long sum;
 KEEP long leaf(void) { return 42; }
 KEEP long outer(void) { return leaf() + 1; }
 
-// The registers that came back changed, one bit each.
+// The registers that the call changed, one bit for each.
 #define CHECK(function)                                                                        \
   ({                                                                                           \
     long changed, result;                                                                      \
@@ -39,7 +39,7 @@ KEEP long round_of_checks(void) { return CHECK(leaf) | CHECK(outer); }
 
 int main(void) {
   long changed = 0;
-  // So many that chunks end in between: the slow paths are to keep them too.
+  // So many calls that chunks end meanwhile: the slow paths must keep the registers too.
   for (int i = 0; i < 50000; i++) changed |= round_of_checks();
   printf("changed %lx, sum %ld\n", changed, sum);
   printf("calls leaf 100000\ncalls outer 50000\ncalls round_of_checks 50000\n");

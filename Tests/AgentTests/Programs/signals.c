@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads and signals, each with libraries that come and go meanwhile, so that a tracer has text to
-// patch. argv[1] says what; argv[2] is the plugin. Prints what it saw and `calls NAME NUMBER`.
+// Threads and signals, while a library is loaded and unloaded all the time, so that the agent
+// patches all the time. argv[1] selects a case; argv[2] is the plugin. Prints what it saw, and
+// lines `calls NAME NUMBER`.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -191,8 +192,8 @@ static int wait_for(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
 }
 
-// Forks of every kind while another thread is inside dlopen and dlclose. A child may find the
-// loader's lock held for good: it calls functions and ends.
+// Forks of every kind while another thread is inside dlopen and dlclose. In a child the loader's
+// lock may stay held for ever. So the child only calls functions and ends.
 static void forks(void) {
   enum { ROUNDS = 60 };
   pthread_t thread;
@@ -250,7 +251,7 @@ static void dispositions(void) {
 static sigjmp_buf place;
 static void jump_back(int signal) { siglongjmp(place, signal); }
 
-// Faults of the program's own on one thread while another loads.
+// One thread faults on purpose while another loads and unloads.
 static int fault(volatile char *absent, volatile char *beyond) {
   int seen = sigsetjmp(place, 1);
   if (seen == 0) *absent = 1;
@@ -289,7 +290,8 @@ static void memory(void) {
   printf("mapped %d\ncalls branch 100\ncalls leaf 200\n", much != MAP_FAILED);
 }
 
-// No executable memory is writable but text of the plugin, while that is written.
+// Counts mappings that are both writable and executable. Only text of the plugin may be, while the
+// agent writes it.
 static void *look_at_maps(void *found) {
   while (!stop) {
     char line[4400];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A library of which copies are made: the name of its function and its build-id are overwritten in
-// the file. `enter` is found by dlsym and stays.
+// A library that the test copies. In each copy the test overwrites the name of the function and the
+// build-id. The name `enter`, which dlsym finds, stays.
 #define KEEP __attribute__((noinline, noclone))
 #define OURS __attribute__((no_instrument_function, patchable_function_entry(0)))
 static volatile int one = 1;

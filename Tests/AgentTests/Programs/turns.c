@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Library after library from argv[3], a folder, argv[2] of them, argv[1] loads in all, each called
-// another number of times; then as many at once as argv[4] says.
+// Loads, calls and unloads the libraries of the folder argv[3] in turn. argv[2] is the number of
+// libraries, argv[1] the number of loads. Each library is called another number of times. Then the
+// program holds argv[4] libraries at once.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads and unloads in the ways that programs have. argv[1] says which, the rest are files.
+// The ways in which programs load and unload libraries. argv[1] selects one; the rest are files.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ OURS static void *load(const char *path) {
   }
   return library;
 }
-// Calls `name` so often; what it returns is checked by whoever reads the output.
+// Calls `name` `count` times and prints the sum of the results, which the test compares.
 OURS static void call(void *library, const char *name, int count) {
   int (*function)(int) = (int (*)(int))dlsym(library, name), sum = 0;
   if (function == NULL) exit(4);
@@ -103,7 +103,8 @@ OURS static void references(char **files) {
   call(first, "plugin_enter", 3);
   dlclose(first);
 }
-// By name alone: the program's own RUNPATH finds it, and that one's RUNPATH what it needs.
+// Loads a library by its name only. The program's RUNPATH finds it, and the library's own RUNPATH
+// finds its dependency.
 OURS static void dependency(char **files) {
   for (int i = 0; i < 3; i++) {
     void *library = load(files[0]);
@@ -146,7 +147,8 @@ OURS static void closes_itself(char **files) {
     printf("%d\n", leave(library));
   }
 }
-// Raw munmap of its text, then other text there: nothing of ours may write to it or fall over it.
+// Unmaps the library's text by munmap and maps other text there. The agent must not write to that
+// text, and must not crash.
 OURS static void unmapped(char **files) {
   void *library = load(files[0]);
   call(library, "plugin_enter", 2);
@@ -166,11 +168,11 @@ OURS static void unmapped(char **files) {
   for (int i = 0; mine == page && i < 4096; i++) strange += page[i] != (char)0xc3;
   printf("%d bytes changed\n", strange);
   fflush(stdout);
-  _exit(3);  // its destructor is gone
+  _exit(3);  // the library's destructor is unmapped
 }
 
-// Threads that make their first traced call inside dl_iterate_phdr, with the loader's lock held,
-// while this one loads and unloads.
+// Threads make their first traced call inside dl_iterate_phdr, where the loader's lock is held.
+// This thread loads and unloads meanwhile.
 static _Atomic long looks;
 static volatile int goes_on = 1;
 OURS static int look(struct dl_phdr_info *info, size_t size, void *context) {
@@ -201,8 +203,8 @@ OURS static void while_iterating(char **files) {
   fprintf(stderr, "calls work %ld\n", (long)looks);
 }
 
-// As a debugger does with its breakpoint: while it is there, our jump is not. The same library comes
-// to the same place meanwhile.
+// Does what a debugger does: while its breakpoint is in the loader, our jump is not. Meanwhile the
+// same library is unloaded and loaded again at the same place.
 OURS static void unseen(char **files) {
   int memory = open("/proc/self/mem", O_RDWR);
   unsigned char jump, ret = 0xc3;
@@ -215,7 +217,7 @@ OURS static void unseen(char **files) {
   library = load(files[0]);
   puts((void *)map_of(library)->l_addr == base ? "same place" : "another place");
   int (*function)(int) = (int (*)(int))dlsym(library, "plugin_enter");
-  function(1);  // not traced: nobody has seen it come
+  function(1);  // not traced: the agent has not seen the load
   if (pwrite(memory, &jump, 1, at) != 1) exit(5);
   void *other = load(files[1]);
   call(other, "plugin_other", 1);

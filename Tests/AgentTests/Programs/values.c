@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every kind of argument and result, and functions of every kind of frame: what a call site or a
-// hooked return that spoils a register would change.
+// Every kind of argument and result, and functions with every kind of frame. If a call site or a
+// hooked return spoiled a register, one of the results would change.
 #include <alloca.h>
 #include <complex.h>
 #include <fenv.h>
@@ -70,7 +70,7 @@ KEEP long nested(long base) {
 KEEP long nested(long base) { return 2 * base + 11; }
 #endif
 
-// A caller that keeps many values alive over a call of a function that its compiler has seen.
+// A caller that keeps many values alive across a call of a function that the compiler knows.
 static KEEP unsigned long small(unsigned long a) { return a ^ 0x5555; }
 KEEP unsigned long pressure(const unsigned long *v) {
   unsigned long a = v[0] * 3, b = v[1] * 5, c = v[2] * 7, d = v[3] * 9, e = v[4] * 11, f = v[5] * 13,
