@@ -213,6 +213,9 @@ inline write_stopped() {
      :: failed
      :: else ->
           check_threads();
+#ifdef MOVE_BEFORE_LEADS
+          if :: old == A -> move_threads(); move_frames() :: else fi;
+#endif
           if :: failed :: else -> protocol_write() fi;
           resume_threads()
      fi;

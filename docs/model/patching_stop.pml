@@ -139,9 +139,6 @@ inline clear_runs() {
 
 /* npc_check_threads */
 inline check_threads() {
-#if defined(RUN) && defined(MOVE_BEFORE_LEADS)
-  if :: old == A -> move_threads(); move_frames() :: else fi;
-#endif
   FOR_EACH(i, THREADS)
     if
 #if defined(RUN) && !defined(NO_LOOK_AT_VFORK)

@@ -13,7 +13,7 @@ enum {
   CTS_STANDS_IN_HANDLER = 2,    ///< a signal interrupted it there; its handler runs
   CTS_STANDS_IN_OWN_STACK = 3,  ///< the same, with an alternate stack
   CTS_STANDS_ASLEEP = 4,        ///< the handler sleeps in a system call
-  CTS_STANDS_IN_NESTED = 5,     ///< the handler, on an alternate stack, was interrupted by another
+  CTS_STANDS_IN_NESTED = 5,     ///< the handler was interrupted by another, on an alternate stack
   CTS_STANDS_AT_RETURN = 6,     ///< the handler has returned to the restorer, which has not begun
 };
 
@@ -24,7 +24,8 @@ typedef struct cts_stander cts_stander;
 /// errno.
 cts_stander *cts_stander_start(int kind, uint64_t run, int offset);
 /// Lets it go on, and waits for its end. Where its handler returned to, or, of CTS_STANDS, 0.
-/// `*untouched`: copies of the handler's frame, which it had on its stack too, are as they were.
+/// `*untouched`: what the handler had on its stack that only looks like its frame is as it was, and
+/// nobody has read what lies behind the alternate stack.
 uint64_t cts_stander_stop(cts_stander *stander, bool *untouched);
 
 #endif
