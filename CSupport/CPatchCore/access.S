@@ -124,4 +124,22 @@ npc_write_landing:
         .cfi_endproc
         .size   npc_write_pair, . - npc_write_pair
 
+// bool npc_swap_word(uint64_t *place, uint64_t expected, uint64_t replacement): compare and exchange.
+        .globl  npc_swap_word
+        .hidden npc_swap_word
+        .type   npc_swap_word, @function
+        .p2align 4
+npc_swap_word:
+        .cfi_startproc
+        movq    %rsi, %rax
+        .globl  npc_swap_word_at
+        .hidden npc_swap_word_at
+npc_swap_word_at:
+        lock cmpxchgq %rdx, (%rdi)
+        sete    %al
+        movzbl  %al, %eax
+        ret
+        .cfi_endproc
+        .size   npc_swap_word, . - npc_swap_word
+
         .section .note.GNU-stack, "", @progbits

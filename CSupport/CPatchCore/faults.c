@@ -101,6 +101,7 @@ static int add_own_fixups(void) {
   static const struct { const char *at, *landing; } own[] = {
     {npc_read_word_at, npc_read_landing}, {npc_read_byte_at, npc_read_landing},
     {npc_write_byte_at, npc_write_landing}, {npc_write_pair_at, npc_write_landing},
+    {npc_swap_word_at, npc_write_landing},
     {npc_read_site_word_at, npc_read_site_landing},
     {npc_read_site_fifth_at, npc_read_site_landing},
     {npc_read_site_sixth_at, npc_read_site_landing},

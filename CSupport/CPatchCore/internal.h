@@ -26,6 +26,11 @@ NPC_HIDDEN extern const char npc_read_site_sixth_at[], npc_read_site_landing[];
 /// The 5 or 6 bytes at `site`, the first one lowest; NPC_NO_CODE where a load faulted.
 NPC_HIDDEN uint64_t npc_read_site(const void *site, size_t length);
 #define NPC_NO_CODE UINT64_MAX
+/// Stores `replacement` if the word is `expected`; false where it is not, or the access faulted.
+NPC_HIDDEN bool npc_swap_word(uint64_t *place, uint64_t expected, uint64_t replacement);
+NPC_HIDDEN extern const char npc_swap_word_at[];
+/// Copies `length` bytes of which the kernel said, page by page, that a load would not fault.
+NPC_HIDDEN bool npc_read_asking(void *to, const void *from, size_t length);
 NPC_HIDDEN bool npc_write_bytes(void *destination, const void *source, size_t length);
 NPC_HIDDEN bool npc_write_pair(void *destination, uint16_t pair);
 
@@ -77,6 +82,8 @@ _Static_assert(offsetof(npc_poke, replacement) + sizeof(uint64_t) <= sizeof(npc_
 /// Whether the poke's old or new code is several instructions: a thread may stand between two of
 /// either.
 NPC_HIDDEN bool npc_poke_has_run(const npc_poke *poke);
+/// Whether the new code is one.
+NPC_HIDDEN bool npc_poke_becomes_run(const npc_poke *poke);
 /// The last poke that begins before `pc`, or NULL.
 NPC_HIDDEN const npc_poke *npc_poke_before(const npc_transaction *transaction, uint64_t pc);
 /// What the first bytes of a site become first; length 0: nothing.
@@ -94,12 +101,40 @@ NPC_HIDDEN bool npc_protocol_trap(int signal, siginfo_t *info, void *context);
 NPC_HIDDEN void npc_protocol_begin_child(void);
 
 // transaction.c
-/// With the threads stopped: nobody is in the middle of what is about to change, and no sleeper can
-/// meet an int3 that its signal mask turns into its death. False with `result` filled.
+/// With the threads stopped: no vfork child may be in the middle of what is about to change, and no
+/// sleeper can meet an int3 that its signal mask turns into its death. False with `result` filled.
 NPC_HIDDEN bool npc_check_threads(const npc_transaction *transaction, npc_result *result,
                                   int phase);
 
+// runs.c
+typedef enum { NPC_OLD_RUNS, NPC_NEW_RUNS } npc_run_side;  // of the expected or the new bytes
+NPC_HIDDEN bool npc_runs_exist(const npc_transaction *transaction, npc_run_side side);
+/// With the threads stopped and the leads written: moves to the end of its run who stands in the
+/// middle of one; `result->moved` counts them. False, with `result` filled, where somebody may stand
+/// in one all the same.
+NPC_HIDDEN bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side,
+                               npc_result *result);
+
 // stop.c
+typedef struct npc_stopped {
+  int32_t thread;
+  uint64_t *pc;  // where its PC stands, in the context that it will return to; NULL: it sleeps
+  uint64_t sp;
+} npc_stopped;
+/// While stopped: calls `visit` for every parked or sleeping thread until it returns false.
+NPC_HIDDEN void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context),
+                              void *context);
+
+// signal_frames.c
+/// `place` is where the interrupted PC, `pc`, stands in the frame of a handler of `thread`.
+typedef bool (*npc_frame_visitor)(const npc_stopped *thread, uint64_t *place, uint64_t pc,
+                                  void *context);
+/// While stopped: calls `visit` for every frame of a signal handler on the threads' stacks until it
+/// returns false. A frame that is over may be among them. 0; EAGAIN (too many stacks); or the errno
+/// of /proc/self/maps.
+NPC_HIDDEN int npc_signal_frames_visit(npc_frame_visitor visit, void *context);
+
+// stop.c, for the others
 NPC_HIDDEN void npc_stop_begin_child(void);
 /// Stops what runs of the threads that were asleep or not there before; see npc_stop_threads.
 NPC_HIDDEN bool npc_stop_settle(npc_stop_report *report);

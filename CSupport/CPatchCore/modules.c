@@ -30,8 +30,12 @@ static void widen(uint64_t *start, uint64_t *end, uint64_t from, uint64_t to) {
 // Text may have been unmapped or covered behind the loader's back, and a linker that separates no
 // code puts headers and notes beside it. The kernel is asked where a fault would not be ours.
 bool npc_read_memory(void *to, const void *from, size_t length) {
+  return npc_faults_are_installed() ? npc_read_fixed_up(to, from, length)
+                                    : npc_read_asking(to, from, length);
+}
+
+bool npc_read_asking(void *to, const void *from, size_t length) {
   enum { PAGE = 4096 };
-  if (npc_faults_are_installed()) return npc_read_fixed_up(to, from, length);
   uint64_t start = (uint64_t)from, end = start + length;
   for (uint64_t at = start; at < end; at = (at / PAGE + 1) * PAGE)
     if (!npc_text_is_readable(at)) return false;

@@ -40,10 +40,12 @@ static _Atomic uint64_t published;
 enum { FILTER_BITS = 20 };
 static _Atomic uint64_t trapped_pages[(1 << FILTER_BITS) / 64];
 
-static bool is_run(const uint8_t *code) { return code[0] == 0x90 && code[1] == 0x90; }
+bool npc_poke_becomes_run(const npc_poke *poke) {
+  return poke->replacement[0] == 0x90 && poke->replacement[1] == 0x90;
+}
 
 bool npc_poke_has_run(const npc_poke *poke) {
-  return poke->flags & NPC_POKE_RUN_OF_NOPS || is_run(poke->replacement);
+  return poke->flags & NPC_POKE_RUN_OF_NOPS || npc_poke_becomes_run(poke);
 }
 
 const npc_poke *npc_poke_before(const npc_transaction *transaction, uint64_t pc) {
@@ -121,21 +123,19 @@ static bool may_put_back(npc_lead lead, const npc_poke *poke, step which, const 
   return memcmp(actual + lead.length, poke->expected + lead.length, poke->length - lead.length) == 0;
 }
 
-static bool stands_in_new_run(uint64_t pc, void *context) {
-  const npc_poke *poke = npc_poke_before(context, pc);
-  return poke && is_run(poke->replacement) && pc < poke->address + poke->length;
-}
-
-// Behind the leads of a roll-back: whether who woke when the heads were new already may stand
-// between two new nops. The old bytes must not appear under him.
-static bool may_stand_in_new_run(const writing *w) {
-  const npc_transaction *t = w->transaction;
-  bool any = false;
-  for (size_t i = 0; i < t->count && !any; i++) any = is_run(t->pokes[i].replacement);
-  if (!any || w->protocol != NPC_PROTOCOL_STOP_MACHINE) return false;
+// Behind the leads of a roll-back: a thread that woke when the heads were new already may stand
+// between two new nops, under which the old bytes must not appear. It is stopped and moved. True if
+// somebody may stand there all the same. What failed first stays in `result`.
+static bool may_stand_in_new_run(const writing *w, npc_result *result) {
+  if (w->protocol != NPC_PROTOCOL_STOP_MACHINE || !npc_runs_exist(w->transaction, NPC_NEW_RUNS))
+    return false;
   npc_stop_report report = {0};
-  return !npc_stop_settle(&report) || npc_stop_find_vfork() != 0 ||
-         npc_stop_find_pc(stands_in_new_run, (void *)(uintptr_t)t) != 0;
+  npc_result ignored = {0};
+  bool is_clear = npc_stop_settle(&report) &&
+                  npc_runs_clear(w->transaction, NPC_NEW_RUNS, &ignored) &&
+                  npc_stop_find_vfork() == 0;
+  result->moved += ignored.moved;
+  return !is_clear;
 }
 
 typedef struct { bool unsynced, wrote_tails, stands_in_new_run; } roll_back_state;
@@ -146,7 +146,7 @@ static void roll_back_one(const writing *w, const npc_poke *poke, step which, ro
   if (!npc_read_fixed_up(actual, (const void *)poke->address, poke->length)) return;
   bool has_new_tail =
     memcmp(actual + lead.length, poke->replacement + lead.length, poke->length - lead.length) == 0;
-  if (which != LEADS && now.stands_in_new_run && is_run(poke->replacement) && has_new_tail) {
+  if (which != LEADS && now.stands_in_new_run && npc_poke_becomes_run(poke) && has_new_tail) {
     if (which == HEADS && !now.unsynced && is_ours(lead, poke, actual))
       write_step(w, poke, HEADS, poke->replacement);
     return;
@@ -167,7 +167,7 @@ static void roll_back(const writing *w, size_t touched, npc_result *result) {
     if (which == TAILS) now.wrote_tails = !now.unsynced;
     if (npc_sync_cores() != 0) now.unsynced = true;
     // Only now nobody new comes in.
-    if (which == LEADS) now.stands_in_new_run = may_stand_in_new_run(w);
+    if (which == LEADS) now.stands_in_new_run = may_stand_in_new_run(w, result);
   }
   // Said only if it is so: a page may have become unwritable for good.
   result->rolled_back = true;
@@ -201,12 +201,14 @@ static void claim_ahead(const npc_transaction *transaction, size_t i) {
     __asm__ volatile("prefetchw %0" ::"m"(*(const char *)transaction->pokes[i + AHEAD].address));
 }
 
-// Behind the leads nobody new gets in. Who woke since the stop is stopped now, wherever he is: that
-// may be between two nops, where he must not be when the tails are written.
+// Behind the leads nobody new gets in. A thread that woke since the stop is stopped now. Whoever
+// stands between two nops, where nobody may be when the tails are written, is moved behind them.
 static bool settle(const writing *w, npc_result *result) {
+  const npc_transaction *t = w->transaction;
   npc_stop_report report = {0};
   if (npc_stop_settle(&report))
-    return npc_check_threads(w->transaction, result, NPC_PHASE_WRITE);
+    return (!npc_runs_exist(t, NPC_OLD_RUNS) || npc_runs_clear(t, NPC_OLD_RUNS, result)) &&
+           npc_check_threads(t, result, NPC_PHASE_WRITE);
   result->status = NPC_NOT_STOPPED;
   result->phase = NPC_PHASE_WRITE;
   result->error = report.error;

@@ -3,8 +3,8 @@
 // stop-machine. Steps:
 //   1. read the list of threads; a thread that runs gets a queued real-time signal that carries its
 //      slot in the table; one that sleeps in a system call is left asleep (unless asked otherwise),
-//      its PC known from /proc/self/task/TID/syscall;
-//   2. each handler notes its PC and parks on a futex;
+//      its SP known from /proc/self/task/TID/syscall;
+//   2. each handler notes where its context is and parks on a futex;
 //   3. read the list again, until nobody new is in it;
 //   4. wait, bounded, for those signalled; a thread that died meanwhile is forgotten.
 // A sleeper may wake at any time. Whoever writes text must write so that it meets a safe lead, and
@@ -36,8 +36,9 @@ enum { SIGNALLED = 1, PARKED = 2, ASLEEP = 3, GONE = 4 };
 typedef struct stop_slot {
   int32_t thread;
   _Atomic int32_t state;
-  uint64_t pc;
-  int64_t system_call;  // of a sleeper
+  ucontext_t *context;  // of a parked thread
+  uint64_t sp;          // of a sleeper
+  int64_t system_call;
 } stop_slot;
 
 // Under the patch lock, but for what the handlers write into their own slots.
@@ -72,7 +73,7 @@ static void park(int signal, siginfo_t *info, void *context) {
   atomic_fetch_add(&entering, 1);
   bool late = mine != atomic_load(&epoch) || mine == atomic_load(&released);
   if (!late) {
-    slots[index].pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    slots[index].context = context;
     atomic_store(&slots[index].state, PARKED);
     atomic_fetch_add(&arrivals, 1);
   }
@@ -138,9 +139,11 @@ static bool is_asleep(int tasks, stop_slot *slot) {
   if (end == text || number < 0) return false;
   // Parked by the stop before, let go, and not awake yet: it is on its way back to its code.
   if (number == SYS_futex && strtoull(end, NULL, 16) == (uint64_t)&released) return false;
-  char *pc = strrchr(text, ' ');
+  char *pc = strrchr(text, ' '), *sp;
+  if (pc) *pc = 0;
+  sp = strrchr(text, ' ');
   slot->system_call = number;
-  slot->pc = pc ? strtoull(pc + 1, NULL, 16) : 0;
+  slot->sp = pc && sp ? strtoull(sp + 1, NULL, 16) : 0;
   return true;
 }
 
@@ -268,6 +271,7 @@ static void count(npc_stop_report *report) {
 
 // Stops those that are new and those that woke, until a pass finds neither.
 static bool settle(int tasks, npc_stop_report *report) {
+  report->woken = 0;
   for (;;) {
     int changed = 0;
     if (each_thread(tasks, add_if_new, &changed) != 0) {
@@ -280,6 +284,7 @@ static bool settle(int tasks, npc_stop_report *report) {
       changed++;
     }
     if (!wait_for_all(tasks, report)) return false;
+    report->woken += (uint32_t)changed;
     if (changed == 0) break;
   }
   count(report);
@@ -320,13 +325,17 @@ void npc_resume_threads(void) {
   futex(&released, FUTEX_WAKE, INT32_MAX, NULL);
 }
 
-int32_t npc_stop_find_pc(bool (*inside)(uint64_t pc, void *context), void *context) {
+void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context), void *context) {
   for (uint32_t i = 0; i < slot_count; i++) {
     int state = atomic_load(&slots[i].state);
-    if ((state == PARKED || state == ASLEEP) && inside(slots[i].pc, context))
-      return slots[i].thread;
+    npc_stopped stopped = {.thread = slots[i].thread, .sp = slots[i].sp};
+    if (state == PARKED) {
+      greg_t *registers = slots[i].context->uc_mcontext.gregs;
+      stopped.pc = (uint64_t *)&registers[REG_RIP];
+      stopped.sp = (uint64_t)registers[REG_RSP];
+    }
+    if ((state == PARKED || state == ASLEEP) && !visit(&stopped, context)) return;
   }
-  return 0;
 }
 
 int32_t npc_stop_find_vfork(void) {

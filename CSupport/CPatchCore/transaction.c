@@ -131,12 +131,6 @@ static int32_t choose_protocol(const npc_transaction *t) {
   return NPC_PROTOCOL_JUMP_GUARD;
 }
 
-// Whether a thread that stands at `pc` is in the middle of a run of nops.
-static bool stands_inside(uint64_t pc, void *context) {
-  const npc_poke *poke = npc_poke_before(context, pc);
-  return poke && poke->flags & NPC_POKE_RUN_OF_NOPS && pc < poke->address + poke->length;
-}
-
 // `blocking` by npc_stop_find_blocking: where the masks cannot be seen, an int3 is not risked.
 static bool may_trap(const execution *e, int32_t blocking, int phase) {
   if (!npc_faults_owns(SIGTRAP)) return fail(e, NPC_TRAP_TAKEN, phase, 0);
@@ -147,15 +141,12 @@ static bool may_trap(const execution *e, int32_t blocking, int phase) {
 
 bool npc_check_threads(const npc_transaction *t, npc_result *result, int phase) {
   const execution checked = {t, result}, *e = &checked;
-  bool runs = false, traps = false;
-  for (size_t i = 0; i < t->count; i++) {
-    runs |= t->pokes[i].flags & NPC_POKE_RUN_OF_NOPS;
-    traps |= npc_lead_is_trap(npc_lead_for(&t->pokes[i], NPC_PROTOCOL_STOP_MACHINE, t->writer));
-  }
-  int32_t inside = runs ? npc_stop_find_pc(stands_inside, (void *)(uintptr_t)t) : 0;
-  if (runs && inside == 0) inside = npc_stop_find_vfork();
-  if (inside != 0) {
-    e->result->thread = inside;
+  bool traps = false;
+  for (size_t i = 0; i < t->count && !traps; i++)
+    traps = npc_lead_is_trap(npc_lead_for(&t->pokes[i], NPC_PROTOCOL_STOP_MACHINE, t->writer));
+  int32_t parent = npc_runs_exist(t, NPC_OLD_RUNS) ? npc_stop_find_vfork() : 0;
+  if (parent != 0) {
+    e->result->thread = parent;
     return fail(e, NPC_THREAD_INSIDE, phase, 0);
   }
   return !traps || may_trap(e, npc_stop_find_blocking(SIGTRAP, true), phase);
@@ -184,9 +175,16 @@ static bool look_again(const execution *e, int phase) {
   return true;
 }
 
+static uint64_t stop_deadline(const npc_transaction *t) {
+  uint32_t milliseconds = t->stop_timeout_milliseconds ? t->stop_timeout_milliseconds : 1000;
+  return now() + (uint64_t)milliseconds * 1000000;
+}
+
 static void write_stopped(const execution *e, const npc_text *text) {
-  // A thread that stands inside a run of nops leaves it within a few instructions.
-  for (int attempt = 0; attempt < 10; attempt++) {
+  // A vfork child may stand inside a run of nops. Most last for moments, until they execute another
+  // program (posix_spawn makes one): waited for as for a thread to stop.
+  uint64_t deadline = stop_deadline(e->transaction);
+  for (;;) {
     *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
     uint64_t began = now();
     if (!stop(e)) return;
@@ -197,15 +195,15 @@ static void write_stopped(const execution *e, const npc_text *text) {
     e->result->stopped_nanoseconds = now() - began;
     // Not again over what could not be put back: that is said, and stays said.
     if (e->result->status != NPC_THREAD_INSIDE || e->result->left_changed) return;
-    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    if (now() >= deadline) return;
+    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
   }
 }
 
 // A thread that is being born, or on its way out of being stopped, has every signal blocked for a
 // moment: on a busy machine until it is its turn. Waits for those as it would for a thread to stop.
 static int32_t await_unblocked(const npc_transaction *t) {
-  uint32_t milliseconds = t->stop_timeout_milliseconds ? t->stop_timeout_milliseconds : 1000;
-  uint64_t deadline = now() + (uint64_t)milliseconds * 1000000;
+  uint64_t deadline = stop_deadline(t);
   int32_t blocking;
   while ((blocking = npc_stop_find_blocking(SIGTRAP, false)) > 0 && now() < deadline)
     nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);

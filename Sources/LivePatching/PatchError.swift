@@ -65,7 +65,9 @@ extension PatchError: CustomStringConvertible {
       "\(hexadecimal(expected)) is not the instruction expected there, by Capstone's decoding"
     case .unwritable: unwritable
     case .notStopped: notStopped
-    case .threadInside: "thread \(thread) stands between its nops and did not leave; try again"
+    case .threadInside:
+      "thread \(thread), or its vfork child, may stand between the nops, and did not leave in time"
+        + nothingWritten + ": try again, or with more time"
     case .unsuitable: "the protocol cannot serve this site; use stop-machine"
     case .readBack:
       "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"

@@ -43,5 +43,8 @@ public struct PatchReport: Equatable, Sendable {
   /// Threads stopped, and threads left asleep in a system call, under stop-machine.
   public var stoppedThreads: Int
   public var sleepingThreads: Int
+  /// Of them, how many times one stood in the middle of a run of nops, or would have returned there
+  /// from a signal handler, and was moved to the run's end.
+  public var movedThreads: Int
   public var stoppedNanoseconds: UInt64
 }

@@ -123,7 +123,7 @@ public final class PatchedModule {
     return PatchReport(
       sites: pokes.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
       stoppedThreads: Int(result.stopped), sleepingThreads: Int(result.asleep),
-      stoppedNanoseconds: result.stopped_nanoseconds)
+      movedThreads: Int(result.moved), stoppedNanoseconds: result.stopped_nanoseconds)
   }
 
   private func note(_ target: UInt8, at sites: [Int]?) {

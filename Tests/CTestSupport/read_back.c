@@ -14,6 +14,7 @@ static struct {
   uint8_t trigger, value;
   int memory;
   bool armed, done, stepping;
+  void (*deed)(void);
 } plan;
 
 static void *page_of(const void *address) { return (void *)((uintptr_t)address & ~4095ul); }
@@ -32,6 +33,7 @@ static bool let_through(int signal, siginfo_t *info, void *context) {
   if (*plan.head == plan.trigger) {
     plan.armed = false;
     plan.done = pwrite(plan.memory, &plan.value, 1, (off_t)plan.changed) == 1;
+    if (plan.deed) plan.deed();
   } else {
     plan.stepping = true;
     npc_fault_single_step(context, true);
@@ -52,8 +54,11 @@ int cts_change_at_read_back(uint8_t *head, uint8_t trigger, uint8_t *changed, ui
   return npc_faults_add(let_through);
 }
 
+void cts_at_read_back(void (*deed)(void)) { plan.deed = deed; }
+
 bool cts_read_back_was_changed(void) {
   plan.armed = false;
+  plan.deed = NULL;
   close(plan.memory);
   return plan.done;
 }

@@ -8,56 +8,32 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "faults.h"
 #include "sabotage.h"
+#include "threads.h"
+#include "walk.h"
 
 struct cts_sleepwalker {
   pthread_t id;
   uint64_t run;
   int event;
-  _Atomic bool asleep, awake, walked;
+  _Atomic int32_t thread;
+  _Atomic bool awake, walked;
 };
 
 static cts_sleepwalker *_Atomic walker;
 
-static bool real_time_signal_is_pending(void) {
-  sigset_t pending;
-  sigpending(&pending);
-  for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++) {
-    if (sigismember(&pending, signal)) return true;
-  }
-  return false;
-}
-
 // Runs with every signal blocked. Returns, as by a call, to the second nop, at the very moment at
 // which the stop signal is waiting.
-static void walk(int signal, siginfo_t *info, void *opaque) {
+static void walk(int signal, siginfo_t *info, void *context) {
   (void)signal, (void)info;
-  ucontext_t *context = opaque;
-  greg_t *registers = context->uc_mcontext.gregs;
   cts_sleepwalker *self = walker;
   self->awake = true;
-  while (!real_time_signal_is_pending()) {}
-  registers[REG_RSP] -= 8;
-  *(greg_t *)registers[REG_RSP] = registers[REG_RIP];
-  registers[REG_RIP] = (greg_t)self->run + 1;
+  while (!cts_stop_is_pending()) {}
+  cts_return_into(context, self->run + 1);
   self->walked = true;
-}
-
-static void walk_now(void) {
-  register long result __asm__("rax") = SYS_tgkill;
-  register long process __asm__("rdi") = getpid();
-  register long thread __asm__("rsi") = syscall(SYS_gettid);
-  register long signal __asm__("rdx") = SIGUSR1;
-  result = SYS_tgkill;
-  // The handler pushes a return address: past the red zone.
-  __asm__ volatile("subq $128, %%rsp\n syscall\n addq $128, %%rsp"
-                   : "+r"(result), "+r"(process), "+r"(thread), "+r"(signal)
-                   : : "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
 static void *sleep_and_walk(void *context) {
@@ -65,9 +41,9 @@ static void *sleep_and_walk(void *context) {
   sigset_t none;
   sigemptyset(&none);
   pthread_sigmask(SIG_SETMASK, &none, NULL);
-  self->asleep = true;
+  self->thread = cts_this_thread();
   poll(&(struct pollfd){.fd = self->event, .events = POLLIN}, 1, -1);
-  if (walker) walk_now();
+  if (walker) cts_signal_itself(SIGUSR1);
   return NULL;
 }
 
@@ -88,7 +64,12 @@ static bool repair_and_wake(int signal, siginfo_t *info, void *context) {
   return true;
 }
 
-cts_sleepwalker *cts_sleepwalker_start(uint64_t run) {
+static void wake_walker(void) {
+  wake(walker);
+  while (!walker->awake) {}
+}
+
+cts_sleepwalker *cts_sleepwalker_start(uint64_t run, bool at_read_back) {
   cts_sleepwalker *self = calloc(1, sizeof *self);
   if (self == NULL) return NULL;
   self->run = run;
@@ -97,10 +78,10 @@ cts_sleepwalker *cts_sleepwalker_start(uint64_t run) {
   sigfillset(&action.sa_mask);
   sigaction(SIGUSR1, &action, NULL);
   walker = self;
-  if (npc_faults_add(repair_and_wake) != 0) abort();
+  if (at_read_back) cts_at_read_back(wake_walker);
+  else if (npc_faults_add(repair_and_wake) != 0) abort();
   if (pthread_create(&self->id, NULL, sleep_and_walk, self) != 0) abort();
-  while (!self->asleep) {}
-  nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+  cts_wait_until_asleep(&self->thread, SYS_poll);
   return self;
 }
 

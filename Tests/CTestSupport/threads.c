@@ -3,10 +3,13 @@
 #include "threads.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -55,13 +58,27 @@ static void sleep_in(cts_thread *self) {
   close(epoll);
 }
 
+static void nap(long nanoseconds) {
+  nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
+}
+
 static void wait_in_vfork(cts_thread *self) {
   pid_t child = vfork();
   if (child == 0) {
-    while (!self->stop) syscall(SYS_sched_yield);
+    if (self->kind == CTS_VFORKS_BRIEFLY) nap(100 * 1000 * 1000);
+    else while (!self->stop) syscall(SYS_sched_yield);
     _exit(0);
   }
   waitpid(child, NULL, 0);
+}
+
+static void spawn_all_the_time(cts_thread *self) {
+  while (!self->stop) {
+    pid_t child;
+    if (posix_spawn(&child, "/bin/true", NULL, NULL, (char *[]){"true", NULL}, NULL) != 0) abort();
+    waitpid(child, NULL, 0);
+    self->count++;
+  }
 }
 
 static void *end_at_once(void *context) { return context; }
@@ -84,7 +101,8 @@ static void *live(void *context) {
   self->thread = cts_this_thread();
   switch (self->kind) {
     case CTS_SPINS: case CTS_SPINS_DEAF: spin(self); break;
-    case CTS_VFORKS: wait_in_vfork(self); break;
+    case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: wait_in_vfork(self); break;
+    case CTS_SPAWNS: spawn_all_the_time(self); break;
     case CTS_CHURNS: churn(self); break;
     default: sleep_in(self);
   }
@@ -93,8 +111,30 @@ static void *live(void *context) {
 
 static void interrupted(int signal) { (void)signal; }
 
-static void nap(long nanoseconds) {
-  nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
+void cts_wait_until_asleep(const _Atomic int32_t *thread, long number) {
+  char path[64], text[256] = "";
+  while (*thread == 0) nap(100000);
+  snprintf(path, sizeof path, "/proc/self/task/%d/syscall", *thread);
+  for (;;) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
+    if (file < 0 || length < 0) abort();
+    close(file);
+    char *end;
+    if (strtol(text, &end, 10) == number && end != text) return;
+    nap(100000);
+  }
+}
+
+// What a thread of this kind sleeps in; -1: it does not.
+static long system_call_of(int kind) {
+  switch (kind) {
+    case CTS_POLLS: case CTS_SLEEPS_DEAF: case CTS_SLEEPS_WITHOUT_TRAP: return SYS_poll;
+    case CTS_NAPS: return SYS_clock_nanosleep;
+    case CTS_WAITS: return SYS_epoll_wait;
+    case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: return SYS_vfork;
+    default: return -1;
+  }
 }
 
 cts_thread *cts_thread_start(int kind) {
@@ -110,7 +150,8 @@ cts_thread *cts_thread_start(int kind) {
     return NULL;
   }
   while (thread->thread == 0) nap(100000);
-  nap(20 * 1000 * 1000);  // from its last instruction of ours into its system call
+  long call = system_call_of(kind);
+  if (call >= 0) cts_wait_until_asleep(&thread->thread, call);
   return thread;
 }
 

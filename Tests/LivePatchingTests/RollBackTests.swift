@@ -121,24 +121,6 @@ import Testing
         ": wrote, but read back 0f 1f 44 00 77: another patcher is at work here "
           + "(what had been written could not be put back: audit names it)"))
   }
-
-  /// Who wakes after the look at the threads' places is looked at again: he may stand between two
-  /// of the nops.
-  @Test func aSleeperThatWakesBetweenNopsIsWaitedFor() async throws {
-    let path = try PatchRow.gccPatchable.fixture.build()
-    await #expect(processExitsWith: .success) { [path = path as String] in
-      let fixture = try PatchFixture(path: path)
-      let site = try fixture.site(of: "empty")
-      let raw = RawTransaction(fixture, [site], method: .stopMachine, writer: .processMemory)
-      _ = raw.sabotage(CTS_LOCK_PAGE)
-      try #require(npc_patch_prepare() == 0)
-      let walker = try #require(cts_sleepwalker_start(raw.pokes[0].address))
-      let result = raw.execute()
-      #expect(cts_sleepwalker_stop(walker), "it stood between the nops and went on unharmed")
-      #expect(result.status == NPC_OK)
-      #expect(fixture.bytes(of: site) == [0x0f, 0x1f, 0x44, 0x00, 0x00])
-    }
-  }
 }
 
 /// The page of a function, replaced by shared memory with the same bytes: what somebody else's

@@ -144,26 +144,6 @@ import Testing
     #expect(fixture.textIsAsInFile)
   }
 
-  @Test func aRunOfNopsIsLeftWhileAVforkedChildLives() throws {
-    let fixture = try PatchFixture(.gccPatchable)
-    let patched = try fixture.patched()
-    let thread = try #require(cts_thread_start(Int32(CTS_VFORKS)))
-    let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
-    #expect(error?.reason == .threadInside)
-    #expect(
-      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) stands between its "
-        + "nops and did not leave; try again")
-    #expect(fixture.textIsAsInFile)
-    #expect(fixture.pagePermissions == ["r-xp"])
-    // One instruction is another matter.
-    let calls = try PatchFixture(.clangFentry)
-    try calls.patched().set(to: .nop, options: PatchOptions(method: .stopMachine))
-    cts_thread_stop(thread)
-    try patched.set(to: .nop)
-    try patched.set(to: .original)
-    #expect(fixture.textIsAsInFile)
-  }
-
   @Test func aChildForkedInTheMiddlePatchesByItself() throws {
     let fixture = try PatchFixture(.clangFentry)
     let patched = try fixture.patched()

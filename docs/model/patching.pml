@@ -62,7 +62,13 @@
 #else
 #define IS_TRAP (1 - WIDE)
 #endif
-#define ATTEMPTS 2       /* write_stopped makes ten */
+#define ATTEMPTS 2       /* write_stopped makes as many as there is time for */
+#if UNWRITABLE || SYNC_FAILURES || TIMEOUTS || defined(SURPRISE) || defined(DEAF) || \
+    defined(VFORK) || defined(MASKED) || defined(MASKS_LATE)
+#define HAS_TROUBLE true
+#else
+#define HAS_TROUBLE false
+#endif
 #ifdef SYNC_FAILS_UNDER_INT3
 #define SYNC_MAY_FAIL true
 #else
@@ -70,6 +76,7 @@
 #endif
 
 bit torn_instruction, killed_by_int3, text_is_not_what_is_believed, old_bytes_are_lost, int3_stays;
+bit refused_for_nothing;
 
 byte patch_lock, finished;
 byte believed;           /* PatchedModule's journal */
@@ -85,6 +92,9 @@ byte timeouts = TIMEOUTS;
 inline settle_behind_leads() {
 #if defined(STOP) && !defined(NO_STOP) && !defined(NO_SETTLE)
   settle();
+#ifndef MOVE_BEFORE_LEADS
+  if :: !failed && old == A -> clear_runs() :: else fi;
+#endif
   if :: failed :: else -> check_threads() fi
 #else
   skip
@@ -122,21 +132,16 @@ inline write_batch(code) {
 #define SYNCED (IS_TRAP || !unsynced)
 #endif
 
-/* may_stand_in_new_run: who woke when the new nops stood there is stopped, and may stand between them. */
+/* may_stand_in_new_run: a thread that woke when the new nops stood there is stopped, and moved. */
 inline look_into_new_run(code) {
 #if defined(STOP) && defined(RUN) && !defined(ROLL_BACK_OVER_NEW_NOPS)
   if
   :: code == B ->
        failed = 0;
        settle();
+       if :: failed :: else -> clear_runs() fi;
        kept = failed;
-       FOR_EACH(i, THREADS)
-         if
-         :: (slot[i] == PARKED && stands_inside[i]) || (slot[i] == ASLEEP && in_vfork[i]) ->
-              kept = 1
-         :: else
-         fi;
-       NEXT(i);
+       FOR_EACH(i, THREADS) kept = kept || (slot[i] == ASLEEP && in_vfork[i]); NEXT(i);
        failed = 1
   :: else
   fi
@@ -198,7 +203,7 @@ inline look_at_sites(code) {
   }
 }
 
-/* write_stopped: once more if somebody stood inside and all was put back. */
+/* write_stopped: once more if a vfork child may stand inside and all was put back. */
 inline write_stopped() {
   attempt = 0;
   do
@@ -208,6 +213,9 @@ inline write_stopped() {
      :: failed
      :: else ->
           check_threads();
+#ifdef MOVE_BEFORE_LEADS
+          if :: old == A -> move_threads(); move_frames() :: else fi;
+#endif
           if :: failed :: else -> protocol_write() fi;
           resume_threads()
      fi;
@@ -253,6 +261,7 @@ proctype patcher(byte me) {
                  look_at_sites(believed);
                  CLAIM(text_is_not_what_is_believed, same)
             :: else ->
+                 CLAIM(refused_for_nothing, HAS_TROUBLE);
                  look_at_sites(old);
                  /* result.left_changed: only a page that went, a core sync that did not come, or a
                   * thread in the new run of nops */

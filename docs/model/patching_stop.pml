@@ -10,8 +10,18 @@
 #define ASLEEP 3
 #define GONE 4
 
+/* Where a thread stands. INSIDE and BEHIND: between the nops of a run, one byte and more than one
+ * byte behind the site's address. TRAPPED: in the SIGTRAP handler, which blocks the stop signal. */
+#define OUT 0
+#define HEAD 1
+#define INSIDE 2
+#define BEHIND 3
+#define TRAPPED 4
+#define IS_BETWEEN(i) (at[i] == INSIDE || at[i] == BEHIND)
+
 byte slot[THREADS];
-bit stands_inside[THREADS];        /* what a parked thread's pc says; a sleeper's is outside */
+bit stands_inside[THREADS];        /* what a parked thread's own pc says; a sleeper's is outside */
+bit woken;                         /* npc_stop_report.woken */
 byte epoch, released, entering;
 
 /* add_if_new and the look at a sleeper: one thread of one pass. */
@@ -48,10 +58,12 @@ inline wait_for(i) {
 
 /* npc_stop_settle: passes until one finds nobody new and nobody awake. */
 inline settle() {
+  woken = 0;
   do
   :: changed = 0;
      FOR_EACH(i, THREADS) look_at(i); NEXT(i);
      FOR_EACH(i, THREADS) wait_for(i); NEXT(i);
+     woken = woken || changed;
      if
      :: failed || !changed -> break
      :: else
@@ -74,13 +86,61 @@ inline stop_threads() {
   if :: failed -> resume_threads() :: else fi
 }
 
+/* runs.c: move_thread. What is left for it to do is nops: it goes on behind the run. */
+inline move_threads() {
+  FOR_EACH(i, THREADS)
+    if
+#ifndef NO_LOOK_AT_PC
+    :: atomic { slot[i] == PARKED && stands_inside[i] ->
+#ifdef NO_MOVE
+         failed = 1; inside = 1
+#else
+         at[i] = OUT; stands_inside[i] = 0
+#endif
+       }
+#endif
+    :: else
+    fi;
+  NEXT(i)
+}
+
+/* runs.c: move_frame. A sleeper may have woken: then the frame is there, or is not, as it says now. */
+inline move_frames() {
+  FOR_EACH(i, THREADS)
+    if
+#ifndef NO_LOOK_AT_FRAMES
+    :: atomic { (slot[i] == PARKED || slot[i] == ASLEEP) && in_handler[i] && IS_BETWEEN(i) ->
+         at[i] = OUT }
+#endif
+    :: else
+    fi;
+  NEXT(i)
+}
+
+/* npc_runs_clear, behind the leads: who stands between two nops is moved, until nobody has woken. */
+inline clear_runs() {
+#ifdef RUN
+  do
+  :: move_threads();
+     move_frames();
+#ifdef NO_SECOND_LOOK
+     break
+#else
+     if :: failed -> break :: else fi;
+     settle();
+     if :: failed || !woken -> break :: else fi
+#endif
+  od;
+  woken = 0
+#else
+  skip
+#endif
+}
+
 /* npc_check_threads */
 inline check_threads() {
   FOR_EACH(i, THREADS)
     if
-#if defined(RUN) && !defined(NO_LOOK_AT_PC)
-    :: old == A && slot[i] == PARKED && stands_inside[i] -> failed = 1; inside = 1
-#endif
 #if defined(RUN) && !defined(NO_LOOK_AT_VFORK)
     :: old == A && slot[i] == ASLEEP && in_vfork[i] -> failed = 1; inside = 1
 #endif

@@ -4,21 +4,14 @@
  * (stop.c: park) or step on an int3 (protocol.c: npc_protocol_trap, told in full by trap.pml).
  */
 
-/* Where a thread stands. INSIDE and BEHIND: between the nops of a run, one byte and more than one
- * byte behind the site's address. TRAPPED: in the SIGTRAP handler, which blocks the stop signal. */
-#define OUT 0
-#define HEAD 1
-#define INSIDE 2
-#define BEHIND 3
-#define TRAPPED 4
-
 byte at[THREADS], on[THREADS];     /* where, and of which site */
 bit asleep[THREADS], gone[THREADS];
 bit masked[THREADS];               /* it blocks SIGTRAP */
 bit in_vfork[THREADS];
+bit in_handler[THREADS];           /* of a signal that came between two nops: it returns there */
 byte pending[THREADS];             /* the stop signal's epoch; 0: none is on its way */
 
-#define IS_OUT (!asleep[me] && at[me] == OUT)
+#define IS_OUT (!asleep[me] && at[me] == OUT && !in_handler[me])
 
 inline pick(value, cell) {
   if
@@ -91,7 +84,7 @@ inline park() {
   :: late -> entering--
   :: else ->
        atomic {
-         stands_inside[me] = (at[me] == INSIDE || at[me] == BEHIND) && !in_handler;
+         stands_inside[me] = IS_BETWEEN(me) && !in_handler[me];
          slot[me] = PARKED;
          entering--
        };
@@ -103,7 +96,7 @@ inline park() {
 
 proctype thread(byte me) {
   byte calls = CALLS, naps = NAPS, first, second, rest, mine;
-  bit late, in_handler;
+  bit late;
 #if defined(PLAIN) && !defined(WHILE_RUNNING)
   finished == TRANSACTIONS;    /* the module's first instruction waits for the loader's hook */
 #endif
@@ -116,7 +109,7 @@ proctype thread(byte me) {
   :: !asleep[me] && at[me] == HEAD -> fetch()
   :: at[me] == TRAPPED -> at[me] = OUT
 #ifdef RUN
-  :: !asleep[me] && !in_handler && (at[me] == INSIDE || at[me] == BEHIND) -> fetch_nop()
+  :: !asleep[me] && !in_handler[me] && IS_BETWEEN(me) -> fetch_nop()
 #endif
 #ifdef VFORK    /* the parent sleeps until its child is gone */
   :: atomic { me == 0 && IS_OUT && naps > 0 -> naps--; asleep[me] = 1; in_vfork[me] = 1 }
@@ -125,9 +118,10 @@ proctype thread(byte me) {
   :: atomic { IS_OUT && naps > 0 && calls > 0 -> naps--; asleep[me] = 1 }
   :: asleep[me] -> asleep[me] = 0
 #endif
-#ifdef HANDLERS    /* of a signal that came between two nops */
-  :: at[me] == INSIDE && !in_handler -> in_handler = 1
-  :: in_handler -> in_handler = 0
+#ifdef HANDLERS    /* they may sleep */
+  :: IS_BETWEEN(me) && !in_handler[me] -> in_handler[me] = 1
+  :: in_handler[me] && !asleep[me] -> in_handler[me] = 0
+  :: atomic { in_handler[me] && !asleep[me] && naps > 0 -> naps--; asleep[me] = 1 }
 #endif
 #ifdef MASKS_LATE
   :: IS_OUT && !masked[me] && calls > 0 -> masked[me] = 1

@@ -40,7 +40,7 @@ typedef struct npc_poke {
 _Static_assert(sizeof(npc_poke) == 32, "a poke is 32 bytes");
 
 enum {
-  /// `expected` is several instructions: no thread may stand between them. A `replacement` that is
+  /// `expected` is several nops: who stands between them is moved to their end. A `replacement` that is
   /// (90 90 ...) is known by its bytes.
   NPC_POKE_RUN_OF_NOPS = 1,
 };
@@ -74,7 +74,7 @@ enum {
   NPC_UNCONFIRMED = 6,       ///< the bytes are, but they are not the instruction expected
   NPC_UNWRITABLE = 7,        ///< mprotect, open or pwrite refused: `error`
   NPC_NOT_STOPPED = 8,       ///< `thread` did not stop; or blocks SIGTRAP (breakpoint)
-  NPC_THREAD_INSIDE = 9,     ///< `thread` stands inside a run of nops
+  NPC_THREAD_INSIDE = 9,     ///< `thread`, or its vfork child, may stand in a run of nops
   NPC_UNSUITABLE = 10,       ///< the protocol cannot serve this poke (see `index`)
   NPC_READ_BACK = 11,        ///< the bytes written are not the bytes read
   NPC_NO_SYNC = 12,          ///< membarrier refused: `error`
@@ -105,6 +105,7 @@ typedef struct npc_result {
   bool left_changed;                  ///< something was written, and could not be put back
   int32_t protocol;                   ///< the one used
   uint32_t stopped, asleep;           ///< threads, under stop-machine
+  uint32_t moved;                     ///< how many were moved from the middle of a run to its end
   uint64_t stopped_nanoseconds;       ///< how long they were stopped
 } npc_result;
 
@@ -117,7 +118,7 @@ typedef struct npc_transaction {
   bool check_unloads;                 ///< fail with NPC_STALE if the loader's count is not `subs`
   uint64_t subs;
   int32_t protocol, writer;
-  uint32_t stop_timeout_milliseconds; ///< 0: 1000
+  uint32_t stop_timeout_milliseconds; ///< also for vfork children to end; 0: 1000
   npc_verifier verify;                ///< never NULL
   void *verifier;
 } npc_transaction;

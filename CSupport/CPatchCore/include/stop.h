@@ -22,6 +22,7 @@ typedef struct npc_stop_request {
 typedef struct npc_stop_report {
   uint32_t stopped;    ///< threads parked by the signal
   uint32_t asleep;     ///< threads left in a system call
+  uint32_t woken;      ///< threads that the last look at them found new, or awake, and stopped
   int32_t thread;      ///< on failure: the thread that did not stop
   int32_t error;       ///< 0; ETIMEDOUT; EAGAIN (over NPC_STOP_MAX_THREADS); or errno of /proc
 } npc_stop_report;
@@ -36,10 +37,6 @@ bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report);
 
 /// Lets them go. Each executes a serialising instruction before it returns to its code.
 void npc_resume_threads(void);
-
-/// While stopped: calls `inside(pc, context)` for the program counter of every stopped or sleeping
-/// thread, until it returns true; then returns that thread's id, else 0.
-int32_t npc_stop_find_pc(bool (*inside)(uint64_t pc, void *context), void *context);
 
 /// membarrier(PRIVATE_EXPEDITED_SYNC_CORE): every thread of this process executes a serialising
 /// instruction before it runs user code again. 0 or an errno.

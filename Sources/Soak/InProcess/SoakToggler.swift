@@ -92,7 +92,7 @@ final class SoakToggler {
       switch error.reason {
       case .moduleGone where slot.isClosing.load(ordering: .sequentiallyConsistent):
         tally.add("transactions refused because the module had gone")
-      case .threadInside: tally.add("transactions refused because a thread stood inside")
+      case .threadInside: tally.add("transactions refused because of a vfork child")
       case .notStopped: tally.add("transactions refused because a thread did not stop")
       case .unsuitable: tally.add("transactions refused because of a blocked SIGTRAP")
       default: throw error

@@ -11,6 +11,7 @@
 #include "handlers.h"
 #include "refusals.h"
 #include "sabotage.h"
+#include "standers.h"
 #include "storm.h"
 #include "threads.h"
 

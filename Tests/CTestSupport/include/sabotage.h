@@ -43,6 +43,8 @@ void *cts_share_page(uint64_t page);
 /// load of the patcher from that page faults and is let through, until `*head` is `trigger`, when
 /// the patcher reads back what it wrote: then `value` is stored to `*changed`. 0 or an errno.
 int cts_change_at_read_back(uint8_t *head, uint8_t trigger, uint8_t *changed, uint8_t value);
+/// What else is done at that moment.
+void cts_at_read_back(void (*deed)(void));
 /// Whether it came to that; forgets it.
 bool cts_read_back_was_changed(void);
 
@@ -53,7 +55,8 @@ bool cts_read_back_was_changed(void);
 /// made with the threads stopped, faults there, and that fault, before it is repaired, wakes the
 /// sleeper. It walks once.
 typedef struct cts_sleepwalker cts_sleepwalker;
-cts_sleepwalker *cts_sleepwalker_start(uint64_t run);
+/// `at_read_back`: what wakes it is the deed of cts_at_read_back instead.
+cts_sleepwalker *cts_sleepwalker_start(uint64_t run, bool at_read_back);
 /// Ends it; whether it walked.
 bool cts_sleepwalker_stop(cts_sleepwalker *walker);
 

@@ -20,6 +20,8 @@ enum {
   CTS_SLEEPS_WITHOUT_TRAP = 7,  ///< sleeps in poll, with SIGTRAP blocked
   CTS_VFORKS = 8,        ///< inside vfork: its child lives until the thread is stopped
   CTS_CHURNS = 9,        ///< creates threads that end, all the time
+  CTS_VFORKS_BRIEFLY = 10,  ///< inside vfork: its child ends by itself after 100 ms
+  CTS_SPAWNS = 11,       ///< starts /bin/true over and over, by posix_spawn
 };
 
 typedef struct cts_thread cts_thread;
@@ -27,6 +29,8 @@ typedef struct cts_thread cts_thread;
 /// Starts one and waits until it is in its state. NULL with errno.
 cts_thread *cts_thread_start(int kind);
 int32_t cts_thread_id(const cts_thread *thread);
+/// Waits until the thread whose id will be stored to `*thread` sleeps in system call `number`.
+void cts_wait_until_asleep(const _Atomic int32_t *thread, long number);
 /// The id of the calling thread.
 int32_t cts_this_thread(void);
 /// How often its sleep was interrupted before it was stopped, or how many threads it made.

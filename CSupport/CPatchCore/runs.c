@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A run of nops must not change under a thread that stands between two of them. It need not be waited
+// for: all that is left for it to do there is nops, so it is moved to the run's end, as if it had done
+// them. Steps, behind the leads, which let nobody new into a run:
+//   1. of a thread that is parked, the PC that the stop signal's handler will return to is moved;
+//   2. where a signal interrupted a thread between two nops, and its handler is parked or asleep, the
+//      place that the handler will return to is moved (signal_frames.c);
+//   3. those that woke meanwhile are stopped, and if there were any it begins again: such a handler
+//      may have returned before it was looked at.
+// A sleeper's own PC is behind a syscall instruction. Only its vfork child may stand in a run.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "faults.h"
+#include "internal.h"
+
+typedef struct {
+  const npc_transaction *transaction;
+  npc_run_side side;
+  npc_result *result;
+  bool is_safe_to_swap;
+} clearing;
+
+static bool has_run(const npc_poke *poke, npc_run_side side) {
+  return side == NPC_OLD_RUNS ? poke->flags & NPC_POKE_RUN_OF_NOPS : npc_poke_becomes_run(poke);
+}
+
+// The end of the run that `pc` stands in the middle of; 0: of none.
+static uint64_t end_of_run(const clearing *c, uint64_t pc) {
+  const npc_poke *poke = npc_poke_before(c->transaction, pc);
+  uint64_t end = poke ? poke->address + poke->length : 0;
+  return pc < end && has_run(poke, c->side) ? end : 0;
+}
+
+static bool move_thread(const npc_stopped *thread, void *context) {
+  clearing *c = context;
+  uint64_t end = thread->pc ? end_of_run(c, *thread->pc) : 0;
+  if (end != 0) {
+    *thread->pc = end;
+    c->result->moved++;
+  }
+  return true;
+}
+
+// A sleeper may wake, return from its handler and use the place for something else, or give the stack
+// away: the word changes only if it is still what was read, and the store may fault.
+static bool move_frame(const npc_stopped *thread, uint64_t *place, uint64_t pc, void *context) {
+  clearing *c = context;
+  uint64_t end = end_of_run(c, pc);
+  if (end == 0) return true;
+  if (!thread->pc && !c->is_safe_to_swap) {
+    c->result->thread = thread->thread;
+    return false;
+  }
+  if (npc_swap_word(place, pc, end)) c->result->moved++;
+  return true;
+}
+
+static bool fail(const clearing *c, int status, int32_t thread, int error) {
+  c->result->status = status;
+  c->result->phase = NPC_PHASE_WRITE;
+  c->result->thread = thread;
+  c->result->error = error;
+  return false;
+}
+
+bool npc_runs_exist(const npc_transaction *transaction, npc_run_side side) {
+  for (size_t i = 0; i < transaction->count; i++) {
+    if (has_run(&transaction->pokes[i], side)) return true;
+  }
+  return false;
+}
+
+bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side, npc_result *result) {
+  clearing c = {transaction, side, result, npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS)};
+  npc_stop_report report;
+  do {
+    npc_stop_each(move_thread, &c);
+    result->thread = 0;
+    int error = npc_signal_frames_visit(move_frame, &c);
+    if (error) return fail(&c, NPC_NOT_STOPPED, 0, error);
+    if (result->thread) return fail(&c, NPC_THREAD_INSIDE, result->thread, 0);
+    report = (npc_stop_report){0};
+    if (!npc_stop_settle(&report)) return fail(&c, NPC_NOT_STOPPED, report.thread, report.error);
+  } while (report.woken != 0);
+  return true;
+}

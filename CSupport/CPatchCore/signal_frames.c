@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thread in a signal handler will go on where the signal interrupted it. That place stands in the
+// frame that the kernel put on a stack when it called the handler (x86-64, rt_sigframe):
+//
+//   frame + 0    the address of the restorer, to which the handler returns: mov $15, %eax; syscall
+//         + 8    ucontext_t: the interrupted registers, RIP among them
+//         + 312  siginfo_t
+//         + 456  the floating-point state, to which the ucontext_t points
+//
+// Handlers nest, and may run on a stack of their own: a frame there has the interrupted stack's SP.
+// So the stacks are searched upwards, from the SP of each thread and then of each frame, as far as the
+// mapping goes and SEARCHED_BYTES at most. Only private anonymous memory is read: what a load from
+// a device's registers does nobody knows.
+//
+// A word is taken for a frame's RIP where everything around it is as the kernel writes it (is_frame).
+// A copy of a frame is none: its ucontext_t points to the floating-point state behind the original.
+// What may be found is a frame that is over, whose memory nothing has used since: nobody reads it.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "faults.h"
+#include "internal.h"
+
+enum {
+  // How much stack a handler has used, and those that interrupted it: alternate stacks have a tenth.
+  SEARCHED_BYTES = 1 << 20,
+  PAGE = 4096,
+  MAX_STACKS = 2 * NPC_STOP_MAX_THREADS,
+  CONTEXT = 8,
+  RSP = CONTEXT + offsetof(ucontext_t, uc_mcontext.gregs) + REG_RSP * 8,
+  RIP = CONTEXT + offsetof(ucontext_t, uc_mcontext.gregs) + REG_RIP * 8,
+  FLAGS = CONTEXT + offsetof(ucontext_t, uc_mcontext.gregs) + REG_EFL * 8,
+  SEGMENTS = CONTEXT + offsetof(ucontext_t, uc_mcontext.gregs) + REG_CSGSFS * 8,
+  FLOATING_POINT = CONTEXT + offsetof(ucontext_t, uc_mcontext.fpregs),
+  FRAME_BYTES = FLOATING_POINT + 8,
+};
+
+typedef struct { npc_stopped of; uint64_t start, end; } stack;
+
+// Under the patch lock.
+static stack stacks[MAX_STACKS];
+static size_t stack_count;
+static bool are_faults_caught;
+
+static bool load(void *to, uint64_t from, size_t length) {
+  return are_faults_caught ? npc_read_fixed_up(to, (const void *)from, length)
+                           : npc_read_asking(to, (const void *)from, length);
+}
+
+// --- which memory is a stack's ------------------------------------------------------------------
+
+typedef struct { int file; char buffer[PAGE]; ssize_t length, at; } maps_reader;
+
+// The next line of /proc/self/maps, cut to `size`. False at its end; errno is 0 if it is one.
+static bool next_line(maps_reader *reader, char *line, size_t size) {
+  for (size_t length = 0;;) {
+    if (reader->at == reader->length) {
+      errno = 0;
+      reader->at = 0;
+      reader->length = read(reader->file, reader->buffer, sizeof reader->buffer);
+      if (reader->length <= 0) {
+        reader->length = 0;
+        return false;
+      }
+    }
+    char byte = reader->buffer[reader->at++];
+    if (byte != '\n') {
+      if (length + 1 < size) line[length++] = byte;
+      continue;
+    }
+    line[length] = 0;
+    return true;
+  }
+}
+
+// "START-END rw?p OFFSET 00:00 0 ...": private memory that can be written and is no file's.
+static bool is_private_memory(const char *line, uint64_t *start, uint64_t *end) {
+  char *at;
+  *start = strtoull(line, &at, 16);
+  if (*at != '-') return false;
+  *end = strtoull(at + 1, &at, 16);
+  if (strncmp(at, " rw", 3) != 0 || at[4] != 'p' || at[5] != ' ') return false;
+  const char *device = strchr(at + 6, ' ');
+  return device && strncmp(device, " 00:00 0", 8) == 0;
+}
+
+// Gives the stacks from `first` on their ends. 0 or an errno.
+static int find_ends(size_t first) {
+  maps_reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  if (reader.file < 0) return errno;
+  char line[128];
+  uint64_t start, end;
+  while (next_line(&reader, line, sizeof line)) {
+    if (!is_private_memory(line, &start, &end)) continue;
+    for (size_t i = first; i < stack_count; i++) {
+      stack *s = &stacks[i];
+      if (s->start < start || s->start >= end) continue;
+      s->end = end - s->start > SEARCHED_BYTES ? s->start + SEARCHED_BYTES : end;
+    }
+  }
+  int error = errno;
+  close(reader.file);
+  return error;
+}
+
+// `sp`: the restorer's address has been popped where the handler has returned to it.
+static bool add_stack(const npc_stopped *of, uint64_t sp) {
+  uint64_t start = (sp - 8) & ~(uint64_t)7;
+  for (size_t i = 0; i < stack_count; i++) {
+    if (stacks[i].of.thread == of->thread && start >= stacks[i].start && start < stacks[i].end)
+      return true;
+  }
+  if (stack_count == MAX_STACKS) return false;
+  stacks[stack_count++] = (stack){.of = *of, .start = start};
+  return true;
+}
+
+// --- what is a frame ----------------------------------------------------------------------------
+
+static uint64_t word_at(const uint8_t *frame, size_t offset) {
+  uint64_t word;
+  memcpy(&word, frame + offset, sizeof word);
+  return word;
+}
+
+// CS of 64-bit code, as the kernel gives it to every program, and 0 for FS and GS.
+static bool are_segments(uint64_t word) { return (word & 0xffffffffffff) == 0x33; }
+
+// rt_sigreturn: mov $15, %rax (libc's) or mov $15, %eax; syscall.
+static bool is_restorer(uint64_t address) {
+  static const uint8_t codes[][9] = {{0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05},
+                                     {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05}};
+  uint8_t code[9];
+  return (load(code, address, 9) && memcmp(code, codes[0], 9) == 0) ||
+         (load(code, address, 7) && memcmp(code, codes[1], 7) == 0);
+}
+
+static bool is_frame(const uint8_t *frame, uint64_t address) {
+  uint64_t known = 7;  // UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
+  uint64_t always = 0x202;  // of EFLAGS: the bit that is 1, and interrupts
+  uint64_t floats = word_at(frame, FLOATING_POINT);
+  return address % 16 == 8 && are_segments(word_at(frame, SEGMENTS)) &&
+         word_at(frame, CONTEXT + offsetof(ucontext_t, uc_flags)) <= known &&
+         word_at(frame, CONTEXT + offsetof(ucontext_t, uc_link)) == 0 &&
+         (word_at(frame, FLAGS) & always) == always && word_at(frame, FLAGS) >> 32 == 0 &&
+         floats % 64 == 0 && floats > address && floats - address < 512 &&
+         is_restorer(word_at(frame, 0));
+}
+
+// --- the search ---------------------------------------------------------------------------------
+
+// A page of a stack; its words are loaded from here.
+typedef struct { uint64_t start, words[PAGE / 8]; } page_copy;
+
+// The next place in [from, end) of a word that may be a frame's segments; `end`: there is none.
+static uint64_t next_segments(page_copy *page, uint64_t from, uint64_t end) {
+  for (uint64_t at = from; at < end; at += 8) {
+    uint64_t start = at & ~(uint64_t)(PAGE - 1);
+    if (start != page->start) {
+      if (!load(page->words, start, PAGE)) return end;
+      page->start = start;
+    }
+    if (are_segments(page->words[at % PAGE / 8])) return at;
+  }
+  return end;
+}
+
+// 0, or an errno; `*is_over` where the visitor wants no more.
+static int search(const stack *of, npc_frame_visitor visit, void *context, bool *is_over) {
+  stack s = *of;  // more may be added
+  page_copy page = {.start = 1};
+  uint8_t frame[FRAME_BYTES];
+  for (uint64_t at = s.start + SEGMENTS;; at += 8) {
+    at = next_segments(&page, at, s.end);
+    uint64_t address = at - SEGMENTS;
+    if (at >= s.end || address + FRAME_BYTES > s.end) return 0;
+    if (!load(frame, address, sizeof frame) || !is_frame(frame, address)) continue;
+    *is_over = !visit(&s.of, (uint64_t *)(address + RIP), word_at(frame, RIP), context);
+    if (*is_over) return 0;
+    if (!add_stack(&s.of, word_at(frame, RSP))) return EAGAIN;
+  }
+}
+
+static bool add_thread(const npc_stopped *thread, void *context) {
+  (void)context;
+  add_stack(thread, thread->sp);
+  return true;
+}
+
+int npc_signal_frames_visit(npc_frame_visitor visit, void *context) {
+  stack_count = 0;
+  are_faults_caught = npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS);
+  npc_stop_each(add_thread, NULL);
+  bool is_over = false;
+  // What a search finds is searched next; a stack is added once, so that this ends.
+  for (size_t first = 0; first < stack_count;) {
+    size_t end = stack_count;
+    int error = find_ends(first);
+    if (error) return error;
+    for (; first < end; first++) {
+      error = search(&stacks[first], visit, context, &is_over);
+      if (error || is_over) return error;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CPatchCore
+import CTestSupport
+import CallSites
+import TestSupport
+import Testing
+
+@testable import LivePatching
+
+/// Threads that stand between two nops of a run when it changes, by every way to get there.
+///
+/// Each case in a process of its own: it has signal handlers, and what is not moved dies.
+@Suite(.serialized, .exclusive) struct RunOfNopsTests {
+  private static let nop: [UInt8] = [0x0f, 0x1f, 0x44, 0x00, 0x00]
+
+  @Test(arguments: 1...4, TextWriter.allCases)
+  func aThreadThatStandsBetweenNopsIsMovedToTheirEnd(offset: Int, writer: TextWriter) async throws {
+    try await standsAndIsMoved(CTS_STANDS, offset, writer)
+  }
+
+  /// The place is in the frame that the kernel made for the handler.
+  @Test(
+    arguments: [
+      CTS_STANDS_IN_HANDLER, CTS_STANDS_IN_OWN_STACK, CTS_STANDS_ASLEEP, CTS_STANDS_IN_NESTED,
+      CTS_STANDS_AT_RETURN,
+    ], TextWriter.allCases)
+  func whatASignalInterruptedBetweenNopsIsMovedToo(kind: Int, writer: TextWriter) async throws {
+    try await standsAndIsMoved(kind, 2, writer)
+  }
+
+  private func standsAndIsMoved(_ kind: Int, _ offset: Int, _ writer: TextWriter) async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) {
+      [
+        path = path as String, kind = kind as Int, offset = offset as Int,
+        writer = writer.rawValue as Int32
+      ] in
+      let fixture = try PatchFixture(path: path)
+      let site = try fixture.site(of: "empty")
+      let writer = try #require(TextWriter(rawValue: writer))
+      let raw = RawTransaction(fixture, [site], method: .stopMachine, writer: writer)
+      let run = raw.pokes[0].address
+      try #require(npc_patch_prepare() == 0)
+      let stander = try #require(cts_stander_start(Int32(kind), run, Int32(offset)))
+      let result = raw.execute()
+      #expect(result.status == NPC_OK && result.moved == 1)
+      #expect(fixture.bytes(of: site) == Self.nop)
+      var isUntouched = false
+      let returned = cts_stander_stop(stander, &isUntouched)
+      #expect(isUntouched)
+      if kind != CTS_STANDS, kind != CTS_STANDS_AT_RETURN { #expect(returned == run + 5) }
+    }
+  }
+
+  /// Whoever has SIGSEGV now would get the fault of a stack that goes away: a sleeper's is not
+  /// touched, and what it would return to stays.
+  @Test func aSleepersFrameIsLeftWhereItsFaultWouldBeAnothers() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let site = try fixture.site(of: "empty")
+      let raw = RawTransaction(fixture, [site], method: .stopMachine)
+      raw.transaction.stop_timeout_milliseconds = 20
+      try #require(npc_patch_prepare() == 0)
+      #expect(cts_install_handler(SIGSEGV, Int32(CTS_PLAIN_HANDLER)) == 0)
+      let run = raw.pokes[0].address
+      let stander = try #require(cts_stander_start(Int32(CTS_STANDS_ASLEEP), run, 2))
+      let result = raw.execute()
+      #expect(result.status == NPC_THREAD_INSIDE && result.thread != 0 && result.moved == 0)
+      #expect(result.rolled_back && fixture.textIsAsInFile)
+      var isUntouched = false
+      #expect(cts_stander_stop(stander, &isUntouched) == run + 2)
+      #expect(cts_signals_handled() == 0)
+      #expect(raw.execute().status == NPC_OK)
+    }
+  }
+
+  /// One that wakes after the threads were stopped is stopped behind the leads.
+  @Test func aSleeperThatWakesBetweenNopsIsMoved() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let site = try fixture.site(of: "empty")
+      let raw = RawTransaction(fixture, [site], method: .stopMachine, writer: .processMemory)
+      _ = raw.sabotage(CTS_LOCK_PAGE)
+      try #require(npc_patch_prepare() == 0)
+      let walker = try #require(cts_sleepwalker_start(raw.pokes[0].address, false))
+      let result = raw.execute()
+      #expect(cts_sleepwalker_stop(walker), "it stood between the nops and went on unharmed")
+      #expect(result.status == NPC_OK && result.moved == 1)
+      #expect(fixture.bytes(of: site) == Self.nop)
+    }
+  }
+
+  /// A run of nops is written, what is read back is not it, and meanwhile a sleeper woke and stands
+  /// between the new nops: the old bytes come back behind it.
+  @Test func aRollBackMovesWhoStandsInTheNewRun() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let sites = [try fixture.site(of: "f12"), try fixture.site(of: "f13")]
+      try fixture.patched().set(to: .nop)
+      let raw = RawTransaction(
+        fixture, sites, back: true, method: .stopMachine, writer: .processMemory)
+      _ = raw.sabotage(CTS_LOCK_PAGE)
+      let head = try #require(UnsafeMutablePointer<UInt8>(bitPattern: UInt(raw.pokes[0].address)))
+      try #require(cts_change_at_read_back(head, 0x90, head + 4, 0x77) == 0)
+      let walker = try #require(cts_sleepwalker_start(raw.pokes[1].address, true))
+      let result = raw.execute()
+      #expect(cts_sleepwalker_stop(walker) && cts_read_back_was_changed())
+      #expect(result.status == NPC_READ_BACK && result.left_changed)
+      #expect(result.moved == 1)
+      #expect(fixture.bytes(of: sites[1]) == Self.nop)
+    }
+  }
+
+  @Test func aRunOfNopsIsLeftWhileAVforkedChildLives() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_VFORKS)))
+    let error = #expect(throws: PatchError.self) {
+      try patched.set(to: .nop, options: PatchOptions(stopTimeoutMilliseconds: 50))
+    }
+    #expect(error?.reason == .threadInside)
+    #expect(
+      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)), or its vfork "
+        + "child, may stand between the nops, and did not leave in time; nothing was written: "
+        + "try again, or with more time")
+    #expect(fixture.textIsAsInFile)
+    #expect(fixture.pagePermissions == ["r-xp"])
+    // One instruction is another matter.
+    let calls = try PatchFixture(.clangFentry)
+    try calls.patched().set(to: .nop, options: PatchOptions(method: .stopMachine))
+    cts_thread_stop(thread)
+    try patched.set(to: .nop)
+    try patched.set(to: .original)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  /// As long as for a thread to stop.
+  @Test func aVforkedChildThatEndsIsWaitedFor() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_VFORKS_BRIEFLY)))
+    let options = PatchOptions(stopTimeoutMilliseconds: 60_000)
+    try patched.set(to: .nop, options: options)
+    try patched.set(to: .original, options: options)
+    cts_thread_stop(thread)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  /// posix_spawn makes such a child.
+  @Test func aProgramThatStartsOthersAllTheTimeIsPatched() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_SPAWNS)))
+    let options = PatchOptions(stopTimeoutMilliseconds: 60_000)
+    repeat {
+      try patched.set(to: .nop, options: options)
+      try patched.set(to: .original, options: options)
+    } while cts_thread_count(thread) < 20
+    cts_thread_stop(thread)
+    #expect(fixture.textIsAsInFile)
+  }
+}
