@@ -115,17 +115,23 @@ let package = Package(
       name: "UnloadLab",
       dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
       swiftSettings: strictness),
+    // What the text files of a recording say: for the recorder and for the reader.
     .target(
-      name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI"],
+      name: "RecordingSchema", dependencies: ["CRecordingABI"], swiftSettings: strictness),
+    .target(
+      name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema"],
       swiftSettings: strictness),
-    .target(name: "TraceAnalysis", dependencies: ["RecordingReader"], swiftSettings: strictness),
     .target(
-      name: "TraceExport", dependencies: ["RecordingReader", "TraceAnalysis"],
+      name: "TraceAnalysis", dependencies: ["RecordingReader", "RecordingSchema"],
+      swiftSettings: strictness),
+    .target(
+      name: "TraceExport", dependencies: ["RecordingReader", "RecordingSchema", "TraceAnalysis"],
       swiftSettings: strictness),
     .target(
       name: "Recorder",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "CDemangle", "CRecordingABI", "CRecorder",
+        "CallSites", "ELFImage", "MachineCode", "RecordingSchema", "CDemangle", "CRecordingABI",
+        "CRecorder",
       ],
       swiftSettings: strictness),
     .target(
@@ -145,8 +151,8 @@ let package = Package(
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "CRecorder", "RecordingReader", "Soak", "TraceAnalysis", "TraceExport", "Recorder",
-        "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
+        "CRecorder", "RecordingReader", "RecordingSchema", "Soak", "TraceAnalysis", "TraceExport",
+        "Recorder", "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness,
@@ -173,8 +179,10 @@ let package = Package(
       name: "UnloadLabTests",
       dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
     .testTarget(
+      name: "RecordingSchemaTests", dependencies: ["RecordingSchema", "TestSupport"]),
+    .testTarget(
       name: "RecordingReaderTests",
-      dependencies: ["RecordingReader", "CRecordingABI", "TestSupport"]),
+      dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceAnalysisTests",
       dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
@@ -188,8 +196,8 @@ let package = Package(
     .testTarget(
       name: "RecorderTests",
       dependencies: [
-        "Recorder", "CRecorder", "CPatchCore", "CRecordingABI", "CallSites", "ELFImage",
-        "MachineCode", "TestSupport",
+        "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CallSites",
+        "ELFImage", "MachineCode", "TestSupport",
       ]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
     // What the fuzzers run, and the tests that run it on the corpora.

@@ -45,29 +45,3 @@ private func text<Characters: BitwiseCopyable>(of characters: Characters) -> Str
     String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
   }
 }
-
-/// What an event file's tracer was.
-public enum TracerKind: UInt32, Sendable {
-  case functionGraph = 1
-  case function = 2
-  case callGraph = 3
-  case profile = 4
-  case hits = 5
-
-  /// As in session.json and on the command line.
-  public var name: String {
-    switch self {
-    case .functionGraph: "function_graph"
-    case .function: "function"
-    case .callGraph: "callgraph"
-    case .profile: "profile"
-    case .hits: "hits"
-    }
-  }
-
-  public init?(name: String) {
-    let all: [TracerKind] = [.functionGraph, .function, .callGraph, .profile, .hits]
-    guard let found = all.first(where: { $0.name == name }) else { return nil }
-    self = found
-  }
-}

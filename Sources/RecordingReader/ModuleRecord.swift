@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import RecordingSchema
 
 /// One loaded instance of an ELF file, as `PID-N.modules` has it.
 public struct ModuleRecord: Sendable, Equatable {
@@ -39,6 +39,9 @@ extension ModuleRecord {
   ///
   /// Functions without a symbol are named after it, and every one of them has its name in memory.
   private static let longestPath = 12000
+  /// Sums with it do not overflow.
+  private static let mostNumber = UInt64(Int64.max)
+  private static let mostSites = 1 << 32
   private static let mostReasons = 64
   private static let mostProblems = 100
 
@@ -46,7 +49,6 @@ extension ModuleRecord {
   static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [ModuleRecord] {
     var modules: [ModuleRecord] = []
     var byGeneration: [Int: Int] = [:]
-    let decoder = JSONDecoder()
     var rest = bytes[...]
     var number = -1
     var wrong = 0
@@ -57,8 +59,7 @@ extension ModuleRecord {
       number += 1
       if line.isEmpty { continue }
       guard line.count <= longestLine,
-        let entry = try? decoder.decode(Line.self, from: Data(line)),
-        entry.load?.path.utf8.count ?? 0 <= longestPath
+        let entry = RecordingJSON.decode(ModuleLine.self, from: line), isPathShort(entry)
       else {
         // A last line without its newline was being written when the recorder died.
         if end == nil { continue }
@@ -70,44 +71,45 @@ extension ModuleRecord {
         problem("\(name):\(number + 1): expected a module's JSON line, skipped")
         continue
       }
-      if let load = entry.load {
+      switch entry {
+      case .load(let load):
         byGeneration[load.generation] = modules.count
-        modules.append(ModuleRecord(load))
-        if let plan = load.plan, modules[modules.count - 1].plan == nil {
-          let sites = modules[modules.count - 1].sites
+        let module = ModuleRecord(load)
+        modules.append(module)
+        if let plan = load.plan, module.plan == nil {
           problem(
-            "\(name):\(number + 1): expected a plan of \(sites) sites such as 12a3u, found "
+            "\(name):\(number + 1): expected a plan of \(module.sites) sites such as 12a3u, found "
               + "\(plan.prefix(20))\(plan.count > 20 ? "…" : ""): not used")
         }
-      } else if let unload = entry.unload {
+      case .unload(let unload):
         if let index = byGeneration[unload.generation] {
-          modules[index].unloadTime = UInt64(clamping: unload.time)
+          modules[index].unloadTime = min(unload.time, mostNumber)
         } else {
           problem("\(name):\(number + 1): unload of generation \(unload.generation), never loaded")
         }
+      case .other: break
       }
     }
     return modules
   }
 
-  private init(_ load: Line.Load) {
+  private static func isPathShort(_ line: ModuleLine) -> Bool {
+    if case .load(let load) = line { load.path.utf8.count <= longestPath } else { true }
+  }
+
+  private init(_ load: ModuleLoad) {
     let hexadecimal = load.buildID?.lowercased()
     let isValid = hexadecimal.map { !$0.isEmpty && $0.count <= 128 && $0.allSatisfy(\.isHexDigit) }
     self.init(
       generation: load.generation, path: load.path,
       // It becomes a file's name: nothing but digits may get there.
-      buildID: isValid == true ? hexadecimal : nil,
-      loadBias: UInt64(bitPattern: load.loadBias ?? 0),
-      textStart: UInt64(bitPattern: load.textStart ?? 0),
-      textEnd: UInt64(bitPattern: load.textEnd ?? 0),
-      loadTime: UInt64(clamping: load.time ?? 0), unloadTime: nil,
-      firstFunction: UInt64(clamping: load.firstFunction ?? 0),
-      sites: Int(clamping: max(0, min(load.sites ?? 0, 1 << 32))),
-      armed: Int(clamping: max(0, load.armed ?? 0)),
-      skipped: Int(clamping: max(0, load.skipped ?? 0)), status: load.status ?? "",
-      symbols: load.symbols.flatMap { Self.isFileName($0) ? $0 : nil })
-    let reasons = (load.skippedReasons ?? []).filter { $0.count > 0 }
-    skippedReasons = Array(reasons.prefix(Self.mostReasons))
+      buildID: isValid == true ? hexadecimal : nil, loadBias: load.loadBias,
+      textStart: load.textStart, textEnd: load.textEnd, loadTime: min(load.time, Self.mostNumber),
+      unloadTime: nil, firstFunction: min(load.firstFunction, Self.mostNumber),
+      sites: min(load.sites, Self.mostSites),
+      armed: load.armed, skipped: load.skipped,
+      skippedReasons: Array(load.skippedReasons.filter { $0.count > 0 }.prefix(Self.mostReasons)),
+      status: load.status, symbols: load.symbols.flatMap { Self.isFileName($0) ? $0 : nil })
     plan = load.plan.flatMap { SitePlan($0, sites: sites) }
   }
 
@@ -115,22 +117,5 @@ extension ModuleRecord {
   private static func isFileName(_ name: String) -> Bool {
     let letters = Set("0123456789abcdef-path")
     return !name.isEmpty && name.utf8.count <= 160 && name.allSatisfy { letters.contains($0) }
-  }
-
-  private struct Line: Decodable {
-    struct Load: Decodable {
-      var generation: Int
-      var path: String
-      var buildID: String?
-      var loadBias, textStart, textEnd, time, firstFunction, sites, armed, skipped: Int64?
-      var status, plan, symbols: String?
-      var skippedReasons: [SkippedReason]?
-    }
-    struct Unload: Decodable {
-      var generation: Int
-      var time: Int64
-    }
-    var load: Load?
-    var unload: Unload?
   }
 }

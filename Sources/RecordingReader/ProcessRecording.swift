@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import RecordingSchema
 
 /// One program image that ran: a process between two execs.
 public struct ProcessRecording: Sendable {
@@ -11,7 +12,7 @@ public struct ProcessRecording: Sendable {
   /// Path of the executable, where session.json or the modules tell; else nil.
   public let program: String?
   /// Nil where neither the event file nor the session tells.
-  public let tracer: TracerKind?
+  public let tracer: Tracer?
   /// In order of their first function's number.
   public let modules: [ModuleRecord]
   /// In order of their serials.

@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import Glibc
+import RecordingSchema
 
 /// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
 ///
@@ -61,39 +62,42 @@ private struct RecordingOpening {
     symbols = SymbolStore(recording: directory)
   }
 
-  private static let longestSession = 64 << 20
   private static let longestModules = 256 << 20
 
   mutating func readSession() throws(RecordingError) {
     _ = try directoryNames(directory)
-    let path = directory + "/session.json"
+    let name = RecordingFormat.sessionName
+    let path = "\(directory)/\(name)"
     let bytes: [UInt8]
     do {
-      bytes = try textFile(path, limit: Self.longestSession)
+      bytes = try textFile(path, limit: RecordingFormat.longestSession)
     } catch .unreadable(_, _, ENOENT) {
-      notes.append("session.json: not there: command, times and programs are guessed")
+      notes.append("\(name): not there: command, times and programs are guessed")
       return
     } catch {
-      problems.append("session.json: \(error.reason): not used")
+      problems.append("\(name): \(error.reason): not used")
       return
     }
-    if let parsed = try Session.parse(bytes, path: path) {
+    if let parsed = RecordingJSON.decode(Session.self, from: bytes) {
+      if let found = parsed.schema, found != RecordingFormat.schema {
+        throw .otherSchema(path: path, found: found)
+      }
       session = parsed
       if !session.hasEnded {
         notes.append("the recording is not closed: nopscope record runs on, or died")
       }
     } else {
-      problems.append("session.json: expected the JSON of a session, found something else")
+      problems.append("\(name): expected the JSON of a session, found something else")
     }
   }
 
   mutating func readProcesses() throws(RecordingError) {
     let names = try directoryNames(directory)
-    let files = names.compactMap(EventFileName.init).sorted()
+    let files = names.compactMap(ImageName.init(events:)).sorted()
     if files.isEmpty { throw .noEvents(path: directory) }
-    let listed = session.processes.map { EventFileName(pid: $0.pid, incarnation: $0.incarnation) }
+    let listed = session.processes.map(\.image)
     for missing in Set(listed).subtracting(files).sorted() {
-      problems.append("\(missing.text): in session.json, but not there")
+      problems.append("\(missing.events): in session.json, but not there")
     }
     var otherVersion: RecordingError?
     for file in files {
@@ -101,7 +105,7 @@ private struct RecordingOpening {
         processes.append(try readProcess(file))
       } catch .otherVersion(let path, let found) {
         otherVersion = .otherVersion(path: path, found: found)
-        problems.append("\(file.text): version \(found), expected \(NREC_VERSION), skipped")
+        problems.append("\(file.events): version \(found), expected \(NREC_VERSION), skipped")
       } catch {
         problems.append("\(error)")
       }
@@ -112,14 +116,14 @@ private struct RecordingOpening {
     }
   }
 
-  private mutating func readProcess(_ name: EventFileName) throws(RecordingError)
+  private mutating func readProcess(_ name: ImageName) throws(RecordingError)
     -> ProcessRecording
   {
-    let shared = SharedFile("\(directory)/\(name.text)")
+    let shared = SharedFile("\(directory)/\(name.events)")
     let file = try shared.open()
     let header = FileHeader(file.bytes(at: 0, count: Int(NREC_PAGE)))
     let isHeaderRight = try checkHeader(header, file, name)
-    var scan = EventFileScan(file, fileName: name.text, header: header)
+    var scan = EventFileScan(file, fileName: name.events, header: header)
     scan.run()
     problems += scan.problems
     notes += scan.notes
@@ -128,16 +132,15 @@ private struct RecordingOpening {
       notes.append("\(name.modules): no module in it: functions have no names")
     }
     let raw = isHeaderRight ? header.raw : nrec_file_header()
-    let tracer = TracerKind(rawValue: raw.tracer) ?? session.tracer.flatMap(TracerKind.init(name:))
+    let tracer = Tracer(code: raw.tracer) ?? session.tracer
     let threads = scan.threads.sorted { $0.key < $1.key }
-      .map { self.thread($0.value, serial: $0.key, shared, name.text, tracer) }
+      .map { self.thread($0.value, serial: $0.key, shared, name.events, tracer) }
     tellGaps(threads, name, header)
-    let known = session.processes.first {
-      $0.pid == name.pid && $0.incarnation == name.incarnation
-    }
+    let known = session.processes.first { $0.image == name }
     let headerLost = raw.lost_events &+ raw.lost_chunks
     if raw.lost_chunks > 0 {
-      notes.append("\(name.text): \(raw.lost_chunks) chunks of events were lost for want of space")
+      notes.append(
+        "\(name.events): \(raw.lost_chunks) chunks of events were lost for want of space")
     }
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
@@ -158,19 +161,19 @@ private struct RecordingOpening {
 
   /// Whether the header is to be believed; throws for another version.
   private mutating func checkHeader(
-    _ header: FileHeader, _ file: OpenFile, _ name: EventFileName
+    _ header: FileHeader, _ file: OpenFile, _ name: ImageName
   ) throws(RecordingError) -> Bool {
     if header.raw.magic == 0, file.size <= UInt64(NREC_PAGE), isWithoutModules(name) {
-      notes.append("\(name.text): its process ended before it began to record")
+      notes.append("\(name.events): its process ended before it began to record")
       return false
     }
     if file.size < UInt64(MemoryLayout<nrec_file_header>.size) {
-      problems.append("\(name.text): \(file.size) bytes, shorter than its header: truncated")
+      problems.append("\(name.events): \(file.size) bytes, shorter than its header: truncated")
       return false
     }
     guard header.raw.magic == NREC_FILE_MAGIC else {
       problems.append(
-        "\(name.text): magic 0x\(hexadecimal(header.raw.magic)), expected "
+        "\(name.events): magic 0x\(hexadecimal(header.raw.magic)), expected "
           + "0x\(hexadecimal(NREC_FILE_MAGIC)): header not used")
       return false
     }
@@ -181,11 +184,11 @@ private struct RecordingOpening {
   }
 
   /// Whether the agent never told of a module, as it does once it has written its header.
-  private func isWithoutModules(_ name: EventFileName) -> Bool {
+  private func isWithoutModules(_ name: ImageName) -> Bool {
     (try? textFile("\(directory)/\(name.modules)", limit: Self.longestModules))?.isEmpty == true
   }
 
-  private mutating func readModules(_ name: EventFileName) -> [ModuleRecord] {
+  private mutating func readModules(_ name: ImageName) -> [ModuleRecord] {
     let file = name.modules
     let bytes: [UInt8]
     do {
@@ -202,7 +205,7 @@ private struct RecordingOpening {
 
   private func thread(
     _ thread: EventFileScan.Thread, serial: UInt32, _ file: SharedFile, _ fileName: String,
-    _ tracer: TracerKind?
+    _ tracer: Tracer?
   ) -> ThreadRecording {
     let events = thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_EVENTS) }
     let first = events.first?.sequence ?? 0
@@ -222,12 +225,12 @@ private struct RecordingOpening {
 
   /// In a stream no chunk may be missing; a flight recorder loses its first.
   private mutating func tellGaps(
-    _ threads: [ThreadRecording], _ name: EventFileName, _ header: FileHeader
+    _ threads: [ThreadRecording], _ name: ImageName, _ header: FileHeader
   ) {
     // What the agent itself says it left out is no damage.
     let isOverwriting = header.has(Int(NREC_FLAG_OVERWRITE)) || header.raw.lost_chunks > 0
     for thread in threads {
-      let what = "\(name.text): thread \(thread.id)"
+      let what = "\(name.events): thread \(thread.id)"
       if thread.missingChunks > 0 {
         let text = "\(what): \(thread.missingChunks) of its chunks are missing in between"
         if isOverwriting { notes.append(text) } else { problems.append(text) }
@@ -243,7 +246,7 @@ private struct RecordingOpening {
   }
 
   /// Nanoseconds per unit: the session's clock, or the header's two pairs of times, or a guess.
-  private mutating func scale(_ header: nrec_file_header, _ name: EventFileName) -> Double {
+  private mutating func scale(_ header: nrec_file_header, _ name: ImageName) -> Double {
     let shift = header.time_shift > 0 && header.time_shift < 32 ? header.time_shift : 1
     if let ticks = session.ticksPerSecond, ticks > 0 {
       return Double(UInt64(1) << shift) * 1e9 / Double(ticks)
@@ -253,34 +256,7 @@ private struct RecordingOpening {
     if header.end_time > header.start_time && units > 1_000_000 && real > 0 && real < 1 << 62 {
       return Double(real) / Double(units)
     }
-    notes.append("\(name.text): the clock's rate is not known: one unit is taken for 1 ns")
+    notes.append("\(name.events): the clock's rate is not known: one unit is taken for 1 ns")
     return 1
-  }
-}
-
-/// `PID-N.events`.
-private struct EventFileName: Hashable, Comparable {
-  var pid: Int32
-  var incarnation: UInt32
-
-  init(pid: Int32, incarnation: UInt32) {
-    self.pid = pid
-    self.incarnation = incarnation
-  }
-
-  init?(_ name: String) {
-    guard name.hasSuffix(".events") else { return nil }
-    let numbers = name.dropLast(7).split(separator: "-", omittingEmptySubsequences: false)
-    guard numbers.count == 2, let pid = Int32(numbers[0]), let count = UInt32(numbers[1]),
-      pid >= 0, "\(pid)-\(count).events" == name
-    else { return nil }
-    self.init(pid: pid, incarnation: count)
-  }
-
-  var text: String { "\(pid)-\(incarnation).events" }
-  var modules: String { "\(pid)-\(incarnation).modules" }
-
-  static func < (left: EventFileName, right: EventFileName) -> Bool {
-    (left.pid, left.incarnation) < (right.pid, right.incarnation)
   }
 }

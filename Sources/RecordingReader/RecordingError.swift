@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import Glibc
+import RecordingSchema
 
 /// Why a recording cannot be read at all.
 ///
@@ -44,7 +45,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
       "\(path): expected version \(NREC_VERSION) of the recording's format, found \(found): "
         + "read it with the nopscope that wrote it"
     case .otherSchema(let path, let found):
-      "\(path): expected schema nopscope.recording/1, found \(found): "
+      "\(path): expected schema \(RecordingFormat.schema), found \(found): "
         + "read it with the nopscope that wrote it"
     }
   }

@@ -1,28 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import RecordingSchema
 import Synchronization
 
 /// The names of one module's call sites, from `symbols/`.
 final class SymbolFile: Sendable {
-  struct Site: Sendable {
-    /// Link-time address.
-    var offset: UInt64
-    /// NREC_SITE_* bits.
-    var flags: UInt8
-    /// As in the ELF file; empty where it is not known.
-    var name: String
-  }
-
   let modulePath: String
   /// In table order: the function's number is the module's first plus the index.
-  let sites: [Site]
+  let sites: [SymbolLine]
   /// Nil where all is well; else one line.
   let problem: String?
 
   /// What is beyond is not read.
   private static let longestFile = 512 << 20
-  /// In bytes: of ELF's names 4,096 at most, and what is no UTF-8 becomes three each.
-  private static let longestName = 3 * 4096
 
   /// Without names where it cannot be read: `problem` says why.
   init(path: String, name: String, module: String) {
@@ -36,17 +26,17 @@ final class SymbolFile: Sendable {
       return
     }
     var lines = bytes[...]
-    guard let header = Self.header(Self.nextLine(&lines)) else {
+    guard let header = SymbolHeader(Self.nextLine(&lines)) else {
       modulePath = ""
       sites = []
       problem = "symbols/\(name): expected \"nopscope.symbols 1 COUNT PATH\" in line 1: no names"
       return
     }
     modulePath = header.path
-    var sites: [Site] = []
+    var sites: [SymbolLine] = []
     var wrong: Int?
     while !lines.isEmpty && sites.count < header.count {
-      guard let site = Self.site(Self.nextLine(&lines)) else {
+      guard let site = SymbolLine(Self.nextLine(&lines)) else {
         wrong = sites.count
         break
       }
@@ -68,7 +58,7 @@ final class SymbolFile: Sendable {
   static func modulePath(ofFile path: String) -> String? {
     guard let bytes = try? textFile(path, limit: 8192) else { return nil }
     var lines = bytes[...]
-    return header(nextLine(&lines))?.path
+    return SymbolHeader(nextLine(&lines))?.path
   }
 
   private static func nextLine(_ bytes: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
@@ -78,31 +68,8 @@ final class SymbolFile: Sendable {
     return line
   }
 
-  private static func header(_ line: ArraySlice<UInt8>) -> (count: Int, path: String)? {
-    let words = line.split(separator: 0x20, maxSplits: 3, omittingEmptySubsequences: false)
-    guard words.count == 4, words[0].elementsEqual("nopscope.symbols".utf8),
-      words[1].elementsEqual("1".utf8),
-      let count = Int(String(decoding: words[2], as: UTF8.self)), count >= 0
-    else { return nil }
-    return (count, String(decoding: words[3], as: UTF8.self))
-  }
-
-  private static func site(_ line: ArraySlice<UInt8>) -> Site? {
-    let words = line.split(separator: 0x09, maxSplits: 2, omittingEmptySubsequences: false)
-    guard words.count == 3 else { return nil }
-    var digits = words[0]
-    if digits.starts(with: "0x".utf8) { digits = digits.dropFirst(2) }
-    guard let offset = UInt64(String(decoding: digits, as: UTF8.self), radix: 16),
-      let flags = UInt32(String(decoding: words[1], as: UTF8.self))
-    else { return nil }
-    // No writer makes a longer one: what it is shown as would be long for each of its calls.
-    let isName = words[2].count <= longestName
-    let name = isName ? String(decoding: words[2], as: UTF8.self) : ""
-    return Site(offset: offset, flags: UInt8(truncatingIfNeeded: flags), name: name)
-  }
-
   /// The last site at or before a link-time address: the function that most likely holds it.
-  func site(atOrBefore offset: UInt64) -> Site? {
+  func site(atOrBefore offset: UInt64) -> SymbolLine? {
     let byOffset = byOffset
     var low = 0
     var high = byOffset.count

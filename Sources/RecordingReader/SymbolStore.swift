@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import RecordingSchema
 import Synchronization
 
 /// The symbol files of a recording, each read when its first name is asked for.
@@ -13,7 +14,7 @@ final class SymbolStore: Sendable {
   private let folder: String
   private let state = Mutex(State())
 
-  init(recording: String) { folder = recording + "/symbols" }
+  init(recording: String) { folder = "\(recording)/\(RecordingFormat.symbolsName)" }
 
   /// What was wrong with those read until now.
   var problems: [String] { state.withLock(\.problems) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import RecordingSchema
 import TraceAnalysis
 
 /// Where an export goes.
@@ -111,7 +112,7 @@ extension Exporter {
   private var tracerNames: String {
     let names = Set(recording.processes.compactMap { $0.tracer?.name })
     return names.isEmpty
-      ? recording.session.tracer ?? "unknown" : names.sorted().joined(separator: ", ")
+      ? recording.session.tracerName ?? "unknown" : names.sorted().joined(separator: ", ")
   }
 
   private func noEvents() -> ExportError {
@@ -128,7 +129,7 @@ extension Exporter {
       }
     }
     if hasEvents || (hasTree && format == .folded) { return }
-    let streaming: [TracerKind] = [.functionGraph, .function]
+    let streaming: [Tracer] = [.functionGraph, .function]
     if recording.processes.contains(where: { $0.tracer.map(streaming.contains) ?? true }) {
       throw .nothingCalled(directory: recording.directory)
     }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import RecordingReader
+import RecordingSchema
 import TraceAnalysis
 
 struct InfoCommand: ParsableCommand {
@@ -99,7 +100,7 @@ private func infoJSON(_ recording: Recording, _ report: Report) throws -> String
 }
 
 private func infoText(_ recording: Recording, _ report: Report) -> String {
-  let tracer = recording.processes.compactMap(\.tracer).first?.name ?? recording.session.tracer
+  let tracer = recording.processes.compactMap(\.tracer).first?.name ?? recording.session.tracerName
   var lines: [(String, String)] = [
     ("command", recording.session.command.joined(separator: " ")),
     ("tracer", tracer ?? "?"),

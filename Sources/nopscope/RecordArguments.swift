@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Recorder
+import RecordingSchema
 
 extension Tracer: ExpressibleByArgument {}
 

@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import Foundation
+import RecordingSchema
 import TestSupport
 import Testing
 
@@ -30,7 +31,7 @@ import Testing
     entry.function = 7
     return FileSites(
       entries: [entry], symbols: Array("1139\t1\tmain\n".utf8),
-      skippedCounts: [SkippedCount(reason: "no call", count: 3)],
+      skippedCounts: [SkippedReason(reason: "no call", count: 3)],
       hasTextRelocations: true)
   }
 
@@ -51,7 +52,7 @@ import Testing
     let setup = try makeSetup()
     let found = try #require(setup.lookUp())
     #expect(found.symbols == sites().symbols)
-    #expect(found.skippedCounts == [SkippedCount(reason: "no call", count: 3)])
+    #expect(found.skippedCounts == [SkippedReason(reason: "no call", count: 3)])
     #expect(found.hasTextRelocations)
     #expect(found.entries.count == 1)
     #expect(found.entries.first?.offset == 0x1139)

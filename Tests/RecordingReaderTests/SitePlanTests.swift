@@ -2,6 +2,7 @@
 
 import Foundation
 import RecordingReader
+import RecordingSchema
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@
 
 import CRecorder
 import Glibc
+import RecordingSchema
 
 /// What this machine allows: probed in this process, on memory of its own.
 public struct MachineReport: Sendable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import RecordingSchema
 
 /// Why a recording cannot be made or written: one line each.
 public enum RecordingFolderError: Error, Equatable, Sendable {
@@ -43,21 +44,21 @@ public final class RecordingFolder {
     }
     let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
     folder = Descriptor(open(path, flags))
-    guard folder.number >= 0, mkdirat(folder.number, "symbols", 0o700) == 0 else {
+    guard folder.number >= 0, mkdirat(folder.number, RecordingFormat.symbolsName, 0o700) == 0 else {
       let error = errnoNow()
       rmdir(path)
       throw .system(path: path, operation: "cannot make the recording", errno: error)
     }
-    symbols = Descriptor(openat(folder.number, "symbols", flags))
+    symbols = Descriptor(openat(folder.number, RecordingFormat.symbolsName, flags))
   }
 
   /// Whether `path` is a directory with a session.json of ours.
   public static func isRecording(_ path: String) -> Bool {
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW
-    let file = Descriptor(open(path + "/session.json", flags))
-    let mark = Array(#"{"schema":"nopscope.recording/"#.utf8)
-    guard file.number >= 0 else { return false }
-    return file.read(at: 0, count: mark.count) == mark
+    let file = Descriptor(open("\(path)/\(RecordingFormat.sessionName)", flags))
+    guard file.number >= 0, let session = file.readAll(limit: RecordingFormat.longestSession)
+    else { return false }
+    return RecordingFormat.isSession(session)
   }
 
   private static func makeWay(_ path: String) throws(RecordingFolderError) -> String? {
@@ -88,7 +89,7 @@ public final class RecordingFolder {
 
   /// Removes a recording's files, and its directories where nothing else is in them.
   private static func remove(_ path: String) {
-    for folder in [path + "/symbols", path] {
+    for folder in ["\(path)/\(RecordingFormat.symbolsName)", path] {
       empty(folder)
       rmdir(folder)
     }
@@ -99,11 +100,11 @@ public final class RecordingFolder {
     let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
     let directory = Descriptor(open(folder, flags))
     guard directory.number >= 0 else { return }
-    // session.json last: a recording half removed is still known as one.
-    for name in names(in: directory.number) where name != "session.json" {
+    // The session last: a recording half removed is still known as one.
+    for name in names(in: directory.number) where name != RecordingFormat.sessionName {
       unlinkat(directory.number, name, 0)
     }
-    unlinkat(directory.number, "session.json", 0)
+    unlinkat(directory.number, RecordingFormat.sessionName, 0)
   }
 
   private static func names(in directory: Int32) -> [String] {
@@ -144,21 +145,21 @@ extension RecordingFolder {
     return file
   }
 
-  func append(_ line: String, to name: String) throws(RecordingFolderError) {
+  func append(_ line: [UInt8], to name: String) throws(RecordingFolderError) {
     let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW
     let file = Descriptor(openat(folder.number, name, flags, 0o600))
-    let error = file.number < 0 ? errnoNow() : file.write(Array((line + "\n").utf8))
+    let error = file.number < 0 ? errnoNow() : file.write(line + [UInt8(ascii: "\n")])
     if error != 0 {
       throw .system(path: "\(path)/\(name)", operation: "cannot write", errno: error)
     }
   }
 
   /// Replaces `name`: a reader sees the old contents or the new.
-  func replace(_ name: String, _ contents: String) throws(RecordingFolderError) {
+  func replace(_ name: String, _ contents: [UInt8]) throws(RecordingFolderError) {
     let temporary = ".\(name).new"
     let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW
     let file = Descriptor(openat(folder.number, temporary, flags, 0o600))
-    var error = file.number < 0 ? errnoNow() : file.write(Array(contents.utf8))
+    var error = file.number < 0 ? errnoNow() : file.write(contents)
     if error == 0, renameat(folder.number, temporary, folder.number, name) != 0 {
       error = errnoNow()
     }
@@ -179,7 +180,9 @@ extension RecordingFolder {
     let error = file.number < 0 ? errnoNow() : file.write(contents)
     if error != 0 {
       unlinkat(symbols.number, name, 0)
-      throw .system(path: "\(path)/symbols/\(name)", operation: "cannot write", errno: error)
+      throw .system(
+        path: "\(path)/\(RecordingFormat.symbolsName)/\(name)", operation: "cannot write",
+        errno: error)
     }
     return true
   }

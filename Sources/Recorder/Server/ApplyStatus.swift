@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import RecordingSchema
 
 /// What became of a plan, for people: the patch core's `NPC_*` in words.
 enum ApplyStatus {
-  static let done = "ok"
+  static let done = ModuleLoad.statusWhenDone
 
   private static let words = [
-    "ok", "the module was gone, or another build", "a site lies outside its text",
+    done, "the module was gone, or another build", "a site lies outside its text",
     "the plan is not in order", "its text cannot be read", "the bytes are not the file's",
     "the bytes are not the instruction expected", "its text cannot be written",
     "a thread did not stop", "a thread stands inside a site", "no protocol serves a site",

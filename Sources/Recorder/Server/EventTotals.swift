@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import RecordingSchema
 
 extension RecordServer {
   /// What the headers of the event files say, summed.
@@ -21,7 +22,7 @@ extension RecordServer {
     if !options.tracer.writesEvents { totals.calls = 0 }
     for process in session.processes {
       let size = MemoryLayout<nrec_file_header>.size
-      guard let bytes = folder.head(of: process.eventsName, count: size) else {
+      guard let bytes = folder.head(of: process.image.events, count: size) else {
         totals.unreadable += 1
         continue
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import RecordingSchema
 
 /// What a recording is to hold.
 public struct RecordOptions: Sendable {
@@ -18,15 +19,17 @@ public struct RecordOptions: Sendable {
   public init() {}
 
   /// What session.json says of them: a reader has to know why a call is not there.
-  var json: JSONText {
-    func texts(_ rules: [FilterRule]) -> JSONText { .array(rules.map { .string($0.text) }) }
-    return .object([
-      ("filter", texts(filter.filter)), ("notrace", texts(filter.notrace)),
-      ("graph", texts(filter.graph)), ("maximumDepth", .number(maximumDepth)),
-      ("thresholdNanoseconds", .number(thresholdNanoseconds)),
-      ("threads", .array(threads.map { .string($0.text) })),
-      ("overwriteBytes", overwriteBytes.map { .number($0) } ?? .null),
-    ])
+  var session: Session.Options {
+    func texts(_ rules: [FilterRule]) -> [String] { rules.map(\.text) }
+    var session = Session.Options()
+    session.filter = texts(filter.filter)
+    session.notrace = texts(filter.notrace)
+    session.graph = texts(filter.graph)
+    session.threads = threads.map(\.text)
+    session.maximumDepth = UInt64(maximumDepth)
+    session.thresholdNanoseconds = thresholdNanoseconds
+    session.overwriteBytes = overwriteBytes
+    return session
   }
 
   /// The answer to a HELLO.

@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import Glibc
+import RecordingSchema
 
 /// Why the recorder cannot listen: one line.
 public struct ServerError: Error, CustomStringConvertible, Sendable {
@@ -23,6 +24,7 @@ public final class RecordServer {
   let planner: Planner
   let source: SiteSource
   var session: Session
+  let clock: TraceClock
   private var clients: [Client] = []
   private var leavers: [Leaver] = []
   /// Those that were waited for without having said a word.
@@ -73,7 +75,13 @@ public final class RecordServer {
     self.options = options
     self.source = source
     planner = Planner(filter: options.filter)
-    session = Session(command: command, options: options, clock: clock)
+    self.clock = clock
+    session = Session()
+    session.command = command
+    session.tracerName = options.tracer.name
+    session.options = options.session
+    session.startRealtimeNanoseconds = clock.startRealtimeNanoseconds
+    session.host = Self.host
     socketFolder = try Self.makeSocketFolder()
     socketPath = socketFolder + "/s"
     let number = nrc_listen(socketPath)
@@ -83,8 +91,7 @@ public final class RecordServer {
       rmdir(socketFolder)
       throw ServerError(description: "\(socketPath): cannot listen: \(systemError(error))")
     }
-    try folder.replace("session.json", session.text())
-    sessionWritten = nrc_monotonic_nanoseconds()
+    try replaceSession()
   }
 
   deinit {
@@ -316,7 +323,7 @@ extension RecordServer {
     incarnations[hello.process] = incarnation + 1
     let process = TracedProcess(
       hello: hello, incarnation: incarnation, program: Self.program(of: hello.process))
-    session.processes.append(process)
+    session.processes.append(process.session)
     latest[hello.process] = process
     isSessionDirty = true
     return process
@@ -356,12 +363,23 @@ extension RecordServer {
     guard isDue || session.processes.count < 16 || now &- sessionWritten > Self.sessionNanoseconds
     else { return }
     do {
-      try folder.replace("session.json", session.text())
+      try replaceSession()
     } catch {
       warn("\(error)")
     }
-    sessionWritten = now
     isSessionDirty = false
+  }
+
+  private func replaceSession() throws {
+    session.ticksPerSecond = clock.ticksPerSecond()
+    try folder.replace(RecordingFormat.sessionName, RecordingJSON.encode(session) + [0x0a])
+    sessionWritten = nrc_monotonic_nanoseconds()
+  }
+
+  private static var host: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// The end: what is still open is settled, session.json gets its last words.
@@ -370,7 +388,7 @@ extension RecordServer {
     clients.removeAll()
     for case let traced? in leavers.map(\.traced) { settle(traced) }
     session.hasEnded = true
-    session.exitStatus = exitStatus
+    session.exitStatus = exitStatus.map(Int.init)
     writeSession(isDue: true)
     source.keep()
   }

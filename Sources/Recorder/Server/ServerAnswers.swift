@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import Glibc
+import RecordingSchema
 
 /// What the recorder does at each message.
 extension RecordServer {
@@ -21,14 +22,14 @@ extension RecordServer {
     let process = join(hello)
     client.process = process
     do {
-      let events = Descriptor(try folder.create(process.eventsName))
-      close(try folder.create(process.modulesName))
+      let events = Descriptor(try folder.create(process.image.events))
+      close(try folder.create(process.image.modules))
       if let parent { inherit(process, from: parent, at: hello.time) }
-      let config = options.config(incarnation: process.incarnation, clock: session.clock)
+      let config = options.config(incarnation: process.incarnation, clock: clock)
       let memory = Descriptor(nrc_shared_memory())
       guard memory.number >= 0 else {
         throw RecordingFolderError.system(
-          path: process.eventsName, operation: "memfd_create", errno: errnoNow())
+          path: process.image.events, operation: "memfd_create", errno: errnoNow())
       }
       answer(client, config, descriptors: [events.number, memory.number])
       process.files = ProcessFiles(events: events, memory: memory)
@@ -92,8 +93,7 @@ extension RecordServer {
   private func disown(_ message: AgentMessage.Module, _ process: TracedProcess) {
     guard let known = process.modules[message.generation], known.isInherited else { return }
     process.modules[message.generation] = nil
-    write(
-      TracedModule.unloadLine(generation: message.generation, time: message.time), process)
+    writeUnload(message.generation, at: message.time, process)
   }
 
   private func answer(
@@ -115,7 +115,7 @@ extension RecordServer {
     module.sites = plan.entries.count
     module.armed = plan.armed
     module.unwanted = plan.unwanted
-    module.plan = plan.runs
+    module.plan = plan.choices.text
     process.nextFunction += UInt32(plan.entries.count)
     if let reason = plan.reason {
       module.status = reason
@@ -139,9 +139,9 @@ extension RecordServer {
     }
     if savedSymbols[module.symbolsName] == hash { return true }
     let path = module.message.path
-    let header = "nopscope.symbols 1 \(sites.entries.count) \(path)\n"
+    let header = SymbolHeader(count: sites.entries.count, path: path).line
     do {
-      guard try folder.saveSymbols(module.symbolsName, Array(header.utf8) + sites.symbols) else {
+      guard try folder.saveSymbols(module.symbolsName, header + sites.symbols) else {
         warn("\(path): symbols/\(module.symbolsName) is there and holds something else")
         return false
       }
@@ -216,7 +216,7 @@ extension RecordServer {
     }
     if module.isPending { settle(&module, process) }
     process.modules[gone.generation] = nil
-    write(TracedModule.unloadLine(generation: gone.generation, time: gone.time), process)
+    writeUnload(gone.generation, at: gone.time, process)
   }
 
   /// The process has ended: what it had not written is written for it, and what it did not tell is
@@ -225,7 +225,7 @@ extension RecordServer {
     if let files = process.files,
       nrc_salvage(files.memory.number, files.events.number) < 0
     {
-      warn("\(process.eventsName): \(systemError(errnoNow())): its last events are lost")
+      warn("\(process.image.events): \(systemError(errnoNow())): its last events are lost")
     }
     process.files = nil
     settleModules(process)
@@ -247,7 +247,15 @@ extension RecordServer {
     write(module.line, process)
   }
 
-  private func write(_ line: String, _ process: TracedProcess) {
-    do { try folder.append(line, to: process.modulesName) } catch { warn("\(error)") }
+  private func writeUnload(_ generation: UInt32, at time: UInt64, _ process: TracedProcess) {
+    write(.unload(ModuleUnload(generation: Int(generation), time: time)), process)
+  }
+
+  private func write(_ line: ModuleLine, _ process: TracedProcess) {
+    do {
+      try folder.append(RecordingJSON.encode(line), to: process.image.modules)
+    } catch {
+      warn("\(error)")
+    }
   }
 }

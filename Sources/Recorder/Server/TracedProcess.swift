@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import RecordingSchema
 
 /// A module of a traced process, from its coming to its end.
 struct TracedModule {
@@ -9,8 +10,9 @@ struct TracedModule {
   var sites = 0
   var armed = 0
   var unwanted = 0
-  var skipped: [SkippedCount] = []
-  var plan = PlanRuns()
+  var skipped: [SkippedReason] = []
+  /// The text of what was chosen for each site.
+  var plan = ""
   var status = ApplyStatus.done
   /// The agent has yet to say what became of its plan.
   var isPending = false
@@ -27,39 +29,28 @@ struct TracedModule {
   }
 
   /// Its line in PID-N.modules.
-  var line: String {
-    let id = message.buildID
+  var line: ModuleLine {
+    var load = ModuleLoad(generation: Int(message.generation), path: message.path)
+    load.buildID = message.buildID.isEmpty ? nil : hexadecimal(message.buildID)
+    load.loadBias = message.loadBias
+    load.textStart = message.textStart
+    load.textEnd = message.textEnd
+    load.time = message.time
+    load.firstFunction = UInt64(firstFunction)
+    load.sites = sites
+    load.armed = armed
+    load.unwanted = unwanted
+    load.skipped = skippedPlaces
+    load.skippedReasons = skipped
+    load.status = status
+    load.plan = plan
     // Said where it does not follow from the others.
-    let isUsual = symbolsName == Self.usualSymbolsName(message)
-    let symbols: [(String, JSONText)] = isUsual ? [] : [("symbols", .string(symbolsName))]
-    let reasons = skipped.map { count in
-      JSONText.object([("reason", .string(count.reason)), ("count", .number(count.count))])
-    }
-    return JSONText.object([
-      (
-        "load",
-        .object(
-          [
-            ("generation", .number(message.generation)), ("path", .string(message.path)),
-            ("buildID", id.isEmpty ? .null : .string(hexadecimal(id))),
-            ("loadBias", .number(message.loadBias)), ("textStart", .number(message.textStart)),
-            ("textEnd", .number(message.textEnd)), ("time", .number(message.time)),
-            ("firstFunction", .number(firstFunction)), ("sites", .number(sites)),
-            ("armed", .number(armed)), ("unwanted", .number(unwanted)),
-            ("skipped", .number(skippedPlaces)), ("skippedReasons", .array(reasons)),
-            ("status", .string(status)), ("plan", .string(plan.text)),
-          ] + symbols)
-      )
-    ]).line
+    load.symbols = symbolsName == Self.usualSymbolsName(message) ? nil : symbolsName
+    return .load(load)
   }
 
   /// Places that looked like call sites and are none.
   var skippedPlaces: Int { skipped.reduce(0) { $0 + $1.count } }
-
-  static func unloadLine(generation: UInt32, time: UInt64) -> String {
-    let end: JSONText = .object([("generation", .number(generation)), ("time", .number(time))])
-    return JSONText.object([("unload", end)]).line
-  }
 
   /// A module without a build-id goes by its path.
   private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
@@ -100,16 +91,11 @@ final class TracedProcess {
     self.program = program
   }
 
-  var eventsName: String { "\(process)-\(incarnation).events" }
-  var modulesName: String { "\(process)-\(incarnation).modules" }
+  var image: ImageName { ImageName(pid: process, incarnation: incarnation) }
 
   /// Its entry in session.json.
-  var json: JSONText {
-    .object([
-      ("pid", .number(process)), ("incarnation", .number(incarnation)),
-      ("parent", .number(parent)), ("begin", .string(isFork ? "fork" : "start")),
-      ("program", .string(program)), ("events", .string(eventsName)),
-      ("modules", .string(modulesName)),
-    ])
+  var session: Session.Process {
+    Session.Process(
+      image: image, parent: parent, program: program, begin: isFork ? .fork : .start)
   }
 }

@@ -3,6 +3,7 @@
 public import CRecordingABI
 public import CallSites
 import MachineCode
+public import RecordingSchema
 
 /// What the recorder knows of one file: every call site as a plan lists it, and the names.
 ///
@@ -13,11 +14,10 @@ public struct FileSites: Sendable {
   /// The action is LEAVE and `function` is where the site's name begins in `symbols`: a planner
   /// sets both.
   public var entries: [nrec_plan_entry]
-  /// Lines `HEXOFFSET TAB FLAGS TAB NAME`, one a site in this order: the body of a recording's
-  /// file of symbols.
+  /// The text of a `SymbolLine` for each site in this order: the body of a recording's symbol file.
   public var symbols: [UInt8]
   /// Places that looked like call sites and are none, by reason.
-  public var skippedCounts: [SkippedCount]
+  public var skippedCounts: [SkippedReason]
   /// The loader itself writes into the text: it is to be left alone.
   public var hasTextRelocations: Bool
 
@@ -57,45 +57,13 @@ extension FileSites {
         unconfirmed += 1
         continue
       }
-      appendHexadecimal(site.offset)
-      symbols.append(UInt8(ascii: "\t"))
-      appendDecimal(entry.flags)
-      symbols.append(UInt8(ascii: "\t"))
-      entry.function = UInt32(truncatingIfNeeded: symbols.count)
-      appendName(table.functionName(of: site) ?? "")
-      symbols.append(UInt8(ascii: "\n"))
+      let line = SymbolLine(
+        offset: site.offset, flags: entry.flags, name: table.functionName(of: site) ?? "")
+      entry.function = UInt32(truncatingIfNeeded: line.append(to: &symbols))
       entries.append(entry)
     }
-    skippedCounts = SkippedCount.counts(
+    skippedCounts = SkippedReason.counts(
       of: table.skipped, others: ["its bytes are not in the file": unconfirmed])
-  }
-
-  // A program waits for this: no string is made on the way.
-  private mutating func appendHexadecimal(_ number: UInt64) {
-    var shift = number == 0 ? 0 : (63 - number.leadingZeroBitCount) & ~3
-    while shift >= 0 {
-      let digit = UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15
-      symbols.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit)
-      shift -= 4
-    }
-  }
-
-  private mutating func appendDecimal(_ number: UInt8) {
-    if number >= 100 { symbols.append(UInt8(ascii: "0") + number / 100) }
-    if number >= 10 { symbols.append(UInt8(ascii: "0") + number / 10 % 10) }
-    symbols.append(UInt8(ascii: "0") + number % 10)
-  }
-
-  /// Control bytes would break the line, and drive the terminal of whoever prints it.
-  private mutating func appendName(_ name: String) {
-    var name = name
-    let isPlain = name.withUTF8 { bytes in
-      let isPlain = bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
-      if isPlain { symbols.append(contentsOf: bytes) }
-      return isPlain
-    }
-    if isPlain { return }
-    for byte in name.utf8 { symbols.append(byte < 0x20 || byte == 0x7f ? UInt8(ascii: "?") : byte) }
   }
 }
 

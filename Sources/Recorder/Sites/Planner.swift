@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import CRecordingABI
+public import RecordingSchema
 
 /// What is to become of each call site of a module.
 public struct Plan: Sendable {
@@ -10,7 +11,7 @@ public struct Plan: Sendable {
   /// No rule wants them.
   public var unwanted: Int
   /// What was chosen for each, for the recording.
-  var runs = PlanRuns()
+  public var choices = SitePlan()
   /// Why the module is left alone; nil where it is not.
   public var reason: String?
 }
@@ -32,7 +33,7 @@ public struct Planner: Sendable {
     for index in plan.entries.indices {
       plan.entries[index].function = firstFunction &+ UInt32(index)
       if plan.reason != nil {
-        plan.runs.add(.leftAlone)
+        plan.choices.add(.leftAlone)
         continue
       }
       var choice = SiteFilter.Choice.wanted
@@ -41,7 +42,7 @@ public struct Planner: Sendable {
         choice = filter.choice(function: name, module: module)
       }
       apply(choice, to: &plan.entries[index])
-      plan.runs.add(choice == .unwanted ? .unwanted : .wanted)
+      plan.choices.add(choice == .unwanted ? .unwanted : .wanted)
       if choice == .unwanted { plan.unwanted += 1 } else { plan.armed += 1 }
     }
     return plan

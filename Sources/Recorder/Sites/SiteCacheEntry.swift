@@ -18,6 +18,7 @@
 //   ...     B      symbols
 
 import CRecordingABI
+import RecordingSchema
 
 struct SiteCacheEntry {
   let buildID: [UInt8]
@@ -39,7 +40,7 @@ struct SiteCacheEntry {
     header.append(file.modifiedNanoseconds)
     header.append(UInt32(sites.hasTextRelocations ? 1 : 0))
     header.append(UInt32(sites.entries.count))
-    let reasons = SkippedCount.text(sites.skippedCounts)
+    let reasons = SkippedReason.text(sites.skippedCounts)
     header.append(UInt64(reasons.count))
     header.append(UInt64(sites.symbols.count))
     var body = ByteWriter()
@@ -69,7 +70,7 @@ struct SiteCacheEntry {
       reader.take((8 - reader.offset % 8) % 8) != nil,
       let entries = reader.take(Int(count) * Self.entrySize),
       let reasons = reader.take(Int(clamping: reasonBytes)),
-      let skipped = SkippedCount.parse(reasons), size == UInt64(reader.remaining),
+      let skipped = SkippedReason.parse(reasons), size == UInt64(reader.remaining),
       let symbols = reader.take(reader.remaining)
     else { return nil }
     return FileSites(

@@ -2,6 +2,7 @@
 
 import CRecorder
 import CRecordingABI
+import RecordingSchema
 
 /// Limits of this process (and so of the program's) that a recording will feel: one line each, said
 /// before the program runs.

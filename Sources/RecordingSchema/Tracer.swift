@@ -2,7 +2,7 @@
 
 import CRecordingABI
 
-/// What an armed site does.
+/// What an armed call site does; its raw value is its name on the command line and in session.json.
 public enum Tracer: String, Sendable, CaseIterable {
   /// Entry and exit of every call, with their times.
   case functionGraph = "function_graph"
@@ -15,7 +15,7 @@ public enum Tracer: String, Sendable, CaseIterable {
   /// Calls of each function and thread.
   case hits
 
-  /// `NREC_TRACER_*`.
+  /// `NREC_TRACER_*`: how the event file's header and the agent have it.
   public var code: UInt32 {
     switch self {
     case .functionGraph: UInt32(NREC_TRACER_GRAPH)
@@ -25,6 +25,15 @@ public enum Tracer: String, Sendable, CaseIterable {
     case .hits: UInt32(NREC_TRACER_HITS)
     }
   }
+
+  /// Nil where no tracer has this code.
+  public init?(code: UInt32) {
+    guard let tracer = Self.allCases.first(where: { $0.code == code }) else { return nil }
+    self = tracer
+  }
+
+  /// As in session.json and on the command line.
+  public var name: String { rawValue }
 
   /// Whether it sees returns: what depth, graph functions and thresholds are made of.
   public var seesReturns: Bool { self != .function && self != .hits }

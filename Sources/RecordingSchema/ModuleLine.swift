@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A line of `PID-N.modules`: a module came or went.
+public enum ModuleLine: Sendable, Equatable {
+  case load(ModuleLoad)
+  case unload(ModuleUnload)
+  /// Neither: of a later version. To be passed over.
+  case other
+}
+
+/// A module that was loaded, what became of its call sites, and how its functions are numbered.
+///
+/// What the recorder knows of a module it says in one line, when the agent has applied its plan.
+public struct ModuleLoad: Sendable, Equatable {
+  /// Counts the loads of the process, from 1.
+  public var generation: Int
+  /// Not safe for a terminal as it is.
+  public var path: String
+  /// Lower-case hexadecimal; nil where the file has none.
+  public var buildID: String?
+  public var loadBias: UInt64 = 0
+  public var textStart: UInt64 = 0
+  public var textEnd: UInt64 = 0
+  /// In units of the recording's clock.
+  public var time: UInt64 = 0
+  /// The number of its call site 0.
+  public var firstFunction: UInt64 = 0
+  public var sites = 0
+  public var armed = 0
+  /// Call sites that no rule wants.
+  public var unwanted = 0
+  /// Places that looked like call sites and are none; and why.
+  public var skipped = 0
+  public var skippedReasons: [SkippedReason] = []
+  /// `ok`, or why nothing was armed.
+  public var status = ""
+  /// The text of a `SitePlan`; nil in a recording of before it was kept.
+  public var plan: String?
+  /// The name of its file in symbols/, where that is not the usual one.
+  public var symbols: String?
+
+  /// What `status` says where nothing went wrong.
+  public static let statusWhenDone = "ok"
+
+  public init(generation: Int, path: String) {
+    self.generation = generation
+    self.path = path
+  }
+}
+
+/// A module that was unloaded.
+public struct ModuleUnload: Sendable, Equatable {
+  public var generation: Int
+  public var time: UInt64
+
+  public init(generation: Int, time: UInt64) {
+    self.generation = generation
+    self.time = time
+  }
+}
+
+/// Places that looked like call sites and are none, for one reason.
+public struct SkippedReason: Sendable, Equatable, Codable {
+  /// One line; not safe for a terminal as it is.
+  public var reason: String
+  public var count: Int
+
+  public init(reason: String, count: Int) {
+    self.reason = reason
+    self.count = count
+  }
+}
+
+// MARK: - Text
+
+extension ModuleLine: Codable {
+  private enum CodingKeys: CodingKey { case load, unload }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    if let load = try fields.decodeIfPresent(ModuleLoad.self, forKey: .load) {
+      self = .load(load)
+    } else if let unload = try fields.decodeIfPresent(ModuleUnload.self, forKey: .unload) {
+      self = .unload(unload)
+    } else {
+      self = .other
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    switch self {
+    case .load(let load): try fields.encode(load, forKey: .load)
+    case .unload(let unload): try fields.encode(unload, forKey: .unload)
+    case .other: break
+    }
+  }
+}
+
+extension ModuleLoad: Codable {
+  private enum CodingKeys: CodingKey {
+    case generation, path, buildID, loadBias, textStart, textEnd, time, firstFunction
+    case sites, armed, unwanted, skipped, skippedReasons, status, plan, symbols
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    func count(_ key: CodingKeys) throws -> Int { Int(clamping: try fields.unsigned(key)) }
+    generation = try fields.decode(Int.self, forKey: .generation)
+    path = try fields.decode(String.self, forKey: .path)
+    buildID = try fields.decodeIfPresent(String.self, forKey: .buildID)
+    loadBias = try fields.address(.loadBias)
+    textStart = try fields.address(.textStart)
+    textEnd = try fields.address(.textEnd)
+    time = try fields.unsigned(.time)
+    firstFunction = try fields.unsigned(.firstFunction)
+    sites = try count(.sites)
+    armed = try count(.armed)
+    unwanted = try count(.unwanted)
+    skipped = try count(.skipped)
+    skippedReasons =
+      try fields.decodeIfPresent([SkippedReason].self, forKey: .skippedReasons) ?? []
+    status = try fields.decodeIfPresent(String.self, forKey: .status) ?? ""
+    plan = try fields.decodeIfPresent(String.self, forKey: .plan)
+    symbols = try fields.decodeIfPresent(String.self, forKey: .symbols)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(generation, forKey: .generation)
+    try fields.encode(path, forKey: .path)
+    try fields.encode(buildID, forKey: .buildID)  // null: the file has none
+    try fields.encode(loadBias, forKey: .loadBias)
+    try fields.encode(textStart, forKey: .textStart)
+    try fields.encode(textEnd, forKey: .textEnd)
+    try fields.encode(time, forKey: .time)
+    try fields.encode(firstFunction, forKey: .firstFunction)
+    try fields.encode(sites, forKey: .sites)
+    try fields.encode(armed, forKey: .armed)
+    try fields.encode(unwanted, forKey: .unwanted)
+    try fields.encode(skipped, forKey: .skipped)
+    try fields.encode(skippedReasons, forKey: .skippedReasons)
+    try fields.encode(status, forKey: .status)
+    try fields.encodeIfPresent(plan, forKey: .plan)
+    try fields.encodeIfPresent(symbols, forKey: .symbols)
+  }
+}
+
+extension ModuleUnload: Codable {
+  private enum CodingKeys: CodingKey { case generation, time }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    generation = try fields.decode(Int.self, forKey: .generation)
+    guard fields.contains(.time) else {
+      throw DecodingError.keyNotFound(
+        CodingKeys.time, .init(codingPath: decoder.codingPath, debugDescription: "no time"))
+    }
+    time = try fields.unsigned(.time)
+  }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the text files of a recording say: the recorder writes these types, the recording reader
+// reads them. docs/format.md has the same in prose.
+//
+//   RecordingFormat   names of files, the schema's name
+//   Session           session.json
+//   ModuleLine        a line of PID-N.modules
+//   SitePlan          the plan in such a line: 12a3u
+//   SymbolHeader      the first line of symbols/BUILDID
+//   SymbolLine        each of its other lines
+//
+// A reader takes every file for hostile input. The types here decode what can be decoded and bound
+// nothing but what they say; the recording reader bounds sizes and checks what becomes a file's name.
+
+/// Names that the recorder and the recording reader agree on.
+public enum RecordingFormat {
+  /// The schema's name and version, as session.json has it.
+  public static let schema = "nopscope.recording/1"
+  public static let sessionName = "session.json"
+  /// The folder of the symbol files.
+  public static let symbolsName = "symbols"
+  /// Bytes of session.json that are read: more is no session.
+  public static let longestSession = 64 << 20
+
+  /// Whether `session`, the bytes of a session.json, is a recording's, of any version.
+  ///
+  /// Zero bytes at the end are what a file can have that was not written out when the power went.
+  public static func isSession(_ session: [UInt8]) -> Bool {
+    struct Schema: Decodable { var schema: String }
+    guard session.count <= longestSession,
+      let last = session.lastIndex(where: { $0 != 0 }),
+      let found = RecordingJSON.decode(Schema.self, from: session[...last])
+    else { return false }
+    return found.schema.hasPrefix("nopscope.recording/")
+  }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecordingABI
+
+/// What `session.json` says: what was run, with which tracer, the clock's rate, the processes.
+///
+/// Every field may be missing: the file may be, or may be older than the rest.
+public struct Session: Sendable, Equatable {
+  /// One program image that an agent was in.
+  public struct Process: Sendable, Equatable {
+    /// How an image begins.
+    public enum Begin: String, Sendable {
+      /// At the program's start, or by an exec.
+      case start
+      /// As the copy of a process that was traced.
+      case fork
+    }
+
+    public var image: ImageName
+    public var parent: Int32?
+    /// The path of the executable.
+    public var program: String?
+    public var begin: Begin?
+
+    public init(image: ImageName, parent: Int32?, program: String?, begin: Begin?) {
+      self.image = image
+      self.parent = parent
+      self.program = program
+      self.begin = begin
+    }
+  }
+
+  /// What was not to be recorded; all nil in a recording that does not keep it.
+  public struct Options: Sendable, Equatable {
+    /// Rules as they were given.
+    public var filter, notrace, graph, threads: [String]?
+    /// 0: no limit.
+    public var maximumDepth: UInt64?
+    public var thresholdNanoseconds: UInt64?
+    /// Nil: not a flight recorder.
+    public var overwriteBytes: UInt64?
+
+    public init() {}
+  }
+
+  /// Nil where the file does not say.
+  public var schema: String? = RecordingFormat.schema
+  public var version: Int? = Int(NREC_VERSION)
+  public var command: [String] = []
+  /// As it is written: `tracer` where it is one that we know.
+  public var tracerName: String?
+  public var options = Options()
+  public var startRealtimeNanoseconds: UInt64?
+  /// The time stamp counter's frequency in Hz.
+  public var ticksPerSecond: UInt64?
+  public var timeShift: Int? = Int(NREC_TIME_SHIFT)
+  public var host: String?
+  /// Whether `nopscope record` closed it.
+  public var hasEnded = false
+  public var exitStatus: Int?
+  public var processes: [Process] = []
+
+  public init() {}
+
+  public var tracer: Tracer? { tracerName.flatMap(Tracer.init(rawValue:)) }
+}
+
+extension Session: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case schema, version, command, options, startRealtimeNanoseconds, ticksPerSecond, timeShift
+    case host, exitStatus, processes
+    case tracerName = "tracer"
+    case hasEnded = "ended"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    schema = try fields.decodeIfPresent(String.self, forKey: .schema)
+    command = try fields.decodeIfPresent([String].self, forKey: .command) ?? []
+    tracerName = try fields.decodeIfPresent(String.self, forKey: .tracerName)
+    options = try fields.decodeIfPresent(Options.self, forKey: .options) ?? Options()
+    startRealtimeNanoseconds = try fields.decodeIfPresent(
+      UInt64.self, forKey: .startRealtimeNanoseconds)
+    ticksPerSecond = try fields.decodeIfPresent(UInt64.self, forKey: .ticksPerSecond)
+    hasEnded = try fields.decodeIfPresent(Bool.self, forKey: .hasEnded) ?? false
+    exitStatus = try fields.decodeIfPresent(Int.self, forKey: .exitStatus)
+    processes = try fields.decodeIfPresent([Process].self, forKey: .processes) ?? []
+    // No reader needs these: where they are not what they should be, the rest counts.
+    version = try? fields.decodeIfPresent(Int.self, forKey: .version)
+    timeShift = try? fields.decodeIfPresent(Int.self, forKey: .timeShift)
+    host = try? fields.decodeIfPresent(String.self, forKey: .host)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encodeIfPresent(schema, forKey: .schema)
+    try fields.encodeIfPresent(version, forKey: .version)
+    try fields.encode(command, forKey: .command)
+    try fields.encodeIfPresent(tracerName, forKey: .tracerName)
+    try fields.encode(options, forKey: .options)
+    try fields.encodeIfPresent(startRealtimeNanoseconds, forKey: .startRealtimeNanoseconds)
+    try fields.encodeIfPresent(ticksPerSecond, forKey: .ticksPerSecond)
+    try fields.encodeIfPresent(timeShift, forKey: .timeShift)
+    try fields.encodeIfPresent(host, forKey: .host)
+    try fields.encode(hasEnded, forKey: .hasEnded)
+    try fields.encode(exitStatus, forKey: .exitStatus)  // null while the program runs
+    try fields.encode(processes, forKey: .processes)
+  }
+}
+
+extension Session.Options: Codable {
+  private enum CodingKeys: CodingKey {
+    case filter, notrace, graph, threads, maximumDepth, thresholdNanoseconds, overwriteBytes
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encodeIfPresent(filter, forKey: .filter)
+    try fields.encodeIfPresent(notrace, forKey: .notrace)
+    try fields.encodeIfPresent(graph, forKey: .graph)
+    try fields.encodeIfPresent(threads, forKey: .threads)
+    try fields.encodeIfPresent(maximumDepth, forKey: .maximumDepth)
+    try fields.encodeIfPresent(thresholdNanoseconds, forKey: .thresholdNanoseconds)
+    try fields.encode(overwriteBytes, forKey: .overwriteBytes)  // null: no flight recorder
+  }
+}
+
+extension Session.Process: Codable {
+  /// `events` and `modules` follow from the first two, and are written for people and scripts.
+  private enum CodingKeys: CodingKey {
+    case pid, incarnation, parent, begin, program, events, modules
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    image = ImageName(
+      pid: try fields.decode(Int32.self, forKey: .pid),
+      incarnation: try fields.decode(UInt32.self, forKey: .incarnation))
+    parent = try fields.decodeIfPresent(Int32.self, forKey: .parent)
+    program = try fields.decodeIfPresent(String.self, forKey: .program)
+    begin = try fields.decodeIfPresent(String.self, forKey: .begin).flatMap(Begin.init)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(image.pid, forKey: .pid)
+    try fields.encode(image.incarnation, forKey: .incarnation)
+    try fields.encodeIfPresent(parent, forKey: .parent)
+    try fields.encodeIfPresent(begin?.rawValue, forKey: .begin)
+    try fields.encodeIfPresent(program, forKey: .program)
+    try fields.encode(image.events, forKey: .events)
+    try fields.encode(image.modules, forKey: .modules)
+  }
+}
