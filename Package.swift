@@ -25,10 +25,17 @@ let specimenLink: [LinkerSetting] = [
   ])
 ]
 
+let executableLink: [LinkerSetting] = [
+  .unsafeFlags([
+    "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
+  ])
+]
+
 let package = Package(
   name: "nopscope",
   products: [
     .executable(name: "nopscope", targets: ["nopscope"]),
+    .executable(name: "nopscope-bench", targets: ["nopscope-bench"]),
     .library(name: "LivePatching", targets: ["LivePatching"]),
     .library(name: "Specimen", type: .dynamic, targets: ["Specimen"]),
     .library(name: "SpecimenOther", type: .dynamic, targets: ["SpecimenOther"]),
@@ -95,14 +102,13 @@ let package = Package(
         ])
       ]),
 
-    // The soak's threads, forks and counting entries.
-    .target(name: "CSoak", path: "CSupport/CSoak", cSettings: [.unsafeFlags(["-O2"])]),
-
     // What the recorder needs of the system and Swift cannot say.
     .target(
       name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder"),
 
     // Swift.
+    .target(name: "TextFormat", swiftSettings: strictness),
+    .target(name: "CommandOutput", dependencies: ["TextFormat"], swiftSettings: strictness),
     .target(name: "ELFImage", swiftSettings: strictness),
     .target(name: "MachineCode", dependencies: ["CMachineCode"], swiftSettings: strictness),
     .target(
@@ -134,34 +140,41 @@ let package = Package(
         "CRecorder",
       ],
       swiftSettings: strictness),
+    .executableTarget(
+      name: "nopscope",
+      dependencies: [
+        "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
+        "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode", "TextFormat", "UnloadLab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strictness, linkerSettings: executableLink),
+
+    // The rigs that measure nopscope and put it under load: no part of the product.
     .target(
       name: "PatchBench",
       dependencies: [
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "CMachineCode", "CPatchCore",
         "CUnloadLab",
       ],
-      swiftSettings: strictness),
+      path: "Sources/nopscope-bench/PatchBench", swiftSettings: strictness),
+    // The soak's threads, forks and counting entries.
+    .target(
+      name: "CSoak", path: "Sources/nopscope-bench/CSoak", cSettings: [.unsafeFlags(["-O2"])]),
     .target(
       name: "Soak",
       dependencies: [
         "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode", "RecordingReader",
-        "TraceAnalysis",
+        "TextFormat", "TraceAnalysis",
       ],
-      swiftSettings: strictness),
+      path: "Sources/nopscope-bench/Soak", swiftSettings: strictness),
     .executableTarget(
-      name: "nopscope",
+      name: "nopscope-bench",
       dependencies: [
-        "CRecorder", "RecordingReader", "RecordingSchema", "Soak", "TraceAnalysis", "TraceExport",
-        "Recorder", "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
+        "CommandOutput", "PatchBench", "Soak", "TextFormat",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: strictness,
-      linkerSettings: [
-        .unsafeFlags([
-          "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims",
-          "-lswiftSynchronization",
-        ])
-      ]),
+      path: "Sources/nopscope-bench/Command", swiftSettings: strictness,
+      linkerSettings: executableLink),
 
     // Tests mirror the sources.
     .target(name: "TestSupport", dependencies: ["CRecordingABI"], path: "Tests/TestSupport"),
@@ -199,7 +212,10 @@ let package = Package(
         "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CallSites",
         "ELFImage", "MachineCode", "TestSupport",
       ]),
-    .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "PatchBench", "TestSupport"]),
+    .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
+    .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),
+    .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
+    .testTarget(name: "BenchTests", dependencies: ["PatchBench", "TestSupport"]),
     // What the fuzzers run, and the tests that run it on the corpora.
     .target(
       name: "FuzzEntries",

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import FoundationEssentials
 import LivePatching
+import TextFormat
 
 struct AuditCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

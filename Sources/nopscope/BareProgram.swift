@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CRecorder
+import CommandOutput
 import Glibc
 
 /// `nopscope PROGRAM [ARGUMENT]...`: record, then replay.

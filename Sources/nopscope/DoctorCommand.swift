@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import FoundationEssentials
 import Glibc
 import Recorder
+import TextFormat
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -2,8 +2,10 @@
 
 import ArgumentParser
 import CRecorder
+import CommandOutput
 import Glibc
 import RecordingReader
+import TextFormat
 import TraceAnalysis
 import TraceExport
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import RecordingReader
+import TextFormat
 import TraceAnalysis
 
 struct GraphCommand: ParsableCommand {
@@ -52,7 +54,7 @@ struct GraphCommand: ParsableCommand {
     progress.finish()
     let pager = Pager(isWanted: !noPager && !json)
     let text = GraphText(tree, deepest: depth ?? .max, minimum: minimum / 100)
-    var out = TextOutput(pager)
+    var out = PagedText(pager)
     if json { text.writeJSON(to: &out) } else { text.write(to: &out) }
     out.flush()
     pager.finish()
@@ -99,7 +101,7 @@ struct GraphText {
   /// Indentation stops growing here: a line must stay readable, and a file finite.
   private static let widest = 64
 
-  func write(to out: inout TextOutput) {
+  func write(to out: inout PagedText) {
     out.add(
       tree.hasTimes
         ? "       CALLS        TOTAL         SELF  FUNCTION\n" : "       CALLS  FUNCTION\n")
@@ -124,7 +126,7 @@ struct GraphText {
   }
 
   /// `{"schema":"nopscope.graph/1","tree":{"function":null,"calls":…,"children":[…]}}`.
-  func writeJSON(to out: inout TextOutput) {
+  func writeJSON(to out: inout PagedText) {
     out.add("{\"schema\":\"nopscope.graph/1\",\"tree\":")
     // What is left to do, last first: a node to begin or text to end one.
     var stack: [(node: Int, depth: Int, text: String)] = [(0, 0, "")]

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import RecordingReader
 import RecordingSchema
+import TextFormat
 import TraceAnalysis
 
 struct InfoCommand: ParsableCommand {

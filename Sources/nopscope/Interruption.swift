@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecorder
+import CommandOutput
 import Glibc
 
 /// Ctrl-C and its like, held back while something is written that must not stay half-written.

@@ -23,7 +23,7 @@ struct Nopscope: ParsableCommand {
     subcommands: [
       RecordCommand.self, ReportCommand.self, ReplayCommand.self, GraphCommand.self,
       InfoCommand.self, ExportCommand.self, DoctorCommand.self, DemoCommand.self,
-      SitesCommand.self, RecordMcountCommand.self, AuditCommand.self, BenchCommand.self,
+      SitesCommand.self, RecordMcountCommand.self, AuditCommand.self,
     ])
 
   static func main() {

@@ -2,7 +2,9 @@
 
 import ArgumentParser
 import CallSites
+import CommandOutput
 import MachineCode
+import TextFormat
 
 struct RecordMcountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CRecorder
+import CommandOutput
 import Glibc
 import Recorder
 

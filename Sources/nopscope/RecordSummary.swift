@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CommandOutput
 import Recorder
+import TextFormat
 
 /// What is said when a recording is done: what went wrong, and one closing line.
 struct RecordSummary {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import Glibc
 import RecordingReader
 import TraceAnalysis
@@ -42,40 +43,4 @@ struct RecordingArguments: ParsableArguments {
     complain("\(directory): no thread \(threads.joined(separator: ", ")): it has \(some)")
     throw ExitCode(1)
   }
-}
-
-/// What was wrong and worth knowing, on stderr: the first of each.
-func complainOf(_ problems: [String], in directory: String, most: Int = 10) {
-  for problem in problems.prefix(most) { complain("\(directory): \(problem)") }
-  if problems.count > most {
-    complain("\(directory): \(grouped(problems.count - most)) more of the kind")
-  }
-}
-
-/// A line on stderr that is written over, when it is a terminal and the work takes its second.
-final class Progress {
-  private let isShown = isatty(2) == 1
-  private let start = ContinuousClock.now
-  private var last: ContinuousClock.Instant?
-  private let what: String
-
-  init(_ what: String) { self.what = what }
-
-  func show(_ fraction: Double) {
-    guard isShown else { return }
-    let now = ContinuousClock.now
-    if now - start < .seconds(1) || last.map({ now - $0 < .milliseconds(100) }) == true { return }
-    last = now
-    write("\r\(what): \(Int(fraction * 100)) %\u{1b}[K", to: 2)
-  }
-
-  func finish() {
-    if last != nil { write("\r\u{1b}[K", to: 2) }
-    last = nil
-  }
-}
-
-/// `1 thread`, `2 threads`.
-func counted(_ number: Int, _ noun: String) -> String {
-  "\(grouped(number)) \(noun)\(number == 1 ? "" : "s")"
 }

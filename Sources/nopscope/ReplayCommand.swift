@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import Glibc
 import RecordingReader
+import TextFormat
 import TraceAnalysis
 
 struct ReplayCommand: ParsableCommand {
@@ -54,7 +56,7 @@ struct ReplayCommand: ParsableCommand {
     case .functionGraph:
       problems = FunctionGraphText.write(
         opened, to: out, choosing: recording.isChosen,
-        colours: isColoured ? .terminal : .none, shown: neutralised, progress: meter.passed)
+        colours: isOutputColoured ? .terminal : .none, shown: neutralised, progress: meter.passed)
     case .function:
       let counting = Progress("reading \(recording.directory)")
       let calls = Report(
@@ -87,12 +89,6 @@ struct ReplayCommand: ParsableCommand {
         + "and keeps no events: try nopscope report"
         + (tracer == .callGraph ? " or nopscope graph" : ""))
     throw ExitCode(1)
-  }
-
-  private var isColoured: Bool {
-    let noColour = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
-    let isDumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? true
-    return !noColour && !isDumb && isatty(1) == 1
   }
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import RecordingReader
+import TextFormat
 import TraceAnalysis
 
 struct ReportCommand: ParsableCommand {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CommandOutput
 import FoundationEssentials
+import TextFormat
 import TraceAnalysis
 
 /// The table of `nopscope report`.

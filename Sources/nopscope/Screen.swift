@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import CommandOutput
+import TextFormat
 import UnloadLab
 
 /// Scenes as text, in 80 columns.
 ///
 /// In colour on a terminal; plain elsewhere, where NO_COLOR is set, and where TERM is dumb.
 struct Screen {
-  private let isColoured: Bool
-
-  init() {
-    let noColour = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
-    let isDumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? true
-    isColoured = !noColour && !isDumb && isatty(1) == 1
-  }
+  private let isColoured = isOutputColoured
 
   func show(_ report: SceneReport) {
     var text = heading(report.name, report.title) + "\n"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CallSites
+import TextFormat
 
 /// `4,812 sites (4,790 e8, 22 ff15), 3 skipped`.
 func summary(_ table: SiteTable) -> String {

@@ -2,8 +2,10 @@
 
 import ArgumentParser
 import CallSites
+import CommandOutput
 import FoundationEssentials
 import MachineCode
+import TextFormat
 
 struct SitesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecorder
+import CommandOutput
 import Glibc
 import Recorder
+import TextFormat
 
 /// The program that runs, and the recorder's loop while it does.
 final class TargetProcess {

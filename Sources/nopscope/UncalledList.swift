@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CommandOutput
 import RecordingReader
+import TextFormat
 import TraceAnalysis
 
 /// The output of `nopscope report --uncalled`.
@@ -12,7 +14,7 @@ struct UncalledList {
   func write(limit: Int?, json: Bool) throws {
     let rows = Array(uncalled.functions.prefix(limit ?? uncalled.functions.count))
     if json {
-      nopscope.write(try document(rows) + "\n", to: 1)
+      CommandOutput.write(try document(rows) + "\n", to: 1)
       return
     }
     var table = TextTable(["MODULE", "FUNCTION"], rightAligned: 0)
@@ -20,9 +22,9 @@ struct UncalledList {
       let file = row.function.modulePath.map { String($0.split(separator: "/").last ?? "?") }
       table.add([neutralised(file ?? "?"), neutralised(row.label)])
     }
-    nopscope.write(table.text(), to: 1)
+    CommandOutput.write(table.text(), to: 1)
     for doubt in doubts { complain("\(recording.directory): \(doubt)") }
-    nopscope.write(closing + "\n", to: 2)
+    CommandOutput.write(closing + "\n", to: 2)
   }
 
   /// `12 of 40 armed functions were never called; 5 not wanted, 3 could not be armed; 0 events lost`.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import CommandOutput
 import Glibc
 import Soak
+import TextFormat
 
-struct BenchSoakCommand: ParsableCommand {
+struct SoakCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "soak",
     abstract: "Do everything at random, under load, until something is not as it must be.",
@@ -16,8 +18,8 @@ struct BenchSoakCommand: ParsableCommand {
       makes of it does not. Ends with an audit of all text, and at the first deviation.
 
       EXAMPLES
-        nopscope bench soak 60
-        nopscope bench soak 1 --seed 4711
+        nopscope-bench soak 60
+        nopscope-bench soak 1 --seed 4711
 
       EXIT STATUS
         0  nothing deviated
@@ -53,10 +55,11 @@ struct BenchSoakCommand: ParsableCommand {
     write("seed \(seed)\n", to: 1)
     let result: SoakResult
     do {
-      guard let own = realpath("/proc/self/exe", nil) else { throw ExitCode(1) }
-      defer { free(own) }
+      let rig = try ownPath()
+      let nopscope = try besides(rig, "nopscope")
       result = try Soak(
-        seconds: length, seed: seed, nopscope: String(cString: own), say: progress
+        seconds: length, seed: seed, rig: rig, nopscope: nopscope,
+        say: Progress("nopscope-bench soak").say
       ).run()
     } catch let error as SoakDeviation {
       complain("\(error)")
@@ -69,6 +72,24 @@ struct BenchSoakCommand: ParsableCommand {
     }
   }
 
+  private func ownPath() throws -> String {
+    guard let path = realpath("/proc/self/exe", nil) else {
+      complain("/proc/self/exe: \(String(cString: strerror(errno)))")
+      throw ExitCode(1)
+    }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
+  /// The program of this name in the folder of `path`.
+  private func besides(_ path: String, _ name: String) throws -> String {
+    let folder = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex)
+    let found = folder + name
+    if access(String(found), X_OK) == 0 { return String(found) }
+    complain("\(found): not there: the soak records programs with it (scripts/soak builds it)")
+    throw ExitCode(1)
+  }
+
   private func runChild(_ turn: Soak.Turn) throws {
     do { try turn.run() } catch {
       complain("\(error)")
@@ -79,15 +100,8 @@ struct BenchSoakCommand: ParsableCommand {
   private func printTable(_ result: SoakResult) {
     let rows = result.done.map { (grouped($0.count), $0.what) }
     let width = rows.map(\.0.count).max() ?? 0
-    for (count, what) in rows {
-      write(String(repeating: " ", count: width - count.count) + "\(count)  \(what)\n", to: 1)
-    }
+    for (count, what) in rows { write("\(count.rightAligned(in: width))  \(what)\n", to: 1) }
     let end = result.deviation == nil ? "nothing deviated" : "a deviation"
     write("\(result.rounds) rounds in \(result.seconds) s: \(end)\n", to: 1)
-  }
-
-  /// Only for somebody who sits there and waits.
-  private func progress(_ what: String) {
-    if isatty(2) == 1 { write("nopscope bench soak: \(what)\n", to: 2) }
   }
 }

@@ -6,6 +6,7 @@ import Glibc
 import LivePatching
 import MachineCode
 import Synchronization
+import TextFormat
 
 /// One library while it is loaded, and what is done to its sites.
 final class SoakGeneration {
@@ -70,7 +71,7 @@ final class SoakGeneration {
       let state =
         isArmed ? "armed all the time" : silent.contains(function) ? "never armed" : "toggled"
       throw SoakDeviation(
-        description: "\(module.name) at \(hexadecimal(module.loadBias)): f\(function), \(state), "
+        description: "\(module.name) at \(hexAddress(module.loadBias)): f\(function), \(state), "
           + "was called \(calls) times and counted \(entries) times")
     }
   }
@@ -113,5 +114,3 @@ final class SoakSlot {
     return stubs
   }
 }
-
-func hexadecimal(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import TraceAnalysis
 
 /// `less -R` between us and a terminal: $PAGER, or less; none where stdout is no terminal.
-final class Pager {
+public final class Pager {
   /// Where to write: the pager's input, or stdout.
-  private(set) var descriptor: Int32 = 1
+  private var descriptor: Int32 = 1
   private var child: pid_t = 0
 
-  var isRunning: Bool { child > 0 }
-
-  init(isWanted: Bool) {
+  public init(isWanted: Bool) {
     let chosen = getenv("PAGER").map { String(cString: $0) } ?? "less"
     guard isWanted, isatty(1) == 1, !chosen.isEmpty, chosen != "cat" else { return }
     var ends: [Int32] = [-1, -1]
@@ -43,8 +40,8 @@ final class Pager {
   }
 
   /// Waits until the reader is done.
-  func finish() {
-    guard isRunning else { return }
+  public func finish() {
+    guard child > 0 else { return }
     close(descriptor)
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 && errno == EINTR {}
@@ -54,35 +51,26 @@ final class Pager {
   }
 
   /// False where nobody reads any more.
-  func write(_ bytes: [UInt8]) -> Bool {
-    var done = 0
-    return bytes.withUnsafeBytes { bytes in
-      guard let start = bytes.baseAddress else { return true }
-      while done < bytes.count {
-        let wrote = Glibc.write(descriptor, start + done, bytes.count - done)
-        if wrote < 0 && errno == EINTR { continue }
-        if wrote <= 0 { return false }
-        done += wrote
-      }
-      return true
-    }
+  public func write(_ bytes: [UInt8]) -> Bool {
+    bytes.withUnsafeBytes { CommandOutput.write($0, to: descriptor) }
   }
 }
 
 /// Text gathered to blocks.
-struct TextOutput {
+public struct PagedText {
   private var bytes: [UInt8] = []
   private let pager: Pager
-  private(set) var isClosed = false
+  /// Nobody reads any more.
+  public private(set) var isClosed = false
 
-  init(_ pager: Pager) { self.pager = pager }
+  public init(_ pager: Pager) { self.pager = pager }
 
-  mutating func add(_ text: String) {
+  public mutating func add(_ text: String) {
     bytes.append(contentsOf: text.utf8)
     if bytes.count >= 1 << 16 { flush() }
   }
 
-  mutating func flush() {
+  public mutating func flush() {
     if !bytes.isEmpty && !isClosed { isClosed = !pager.write(bytes) }
     bytes.removeAll(keepingCapacity: true)
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CommandOutput
 import PatchBench
+import TextFormat
 
 /// The measurement as text: 80 columns.
 struct BenchTable {
@@ -9,19 +11,22 @@ struct BenchTable {
   init(_ report: BenchReport) { self.report = report }
 
   var text: String {
-    var lines = [
+    let head =
       "\(grouped(report.sites)) call sites, \(neutralised(report.library)), medians of "
-        + "\(report.rounds) round\(report.rounds == 1 ? "" : "s")",
-      "", row("", "", "thr", "ns/site", "cpu ns", "x dec", "x dec0", "goals"),
-    ]
-    lines += report.results.map(line)
-    lines += [""] + notes
-    return lines.joined(separator: "\n") + "\n"
+      + counted(report.rounds, "round")
+    var table = TextTable(
+      [
+        .init("", width: 13), .init("", width: 10), .init("thr", .right),
+        .init("ns/site", .right, width: 8), .init("cpu ns", .right), .init("x dec", .right),
+        .init("x dec0", .right), .init(" goals"),
+      ], gap: 1)
+    for result in report.results { table.add(cells(result)) }
+    return head + "\n\n" + table.text() + "\n" + notes.map { $0 + "\n" }.joined()
   }
 
   // MARK: - Rows
 
-  private func line(_ result: BenchResult) -> String {
+  private func cells(_ result: BenchResult) -> [String] {
     let what =
       switch result.name {
       case .capstoneOnly: "\(result.from ?? "")s"
@@ -29,11 +34,12 @@ struct BenchTable {
       case .scan: fixed(result.megabytesPerSecond ?? 0, 0) + " MB/s"
       case .confirm: ""
       }
-    return row(
+    return [
       result.name.rawValue, what, "\(result.threads)", fixed(result.nanosecondsPerSite, 1),
       fixed(result.cpuNanosecondsPerSite, 1), result.ratio.map { fixed($0, 2) } ?? "",
       result.ratioToUndisturbed.map { fixed($0, 2) } ?? "",
-      result.goals.map(goal).joined(separator: ", "))
+      " " + result.goals.map(goal).joined(separator: ", "),
+    ]
   }
 
   private func goal(_ goal: Goal) -> String {
@@ -44,24 +50,6 @@ struct BenchTable {
       case .megabytesPerSecond: "\(fixed(goal.limit, 0)) MB/s"
       }
     return goal.isMet ? "\(limit) met" : "\(limit) NOT"
-  }
-
-  private func row(
-    _ name: String, _ what: String, _ threads: String, _ time: String, _ cpu: String,
-    _ ratio: String, _ undisturbed: String, _ goals: String
-  ) -> String {
-    let line =
-      padded(name, 14) + padded(what, 11) + right(threads, 3) + right(time, 9) + right(cpu, 7)
-      + right(ratio, 6) + right(undisturbed, 7) + "  " + goals
-    return String(line.reversed().drop { $0 == " " }.reversed())
-  }
-
-  private func padded(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(0, width - text.count))
-  }
-
-  private func right(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(0, width - text.count)) + text
   }
 
   // MARK: - Notes
@@ -80,7 +68,7 @@ struct BenchTable {
     if let method = patched.first?.method { notes.append("protocol: \(method).") }
     if let calls = patched.compactMap(\.calls).max() {
       let wrong = patched.compactMap(\.wrongResults).max() ?? 0
-      notes.append("calls meanwhile: \(grouped(Int(calls))), \(grouped(Int(wrong))) wrong.")
+      notes.append("calls meanwhile: \(grouped(calls)), \(grouped(wrong)) wrong.")
     } else {
       notes.append("with threads: not measured; --call names a function for them to call.")
     }
@@ -89,16 +77,4 @@ struct BenchTable {
     notes.append("  (\(report.kernelNote)).")
     return notes
   }
-}
-
-/// `12.30`.
-func fixed(_ value: Double, _ digits: Int) -> String {
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  guard value.isFinite, abs(value) < 1e15 else { return "?" }
-  let scaled = Int((abs(value) * scale).rounded())
-  let (whole, rest) = (scaled / Int(scale), String(scaled % Int(scale)))
-  let sign = value < 0 ? "-" : ""
-  if digits == 0 { return "\(sign)\(whole)" }
-  return "\(sign)\(whole)." + String(repeating: "0", count: digits - rest.count) + rest
 }

@@ -72,9 +72,8 @@ public struct Goal: Encodable, Sendable {
   }
 }
 
-/// The whole measurement, as `nopscope.bench/1` has it.
+/// The whole measurement, as the schema `nopscope.bench/1` has it.
 public struct BenchReport: Encodable, Sendable {
-  public var schema = "nopscope.bench/1"
   public var library: String
   public var rounds: Int
   public var sites: Int
@@ -89,13 +88,12 @@ public struct BenchReport: Encodable, Sendable {
   public var kernelNote: String
 
   private enum Key: String, CodingKey {
-    case schema, library, rounds, sites, pages, textBytesPerSite, tableBytesPerSite
+    case library, rounds, sites, pages, textBytesPerSite, tableBytesPerSite
     case transactionBytesPerSite, results, kernelNanosecondsPerSite, kernelNote
   }
 
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: Key.self)
-    try fields.encode(schema, forKey: .schema)
     try fields.encode(library, forKey: .library)
     try fields.encode(rounds, forKey: .rounds)
     try fields.encode(sites, forKey: .sites)

@@ -7,6 +7,7 @@ import Glibc
 import LivePatching
 import MachineCode
 import Synchronization
+import TextFormat
 
 /// Loads and unloads libraries in its slots, in every way there is.
 final class SoakLoader {
@@ -224,7 +225,7 @@ final class SoakLoader {
       guard live.elementsEqual(table.originalBytes(of: site)) else {
         throw SoakDeviation(
           description:
-            "\(module.name)+\(hexadecimal(site.offset)): a new generation was written to: "
+            "\(module.name)+\(hexAddress(site.offset)): a new generation was written to: "
             + "expected \(table.originalBytes(of: site)), found \(Array(live))")
       }
     }

@@ -5,12 +5,12 @@ import PatchBench
 import TestSupport
 import Testing
 
-/// `nopscope bench patch`: that it measures what it says, never how fast.
+/// `nopscope-bench patch`: that it measures what it says, never how fast.
 @Suite struct BenchTests {
   @Test("one short run has every result, and no call of a patched function went wrong")
   func shortRun() throws {
-    let run = try runNopscope(
-      ["bench", "patch", "--sites", "2000", "--rounds", "1", "--json"], timeoutSeconds: 300)
+    let run = try runBench(
+      ["patch", "--sites", "2000", "--rounds", "1", "--json"], timeoutSeconds: 300)
     #expect(run.ending == .exit(0), "\(run.standardError)")
     // Progress is for terminals only.
     #expect(run.standardError == "")
@@ -47,12 +47,12 @@ import Testing
     "a command line that means nothing is refused",
     arguments: [["--sites", "0"], ["--rounds", "0"], ["--call", "f"]])
   func refused(arguments: [String]) throws {
-    #expect(try runNopscope(["bench", "patch"] + arguments).ending == .exit(64))
+    #expect(try runBench(["patch"] + arguments).ending == .exit(64))
   }
 
   @Test("a library without call sites is one clear error")
   func noSites() throws {
-    let run = try runNopscope(["bench", "patch", "--library", "/lib64/ld-linux-x86-64.so.2"])
+    let run = try runBench(["patch", "--library", "/lib64/ld-linux-x86-64.so.2"])
     #expect(run.ending == .exit(1))
     #expect(run.output == "")
     #expect(run.standardError.contains("no call sites found"))

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import TestSupport
 import Testing
 
-/// `nopscope bench soak`, of which `scripts/soak` runs more.
+/// `nopscope-bench soak`, of which `scripts/soak` runs more.
 @Suite struct SoakTests {
   private func count(_ what: String, _ output: String) -> Int {
     for line in output.split(separator: "\n") where line.hasSuffix("  \(what)") {
@@ -14,8 +15,8 @@ import Testing
 
   @Test("Twenty seconds of everything at random, with a fixed seed")
   func soak() throws {
-    let result = try runNopscope(
-      ["bench", "soak", "--seconds", "20", "--seed", "20080910"], timeoutSeconds: 400)
+    let result = try runBench(
+      ["soak", "--seconds", "20", "--seed", "20080910"], timeoutSeconds: 400)
     let output = result.output
     #expect(result.ending == .exit(0), "\(output)\(result.standardError)")
     #expect(output.hasPrefix("seed 20080910\n"))
@@ -33,8 +34,19 @@ import Testing
   @Test("A command line that says no time, or none that can be, is told so")
   func wrongTimes() throws {
     for words in [[], ["0"], ["-1"], ["x"]] {
-      let result = try runNopscope(["bench", "soak"] + words)
+      let result = try runBench(["soak"] + words)
       #expect(result.ending == .exit(64), "\(words)")
     }
+  }
+
+  @Test("Without nopscope beside it, it says what is missing and does nothing")
+  func nopscopeIsMissing() throws {
+    let folder = try TemporaryFolder.shared.fresh("rig")
+    try FileManager.default.copyItem(
+      atPath: Tools.productFolder + "/nopscope-bench", toPath: folder + "/nopscope-bench")
+    let result = try runChild(folder + "/nopscope-bench", ["soak", "--seconds", "1"])
+    #expect(result.ending == .exit(1))
+    #expect(result.standardError.hasPrefix("nopscope-bench: "))
+    #expect(result.standardError.contains("/nopscope: not there: the soak records programs with it"))
   }
 }

@@ -25,15 +25,20 @@ public struct Soak {
   /// How long, in all.
   public var seconds: Int
   public var seed: UInt64
-  /// This program: it is also the child.
+  /// This program: it is also the child of a turn.
+  public var rig: String
+  /// The program that records.
   public var nopscope: String
   /// Seconds of a child that patches itself.
   public var turnSeconds = 20
   public var say: (String) -> Void
 
-  public init(seconds: Int, seed: UInt64, nopscope: String, say: @escaping (String) -> Void) {
+  public init(
+    seconds: Int, seed: UInt64, rig: String, nopscope: String, say: @escaping (String) -> Void
+  ) {
     self.seconds = seconds
     self.seed = seed
+    self.rig = rig
     self.nopscope = nopscope
     self.say = say
   }
@@ -100,8 +105,7 @@ public struct Soak {
   ) throws(SoakDeviation) {
     var generator = SoakGenerator(seed: seed, stream: UInt64(1000 + round))
     let words = [
-      nopscope, "bench", "soak", "--child", folder, "--seed", "\(generator.next())", "--seconds",
-      "\(seconds)",
+      rig, "soak", "--child", folder, "--seed", "\(generator.next())", "--seconds", "\(seconds)",
     ]
     let child = try SoakProcess(words, stem: folder + "/child")
     let ending = child.wait(seconds: seconds + 120)
