@@ -75,8 +75,10 @@ uint64_t nag_leave_limited(nag_slot *slot, uint64_t location) {
   bool is_gone = is_short && nag_self.buffer && nag_self.top == slot + 1 && take_back(slot);
   nag_returned how;
   uint64_t back = nag_shadow_pop(slot, location, &how);
-  if (!is_gone && how.is_top) nag_event_exit(time);
-  else if (!is_gone && !how.is_unknown) nag_event_exit_at(how.depth, time);
+  if (!is_gone && !how.is_unknown) {
+    if (how.is_top) nag_event_exit(time);
+    else nag_event_exit_at(how.depth, time);
+  }
   nag_restore_signals(signals);
   return back;
 }
