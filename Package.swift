@@ -8,15 +8,22 @@ import PackageDescription
 
 let strictness: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
 
+// Every C target is compiled with these, in every build, and there are no warnings.
+let warnings: CSetting = .unsafeFlags([
+  "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef", "-Wvla", "-Wwrite-strings",
+  "-Wimplicit-fallthrough", "-Wno-missing-field-initializers",
+])
+
 // The specimens are C and nothing else: functions compiled with -pg, NEEDED libc alone. SwiftPM puts
 // the Swift runtime's -l options before any flag of ours, so `link/` holds empty linker scripts of
 // those names, found first. `-O1 -fno-omit-frame-pointer` gives every function the prologue
 // `push %rbp; mov %rsp,%rbp`, so that its call site stands at +4.
 let specimenCompile: [CSetting] = [
+  warnings,
   .unsafeFlags([
     "-pg", "-O1", "-fno-inline", "-fno-omit-frame-pointer", "-fcf-protection=none",
     "-fno-exceptions", "-fno-asynchronous-unwind-tables", "-g0",
-  ])
+  ]),
 ]
 let specimenLink: [LinkerSetting] = [
   .unsafeFlags([
@@ -49,16 +56,20 @@ let package = Package(
     // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
     .systemLibrary(
       name: "CCapstone", path: "CSupport/CCapstone", providers: [.apt(["libcapstone-dev"])]),
-    .target(name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode"),
+    .target(
+      name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode",
+      cSettings: [warnings]),
     // Parts of it run while a traced thread has arguments in vector registers.
     .target(
       name: "CPatchCore", path: "CSupport/CPatchCore",
-      cSettings: [.unsafeFlags(["-mgeneral-regs-only"])]),
+      cSettings: [warnings, .unsafeFlags(["-mgeneral-regs-only"])]),
     .target(
       name: "CUnloadLab", dependencies: ["CMachineCode", "CPatchCore"],
       path: "CSupport/CUnloadLab",
       // mcount runs before the function it traces has saved its floating-point arguments.
-      cSettings: [.unsafeFlags(["-mgeneral-regs-only", "-O2", "-fno-omit-frame-pointer"])]),
+      cSettings: [
+        warnings, .unsafeFlags(["-mgeneral-regs-only", "-O2", "-fno-omit-frame-pointer"]),
+      ]),
     .target(
       name: "Specimen", path: "CSupport/Specimen", exclude: ["link"], cSettings: specimenCompile,
       linkerSettings: specimenLink),
@@ -66,19 +77,20 @@ let package = Package(
       name: "SpecimenOther", path: "CSupport/SpecimenOther", cSettings: specimenCompile,
       linkerSettings: specimenLink),
 
-    // Header only: what the agent writes and the readers read.
-    .target(name: "CRecordingABI", path: "CSupport/CRecordingABI"),
+    // Headers only: what the agent writes and the readers read.
+    .target(name: "CRecordingABI", path: "CSupport/CRecordingABI", cSettings: [warnings]),
     // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
     // The static library: the shared one does not export the printer that can be stopped.
     .target(
-      name: "CDemangle", path: "CSupport/CDemangle",
+      name: "CDemangle", path: "CSupport/CDemangle", cSettings: [warnings],
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
     // What runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
       name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
       exclude: ["exports.map"],
       cSettings: [
-        .unsafeFlags(["-mgeneral-regs-only", "-O2", "-fvisibility=hidden", "-fno-stack-protector"])
+        warnings, .headerSearchPath("../Trampolines/include"),
+        .unsafeFlags(["-mgeneral-regs-only", "-O2", "-fvisibility=hidden", "-fno-stack-protector"]),
       ],
       linkerSettings: [
         .unsafeFlags([
@@ -88,10 +100,10 @@ let package = Package(
           "--version-script=\(Context.packageDirectory)/CSupport/Agent/exports.map",
         ])
       ]),
-    // The address range of hooked returns, and its unwind rule: see frames.S. Of the linkers that
-    // Swift comes with none makes a segment of more than 2 GiB; left to itself, this one would make
-    // it a part of the writable one. It needs nothing, libc neither: loaded before libc has begun, it
-    // would have libc begin without the program's environment.
+    // The address range of hooked returns, and its unwind rule: see trampolines.S. None of the linkers
+    // that Swift comes with makes a segment of more than 2 GiB; and bfd would make it a part of the
+    // writable segment if it were not told the address. The library needs nothing, not even libc: it
+    // is loaded before libc has begun, and libc would begin without the program's environment.
     .target(
       name: "Trampolines", path: "CSupport/Trampolines",
       linkerSettings: [
@@ -104,7 +116,8 @@ let package = Package(
 
     // What the recorder needs of the system and Swift cannot say.
     .target(
-      name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder"),
+      name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder",
+      cSettings: [warnings]),
 
     // Swift.
     .target(name: "TextFormat", swiftSettings: strictness),
@@ -178,7 +191,9 @@ let package = Package(
 
     // Tests mirror the sources.
     .target(name: "TestSupport", dependencies: ["CRecordingABI"], path: "Tests/TestSupport"),
-    .target(name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport"),
+    .target(
+      name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport",
+      cSettings: [warnings]),
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
     .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),

@@ -11,7 +11,8 @@ enum { OPENS_WINDOW = 1u << 31 };
 static bool is_wanted(const uint64_t *location, bool opens) {
   const nrec_config *config = &nag_config.config;
   const nag_buffer *buffer = nag_thread_buffer();
-  if (buffer == NULL || (config->only_in_graph && !opens && buffer->gate == 0)) return false;
+  if (buffer == NULL) return false;
+  if (config->only_in_graph && !opens && buffer->open_windows == 0) return false;
   return !config->maximum_depth || nag_self.first == NULL ||
          nag_shadow_live_depth((uint64_t)location) < config->maximum_depth;
 }
@@ -22,11 +23,11 @@ static void enter(uint32_t function, uint64_t *location, bool opens) {
   nag_buffer *buffer = nag_self.buffer;
   nag_slot *slot = wanted ? nag_shadow_push(location, function) : NULL;
   if (slot != NULL) {
-    uint64_t before = nag_buffer_mark();
+    uint64_t before = nag_event_mark();
     nag_event_entry(function, nag_time(), true);
     slot->time = before ? *nag_state(buffer) : 0;
     slot->extra = (uint32_t)(before & 0xffff) | (opens ? OPENS_WINDOW : 0);
-    buffer->gate += opens;
+    buffer->open_windows += opens;
   }
   nag_restore_signals(signals);
 }
@@ -44,7 +45,7 @@ void nag_enter_limited_only(uint32_t function, uint64_t *location) {
 }
 
 void nag_limited_dropped(const nag_slot *slot) {
-  if (nag_self.buffer && slot->extra & OPENS_WINDOW) nag_self.buffer->gate--;
+  if (nag_self.buffer && slot->extra & OPENS_WINDOW) nag_self.buffer->open_windows--;
 }
 
 // Takes a call that was too short back out of the buffer: possible while nothing follows its entry.
@@ -74,11 +75,9 @@ uint64_t nag_leave_limited(nag_slot *slot, uint64_t location) {
   bool is_gone = is_short && nag_self.buffer && nag_self.top == slot + 1 && take_back(slot);
   nag_returned how;
   uint64_t back = nag_shadow_pop(slot, location, &how);
-  if (is_gone || how.is_unknown) {
-  } else if (how.is_top) {
-    nag_event_exit(time);
-  } else {
-    nag_event_exit_at(how.depth, time);
+  if (!is_gone && !how.is_unknown) {
+    if (how.is_top) nag_event_exit(time);
+    else nag_event_exit_at(how.depth, time);
   }
   nag_restore_signals(signals);
   return back;

@@ -7,9 +7,9 @@
 //      callers[pair] = return address << 16 | epoch           (zero: nothing)
 //      called[pair]  = function
 //
-// and a new chunk has a new epoch, so that it can be read alone. Before a pair is told of, its place
-// is emptied; once ENTRY and PARENT are committed it is taken, if it is empty still: else a handler
-// has told of another pair of that number since.
+// and a new chunk has a new epoch, so that it can be read alone. Before a pair is told of, its
+// place is emptied; once ENTRY and PARENT are committed it is taken, if it is empty still: else a
+// handler has told of another pair of that number since.
 
 #include "stubs.h"
 
@@ -45,7 +45,7 @@
         movq    %rsi, %rcx
         shrq    $16, %rcx
         shlq    $8, %rcx
-        orq     $0x50, %rcx
+        orq     $NAG_EVENT_PARENT, %rcx
         movq    %rcx, 8(%rax)
         addq    $16, %rdx
         movl    $1, %r8d
@@ -68,12 +68,7 @@
 
         FUNCTION_ENTRY nag_function_entry, entry, nag_slow_function_entry
         FUNCTION_ENTRY nag_function_mcount, frame, nag_slow_function_mcount
-        FUNCTION_ENTRY nag_function_behind, kept, nag_slow_function_kept
+        FUNCTION_ENTRY nag_function_behind, kept, nag_slow_function_behind
         KEPT    nag_function_kept, nag_function_behind
-
-        TO_C    nag_slow_function_entry, nag_enter_function, entry
-        TO_C    nag_slow_function_mcount, nag_enter_function, frame
-        TO_C    nag_slow_function_kept, nag_enter_function, kept
-        KEPT    nag_slow_function_pushed, nag_slow_function_kept
 
         .section .note.GNU-stack, "", @progbits

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A program linked with -pg brings gcrt1.o, whose start-up calls __monstartup and whose end calls
-// _mcleanup, which writes gmon.out. Ours do nothing: no profiling timer, no file in the user's folder.
+// _mcleanup, which writes gmon.out. Ours do nothing: no profiling timer, no file in the user's
+// folder.
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -58,24 +58,19 @@
         jmp     \slow
         .endif
 9:      RESTORE  // hooked already: only the event is left to C
-        jmp     nag_slow_event
+        jmp     nag_slow_graph_only
         RESTART \name
         END     \name
         .endm
 
-        GRAPH_ENTRY nag_graph_entry, entry, nag_slow_entry
-        GRAPH_ENTRY nag_graph_mcount, frame, nag_slow_mcount
-        GRAPH_ENTRY nag_graph_behind, kept, nag_slow_kept
+        GRAPH_ENTRY nag_graph_entry, entry, nag_slow_graph_entry
+        GRAPH_ENTRY nag_graph_mcount, frame, nag_slow_graph_mcount
+        GRAPH_ENTRY nag_graph_behind, kept, nag_slow_graph_behind
         GRAPH_ENTRY nag_graph_entry_only, entry
         KEPT    nag_graph_kept, nag_graph_behind, hooks
 
-        TO_C    nag_slow_entry, nag_enter, entry
-        TO_C    nag_slow_mcount, nag_enter, frame
-        TO_C    nag_slow_kept, nag_enter, kept
-        TO_C    nag_slow_event, nag_enter_event, entry
-        KEPT    nag_slow_pushed, nag_slow_kept, hooks
-
-// --- returns ---------------------------------------------------------------------------------------
+// --- returns
+// ---------------------------------------------------------------------------------------
 
 // A trampoline (32 bytes, the same for every slot) comes here with its slot in r11 and what r11 was
 // in -16(%rsp). The stack pointer is where the traced function's return has left it, and nothing is
@@ -155,51 +150,12 @@
         .ifc    \way, kept
         GIVE_BACK
         .endif
-        jmp     nag_slow_exit
+        jmp     nag_slow_graph_exit
         RESTART \name
         END     \name
         .endm
 
         GRAPH_EXIT nag_graph_exit, free
         GRAPH_EXIT nag_graph_exit_kept, kept
-
-// The same in C, for every tracer that hooks returns, and for every function as for a `kept` one.
-// The trampoline's address, at -8(%rsp) and never overwritten before, makes room for the real one.
-        .macro  EXIT_TO_C name, function
-        BEGIN   \name
-        leaq    -16(%rsp), %rsp
-        pushq   %rax
-        pushq   %rdx
-        pushq   %rcx
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
-        movq    %r11, %rdi
-        leaq    72(%rsp), %rsi
-        pushq   %rbx
-        movq    %rsp, %rbx
-        andq    $-16, %rsp
-        callq   \function
-        movq    %rbx, %rsp
-        popq    %rbx
-        movq    %rax, 72(%rsp)
-        popq    %r10
-        popq    %r9
-        popq    %r8
-        popq    %rdi
-        popq    %rsi
-        popq    %rcx
-        popq    %rdx
-        popq    %rax
-        popq    %r11
-        ret
-        END     \name
-        .endm
-
-        EXIT_TO_C nag_slow_exit, nag_leave
-        EXIT_TO_C nag_profile_exit, nag_leave_profile
-        EXIT_TO_C nag_limited_exit, nag_leave_limited
 
         .section .note.GNU-stack, "", @progbits

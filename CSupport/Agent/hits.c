@@ -10,7 +10,7 @@ enum { STEP = 4096 };
 // Makes or widens the counters; what was counted is copied, and the wider ones count from now on.
 static void widen(nag_buffer *buffer, uint32_t function) {
   uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
-  uint64_t *counts = (uint64_t *)nag_map_chunk(buffer, NREC_CHUNK_HITS, wanted * sizeof *counts);
+  uint64_t *counts = (uint64_t *)nag_chunk_map(buffer, wanted * sizeof *counts);
   if (counts == NULL) return;
   nag_copy(counts, buffer->counts, buffer->counted * sizeof *counts);
   buffer->counts = counts;
@@ -24,7 +24,14 @@ void nag_enter_hits(uint32_t function, uint64_t *location) {
   if (buffer != NULL) {
     if (function >= buffer->counted) widen(buffer, function);
     if (function < buffer->counted) buffer->counts[function]++;
-    else __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
+    else nag_lose(1);
   }
   nag_restore_signals(signals);
+}
+
+uint64_t nag_hits_finish(nag_buffer *buffer) {
+  uint64_t calls = 0;
+  for (uint64_t i = 0; i < buffer->counted; i++) calls += buffer->counts[i];
+  nag_chunk_unmap(buffer->counts);
+  return calls;
 }

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which modules are loaded, by generation. At the start all of them are shown to the recorder; later
-// the loader's hook tells of those that come, before their first instruction runs, and of those
-// that have gone, while nobody can patch.
+// Which modules are loaded, by generation. At the start the agent shows all of them to the
+// recorder; later the loader's hook tells of those that come, before their first instruction runs,
+// and of those that have gone, while nobody can patch.
 //
 // The table has the loader's own order: a module that comes is put at the end of both, so the next
 // one listed is found behind the last one found, and a look costs as much as the list is long.
+//
+// A deviation ends all this: where a module's text is not what its file says, a plan is none, or
+// what was written cannot be read back, nobody knows what else is wrong. The recorder gets the full
+// report, the recording is marked, armed sites record nothing any more, and nothing is patched
+// again.
 
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>
@@ -30,8 +35,6 @@ static known_module *known;     // copied by a fork as it is
 static uint32_t known_count, known_capacity, last_generation;
 static uint32_t cursor;         // where the next one listed is looked for
 static uint64_t last_adds, last_subs;  // the loader's counts at the last look
-
-extern const char nag_graph_exit[] __attribute__((visibility("hidden")));
 
 static uint64_t hash(const uint8_t *bytes, uint32_t length) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -109,8 +112,8 @@ typedef struct visit_context {
   size_t run_before;     ///< the code of those before this place may run
 } visit_context;
 
-static bool is_own(const npc_module *module) {
-  uint64_t here = (uint64_t)&nag_graph_exit;
+static bool is_agent(const npc_module *module) {
+  uint64_t here = (uint64_t)&nag_config;
   return here >= module->span_start && here < module->span_end;
 }
 
@@ -130,11 +133,11 @@ static bool is_marked(const known_module *one) {
   return true;
 }
 
-// Which of the known ones are still there: they are told by their places, for every unload is
-// announced, and what stands in a text may have been changed by anybody. Of events that were not
-// (a debugger's breakpoint stood on the hook) there is the loader's count: where modules have both
-// come and gone since the last look, another generation may stand at the same place, and then its
-// text is its file's.
+// Notes which of the known modules are still there. Their places tell, because every unload is
+// announced; their text would not, because anybody may have changed it. The loader's count tells of
+// unloads that nobody announced (a debugger's breakpoint stood on the hook): where modules have
+// both come and gone since the last look, another generation may stand at the same place, and then
+// its text is its file's.
 static bool note_seen(const npc_module *module, void *context) {
   visit_context *c = context;
   c->adds = module->adds, c->subs = module->subs;
@@ -166,7 +169,7 @@ static void describe(shown_module *shown, const npc_module *module, uint32_t gen
 static bool collect(const npc_module *module, void *context) {
   visit_context *c = context;
   bool may_run = c->listed++ < c->run_before;
-  if (is_own(module) || is_vdso(module) || module->text_end == 0 || find(module)) return false;
+  if (is_agent(module) || is_vdso(module) || module->text_end == 0 || find(module)) return false;
   if (c->count == c->capacity) return true;
   known_module *entry = add(module);
   if (entry == NULL) return false;  // no memory: it is left alone
@@ -189,8 +192,7 @@ static void set_mark(known_module *entry, const nrec_plan_entry *plan, uint32_t 
   }
 }
 
-// What is counted by is checked; the rest is compared by the transaction. A plan that could change
-// or shrink after this is none.
+// The lengths and numbers that the agent counts by. The transaction compares the rest.
 static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entries) {
   for (uint32_t i = 0; i < plan->count; i++) {
     const nrec_plan_entry *entry = &entries[i];
@@ -200,30 +202,69 @@ static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entri
   return true;
 }
 
-static void apply(shown_module *shown, const nrec_plan_message *plan, int descriptor) {
-  size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
-  if (plan->count == 0 || descriptor < 0) return;
-  nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation,
-                          .status = NPC_BAD_POKE};
-  const nrec_plan_entry *entries = NULL;
-  if (nag_is_sealed(descriptor) && nag_file_bytes(descriptor) >= bytes)
-    entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (entries != NULL && is_sound(plan, entries)) {
-    // Where threads may run the code, the one protocol that takes no signal.
-    int32_t protocol = shown->may_run ? NPC_PROTOCOL_JUMP_GUARD : NPC_PROTOCOL_NONE;
-    size_t stub_bytes;
-    uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
-                                      protocol, &applied, &stub_bytes);
-    if (shown->may_run && applied.status == NPC_UNSUITABLE) applied.status = NPC_RUNS_ALREADY;
-    known_module *entry = &known[shown->place];
-    entry->stubs = stubs, entry->stub_bytes = stub_bytes;
-    if (applied.status == NPC_OK) set_mark(entry, entries, plan->count);
+// Whether a plan's failure is a deviation. The other failures have an explanation: the system
+// refuses something, or no protocol serves a site of code that may run.
+static bool is_anomaly(const nrec_applied *applied) {
+  switch (applied->status) {
+    case NPC_OUTSIDE_TEXT:
+    case NPC_BAD_POKE:
+    case NPC_MISMATCH:
+    case NPC_UNCONFIRMED:
+    case NPC_READ_BACK:
+      return true;
+    default:
+      return applied->left_changed || applied->phase == NPC_PHASE_READ_BACK;
   }
-  if (entries != NULL) NAG_CALL(SYS_munmap, entries, bytes);
+}
+
+static void turn_off(void) {
+  nag_mark_corrupted();
+  nag_config.is_off = true;
+  for (uint32_t i = 0; i < known_count; i++)
+    if (known[i].stubs != NULL) nag_sites_turn_off(known[i].stubs);
+}
+
+// A plan's entries, mapped; NULL, with the status, where it is not sound or there is no memory. A
+// plan that could change or shrink after this is not sound.
+static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
+                                       nrec_applied *applied) {
+  size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
+  applied->status = NPC_BAD_POKE;
+  if (!nag_is_sealed(descriptor) || nag_file_bytes(descriptor) < bytes) return NULL;
+  const nrec_plan_entry *entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (entries == NULL) applied->status = NPC_UNWRITABLE, applied->error = ENOMEM;
+  if (entries == NULL || is_sound(plan, entries)) return entries;
+  NAG_CALL(SYS_munmap, entries, bytes);
+  return NULL;
+}
+
+static void patch(shown_module *shown, const nrec_plan_message *plan,
+                  const nrec_plan_entry *entries, nrec_applied *applied) {
+  // Where threads may run the code, the one protocol that takes no signal.
+  int32_t protocol = shown->may_run ? NPC_PROTOCOL_JUMP_GUARD : NPC_PROTOCOL_NONE;
+  size_t stub_bytes;
+  uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
+                                    protocol, applied, &stub_bytes);
+  if (shown->may_run && applied->status == NPC_UNSUITABLE) applied->status = NPC_RUNS_ALREADY;
+  known_module *entry = &known[shown->place];
+  entry->stubs = stubs, entry->stub_bytes = stub_bytes;
+  if (applied->status == NPC_OK) set_mark(entry, entries, plan->count);
+}
+
+static void apply(shown_module *shown, const nrec_plan_message *plan, int descriptor) {
+  if (plan->count == 0 || descriptor < 0) return;
+  nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation};
+  const nrec_plan_entry *entries = map_plan(plan, descriptor, &applied);
+  if (entries != NULL) {
+    patch(shown, plan, entries, &applied);
+    NAG_CALL(SYS_munmap, entries, (size_t)plan->count * sizeof(nrec_plan_entry));
+  }
+  applied.is_off = is_anomaly(&applied);
+  if (applied.is_off) turn_off();
   nag_send(&applied, sizeof applied);
 }
 
-// The answer to a module, past those that came too late for the ones before it.
+// The answer to a module. Answers to earlier ones that came too late are passed over.
 static bool receive_plan(uint32_t generation, nrec_plan_message *plan, int *descriptor) {
   while (true) {
     int64_t length = nag_receive(plan, sizeof *plan, descriptor, 1);
@@ -244,14 +285,15 @@ static void show(shown_module *shown, uint32_t count) {
     nrec_plan_message plan;
     int descriptor;
     if (!receive_plan(shown[i].message.generation, &plan, &descriptor)) return;
-    apply(&shown[i], &plan, descriptor);
+    if (!nag_config.is_off) apply(&shown[i], &plan, descriptor);
     if (descriptor >= 0) NAG_CALL(SYS_close, descriptor);
   }
 }
 
-// Nobody is in a stub of code that is unmapped, or would return into it: a thread that left it by a
-// tail call (of dlclose itself, say) returns to a trampoline, and these stay. Where other text has
-// come over it unseen, parts of the old may still be there and call their stubs.
+// Takes modules that have gone out of the table, and unmaps their stubs. No thread is in a stub of
+// code that is unmapped, or would return into it: one that left it by a tail call (of dlclose
+// itself, say) returns to a trampoline, and trampolines stay. Where other text has come over a
+// module unseen, parts of the old may still be there and call their stubs: these stay too.
 static void drop_gone(void) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < known_count; i++) {
@@ -268,8 +310,9 @@ static void drop_gone(void) {
   cursor = 0;
 }
 
-// At the start every module is untouched while there is one thread: constructors that ran before
-// ours may have made more. Later those are that the loader has listed since it was last at rest.
+// How many of the modules that are listed first may have run code already. At the start none has
+// while there is one thread (constructors that ran before ours may have made more); later, those
+// that the loader had listed when it was last at rest.
 static size_t count_of_running(bool is_start) {
   if (is_start) return __libc_single_threaded ? 0 : SIZE_MAX;
   return npc_loader_listed_before();
@@ -282,6 +325,7 @@ static void look(shown_module *shown, uint32_t capacity, bool is_start) {
   last_adds = context.adds, last_subs = context.subs;
   drop_gone();
   do {
+    if (nag_config.is_off) return;
     context = (visit_context){.shown = shown, .capacity = capacity,
                               .run_before = count_of_running(is_start)};
     npc_modules_visit(collect, &context);
@@ -297,7 +341,7 @@ static void look_again(bool is_start) {
   bool is_joined = nag_is_joined();
   nag_restore_signals(signals);
   if (!is_joined) return;
-  size_t bytes = (AT_ONCE * sizeof(shown_module) + 4095) & ~(size_t)4095;
+  size_t bytes = nag_whole_pages(AT_ONCE * sizeof(shown_module));
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;
   npc_patch_prepare_quiet();  // before a module's first instruction no signal is needed

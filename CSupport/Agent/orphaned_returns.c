@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The return addresses of frames that seemed to be over. What lies below the stack pointer is as a
-// rule what longjmp or an exception left; but it may be a coroutine's frame, or one that a signal
-// on an alternate stack interrupted, and then it returns to a trampoline whose slot another call
-// has by now. The word in its frame is known to be unchanged, so (location, trampoline) finds it.
+// The return addresses of frames that seemed to be over, and whose slots other calls may have by
+// now. A frame below the stack pointer is as a rule one that longjmp or an exception left; but it
+// may be a coroutine's, or one that a signal on an alternate stack interrupted, and then it still
+// returns to its trampoline. The word in its frame is known to be unchanged, so (location,
+// trampoline) finds its return address here.
 //
 //   set = hash of the location    | way 0 | way 1 | … | way 7 |     the oldest makes room
 //
-// A location has one entry, for a newer frame there is proof that the older is over. So a loop of
-// longjmps fills no more entries than the stack has frames.
+// A location has one entry: a newer frame at the same place proves that the older is over. So a
+// loop of longjmps fills no more entries than the stack has frames.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -27,8 +28,8 @@ bool nag_orphans_prepare(void) {
   return sets != NULL;
 }
 
-// The kernel tries the address: the stack it was on may be gone. It is asked to wait for a word that
-// is not there, so it does not.
+// The kernel tries the address: the stack it was on may be gone. It is asked to wait for a word
+// that is not there, so it does not.
 bool nag_holds(uint64_t address, uint64_t word) {
   const struct timespec none = {0, 0};
   int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,
@@ -67,7 +68,11 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
     entry->location = 0;
   }
   nag_unlock(&nag_process_state->orphans_lock);
-  // Nobody knows where to: better to stop here than anywhere.
-  if (back == 0) __builtin_trap();
+  if (back == 0) {
+    // The return address is lost, so the program cannot go on: it ends here rather than at a random
+    // place. The recording says that this is the tracer's fault, not the program's.
+    nag_mark_corrupted();
+    __builtin_trap();
+  }
   return back;
 }

@@ -25,7 +25,7 @@ static inline void add_narrow(uint32_t *sum, uint32_t value) {
 static bool widen(nag_buffer *buffer, uint32_t function) {
   uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
   nrec_profile_entry *entries =
-      (nrec_profile_entry *)nag_map_chunk(buffer, NREC_CHUNK_PROFILE, wanted * sizeof *entries);
+      (nrec_profile_entry *)nag_chunk_map(buffer, wanted * sizeof *entries);
   if (entries == NULL) return false;
   nag_copy(entries, buffer->profile, buffer->profiled * sizeof *entries);
   buffer->profile = entries;
@@ -44,16 +44,10 @@ static nrec_profile_entry *entry_of(uint32_t function) {
   return is_there ? &buffer->profile[function] : NULL;
 }
 
-// A call that found no entry.
-static void lose(void) {
-  nrec_file_header *header = nag_process_state->header;
-  if (header != NULL) __atomic_add_fetch(&header->lost_events, 1, __ATOMIC_RELAXED);
-}
-
 void nag_enter_profile(uint32_t function, uint64_t *location) {
   nrec_profile_entry *entry = entry_of(function);
   if (entry == NULL) {
-    lose();
+    nag_lose(1);
     return;
   }
   add(&entry->calls, 1);
@@ -69,7 +63,7 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   (void)location;
   nrec_profile_entry *entry = entry_of(function);
   if (entry != NULL) add(&entry->calls, 1);
-  else lose();
+  else nag_lose(1);
 }
 
 // Adds a call that ended at `time`, and takes its time out of its caller's own.
@@ -101,8 +95,9 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
   return nag_shadow_pop_running(slot, location);
 }
 
-// Unwound by an exception or longjmp, which is noticed later, maybe much: it ended with the last entry
-// or return before. One that returned on another thread has no end here.
+// A frame was unwound by an exception or longjmp, which the agent notices later, maybe much later:
+// the call is taken to have ended with the last entry or return before. A frame that returned on
+// another thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
   if (slot->stack < NAG_STACK_ELSEWHERE && nag_self.buffer != NULL) {
     end_call(slot, nag_self.buffer->last_time);
@@ -110,4 +105,11 @@ void nag_profile_dropped(const nag_slot *slot) {
   }
   nrec_profile_entry *entry = entry_of(slot->function);
   if (entry != NULL && entry->open_calls) add_narrow(&entry->open_calls, ~0u);
+}
+
+uint64_t nag_profile_finish(nag_buffer *buffer) {
+  uint64_t calls = 0;
+  for (uint64_t i = 0; i < buffer->profiled; i++) calls += buffer->profile[i].calls;
+  nag_chunk_unmap(buffer->profile);
+  return calls;
 }

@@ -2,10 +2,10 @@
 //
 // The shadow stack: which return addresses were replaced by trampolines.
 //
-// One trampoline a slot: who returns to trampoline i returns from the frame of slot i, whatever
-// exceptions, longjmp or stack switches did in between. All trampolines lie in one reserved range,
-// every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule serves them all
-// (CSupport/Trampolines).
+// Each slot has its own trampoline: what returns to trampoline i returns from the frame of slot i,
+// whatever exceptions, longjmp or stack switches did in between. All trampolines lie in one
+// reserved range, every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule
+// serves them all (CSupport/Trampolines).
 //
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
@@ -25,22 +25,11 @@ enum {
 };
 
 static uint8_t *range;                    // of trampolines; NULL: no return is hooked
-static _Atomic uint32_t free_regions[REGIONS / 32 + 1];  // 1: in use
+static _Atomic uint32_t used_regions[REGIONS / 32 + 1];  // a bit each
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
-#define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")))
-HANDLER(nag_graph_exit);
-HANDLER(nag_slow_exit);
-HANDLER(nag_profile_exit);
-HANDLER(nag_limited_exit);
-
-void nag_shadow_prepare(void) { range = nag_trampolines_find(); }
-
-static const void *exit_handler(void) {
-  const nrec_config *config = &nag_config.config;
-  if (config->tracer == NREC_TRACER_PROFILE) return nag_profile_exit;
-  if (nag_has_call_limits()) return nag_limited_exit;
-  return nag_rseq ? nag_graph_exit : nag_slow_exit;
+void nag_shadow_prepare(void) {
+  if (nag_config.tracer->return_handler != NULL) range = nag_trampolines_find();
 }
 
 // 4c 89 5c 24 f0      mov  %r11, -16(%rsp)
@@ -52,7 +41,7 @@ static void write_trampolines(uint8_t *code, size_t bytes) {
     0x4c, 0x89, 0x5c, 0x24, 0xf0, 0x4c, 0x8d, 0x1d, 0, 0, 0, 0, 0xff, 0x25, 6, 0, 0, 0,
     0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
   };
-  const void *handler = exit_handler();
+  const char *handler = nag_config.tracer->return_handler;
   const int32_t distance = NAG_SHADOW_DISTANCE - 12;
   for (uint8_t *one = code; one < code + bytes; one += NAG_SLOT_BYTES) {
     nag_copy(one, text, sizeof text);
@@ -71,63 +60,24 @@ static bool grow(uint32_t region) {
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
   for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES)
     ((nag_slot *)(data + at))->stack = NAG_STACK_FREE;
-  // Written elsewhere and moved here executable: these pages are never both.
   uint8_t *draft = nag_pages(GROWTH);
   if (draft == NULL) return false;
   write_trampolines(draft, GROWTH);
-  int64_t moved = NAG_CALL(SYS_mprotect, draft, GROWTH, PROT_READ | PROT_EXEC);
-  if (moved == 0)
-    moved = NAG_CALL(SYS_mremap, draft, GROWTH, GROWTH, 3 /* MAYMOVE | FIXED */, code);
-  if (moved < 0 && moved > -4096) {
-    NAG_CALL(SYS_munmap, draft, GROWTH);
-    return false;
-  }
+  if (!nag_code_place(draft, GROWTH, code)) return false;
   mapped[region] = have + GROWTH;
   return true;
 }
 
 static uint32_t take_region(void) {
   for (uint32_t word = 0; word < REGIONS / 32; word++) {
-    uint32_t seen = free_regions[word];
+    uint32_t seen = used_regions[word];
     while (seen != ~0u) {
       uint32_t bit = (uint32_t)__builtin_ctz(~seen);
-      if (atomic_compare_exchange_weak(&free_regions[word], &seen, seen | 1u << bit))
+      if (atomic_compare_exchange_weak(&used_regions[word], &seen, seen | 1u << bit))
         return word * 32 + bit + 1;
     }
   }
   return 0;
-}
-
-// Reads /proc/self/maps up to the mapping that `address` lies in: the thread's stack.
-void nag_find_stack(void) {
-  uint64_t address = (uint64_t)__builtin_frame_address(0);
-  static const char path[] = "/proc/self/maps";
-  char buffer[1024];
-  int64_t file = NAG_CALL(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
-  if (file < 0) return;
-  uint64_t field[2] = {0, 0};
-  int index = 0;  // 0, 1: in a number; 2: in the rest of the line
-  for (int64_t length; (length = NAG_CALL(SYS_read, file, buffer, sizeof buffer)) > 0;) {
-    for (int64_t i = 0; i < length; i++) {
-      char byte = buffer[i];
-      if (byte == '\n') {
-        field[0] = field[1] = 0;
-        index = 0;
-      } else if (index < 2 && (byte == '-' || byte == ' ')) {
-        if (++index == 2 && address >= field[0] && address < field[1]) {
-          // The first thread's stack grows down; nothing else is mapped so near below it.
-          bool grows = nag_thread_id() == nag_process_id();
-          nag_self.stack_low = field[0] - (grows ? 8 << 20 : 0);
-          nag_self.stack_high = field[1];
-          NAG_CALL(SYS_close, file);
-          return;
-        }
-      } else if (index < 2) {
-        field[index] = field[index] << 4 | (uint64_t)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
-      }
-    }
-  }
-  NAG_CALL(SYS_close, file);
 }
 
 // The first slot is a sentinel: no frame lies above it, so a comparison with the slot below always
@@ -165,7 +115,7 @@ void nag_shadow_release(void) {
   nag_self.region = 0;
   nag_self.top = nag_self.end = nag_self.first = NULL;
   region--;
-  atomic_fetch_and(&free_regions[region / 32], ~(1u << region % 32));
+  atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
 }
 
 uint32_t nag_shadow_depth(void) {
@@ -183,8 +133,9 @@ static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
 // Whether a slot's frame is over, as far as a frame can tell whose return address stands at
 // `location`: its trampoline is there no more, or it lies below on the same stack. That a word is
 // unchanged proves nothing (longjmp leaves it), nor does its being below (a coroutine's stack, or a
-// signal's, may be an array in main's frame): a guess that is wrong spoils the record of that one
-// call, never its return, for what may come back is buried first.
+// signal's, may be an array in main's frame). A wrong guess spoils what is recorded of that one
+// call, never its return: the return address of a frame that may come back is kept among the
+// orphans.
 static bool is_dead(const nag_slot *slot, uint64_t location) {
   if (slot->stack >= NAG_STACK_ELSEWHERE) return true;
   bool is_outer = slot->stack >= location && location >= nag_self.stack_low &&
@@ -200,18 +151,18 @@ static bool is_dead(const nag_slot *slot, uint64_t location) {
 
 // Takes dead slots off the top, down to `floor`, and tells the tracer.
 static void drop_dead(const nag_slot *floor, uint64_t location) {
+  const nag_tracer *tracer = nag_config.tracer;
   uint32_t dropped = 0;
   while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) {
     nag_slot *last = nag_self.top - 1;
     if (last->stack != NAG_STACK_FREE) {
-      if (nag_config.config.tracer == NREC_TRACER_PROFILE) nag_profile_dropped(last);
-      else if (nag_has_call_limits()) nag_limited_dropped(last);
+      if (tracer->dropped != NULL) tracer->dropped(last);
       dropped++;
     }
     last->stack = NAG_STACK_FREE;
     nag_self.top = last;
   }
-  if (dropped && nag_config.config.tracer == NREC_TRACER_GRAPH) nag_event_unwound(dropped);
+  if (dropped && tracer->unwound != NULL) tracer->unwound(dropped);
 }
 
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
@@ -229,7 +180,7 @@ nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
   return slot;
 }
 
-static bool is_own(const nag_slot *slot) {
+static bool is_this_threads(const nag_slot *slot) {
   return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
 }
 
@@ -246,14 +197,15 @@ static uint32_t open_below(const nag_slot *slot) {
 static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *how) {
   *how = (nag_returned){.is_unknown = true};
   uint64_t back = __atomic_load_n(&slot->return_address, __ATOMIC_ACQUIRE), expected = location;
-  if (!is_own(slot) && __atomic_compare_exchange_n(&slot->stack, &expected, NAG_STACK_ELSEWHERE,
-                                                   false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+  if (!is_this_threads(slot) &&
+      __atomic_compare_exchange_n(&slot->stack, &expected, NAG_STACK_ELSEWHERE, false,
+                                  __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
     return back;
   return nag_orphan_take(location, trampoline_of(slot));
 }
 
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
-  return is_own(slot) && slot->stack == location;
+  return is_this_threads(slot) && slot->stack == location;
 }
 
 // A frame returned to its trampoline. The slots above it are frames that ended without returning,

@@ -1,92 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A module's call sites, as the recorder planned them: stubs near the module, and one transaction that
-// makes every wanted site call its stub and every other a nop.
+// A module's call sites, as the recorder planned them: stubs near the module, and one transaction
+// that makes every wanted site call its stub and every other a nop.
 
 #include "agent.h"
 #include "syscalls.h"
 
 enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = HANDLERS * 8 };
-
-#define HANDLER(name) \
-  extern const char name[] __attribute__((visibility("hidden"))); \
-  extern const char name##_filtered[] __attribute__((visibility("hidden")))
-HANDLER(nag_graph_entry);
-HANDLER(nag_graph_mcount);
-HANDLER(nag_graph_entry_only);
-HANDLER(nag_graph_kept);
-HANDLER(nag_slow_entry);
-HANDLER(nag_slow_mcount);
-HANDLER(nag_slow_event);
-HANDLER(nag_slow_pushed);
-HANDLER(nag_slow_function_entry);
-HANDLER(nag_slow_function_mcount);
-HANDLER(nag_slow_function_pushed);
-HANDLER(nag_function_entry);
-HANDLER(nag_function_mcount);
-HANDLER(nag_function_kept);
-HANDLER(nag_hits_entry);
-HANDLER(nag_hits_kept);
-HANDLER(nag_tree_entry);
-HANDLER(nag_tree_mcount);
-HANDLER(nag_tree_kept);
-HANDLER(nag_profile_entry);
-HANDLER(nag_profile_mcount);
-HANDLER(nag_profile_only);
-HANDLER(nag_profile_kept);
-HANDLER(nag_limited_only);
-HANDLER(nag_limited_entry);
-HANDLER(nag_limited_mcount);
-HANDLER(nag_limited_kept);
-HANDLER(nag_window_entry);
-HANDLER(nag_window_mcount);
-HANDLER(nag_window_kept);
-
-// What a site calls, by tracer and by where its function's return address stands (stubs.h).
-typedef struct handler_set {
-  const char *entry, *mcount, *entry_only, *kept;
-} handler_set;
-
-// `by_thread`: with a filter by thread, each handler has a front (thread_filter_entry.S).
-#define PICK(name) (by_thread ? name##_filtered : name)
-// Without rseq areas the events of the hot path would not be safe from signals: C blocks them.
-static handler_set choose_slow(bool by_thread) {
-  if (nag_config.config.tracer == NREC_TRACER_FUNCTION)
-    return (handler_set){PICK(nag_slow_function_entry), PICK(nag_slow_function_mcount),
-                         PICK(nag_slow_function_mcount), PICK(nag_slow_function_pushed)};
-  return (handler_set){PICK(nag_slow_entry), PICK(nag_slow_mcount), PICK(nag_slow_event),
-                       PICK(nag_slow_pushed)};
-}
-
-static handler_set choose(bool opens_window, bool by_thread) {
-  uint32_t tracer = nag_config.config.tracer;
-  bool is_graph = tracer == NREC_TRACER_GRAPH && !nag_has_call_limits();
-  if (nag_rseq == 0 && (is_graph || tracer == NREC_TRACER_FUNCTION)) return choose_slow(by_thread);
-  switch (tracer) {
-    case NREC_TRACER_HITS:
-      return (handler_set){PICK(nag_hits_entry), PICK(nag_hits_entry), PICK(nag_hits_entry),
-                           PICK(nag_hits_kept)};
-    case NREC_TRACER_FUNCTION:
-      return (handler_set){PICK(nag_function_entry), PICK(nag_function_mcount),
-                           PICK(nag_function_mcount), PICK(nag_function_kept)};
-    case NREC_TRACER_CALLGRAPH:
-      return (handler_set){PICK(nag_tree_entry), PICK(nag_tree_mcount), PICK(nag_tree_mcount),
-                           PICK(nag_tree_kept)};
-    case NREC_TRACER_PROFILE:
-      return (handler_set){PICK(nag_profile_entry), PICK(nag_profile_mcount),
-                           PICK(nag_profile_only), PICK(nag_profile_kept)};
-    default:
-      if (is_graph)
-        return (handler_set){PICK(nag_graph_entry), PICK(nag_graph_mcount),
-                             PICK(nag_graph_entry_only), PICK(nag_graph_kept)};
-      if (opens_window)
-        return (handler_set){PICK(nag_window_entry), PICK(nag_window_mcount),
-                             PICK(nag_limited_only), PICK(nag_window_kept)};
-      return (handler_set){PICK(nag_limited_entry), PICK(nag_limited_mcount), PICK(nag_limited_only),
-                           PICK(nag_limited_kept)};
-  }
-}
-#undef PICK
 
 enum {
   HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_RUN_OF_NOPS |
@@ -94,15 +14,17 @@ enum {
 };
 _Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
 
-// A run of nops is gcc's -fpatchable-function-entry, with its IPA-RA.
-static void choose_handlers(const char *handlers[HANDLERS]) {
+// What a site calls, by its flags. A run of nops is gcc's -fpatchable-function-entry, with its
+// IPA-RA.
+static void choose_handlers(const char *handlers[HANDLERS], const nag_tracer *tracer) {
   bool chooses_threads = nag_config.config.thread_rules > 0;
   for (int i = 0; i < HANDLERS; i++) {
-    handler_set set = choose(i & NREC_SITE_GRAPH, chooses_threads);
-    handlers[i] = i & NREC_SITE_RUN_OF_NOPS      ? set.kept
-                  : i & NREC_SITE_ENTRY_ONLY     ? set.entry_only
-                  : i & NREC_SITE_AFTER_PROLOGUE ? set.mcount
-                                                 : set.entry;
+    const nag_tracer *row = i & NREC_SITE_GRAPH ? nag_tracer_at_graph_sites(tracer) : tracer;
+    const nag_handlers *set = chooses_threads ? &row->filtered : &row->handlers;
+    handlers[i] = i & NREC_SITE_RUN_OF_NOPS      ? set->kept
+                  : i & NREC_SITE_ENTRY_ONLY     ? set->entry_only
+                  : i & NREC_SITE_AFTER_PROLOGUE ? set->mcount
+                                                 : set->entry;
   }
 }
 
@@ -123,18 +45,18 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
 static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
                            uint32_t armed, size_t *mapped, int32_t *error) {
   size_t bytes = HEAD_BYTES + (size_t)armed * STUB_BYTES;
-  *mapped = (bytes + 4095) & ~(size_t)4095;
+  *mapped = nag_whole_pages(bytes);
   uint8_t *head = npc_map_near(module->text_start, module->text_end, bytes);
   *error = ENOMEM;
   if (head == NULL) return NULL;
-  choose_handlers((const char **)head);
+  choose_handlers((const char **)head, nag_config.tracer);
   uint8_t *stub = head + HEAD_BYTES;
   for (uint32_t i = 0; i < count; i++) {
     if (plan[i].action != NREC_ACTION_ARM) continue;
     write_stub(stub, &plan[i], head);
     stub += STUB_BYTES;
   }
-  // Where nothing may become executable, no site may call here.
+  // Where the system lets nothing become executable, no site may call here.
   int64_t status = NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
   if (status == 0) return head;
   *error = (int32_t)-status;
@@ -179,12 +101,12 @@ static uint32_t make_pokes(npc_poke *pokes, const npc_module *module, const nrec
   return made;
 }
 
-// The recorder's Capstone has decoded the expected bytes; the transaction compares them with what is
-// there. Decoding is a function of bytes and address alone, and the distance to a target inside
+// The recorder's Capstone has decoded the expected bytes; the transaction compares them with what
+// is there. Decoding is a function of bytes and address alone, and the distance to a target inside
 // the module is the same at every address. Bytes that no form of call site has are refused all the
 // same: e8, ff 15, 67 e8; nops of 5 and 6 bytes; five nops.
 static bool decoded_by_the_recorder(void *context, uint8_t kind, uint8_t length, uint64_t target,
-                                 uint64_t address, const uint8_t *bytes) {
+                                    uint64_t address, const uint8_t *bytes) {
   (void)context, (void)kind, (void)target, (void)address;
   static const uint8_t nops[5] = {0x90, 0x90, 0x90, 0x90, 0x90}, nop[3] = {0x0f, 0x1f, 0x44};
   if (length == 5)
@@ -194,13 +116,31 @@ static bool decoded_by_the_recorder(void *context, uint8_t kind, uint8_t length,
          (bytes[0] == 0x66 && __builtin_memcmp(bytes + 1, nop, 3) == 0);
 }
 
+// The full report: what went wrong, when, at which site, what was expected there and what was
+// found.
+static void describe_failure(nrec_applied *applied, const npc_result *result,
+                             const npc_transaction *transaction) {
+  applied->status = result->status;
+  applied->phase = result->phase;
+  applied->error = result->error;
+  applied->left_changed = result->left_changed;
+  if (!result->has_index || result->index >= transaction->count) return;
+  const npc_poke *poke = &transaction->pokes[result->index];
+  applied->offset = poke->address - transaction->load_bias;
+  applied->length = poke->length;
+  __builtin_memcpy(applied->expected, poke->expected, sizeof applied->expected);
+  applied->has_actual = result->has_actual;
+  if (result->has_actual)
+    __builtin_memcpy(applied->actual, result->actual, sizeof applied->actual);
+}
+
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
                           nrec_applied *applied, size_t *stub_bytes) {
   *applied = (nrec_applied){.message = NREC_MESSAGE_APPLIED, .generation = generation};
   uint32_t armed = 0;
   for (uint32_t i = 0; i < count; i++) armed += plan[i].action == NREC_ACTION_ARM;
-  size_t bytes = ((size_t)count * sizeof(npc_poke) + 4095) & ~(size_t)4095;
+  size_t bytes = nag_whole_pages((size_t)count * sizeof(npc_poke));
   npc_poke *pokes = nag_pages(bytes);
   int32_t error = ENOMEM;
   uint8_t *stubs = pokes ? make_stubs(module, plan, count, armed, stub_bytes, &error) : NULL;
@@ -224,11 +164,19 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   }
   if (!done) {
     applied->armed = applied->nopped = 0;
-    applied->status = result.status;
-    applied->error = result.error;
-    if (result.has_index && result.index < made)
-      applied->offset = pokes[result.index].address - module->load_bias;
+    describe_failure(applied, &result, &transaction);
   }
   NAG_CALL(SYS_munmap, pokes, bytes);
   return stubs;
+}
+
+// The handlers' addresses stand in the stubs' first page, which is exchanged for one with others: a
+// thread in a stub reads the old address or the new one. Where the system refuses, the handlers go
+// on; their slow paths record nothing then, so that each thread stops when its chunk is full.
+void nag_sites_turn_off(uint8_t *stubs) {
+  uint8_t *page = nag_pages(NREC_PAGE);
+  if (page == NULL) return;
+  nag_copy(page, stubs, NREC_PAGE);
+  choose_handlers((const char **)page, nag_tracer_off());
+  nag_code_place(page, NREC_PAGE, stubs);
 }

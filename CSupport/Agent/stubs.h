@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Macros of the hot path, which stands in graph.S, function.S and counts.S. An armed site calls its
-// own stub (sites.c),
+// Macros of the handlers, which are the hot path: graph.S, function.S, callgraph.S, hits.S, and
+// what handlers_in_c.S makes. An armed site calls its own stub (sites.c),
 //
 //      41 bb imm32      mov  $function, %r11d
 //      ff 25 disp32     jmp  *handler(%rip)
@@ -10,25 +10,24 @@
 //
 //      entry   8(%rsp)    a call at the function's first byte (fentry, patchable)
 //      frame   8(%rbp)    a call behind the prologue (mcount)
-//      kept    32(%rsp)   as `entry`, behind what the KEPT front has pushed
+//      kept    32(%rsp)   as `entry`, behind what KEPT (below) has pushed
 //
 // Every register but r11 and the flags is kept: r11 is no argument and dead at an entry. gcc's
 // -fpatchable-function-entry leaves IPA-RA on, under which a caller may keep values in any register
 // that the callee, as compiled, leaves alone, r11 among them: its sites have the `kept` handlers.
 //
-// An event is a restartable sequence (rseq(2); the kernel's Documentation and glibc's manual, 2.35):
-// it is stored behind the chunk's last and then committed by one store of the chunk's state, time <<
-// 16 | offset. Where a signal is delivered in between, the kernel makes the sequence begin again, so
-// that a handler's own events never find a half of one, and what is never resumed (a handler that
-// leaves by siglongjmp, asynchronous cancellation, SIGKILL) has left nothing. Where threads have no
-// rseq area, events are recorded in C, with signals blocked (sites.c).
+// An event is a restartable sequence (rseq(2); the kernel's Documentation and glibc's manual,
+// 2.35): it is stored behind the chunk's last and then committed by one store of the chunk's state,
+// time << 16 | offset. Where a signal is delivered in between, the kernel makes the sequence begin
+// again, so that a handler's own events never find a half of one, and what is never resumed (a
+// handler that leaves by siglongjmp, asynchronous cancellation, SIGKILL) has left nothing. Where
+// threads have no rseq area, other rows of tracer_table.h run: events are recorded in C, with
+// signals blocked.
 
 #ifndef NAG_STUBS_H
 #define NAG_STUBS_H
 
-#include "agent.h"
-
-        .set    NREC_SHIFT, 1
+#include "offsets.h"
 
         .macro  BEGIN name, alignment=4
         .globl  \name
@@ -79,8 +78,8 @@
         .endm
 
 // Begins an event; r9 is the buffer. rax := where it goes; rdx := time << 16 | offset; r8 := time
-// since the last event. Goes to \slow where there is no chunk, or no room in it. Until COMMIT nothing
-// that `1` needs may change, for there the sequence begins again.
+// since the last event. Goes to \slow where there is no chunk, or no room in it. Until COMMIT
+// nothing that `1` needs may change, for there the sequence begins again.
         .macro  EVENT name, slow
 1:      leaq    nag_sequence_\name(%rip), %rcx
         movq    nag_rseq(%rip), %rdx
@@ -92,7 +91,7 @@
         rdtsc
         shlq    $32, %rdx
         orq     %rax, %rdx
-        shrq    $NREC_SHIFT, %rdx
+        shrq    $NAG_TIME_SHIFT, %rdx
         shlq    $16, %rdx
         movq    NAG_CHUNK_STATE(%rcx), %r8
         movzwl  %r8w, %eax
@@ -167,10 +166,10 @@ nag_sequence_\name:
         jmp     \done
         .endm
 
-// 8 bytes: function << 32 | delta << 8 | 60
+// 8 bytes: function << 32 | delta << 8 | NAG_EVENT_ENTRY
         .macro  LONG_ENTRY
         shlq    $8, %r8
-        orq     $0x60, %r8
+        orq     $NAG_EVENT_ENTRY, %r8
         movl    %r11d, %ecx
         shlq    $32, %rcx
         orq     %rcx, %r8
@@ -212,12 +211,13 @@ nag_sequence_\name:
         END     \name
         .endm
 
-// The front of a handler for `kept` sites, whose stub has pushed the function's number and left r11
-// alone:
+// The handler of `kept` sites: keeps r11 too, and calls the handler \handler. The stub has pushed
+// the function's number and left r11 alone:
 //
 //      (%rsp) number   8(%rsp) into the traced function   16(%rsp) its return address
 //
-// `hooks`: bit 32 of r11 tells the handler that its function's return is of that kind too.
+// `hooks`: bit 32 of r11 tells the handler that the function's caller must find all registers kept
+// at its return too.
         .macro  KEPT name, handler, hooks
         BEGIN   \name
         pushq   %r11

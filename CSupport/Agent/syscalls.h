@@ -40,6 +40,8 @@ static inline void *nag_mmap(void *at, size_t bytes, int protection, int flags, 
   return result < 0 && result > -4096 ? NULL : (void *)result;
 }
 
+static inline size_t nag_whole_pages(size_t bytes) { return (bytes + 4095) & ~(size_t)4095; }
+
 /// Anonymous memory, zeroed.
 static inline void *nag_pages(size_t bytes) {
   return nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -7,10 +7,6 @@
 #include "agent.h"
 #include "syscalls.h"
 
-__thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
-
-int64_t nag_rseq;
-
 // glibc's, since 2.35; weak, so that the agent loads with an older one.
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
@@ -19,7 +15,12 @@ static pthread_key_t key;
 static bool has_key;
 static uint64_t vector_bytes;
 
-void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
+void nag_thread_finish(nag_buffer *buffer) {
+  if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
+  uint64_t calls = nag_config.tracer->finish(buffer);
+  // The sum in the header spares readers the counters. Tracers that write events leave it at 0.
+  __atomic_add_fetch(&nag_process_state->header->calls, calls, __ATOMIC_RELAXED);
+}
 
 // The thread ends: its chunk is closed and its shadow stack goes to the next thread. A function
 // that is traced after this (a later destructor's) begins anew.
@@ -29,8 +30,8 @@ static void ended(void *argument) {
   nag_buffer *buffer = nag_self.buffer;
   nag_self.buffer = NULL;
   if (buffer != NULL) {
-    nag_buffer_finish(buffer);
-    NAG_CALL(SYS_munmap, buffer, nag_buffer_bytes());
+    nag_thread_finish(buffer);
+    NAG_CALL(SYS_munmap, buffer, nag_config.tracer->buffer_bytes);
   }
   nag_shadow_release();
   nag_restore_signals(signals);
@@ -47,24 +48,12 @@ void nag_thread_prepare(void) {
   has_key = pthread_key_create(&key, ended) == 0;
 }
 
-// No id: wiped pages, so a forked child, which joins. Another's id: a child that runs in its parent's
-// memory until it execs (vfork), on its parent's stack; its calls are its parent's.
-bool nag_is_joined(void) {
-  nag_process *process = nag_process_state;
-  if (process->id == 0) {
-    nag_lock(&process->lock);
-    if (process->id == 0) nag_join(NREC_BEGIN_FORK);
-    nag_unlock(&process->lock);
-  }
-  return process->header != NULL;
-}
-
 nag_buffer *nag_thread_buffer(void) {
   nag_buffer *buffer = nag_self.buffer;
   nag_process *process = nag_process_state;
-  if (!nag_is_joined()) return NULL;
+  if (!nag_is_joined() || nag_config.is_off) return NULL;
   if (buffer == NULL) {
-    buffer = nag_wiped_pages(nag_buffer_bytes());
+    buffer = nag_wiped_pages(nag_config.tracer->buffer_bytes);
     if (buffer == NULL) return NULL;
     nag_self.buffer = buffer;
     if (has_key && vector_bytes >= 576) nag_with_vectors(arrange_end, buffer, vector_bytes);

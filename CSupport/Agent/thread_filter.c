@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Filters by thread: a thread is wanted or not by its name. It is asked at its first traced call and
-// again at the first after any thread's name has changed. Two functions of libc change names, and
-// are interposed to hear of it; they do what libc's do, without a filter too.
+// Filters by thread: a thread is wanted or not by its name. It is asked at its first traced call
+// and again at the first after any thread's name has changed. Two functions of libc change names,
+// and are interposed to hear of it; they do what libc's do, without a filter too.
 //
 // A name that changes unheard (a system call of the program's own, a write to
 // /proc/PID/task/TID/comm) counts from the next change that is heard of.
@@ -22,7 +22,8 @@ enum { NAME_BYTES = 16, STEP = 2 };
 /// threads' words are.
 uint32_t nag_thread_generation __attribute__((visibility("hidden"))) = STEP;
 
-// --- ftrace's globs, as Sources/Recorder/Filter/Glob.swift has them -----------------------------------
+// --- ftrace's globs, as Sources/Recorder/Filter/Glob.swift has them
+// -----------------------------------
 
 // Where the class that opens at `at` is closed; NULL: it is not one. The first ] is a member.
 static const char *class_end(const char *at) {
@@ -95,8 +96,8 @@ void nag_thread_ask(uint32_t function, uint64_t *location) {
 }
 
 static void changed(void) {
-  // A chunk has the name that its thread had when it was begun: a thread that calls before it takes a
-  // name shall be known by it. Of another thread's name the next chunk tells.
+  // A chunk has the name that its thread had when it was begun: a thread that calls before it takes
+  // a name shall be known by it. Of another thread's name the next chunk tells.
   nag_buffer *buffer = nag_self.buffer;
   if (buffer != NULL && buffer->chunk != NULL)
     NAG_CALL(SYS_prctl, PR_GET_NAME, ((nrec_chunk_header *)buffer->chunk)->thread_name);
@@ -105,7 +106,8 @@ static void changed(void) {
     __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);
 }
 
-// --- what changes names ------------------------------------------------------------------------------
+// --- what changes names
+// ------------------------------------------------------------------------------
 
 #define EXPORT __attribute__((visibility("default")))
 

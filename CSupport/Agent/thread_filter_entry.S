@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// With a filter by thread every handler has a front. It reads one word of the thread's own, and
-// goes on to the handler, returns at once, or asks C first:
+// The thread filter's entries. When threads are chosen by name, one stands before each handler of
+// tracer_table.h: nag_HANDLER_filtered. It reads one word of the thread's own, and then jumps to
+// the handler, returns at once, or asks C first:
 //
 //      word == generation        the thread is wanted
 //      word == generation + 1    it is not
 //      else                      it was not asked since any thread's name changed
 //
-// A front leaves everything as the handler is to find it, r11 included (see stubs.h). Without a
-// filter no front is in the way.
+// The handler finds everything as its stub left it, r11 included (see stubs.h). Without a filter
+// stubs jump to the handlers themselves.
 
 #include "stubs.h"
 
         .text
 
-// `kept`: the stub has pushed the function's number, which goes where the handler does not run.
+// `kept`: the stub has pushed the function's number, which is taken off where the handler does not
+// run. A handler that stands in the table several times has one entry.
         .macro  FILTERED handler, kept
+        .ifndef \handler\()_filtered
         BEGIN   \handler\()_filtered
         pushq   %rax
         movq    nag_self@gottpoff(%rip), %rax
@@ -34,39 +37,18 @@
         popq    %r11
         jmp     \handler\()_filtered
         END     \handler\()_filtered
+        .endif
         .endm
 
         TO_C    nag_ask_thread, nag_thread_ask, entry
 
-        FILTERED   nag_graph_entry
-        FILTERED   nag_graph_mcount
-        FILTERED   nag_graph_entry_only
-        FILTERED   nag_graph_kept, kept
-        FILTERED   nag_slow_entry
-        FILTERED   nag_slow_mcount
-        FILTERED   nag_slow_event
-        FILTERED   nag_slow_pushed, kept
-        FILTERED   nag_function_entry
-        FILTERED   nag_function_mcount
-        FILTERED   nag_function_kept, kept
-        FILTERED   nag_slow_function_entry
-        FILTERED   nag_slow_function_mcount
-        FILTERED   nag_slow_function_pushed, kept
-        FILTERED   nag_hits_entry
-        FILTERED   nag_hits_kept, kept
-        FILTERED   nag_tree_entry
-        FILTERED   nag_tree_mcount
-        FILTERED   nag_tree_kept, kept
-        FILTERED   nag_profile_entry
-        FILTERED   nag_profile_mcount
-        FILTERED   nag_profile_only
-        FILTERED   nag_profile_kept, kept
-        FILTERED   nag_limited_only
-        FILTERED   nag_limited_entry
-        FILTERED   nag_limited_mcount
-        FILTERED   nag_limited_kept, kept
-        FILTERED   nag_window_entry
-        FILTERED   nag_window_mcount
-        FILTERED   nag_window_kept, kept
+#define FILTER(entry, mcount, entry_only, kept) \
+        FILTERED entry; FILTERED mcount; FILTERED entry_only; FILTERED kept, kept
+#define ASSEMBLED(mode, entry, mcount, entry_only, kept, ...) \
+        FILTER(entry, mcount, entry_only, kept)
+#define IN_C(mode, ...) \
+        FILTER(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, nag_##mode##_kept)
+#define IN_C_RETURNING IN_C
+#include "tracer_table.h"
 
         .section .note.GNU-stack, "", @progbits

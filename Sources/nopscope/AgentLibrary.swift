@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Recorder
 
 /// The shared object that goes into traced programs.
 enum AgentLibrary {
@@ -24,14 +25,28 @@ enum AgentLibrary {
     return nil
   }
 
-  /// What the agent loads from its own folder.
-  private static let companion = "libNopscopeTrampolines.so"
+  /// Where hooked returns come back to: the agent loads it from its own folder.
+  private static let trampolines = "libNopscopeTrampolines.so"
+
+  /// The library of trampolines beside the agent at `path`; nil where it is missing, and then no
+  /// return is hooked.
+  static func trampolines(beside path: String) -> String? {
+    let file = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex) + trampolines
+    return access(String(file), R_OK) == 0 ? String(file) : nil
+  }
+
+  /// What `record` says where it is missing and `tracer` needs it.
+  static func missingTrampolines(beside path: String, for tracer: Tracer) -> String? {
+    guard tracer.hooksReturns, trampolines(beside: path) == nil else { return nil }
+    return "\(trampolines): expected it beside \(path) for hooked returns, found none: calls are "
+      + "recorded without times: build it, or use --tracer callgraph, function or hits"
+  }
 
   /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` stands for it,
-  /// and one for its companion.
+  /// and one for the trampolines.
   static func preloadable(_ path: String, folder: String) -> String? {
     if !path.contains(where: { $0 == " " || $0 == ":" }) { return path }
-    for name in [companion, name] {
+    for name in [trampolines, name] {
       let target = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex) + name
       guard symlink(String(target), folder + "/" + name) == 0 else { return nil }
     }

@@ -99,17 +99,28 @@ private struct DoctorText {
         : "no   membarrier SYNC_CORE: threads are stopped to patch")
     lines.append(
       machine.hasShadowStack
-        ? "no   returns: a CET shadow stack is on: only function and hits can run"
+        ? "no   returns: a CET shadow stack is on: only the tracers "
+          + machine.tracers.map(\.rawValue).joined(separator: ", ") + " can run"
         : "yes  returns can be hooked (no CET shadow stack)")
     for limit in machine.limits {
       if let value = limit.value {
         lines.append("note limit of \(limit.name): \(grouped(Int(clamping: value)))")
       }
     }
-    lines.append(
-      AgentLibrary.find().map { "yes  agent: \($0)" }
-        ?? "no   agent: libNopscopeAgent.so is neither beside nopscope nor in ../lib")
-    return lines
+    return lines + Self.agentLines
+  }
+
+  private static var agentLines: [String] {
+    guard let agent = AgentLibrary.find() else {
+      return ["no   agent: libNopscopeAgent.so is neither beside nopscope nor in ../lib"]
+    }
+    let trampolines = AgentLibrary.trampolines(beside: agent)
+    return [
+      "yes  agent: \(agent)",
+      trampolines.map { "yes  trampolines: \($0)" }
+        ?? "no   trampolines: libNopscopeTrampolines.so is not beside the agent: no return is hooked, "
+        + "calls are recorded without times",
+    ]
   }
 
   private static func lines(of module: ProgramReport.Module) -> [String] {
@@ -162,7 +173,7 @@ private struct DoctorDocument: Encodable {
   var protocols, tracers: [String]
   var opensText: Bool
   var limits: [Limit]
-  var agent, program, refusal: OrNull<String>
+  var agent, trampolines, program, refusal: OrNull<String>
   var modules: [Module]
   var missing: [String]
 
@@ -180,6 +191,7 @@ private struct DoctorDocument: Encodable {
     opensText = machine.opensText
     limits = machine.limits.map { Limit(name: $0.name, value: OrNull($0.value)) }
     agent = OrNull(AgentLibrary.find())
+    trampolines = OrNull(AgentLibrary.find().flatMap(AgentLibrary.trampolines(beside:)))
     program = OrNull(report?.program.image)
     self.refusal = OrNull(refusal)
     missing = report?.missing ?? []

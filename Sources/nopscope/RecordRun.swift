@@ -47,6 +47,9 @@ struct RecordRun {
     _ program: TargetProgram, _ agent: String, _ server: RecordServer, _ folder: RecordingFolder
   ) throws -> TargetEnding {
     for line in RunLimits.current.warnings(server.options) { complain(line) }
+    if let line = AgentLibrary.missingTrampolines(beside: agent, for: server.options.tracer) {
+      complain(line)
+    }
     let target: TargetProcess
     do {
       target = try TargetProcess(program, words, agent: agent, server: server)

@@ -58,6 +58,39 @@ import Testing
     #expect(Set(names).isDisjoint(with: ["memcpy", "memmove", "memset", "memcmp", "bcmp"]))
   }
 
+  /// The files that each file of the agent needs, by the symbols of its object.
+  private func needs() throws -> [String: Set<String>] {
+    let objects = Tools.productFolder + "/Agent.build"
+    let sources =
+      URL(fileURLWithPath: #filePath).deletingLastPathComponent().path
+      + "/../../CSupport/Agent"
+    var owner: [String: String] = [:]
+    var wanted: [String: [String]] = [:]
+    for file in try FileManager.default.contentsOfDirectory(atPath: sources)
+    where file.hasSuffix(".c") || file.hasSuffix(".S") {
+      for line in try lines("nm", ["\(objects)/\(file).o"]) {
+        let words = line.split(separator: " ").map(String.init)
+        if words.count == 2, words[0] == "U" { wanted[file, default: []].append(words[1]) }
+        if words.count == 3, words[1].allSatisfy(\.isUppercase) { owner[words[2]] = file }
+      }
+    }
+    return wanted.mapValues { Set($0.compactMap { owner[$0] }) }
+  }
+
+  @Test("Its files call one another one way")
+  func direction() throws {
+    var needs = try needs()
+    #expect(needs["agent.c"]?.contains("modules.c") == true)  // the search finds something
+    #expect(needs["shadow.c"]?.contains("orphaned_returns.c") == true)
+    // What needs nothing that is left can be taken away; a circle stays.
+    while let (file, _) = needs.first(where: { file, others in
+      others.allSatisfy { $0 == file || needs[$0] == nil }
+    }) {
+      needs[file] = nil
+    }
+    #expect(needs.isEmpty, "\(needs)")
+  }
+
   @Test("It is initialised first")
   func first() throws {
     let flags = try lines("readelf", ["-dW", Self.agent]).filter { $0.contains("(FLAGS_1)") }

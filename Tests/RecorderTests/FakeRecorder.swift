@@ -30,6 +30,7 @@ final class FakeRecorder: @unchecked Sendable {
   private let answers: Answers
   private let lock = NSLock()
   private var heard: [nrec_applied] = []
+  private var shown: [String] = []
   private var connections = 0
   private var outlasts = false
   /// A connection that fills the listener's queue, so that the second agent waits in connect.
@@ -57,6 +58,10 @@ final class FakeRecorder: @unchecked Sendable {
 
   /// The agent's APPLIED messages, one for each plan with sites.
   var applied: [nrec_applied] { lock.withLock { heard } }
+  /// The paths of the modules that the agent has shown.
+  var modules: [String] { lock.withLock { shown } }
+  /// The event file of the process that connected last.
+  var eventFile: String { path + "-events" }
   var connected: Int { lock.withLock { connections } }
   /// Whether the first agent's connection was still open after its process was dead.
   var firstOutlasts: Bool { lock.withLock { outlasts } }
@@ -101,7 +106,9 @@ final class FakeRecorder: @unchecked Sendable {
     }
     switch message {
     case .hello: configure(socket)
-    case .module(let module): plan(socket, module)
+    case .module(let module):
+      lock.withLock { shown.append(module.path) }
+      plan(socket, module)
     case .applied(let applied):
       lock.withLock { heard.append(applied) }
       if filler >= 0 { hold(behind: socket) }

@@ -14,13 +14,15 @@
 #include "syscalls.h"
 
 void nag_enter_hits(uint32_t function, uint64_t *location);
-void nag_enter_tree(uint32_t function, uint64_t *location);
+void nag_enter_callgraph(uint32_t function, uint64_t *location);
 void nag_enter_profile(uint32_t function, uint64_t *location);
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location);
 
 static int events, memory;
+static bool has_range;
 
-// Replaces trampoline_range.c: an address range for trampolines and slots that no unwinder knows.
+// Where trampolines and slots lie, instead of trampoline_range.c's: an address range that no unwinder
+// knows.
 uint8_t *nag_trampolines_find(void) {
   return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -30,13 +32,17 @@ uint8_t *nag_trampolines_find(void) {
 static void begin(uint32_t tracer, uint32_t flags) {
   events = memfd_create("events", MFD_CLOEXEC);
   memory = memfd_create("memory", MFD_CLOEXEC);
+  nag_config.config = (nrec_config){.tracer = tracer, .flags = flags, .overwrite_bytes = 1 << 18};
+  nag_config.tracer = nag_tracer_choose(&nag_config.config);
   if (nag_process_state == NULL) {
     nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
     CHECK(nag_orphans_prepare());
+  }
+  if (!has_range && nag_config.tracer->return_handler != NULL) {
     nag_shadow_prepare();
+    has_range = true;
   }
   CHECK(ftruncate(events, NREC_PAGE) == 0 && ftruncate(memory, 1 << 24) == 0);
-  nag_config.config = (nrec_config){.tracer = tracer, .flags = flags, .overwrite_bytes = 1 << 18};
   nag_process *process = nag_process_state;
   *process = (nag_process){.id = getpid(), .socket = -1, .events = events, .memory = memory,
                            .memory_bytes = 1 << 24};
@@ -49,8 +55,8 @@ static void end(void) {
   nag_buffer *buffer = nag_self.buffer;
   nag_self.buffer = NULL;
   if (buffer != NULL) {
-    nag_buffer_finish(buffer);
-    munmap(buffer, nag_buffer_bytes());
+    nag_thread_finish(buffer);
+    munmap(buffer, nag_config.tracer->buffer_bytes);
   }
   nag_shadow_release();
   munmap(nag_process_state->header, NREC_PAGE);
@@ -88,14 +94,14 @@ static void check_tree(void) {
   begin(NREC_TRACER_CALLGRAPH, 0);
   uint64_t frames[256];
   for (int round = 0; round < 50; round++) {
-    nag_enter_tree(1, &frames[255]);
-    for (uint32_t depth = 0; depth < 200; depth++) nag_enter_tree(2 + depth % 3, &frames[250 - depth]);
-    nag_enter_tree(9, &frames[251]);
-    nag_enter_tree(1000u + (uint32_t)round, &frames[200]);
+    nag_enter_callgraph(1, &frames[255]);
+    for (uint32_t depth = 0; depth < 200; depth++) nag_enter_callgraph(2 + depth % 3, &frames[250 - depth]);
+    nag_enter_callgraph(9, &frames[251]);
+    nag_enter_callgraph(1000u + (uint32_t)round, &frames[200]);
   }
   // More functions than a chunk of nodes holds.
-  for (uint32_t i = 0; i < 9000; i++) nag_enter_tree(5000 + i, &frames[251]);
-  CHECK(nag_tree_calls(nag_self.buffer) == 50u * 203 + 9000);
+  for (uint32_t i = 0; i < 9000; i++) nag_enter_callgraph(5000 + i, &frames[251]);
+  CHECK(nag_callgraph_calls(nag_self.buffer) == 50u * 203 + 9000);
   uint64_t at = NREC_PAGE, calls = 0, nodes = 0;
   for (nrec_chunk_header *chunk; (chunk = next_chunk(&at)) != NULL; free(chunk)) {
     const nrec_tree_node *node = (const nrec_tree_node *)(chunk + 1);
@@ -142,7 +148,7 @@ static void check_events(uint32_t tracer, uint32_t flags) {
     nag_event_exit_at(0, now += 5);
     if (i % 100 == 0) nag_event_entry(~0u, now - 1000, false);  // a clock that goes back
   }
-  nag_buffer_finish(nag_self.buffer);
+  nag_thread_finish(nag_self.buffer);
   uint64_t at = NREC_PAGE, total = 0;
   uint32_t sequence = 0, chunks = 0;
   for (nrec_chunk_header *chunk; (chunk = next_chunk(&at)) != NULL; free(chunk), chunks++) {
@@ -170,18 +176,18 @@ static void check_full(void) {
   uint64_t now = nag_time();
   for (uint32_t i = 0; i < 40000; i++) nag_event_entry(i, now += 3, false);
   nag_enter_hits(5, NULL);
-  nag_enter_tree(5, &now);
+  nag_enter_callgraph(5, &now);
   const struct nag_tree *tree = nag_self.buffer->tree;
-  nag_enter_tree(5, &now);
+  nag_enter_callgraph(5, &now);
   CHECK(nag_self.buffer->tree == tree);  // a call does not map another megabyte
-  nag_buffer_finish(nag_self.buffer);
+  nag_thread_finish(nag_self.buffer);
   CHECK(nag_process_state->header->lost_chunks > 3);
   CHECK(nag_process_state->header->lost_events == 3);
   CHECK(lseek(events, 0, SEEK_END) == NREC_PAGE);
   end();
 }
 
-static void check_buried(void) {
+static void check_orphans(void) {
   begin(NREC_TRACER_GRAPH, 0);
   uint64_t places[4096];
   for (uint64_t i = 0; i < 64; i++) nag_orphan_add((uint64_t)&places[i * 8], 1000 + i, 2000 + i);
@@ -201,7 +207,7 @@ static const check checks[] = {
   {"callers", check_callers, NULL},
   {"flight-recorder", check_flight_recorder, NULL},
   {"full", check_full, NULL},
-  {"buried", check_buried, NULL},
+  {"orphans", check_orphans, NULL},
 };
 
 int main(int argc, char **argv) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef AGENTFRAMES_H
-#define AGENTFRAMES_H
+#ifndef NAG_TRAMPOLINES_H
+#define NAG_TRAMPOLINES_H
 
 // Trampolines and slots have equal strides; a slot stands this far above its trampoline.
 #define NAG_SHADOW_DISTANCE 0x7f000000

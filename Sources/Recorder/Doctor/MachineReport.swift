@@ -31,7 +31,7 @@ public struct MachineReport: Sendable {
   public var writers: [Writer]
   /// membarrier's PRIVATE_EXPEDITED_SYNC_CORE: what patching without stopping needs.
   public var canSyncCores: Bool
-  /// A CET shadow stack forbids hooked returns: entries only.
+  /// A CET shadow stack: it forbids hooked returns.
   public var hasShadowStack: Bool
   public var limits: [Limit]
 
@@ -45,8 +45,11 @@ public struct MachineReport: Sendable {
   public var opensText: Bool { writers.first?.isUsable == true }
 
   /// Tracers that can run here.
-  public var tracers: [Tracer] {
-    Tracer.allCases.filter { !hasShadowStack || !$0.seesReturns }
+  public var tracers: [Tracer] { Self.tracers(hasShadowStack: hasShadowStack) }
+
+  /// A shadow stack forbids the tracers that replace return addresses, and no others.
+  static func tracers(hasShadowStack: Bool) -> [Tracer] {
+    Tracer.allCases.filter { !hasShadowStack || !$0.hooksReturns }
   }
 
   public init() {

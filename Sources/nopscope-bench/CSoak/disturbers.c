@@ -34,7 +34,8 @@ static void wait_for(pid_t child) {
 
 // A function of its own: what the child does to the frame it shares is seen by nobody.
 __attribute__((noinline)) static pid_t vfork_and_exec(void) {
-  static char *const words[] = {"true", NULL};
+  static char word[] = "true";
+  static char *const words[] = {word, NULL};
   pid_t child = vfork();
   if (child == 0) {
     execve("/bin/true", words, environ);

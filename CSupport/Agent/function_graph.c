@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tracers' slow paths, called from TO_C (stubs.h) with every register kept. Signals are blocked here:
-// a handler's own traced calls would find the thread's state half done.
+// Tracer `function_graph` in C: the slow paths of graph.S, and the whole of it where threads have
+// no rseq area. TO_C (stubs.h) calls it with every register kept. Signals are blocked here: a
+// handler's own traced calls would find the thread's state half done.
 
 #include "agent.h"
 #include "syscalls.h"
 
 // The first event of a thread comes here too: then the buffer is made before the frame is hooked.
-void nag_enter(uint32_t function, uint64_t *location, uint64_t is_kept) {
+void nag_enter_graph(uint32_t function, uint64_t *location, uint64_t is_kept) {
   uint64_t signals = nag_block_signals();
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
     if (slot != NULL) slot->extra = (uint32_t)is_kept;
     nag_event_entry(function, nag_time(), slot != NULL);
-    // No slot to be had (the deepest recursion, no memory): the call is counted, its end is not seen.
+    // There is no slot (the deepest recursion, no memory): the call is counted, its end is not
+    // seen.
     if (slot == NULL) nag_event_unwound(1);
   }
   nag_restore_signals(signals);
@@ -21,7 +23,7 @@ void nag_enter(uint32_t function, uint64_t *location, uint64_t is_kept) {
 
 // The event had no room, or is too long for the hot path's forms; the frame is hooked, unless its
 // function's return cannot be.
-void nag_enter_event(uint32_t function, uint64_t *location) {
+void nag_enter_graph_only(uint32_t function, uint64_t *location) {
   (void)location;
   uint64_t signals = nag_block_signals();
   bool is_hooked = nag_self.top > nag_self.first + 1 && nag_self.top[-1].function == function;
@@ -29,7 +31,7 @@ void nag_enter_event(uint32_t function, uint64_t *location) {
   nag_restore_signals(signals);
 }
 
-uint64_t nag_leave(nag_slot *slot, uint64_t location) {
+uint64_t nag_leave_graph(nag_slot *slot, uint64_t location) {
   uint64_t signals = nag_block_signals();
   uint64_t time = nag_time();
   nag_returned how;
@@ -38,10 +40,4 @@ uint64_t nag_leave(nag_slot *slot, uint64_t location) {
   else if (!how.is_unknown) nag_event_exit_at(how.depth, time);
   nag_restore_signals(signals);
   return back;
-}
-
-void nag_enter_function(uint32_t function, uint64_t *location) {
-  uint64_t signals = nag_block_signals();
-  nag_event_called(function, nag_time(), *location);
-  nag_restore_signals(signals);
 }

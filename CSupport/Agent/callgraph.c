@@ -7,7 +7,7 @@
 //   frames   { root } { main, node } { f, node } { g, node }  <- top
 //   entry    frames at or below the new one are taken off; the child of what remains is counted
 //
-// counts.S does that where it finds the child among its parent's `known`: the children that were
+// callgraph.S does that where it finds the child among its parent's `known`: the children that were
 // called last, one for each value of the low bits of a function's number. Here are the other cases.
 // The counts stand in the event file.
 
@@ -34,12 +34,12 @@ typedef struct nag_tree {
   nag_frame frames[];
 } nag_tree;
 
-_Static_assert(offsetof(nag_node, known) == NAG_NODE_KNOWN, "as the assembly has it");
-_Static_assert(offsetof(nag_node, shared) == NAG_NODE_SHARED, "as the assembly has it");
-_Static_assert(offsetof(nag_node, function) == NAG_NODE_FUNCTION, "as the assembly has it");
+NAG_SAME(offsetof(nag_node, known), NAG_NODE_KNOWN);
+NAG_SAME(offsetof(nag_node, shared), NAG_NODE_SHARED);
+NAG_SAME(offsetof(nag_node, function), NAG_NODE_FUNCTION);
 
 enum { FRAMES = 1 << 16, NODE_BYTES = 1 << 16, SHARED_NODES = 4096 };
-#define TREE_BYTES ((sizeof(nag_tree) + FRAMES * sizeof(nag_frame) + 4095) & ~(size_t)4095)
+#define TREE_BYTES nag_whole_pages(sizeof(nag_tree) + FRAMES * sizeof(nag_frame))
 
 static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t function) {
   nag_tree *tree = buffer->tree;
@@ -49,9 +49,9 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
     if (tree->fresh == NULL) return NULL;
   }
   if (tree->shared == tree->shared_end) {
-    // So many that they fill their chunk to the last byte but the header's: the next chunk goes on.
+    // Nodes fill their chunk to its end, so that the next chunk goes on with the array.
     size_t room = SHARED_NODES * sizeof(nrec_tree_node) - sizeof(nrec_chunk_header);
-    tree->shared = (nrec_tree_node *)nag_map_chunk(buffer, NREC_CHUNK_CALL_TREE, room);
+    tree->shared = (nrec_tree_node *)nag_chunk_map(buffer, room);
     tree->shared_end = tree->shared ? tree->shared + room / sizeof(nrec_tree_node) : NULL;
     if (tree->shared == NULL) return NULL;
   }
@@ -70,7 +70,7 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
 }
 
 static bool begin(nag_buffer *buffer) {
-  // One that found no space for its first node is there already, and is tried again.
+  // A tree that found no space for its first node is there already, and tries again.
   nag_tree *tree = buffer->tree ? buffer->tree : nag_pages(TREE_BYTES);
   if (tree == NULL) return false;
   buffer->tree = tree;
@@ -98,9 +98,10 @@ static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t functio
   return node != NULL ? node : make_node(buffer, parent, function);
 }
 
-// The common case of those that counts.S does not take: a child whose place among the known another
-// has taken. A handler's own calls leave nothing half done here: frames above the top are nobody's, the
-// count is one instruction, and the children's list only grows at its head.
+// The common case of those that callgraph.S leaves to C: another child has taken this one's place
+// among the known. Signals are not blocked: a handler's own calls find nothing half done, for
+// frames above the top belong to nobody, the count is one instruction, and the list of children
+// only grows at its head.
 static bool enter_known(nag_buffer *buffer, uint32_t function, uint64_t location) {
   if (buffer == NULL || buffer->tree_top == NULL ||
       location - buffer->stack_low >= buffer->stack_size)
@@ -115,19 +116,18 @@ static bool enter_known(nag_buffer *buffer, uint32_t function, uint64_t location
   return true;
 }
 
-void nag_enter_tree(uint32_t function, uint64_t *at) {
+void nag_enter_callgraph(uint32_t function, uint64_t *at) {
   if (enter_known(nag_self.buffer, function, (uint64_t)at)) return;
   uint64_t signals = nag_block_signals(), location = (uint64_t)at;
   nag_buffer *buffer = nag_thread_buffer();
   if (buffer != NULL && buffer->tree_top == NULL && !begin(buffer)) {
-    __atomic_add_fetch(&nag_process_state->header->lost_events, 1, __ATOMIC_RELAXED);
+    nag_lose(1);
   } else if (buffer != NULL) {
     bool is_own = location - buffer->stack_low < buffer->stack_size;
     nag_frame *top = is_own ? buffer->tree_top : buffer->tree->frames;
     while (top->location <= location) top--;
     nag_node *node = child_of(buffer, top->node, function);
-    if (node == NULL) __atomic_add_fetch(&nag_process_state->header->lost_events, 1,
-                                         __ATOMIC_RELAXED);
+    if (node == NULL) nag_lose(1);
     else node->shared->calls++;
     if (node != NULL && is_own && top + 1 < buffer->tree_end) {
       top[1] = (nag_frame){location, node};
@@ -137,7 +137,7 @@ void nag_enter_tree(uint32_t function, uint64_t *at) {
   nag_restore_signals(signals);
 }
 
-uint64_t nag_tree_calls(const nag_buffer *buffer) {
+uint64_t nag_callgraph_calls(const nag_buffer *buffer) {
   if (buffer->tree == NULL) return 0;
   uint64_t calls = 0;
   // Newest first, each made after its parent: a list needs no stack to be walked.
@@ -146,10 +146,12 @@ uint64_t nag_tree_calls(const nag_buffer *buffer) {
   return calls;
 }
 
-// The nodes stay: of all threads together they are few, and the file has the counts.
-void nag_tree_release(nag_buffer *buffer) {
+// The nodes stay mapped: all threads together have few, and the file has the counts.
+uint64_t nag_callgraph_finish(nag_buffer *buffer) {
+  uint64_t calls = nag_callgraph_calls(buffer);
   if (buffer->tree != NULL) NAG_CALL(SYS_munmap, buffer->tree, TREE_BYTES);
   buffer->tree = NULL;
   buffer->tree_top = NULL;
   buffer->stack_size = 0;
+  return calls;
 }

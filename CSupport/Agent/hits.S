@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tracer `hits`: counts, and takes no time. hits.c makes the counters.
+
+#include "stubs.h"
+
+        .text
+
+        BEGIN   nag_hits_entry, 6
+        pushq   %rax
+        movq    nag_self@gottpoff(%rip), %rax
+        movq    %fs:NAG_TLS_BUFFER(%rax), %rax
+        testq   %rax, %rax
+        jz      9f
+        cmpq    %r11, NAG_BUFFER_COUNTED(%rax)
+        jbe     9f
+        movq    NAG_BUFFER_COUNTS(%rax), %rax
+        incq    (%rax,%r11,8)
+        popq    %rax
+        ret
+9:      popq    %rax
+        jmp     nag_slow_hits
+        END     nag_hits_entry
+
+        KEPT    nag_hits_kept, nag_hits_entry
+        TO_C    nag_slow_hits, nag_enter_hits, entry
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the call sites call that nobody has patched.
+
+        .text
+        .globl  mcount, _mcount, __fentry__
+        .type   mcount, @function
+        .type   _mcount, @function
+        .type   __fentry__, @function
+        .p2align 4
+mcount:
+_mcount:
+__fentry__:
+        ret
+        .size   mcount, . - mcount
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The process as the recorder knows it: how it joins, its event file's header, and what is noted
+// there for the whole process.
+
+#include "agent.h"
+#include "syscalls.h"
+
+static uint64_t realtime(void) {
+  struct timespec time = {0};
+  NAG_CALL(SYS_clock_gettime, 0 /* CLOCK_REALTIME */, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+// The event file's first page.
+static bool map_header(nag_process *process, uint32_t flags) {
+  if (!nag_make_space(process->events, 0, NREC_PAGE)) return false;
+  nrec_file_header *header = nag_mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                      process->events, 0);
+  if (header == NULL) return false;
+  *header = (nrec_file_header){
+    .version = NREC_VERSION, .header_size = sizeof *header, .process = nag_process_id(),
+    .parent = (int32_t)NAG_CALL(SYS_getppid), .incarnation = nag_config.config.incarnation,
+    .tracer = nag_config.config.tracer, .time_shift = NREC_TIME_SHIFT, .flags = flags,
+    .start_time = nag_time(), .start_realtime_nanoseconds = realtime(),
+    .next_offset = NREC_PAGE,
+  };
+  header->magic = NREC_FILE_MAGIC;
+  process->header = header;
+  return true;
+}
+
+// Without a recorder the process is marked so that nobody asks again.
+static bool give_up(nag_process *process) {
+  if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
+  process->socket = process->events = process->memory = -1;
+  process->header = NULL;
+  process->id = nag_process_id();
+  return false;
+}
+
+// Closes the parent's descriptors: while the child holds the parent's socket, the recorder does not
+// see the parent end. Only once the child has a connection of its own: without any, the recorder
+// would take the child for gone as soon as the parent has ended.
+static void close_inherited(void) {
+  for (int i = 0; i < 3; i++) {
+    if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
+    nag_config.descriptors[i] = 0;
+  }
+}
+
+bool nag_join(uint32_t begin) {
+  nag_process *process = nag_process_state;
+  nrec_hello hello = {
+    .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
+    .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
+    .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
+  };
+  nrec_config config;
+  int files[2] = {-1, -1};
+  process->events = process->memory = -1;
+  process->socket = nag_connect(nag_config.socket_path);
+  if (begin == NREC_BEGIN_FORK) close_inherited();
+  if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
+      nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
+      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION ||
+      files[1] < 0) {
+    for (int i = 0; i < 2; i++)
+      if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
+    return give_up(process);
+  }
+  nag_config.config = config;
+  process->events = files[0];
+  process->memory = files[1];
+  process->memory_bytes = nag_file_bytes(files[1]);
+  nag_config.descriptors[0] = process->socket;
+  nag_config.descriptors[1] = process->events;
+  nag_config.descriptors[2] = process->memory;
+  if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
+  process->id = nag_config.joined = hello.process;
+  return true;
+}
+
+// No id: the pages were wiped, so this is a forked child, which joins now. (Not where an anomaly
+// has turned its parent's tracer off: then it has nothing to record either.) Another's id: a child
+// that runs in its parent's memory until it execs (vfork), on its parent's stack; its calls are its
+// parent's.
+bool nag_is_joined(void) {
+  nag_process *process = nag_process_state;
+  if (process->id == 0 && !nag_config.is_off) {
+    nag_lock(&process->lock);
+    if (process->id == 0) nag_join(NREC_BEGIN_FORK);
+    nag_unlock(&process->lock);
+  }
+  return process->header != NULL;
+}
+
+void nag_lose(uint64_t events) {
+  nrec_file_header *header = nag_process_state->header;
+  if (header != NULL) __atomic_add_fetch(&header->lost_events, events, __ATOMIC_RELAXED);
+}
+
+static void mark(uint32_t flag) {
+  nrec_file_header *header = nag_process_state->header;
+  if (header != NULL) __atomic_or_fetch(&header->flags, flag, __ATOMIC_RELAXED);
+}
+
+void nag_mark_corrupted(void) { mark(NREC_FLAG_CORRUPTED); }
+void nag_mark_full(void) { mark(NREC_FLAG_FULL); }
+
+void nag_mark_ended(void) {
+  nrec_file_header *header = nag_process_state->header;
+  header->end_time = nag_time();
+  header->end_realtime_nanoseconds = realtime();
+  mark(NREC_FLAG_ENDED);
+}

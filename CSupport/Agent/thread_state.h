@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the agent keeps of one thread:
+//
+//   nag_self     a thread variable, which a fork copies with the stack that it describes
+//   nag_buffer   events and counters, in pages that a forked child finds wiped
+//   nag_slot     one hooked return: an entry of the thread's shadow stack
+
+#ifndef NAG_THREAD_STATE_H
+#define NAG_THREAD_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "CRecordingABI.h"
+#include "offsets.h"
+
+/// One hooked return. 32 bytes.
+typedef struct nag_slot {
+  uint64_t return_address;
+  uint64_t stack;          ///< where the return address stood; else NAG_STACK_*
+  uint64_t time;           ///< of the entry, for tracers that need it
+  uint32_t function;
+  uint32_t extra;          ///< graph: 1 where all registers are kept; call_limits.c: its own
+} nag_slot;
+
+#define NAG_STACK_FREE (~0ull)           // nothing is hooked by this slot
+#define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
+
+/// How a hooked frame returned.
+typedef struct nag_returned {
+  bool is_top;        ///< it is the innermost open function
+  bool is_unknown;    ///< this thread's shadow stack does not have it as open
+  uint32_t depth;     ///< else: how many open functions lie outside it
+} nag_returned;
+
+/// A thread's events and counters.
+typedef struct nag_buffer {
+  uint8_t *chunk;
+  uint64_t *counts;             ///< tracer hits, by function number
+  uint64_t counted;             ///< how many
+  struct nag_frame *tree_top, *tree_end;  ///< tracer callgraph
+  uint64_t stack_low, stack_size;
+  uint64_t epoch;               ///< tracer function: a number of 16 bits, the chunk's own
+  // Only C uses what follows.
+  uint8_t *ring;                ///< the thread's part of the memory file
+  uint64_t place;               ///< which part
+  uint32_t ring_chunks, ring_next;
+  uint32_t serial, sequence;    ///< of the thread; of its next chunk
+  int32_t thread;               ///< kernel thread id; 0: the buffer is new, or was wiped by a fork
+  uint64_t lost;                ///< events
+  struct nag_tree *tree;        ///< tracer callgraph
+  nrec_profile_entry *profile;  ///< tracer profile, by function number
+  uint64_t profiled;            ///< how many
+  uint64_t last_time;           ///< tracer profile: of the last entry or return
+  uint64_t open_windows;        ///< call_limits.c: graph functions that are open
+  // Tracer function; other tracers map nothing from here on.
+  _Alignas(NAG_BUFFER_CALLERS) uint64_t callers[NAG_PAIRS];  ///< return address << 16 | epoch
+  uint32_t called[NAG_PAIRS];                               ///< functions
+} nag_buffer;
+
+/// A thread's fast state.
+typedef struct nag_tls {
+  nag_slot *top, *end;
+  nag_buffer *buffer;
+  nag_slot *first;              ///< the sentinel below the first slot
+  uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
+  uint32_t refused;             ///< no shadow stack could be had: only entries are recorded
+  uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
+  uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
+} nag_tls;
+
+extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/// Where a thread's rseq area has its sequence, from the thread pointer; 0: there is no area.
+extern int64_t nag_rseq __attribute__((visibility("hidden")));
+
+/// The state of a buffer's chunk. The buffer must have one.
+static inline uint64_t *nag_state(const nag_buffer *buffer) {
+  return &((nrec_chunk_header *)buffer->chunk)->state;
+}
+
+#define NAG_SAME(actual, offset) _Static_assert((actual) == (offset), "as the assembly has it")
+NAG_SAME(offsetof(nag_tls, top), NAG_TLS_TOP);
+NAG_SAME(offsetof(nag_tls, end), NAG_TLS_END);
+NAG_SAME(offsetof(nag_tls, buffer), NAG_TLS_BUFFER);
+NAG_SAME(offsetof(nag_tls, choice), NAG_TLS_CHOICE);
+NAG_SAME(offsetof(nag_slot, return_address), NAG_SLOT_RETURN);
+NAG_SAME(offsetof(nag_slot, stack), NAG_SLOT_STACK);
+NAG_SAME(offsetof(nag_slot, function), NAG_SLOT_FUNCTION);
+NAG_SAME(offsetof(nag_slot, extra), NAG_SLOT_EXTRA);
+NAG_SAME(sizeof(nag_slot), NAG_SLOT_BYTES);
+NAG_SAME(offsetof(nag_buffer, chunk), NAG_BUFFER_CHUNK);
+NAG_SAME(offsetof(nag_buffer, counts), NAG_BUFFER_COUNTS);
+NAG_SAME(offsetof(nag_buffer, counted), NAG_BUFFER_COUNTED);
+NAG_SAME(offsetof(nag_buffer, tree_top), NAG_BUFFER_TREE_TOP);
+NAG_SAME(offsetof(nag_buffer, tree_end), NAG_BUFFER_TREE_END);
+NAG_SAME(offsetof(nag_buffer, stack_low), NAG_BUFFER_STACK_LOW);
+NAG_SAME(offsetof(nag_buffer, stack_size), NAG_BUFFER_STACK_SIZE);
+NAG_SAME(offsetof(nag_buffer, epoch), NAG_BUFFER_EPOCH);
+NAG_SAME(offsetof(nag_buffer, callers), NAG_BUFFER_CALLERS);
+NAG_SAME(offsetof(nag_buffer, called), NAG_BUFFER_CALLED);
+NAG_SAME(NREC_PAIRS, NAG_PAIRS);
+NAG_SAME(NREC_TIME_SHIFT, NAG_TIME_SHIFT);
+NAG_SAME(NREC_EVENT_PARENT, NAG_EVENT_PARENT);
+NAG_SAME(NREC_EVENT_ENTRY, NAG_EVENT_ENTRY);
+NAG_SAME(NREC_MEMORY_CHUNK, NAG_CHUNK_BYTES);
+NAG_SAME(offsetof(nrec_chunk_header, state), NAG_CHUNK_STATE);
+NAG_SAME(sizeof(nrec_chunk_header), NAG_CHUNK_HEADER);
+
+#endif

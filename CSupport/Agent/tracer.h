@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a tracer is: a row of tracer_table.h.
+
+#ifndef NAG_TRACER_H
+#define NAG_TRACER_H
+
+#include "thread_state.h"
+
+/// What armed sites call, by how they were compiled: see stubs.h.
+typedef struct nag_handlers {
+  const char *entry, *mcount, *entry_only, *kept;
+} nag_handlers;
+
+typedef struct nag_tracer {
+  uint32_t number;              ///< NREC_TRACER_*: which tracer of the command line it is
+  bool needs_rseq;              ///< it runs where threads have an rseq area
+  bool limits_calls;            ///< it runs where the configuration limits calls one by one
+  uint32_t chunk_kind;          ///< NREC_CHUNK_*: what its chunks hold
+  size_t buffer_bytes;          ///< how much of a nag_buffer it uses
+  nag_handlers handlers, filtered;  ///< `filtered`: behind the thread filter
+  int32_t graph_sites;          ///< the mode whose handlers sites of graph functions have; 0: these
+  const char *return_handler;   ///< where trampolines jump to; NULL: it hooks no return
+
+  // Called with signals blocked. NULL: it has nothing to do then.
+  void (*dropped)(const nag_slot *slot);  ///< a hooked frame ended without returning
+  void (*unwound)(uint32_t count);        ///< so many were dropped, one inside the other
+  void (*begin_chunk)(nag_buffer *buffer);  ///< before the first event of a chunk
+  uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; the calls that its counters hold
+} nag_tracer;
+
+enum {
+  NAG_TRACER_NONE = 0,          ///< no NREC_TRACER_*
+};
+
+/// The row for a configuration.
+const nag_tracer *nag_tracer_choose(const nrec_config *config);
+/// The row that records nothing.
+const nag_tracer *nag_tracer_off(void);
+/// The row whose handlers the sites of graph functions have.
+const nag_tracer *nag_tracer_at_graph_sites(const nag_tracer *tracer);
+
+#endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What agent and recorder say to each other, over a socket (SOCK_SEQPACKET, one message a packet):
+//
+//   agent                                      recorder
+//     HELLO: a process image begins       ->
+//                                         <-     CONFIG: tracer, limits; event file, memory file
+//     MODULE: a module came               ->
+//                                         <-     PLAN: what is to become of its call sites
+//     APPLIED: what became of the plan    ->
+//     GONE: a module went                 ->
+//
+// The agent waits for an answer, with a bound, and goes on without one. It sends nothing else:
+// events go through the memory file and the event file (nrec_recording.h).
+
+#ifndef NREC_MESSAGES_H
+#define NREC_MESSAGES_H
+
+#include <stdint.h>
+
+/// Of the messages alone: agent and recorder are of one build, recordings outlive it.
+#define NREC_MESSAGE_VERSION 3u
+
+#define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
+
+enum {
+  NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
+  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with two descriptors (SCM_RIGHTS): the event file's,
+                              ///< and the memory file's, which the recorder keeps too
+  NREC_MESSAGE_MODULE = 3,    ///< agent: a module came; answered by PLAN
+  NREC_MESSAGE_PLAN = 4,      ///< recorder: with a descriptor of the plan, where it has sites
+  NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer
+  NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
+};
+
+/// START: a fresh image (the first, or after an exec); its modules follow. FORK: a copy of process
+/// `copied`, made by fork in whatever way (its parent may have said nothing itself). Its modules,
+/// generations and function numbers are its parent's at that moment, and no MODULE is sent for
+/// them: the recorder copies the parent's PID-N.modules and goes on numbering from there.
+enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
+
+typedef struct nrec_hello {
+  uint32_t message, version;
+  int32_t process, parent;
+  uint32_t begin;             ///< NREC_BEGIN_*
+  int32_t copied;             ///< FORK: whose modules it has; an ancestor that said HELLO
+  uint64_t time;
+} nrec_hello;
+
+enum { NREC_MOST_THREAD_RULES = 16, NREC_THREAD_PATTERN = 63 };
+
+/// Which threads are recorded, by their names: the last rule that matches decides. Where the first
+/// removes, it removes from all.
+typedef struct nrec_thread_rule {
+  char pattern[NREC_THREAD_PATTERN];  ///< ftrace's glob, ended by NUL
+  uint8_t is_removal;
+} nrec_thread_rule;
+
+typedef struct nrec_config {
+  uint32_t message, version;
+  uint32_t tracer, flags;     ///< NREC_TRACER_*, NREC_FLAG_OVERWRITE
+  uint64_t overwrite_bytes;   ///< per thread
+  uint32_t incarnation;
+  uint32_t maximum_depth;     ///< 0: no limit
+  uint32_t only_in_graph;     ///< 1: record only while a graph function (NREC_SITE_GRAPH) is open
+  uint32_t thread_rules;      ///< how many of `threads`; 0: every thread is recorded
+  uint64_t threshold;         ///< units; 0: none. Calls shorter than this are not recorded
+  nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
+} nrec_config;
+
+typedef struct nrec_module_message {
+  uint32_t message, generation;  ///< generation: of the process, from 1
+  uint64_t load_bias, text_start, text_end, time;
+  uint32_t build_id_length, path_length;
+  uint8_t build_id[64];
+  char path[4000];            ///< absolute; path_length bytes are sent
+} nrec_module_message;
+
+typedef struct nrec_plan_message {
+  uint32_t message, generation;
+  uint32_t first_function, count;  ///< entries behind the descriptor; 0: none is sent
+} nrec_plan_message;
+
+/// What is to become of one call site.
+typedef struct nrec_plan_entry {
+  uint64_t offset;            ///< link-time address
+  uint32_t function;          ///< its number
+  uint8_t length;             ///< 5 or 6
+  uint8_t action;             ///< NREC_ACTION_*
+  uint8_t flags;              ///< NREC_SITE_*
+  uint8_t reserved;
+  uint8_t expected[6];        ///< the bytes that Capstone has confirmed in the file
+  uint8_t padding[2];
+} nrec_plan_entry;
+
+enum {
+  NREC_ACTION_LEAVE = 0,
+  NREC_ACTION_NOP = 1,
+  NREC_ACTION_ARM = 2,
+};
+
+enum {
+  NREC_SITE_AFTER_PROLOGUE = 1,  ///< mcount: the return address is at 8(%rbp), not above the call's
+  NREC_SITE_ENTRY_ONLY = 2,      ///< its return cannot be hooked: 8(%rbp) is a copy of it
+  NREC_SITE_RUN_OF_NOPS = 4,     ///< several instructions
+  NREC_SITE_GRAPH = 8,           ///< a graph function: what it calls is recorded while it is open
+};
+
+/// What became of a plan. Where a site failed, `length` is not 0, and offset, expected and actual
+/// tell of it.
+typedef struct nrec_applied {
+  uint32_t message, generation;
+  uint32_t armed, nopped;
+  int32_t status;             ///< the patch core's NPC_* of the transaction
+  int32_t phase;              ///< its NPC_PHASE_*
+  int32_t error;              ///< errno
+  uint8_t length;             ///< bytes of the site that failed
+  uint8_t has_actual;         ///< `actual` was read
+  uint8_t left_changed;       ///< something was written and could not be put back
+  uint8_t is_off;             ///< an anomaly: this process records nothing more
+  uint64_t offset;            ///< of the site that failed
+  uint8_t expected[6], actual[6];
+} nrec_applied;
+
+typedef struct nrec_gone {
+  uint32_t message, generation;
+  uint64_t time;
+} nrec_gone;
+
+_Static_assert(sizeof(nrec_plan_entry) == 24, "a plan entry is 24 bytes");
+
+#endif

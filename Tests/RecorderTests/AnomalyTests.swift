@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import CRecordingABI
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Recorder
+
+/// A deviation turns the tracer off for good in its process, and marks the recording. Its kill
+/// patches nothing.
+@Suite struct AnomalyTests {
+  /// Loads the libraries of its arguments in turn, and calls the first one's `work` ten times before
+  /// each later one is loaded and ten times after. A forked child does the same with the last one.
+  /// With `threads` first, a thread calls `work` without a pause meanwhile.
+  private static let program = Fixture(
+    .gcc, ["-O1"], link: ["-ldl", "-pthread"], as: .positionIndependentExecutable,
+    source: """
+      #include <dlfcn.h>
+      #include <pthread.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <sys/wait.h>
+      #include <unistd.h>
+      static int (*work)(int);
+      static volatile int is_over;
+      static int load(const char *path) {
+        void *library = dlopen(path, RTLD_NOW);
+        int (*run)(int) = library ? dlsym(library, "work") : NULL;
+        if (!work) work = run;
+        if (!run) return -1000;
+        int sum = 0;
+        for (int i = 0; i < 10; i++) sum += work(i);
+        return sum + run(0);
+      }
+      static void *spin(void *unused) {
+        while (!is_over) work(1);
+        return unused;
+      }
+      int main(int count, char **arguments) {
+        int first = 1, sum = 0, status;
+        pthread_t thread;
+        if (strcmp(arguments[1], "threads") == 0) {
+          first = 2;
+          sum = load(arguments[first++]);
+          pthread_create(&thread, NULL, spin, NULL);
+        }
+        for (int i = first; i < count - 1; i++) sum += load(arguments[i]);
+        pid_t child = fork();
+        if (child == 0) _exit(load(arguments[count - 1]) < 0);
+        waitpid(child, &status, 0);
+        is_over = 1;
+        if (first == 2) pthread_join(thread, NULL);
+        printf("sum %d, child %d\\n", sum, WEXITSTATUS(status));
+        return 5;
+      }
+      """)
+
+  static let kinds = [
+    ["-O1", "-pg"], ["-O1", "-pg", "-mfentry"], ["-O1", "-fpatchable-function-entry=5"],
+  ]
+
+  /// Four libraries with one call site each.
+  private func libraries(_ kind: [String]) throws -> [String] {
+    let folder = try TemporaryFolder.shared.fresh("anomaly")
+    return try ["first", "changed", "later", "childs"].map { name in
+      let built = try Fixture(
+        .gcc, kind, source: "int work(int i) { return i + 1; } /* \(name) */"
+      ).build()
+      let path = "\(folder)/\(name).so"
+      try FileManager.default.copyItem(atPath: built, toPath: path)
+      return path
+    }
+  }
+
+  /// A plan or its file, spoilt.
+  struct Deviation: Sendable, CustomStringConvertible {
+    var description: String
+    /// As the patch core numbers them.
+    var status: Int32
+    var plan: @Sendable (inout [nrec_plan_entry]) -> Void = { _ in }
+    var isUnsealed = false
+  }
+
+  static let deviations = [
+    Deviation(description: "other bytes", status: 5, plan: { $0[0].expected.2 ^= 1 }),
+    Deviation(description: "outside of its text", status: 2, plan: { $0[0].offset += 1 << 40 }),
+    Deviation(description: "a site of no bytes", status: 3, plan: { $0[0].length = 0 }),
+    Deviation(description: "a plan that can be changed", status: 3, isUnsealed: true),
+  ]
+
+  /// A recorder that is right about the first library and wrong about the second.
+  private func recorder(_ deviation: Deviation) throws -> FakeRecorder {
+    let plans = Counter()
+    return try FakeRecorder(
+      .init(
+        config: { config, _ in
+          config.tracer = UInt32(NREC_TRACER_HITS)
+          return true
+        },
+        plan: { _, entries in
+          if plans.next() == 2 { deviation.plan(&entries) }
+          return true
+        },
+        file: { bytes in
+          if plans.count != 2 || !deviation.isUnsealed {
+            return nrc_memory_file(bytes, bytes.count)
+          }
+          let file = nrc_shared_memory()
+          _ = pwrite(file, bytes, bytes.count, 0)
+          return file
+        }))
+  }
+
+  private final class Counter: @unchecked Sendable {
+    private let lock = NSLock()
+    private var number = 0
+    var count: Int { lock.withLock { number } }
+    func next() -> Int {
+      lock.withLock {
+        number += 1
+        return number
+      }
+    }
+  }
+
+  private func header(_ recorder: FakeRecorder) throws -> nrec_file_header {
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: recorder.eventFile))
+    return bytes.withUnsafeBytes { $0.loadUnaligned(as: nrec_file_header.self) }
+  }
+
+  private func run(
+    _ deviation: Deviation, _ libraries: [String], _ words: [String] = []
+  ) throws -> (ChildResult, FakeRecorder) {
+    let recorder = try recorder(deviation)
+    let result = try runChild(
+      try Self.program.build(), words + libraries,
+      environment: ["LD_PRELOAD": HostileRecorderTests.agent, "NOPSCOPE_AGENT": recorder.path])
+    recorder.stop()
+    return (result, recorder)
+  }
+
+  @Test("the recording is marked, and nothing is patched or asked any more", arguments: deviations)
+  func marked(one: Deviation) throws {
+    let libraries = try libraries(Self.kinds[0])
+    let (result, recorder) = try run(one, libraries)
+    #expect(result.ending == .exit(5), "\(result.standardError)")
+    #expect(result.output == "sum 168, child 0\n")
+    #expect(recorder.applied.map(\.status) == [0, one.status])
+    #expect(recorder.applied.map(\.is_off) == [0, 1])
+    #expect(Set(recorder.modules).intersection(libraries) == Set(libraries[..<2]))
+    // A child of a process that is off does not join.
+    #expect(recorder.connected == 1)
+    let flags = try header(recorder).flags
+    #expect(flags & UInt32(NREC_FLAG_CORRUPTED) != 0)
+    #expect(flags & UInt32(NREC_FLAG_ENDED) != 0)
+  }
+
+  @Test("sites that were armed before record nothing after it", arguments: kinds)
+  func off(kind: [String]) throws {
+    let (result, recorder) = try run(Self.deviations[0], try libraries(kind))
+    #expect(result.output == "sum 168, child 0\n")
+    // Eleven calls before the second library came.
+    #expect(try header(recorder).calls == 11)
+    let report = try #require(recorder.applied.last)
+    #expect(report.length >= 5 && report.has_actual == 1 && report.left_changed == 0)
+    #expect(report.expected.2 == report.actual.2 ^ 1 && report.expected.1 == report.actual.1)
+  }
+
+  @Test("a thread that runs through the stubs meanwhile goes on", arguments: kinds)
+  func threads(kind: [String]) throws {
+    let (result, recorder) = try run(Self.deviations[0], try libraries(kind), ["threads"])
+    #expect(result.ending == .exit(5), "\(result.standardError)")
+    #expect(result.output == "sum 168, child 0\n")
+    #expect(recorder.applied.map(\.status) == [0, Self.deviations[0].status])
+  }
+
+  @Test("what cannot be patched for a reason that is known is no anomaly")
+  func explained() throws {
+    // Nothing may become executable: the library is left alone, and the tracer goes on.
+    let libraries = try libraries(Self.kinds[0])
+    let recorder = try FakeRecorder(.init())
+    let source = """
+      #include <sys/prctl.h>
+      #include <dlfcn.h>
+      int main(int count, char **arguments) {
+        prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0);
+        for (int i = 1; i < count; i++) if (!dlopen(arguments[i], RTLD_NOW)) return 9;
+        return 5;
+      }
+      """
+    let program = try Fixture(
+      .gcc, ["-O1"], link: ["-ldl"], as: .positionIndependentExecutable, source: source
+    ).build()
+    let result = try runChild(
+      program, Array(libraries[..<2]),
+      environment: ["LD_PRELOAD": HostileRecorderTests.agent, "NOPSCOPE_AGENT": recorder.path])
+    recorder.stop()
+    #expect(result.ending == .exit(5), "\(result.standardError)")
+    #expect(recorder.applied.map(\.is_off) == [0, 0])
+    #expect(try header(recorder).flags & UInt32(NREC_FLAG_CORRUPTED) == 0)
+  }
+}
