@@ -36,7 +36,7 @@ let package = Package(
     .library(name: "NopscopeTrampolines", type: .dynamic, targets: ["Trampolines"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: [
     // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
@@ -111,9 +111,13 @@ let package = Package(
       name: "LivePatching",
       dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
       swiftSettings: strictness),
+    // Where the agent, the trampolines and the specimens are, built or installed.
+    .target(name: "ProductFiles", swiftSettings: strictness),
     .target(
       name: "UnloadLab",
-      dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
+      dependencies: [
+        "CallSites", "LivePatching", "MachineCode", "ProductFiles", "CPatchCore", "CUnloadLab",
+      ],
       swiftSettings: strictness),
     .target(
       name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI"],
@@ -146,7 +150,8 @@ let package = Package(
       name: "nopscope",
       dependencies: [
         "CRecorder", "RecordingReader", "Soak", "TraceAnalysis", "TraceExport", "Recorder",
-        "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "UnloadLab",
+        "CallSites", "ELFImage", "LivePatching", "MachineCode", "PatchBench", "ProductFiles",
+        "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness,
@@ -161,7 +166,9 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["CRecordingABI"], path: "Tests/TestSupport"),
     .target(name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport"),
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
-    .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),
+    .testTarget(
+      name: "MachineCodeTests", dependencies: ["MachineCode", "CMachineCode", "TestSupport"]),
+    .testTarget(name: "ProductFilesTests", dependencies: ["ProductFiles"]),
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
     .testTarget(
       name: "LivePatchingTests",
