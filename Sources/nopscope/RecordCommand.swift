@@ -20,7 +20,7 @@ struct RecordCommand: ParsableCommand {
       EXAMPLES
         nopscope record -- ./program input.txt
         nopscope record --filter 'parse_*' --filter '!parse_comment' ./program
-        nopscope record --tracer profile --notrace ':mod:libz' -o profile.data ./program
+        nopscope record --tracer profile --notrace ':mod:libz' ./program
         nopscope record --thread 'worker*' --thread '!worker-9' ./server
         nopscope record --graph handle_request --threshold 10us ./server
 
@@ -35,7 +35,8 @@ struct RecordCommand: ParsableCommand {
   @OptionGroup var arguments: RecordArguments
 
   @Argument(
-    parsing: .captureForPassthrough, help: "The program to run, with its arguments.",
+    parsing: .captureForPassthrough,
+    help: ArgumentHelp("The program to run, with its arguments.", valueName: "program"),
     completion: .shellCommand(""))
   var command: [String] = []
 
