@@ -31,7 +31,7 @@ struct ExportCommand: ParsableCommand {
         uftrace tui -d uftrace.data
 
       EXIT STATUS
-        0  the recording was exported, be it in parts: what is damaged is told on stderr
+        0  the recording was exported, be it in parts: stderr says what is damaged
         1  it was not, and nothing was written
         64 the command line is wrong
       """)

@@ -37,7 +37,7 @@ struct RecordCommand: ParsableCommand {
   @Argument(
     parsing: .captureForPassthrough,
     help: ArgumentHelp("The program to run, with its arguments.", valueName: "program"),
-    completion: .shellCommand(""))
+    completion: .file())
   var command: [String] = []
 
   /// The program and its arguments, without the `--` before them.
@@ -47,6 +47,7 @@ struct RecordCommand: ParsableCommand {
     if command.first == "-h" || command.first == "--help" {
       throw CleanExit.helpRequest(RecordCommand.self)
     }
+    if command.first == "--version" { throw CleanExit.message(versionText) }
     if let first = command.first, first != "--", first.hasPrefix("-") {
       throw ValidationError("Unknown option '\(first)'")
     }

@@ -63,6 +63,16 @@ heading ~ /SEE ALSO/ {
 block != "" && /^$/ { next }
 block != "" { sub(/^  /, ""); blocks[block] = blocks[block] exact($0) "\n"; next }
 
+# A list in columns, `perfetto    a trace`, stays as it is.
+heading ~ /DESCRIPTION/ && /^[a-z_]+  +[^ ]/ {
+  if (is_break) print ".Pp"
+  if (!is_list) print ".Bd -literal"
+  is_break = 0; is_list = 1
+  print exact($0)
+  next
+}
+is_list { print ".Ed"; is_list = 0 }
+
 # roff has no empty lines, and a paragraph's break before an item is none.
 /^$/ || /^\.Pp$/ { is_break = 1; next }
 is_break { print ".Pp"; is_break = 0 }

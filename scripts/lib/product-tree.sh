@@ -17,13 +17,13 @@
 # shellcheck disable=SC2154
 
 readonly product_libraries=(
-  libNopscopeAgent.so libNopscopeFrames.so libSpecimen.so libSpecimenOther.so
+  libNopscopeAgent.so libNopscopeTrampolines.so libSpecimen.so libSpecimenOther.so
 )
 
 # Builds one product after the other: that leaves out what is not part of the tree.
 build_products() {
   local product
-  for product in nopscope NopscopeAgent NopscopeFrames Specimen SpecimenOther generate-manual; do
+  for product in nopscope NopscopeAgent NopscopeTrampolines Specimen SpecimenOther generate-manual; do
     swift build --package-path "$root" -c release --product "$product" </dev/null >&2 ||
       die "the build of $product failed"
   done
@@ -71,9 +71,12 @@ make_product_tree() { # FOLDER
   rm -rf "${tree:?}"
   mkdir -p "$tree"/{bin,lib/nopscope} "$tree"/share/{man/man1,zsh/site-functions} \
     "$tree"/share/{bash-completion/completions,fish/vendor_completions.d}
-  install -m 755 "$built/nopscope" "$tree/bin/nopscope"
+  # Half of the program is symbols and debug information. The libraries keep their symbols: the demo
+  # names the functions of its specimens.
+  strip -o "$tree/bin/nopscope" "$built/nopscope"
   for library in "${product_libraries[@]}"; do
-    install -m 644 "$built/$library" "$tree/lib/nopscope/$library"
+    strip --strip-debug -o "$tree/lib/nopscope/$library" "$built/$library"
+    chmod 644 "$tree/lib/nopscope/$library"
   done
   make_manual "$built/nopscope" "$tree/share/man/man1"
   (
