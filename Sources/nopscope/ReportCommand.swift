@@ -18,7 +18,7 @@ struct ReportCommand: ParsableCommand {
       EXAMPLES
         nopscope report
         nopscope report build.data --sort self --limit 20
-        nopscope report --json | jq '.functions[] | select(.calls > 1000) | .function'
+        nopscope report --json | jq '.functions[] | select(.calls > 1000).function'
         nopscope report new.data --diff old.data
         nopscope report --uncalled
 
