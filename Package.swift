@@ -50,7 +50,7 @@ let package = Package(
     .library(name: "NopscopeTrampolines", type: .dynamic, targets: ["Trampolines"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: [
     // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
@@ -130,9 +130,13 @@ let package = Package(
       name: "LivePatching",
       dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
       swiftSettings: strictness),
+    // Where the agent, the trampolines and the specimens are, built or installed.
+    .target(name: "ProductFiles", swiftSettings: strictness),
     .target(
       name: "UnloadLab",
-      dependencies: ["CallSites", "LivePatching", "MachineCode", "CPatchCore", "CUnloadLab"],
+      dependencies: [
+        "CallSites", "LivePatching", "MachineCode", "ProductFiles", "CPatchCore", "CUnloadLab",
+      ],
       swiftSettings: strictness),
     // What the text files of a recording say: for the recorder and for the reader.
     .target(
@@ -157,7 +161,9 @@ let package = Package(
       name: "nopscope",
       dependencies: [
         "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
-        "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode", "TextFormat", "UnloadLab",
+        "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode",
+        "ProductFiles", "TextFormat",
+        "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
@@ -172,7 +178,8 @@ let package = Package(
       path: "Sources/nopscope-bench/PatchBench", swiftSettings: strictness),
     // The soak's threads, forks and counting entries.
     .target(
-      name: "CSoak", path: "Sources/nopscope-bench/CSoak", cSettings: [.unsafeFlags(["-O2"])]),
+      name: "CSoak", path: "Sources/nopscope-bench/CSoak",
+      cSettings: [warnings, .unsafeFlags(["-O2"])]),
     .target(
       name: "Soak",
       dependencies: [
@@ -195,7 +202,9 @@ let package = Package(
       name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport",
       cSettings: [warnings]),
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
-    .testTarget(name: "MachineCodeTests", dependencies: ["MachineCode", "TestSupport"]),
+    .testTarget(
+      name: "MachineCodeTests", dependencies: ["MachineCode", "CMachineCode", "TestSupport"]),
+    .testTarget(name: "ProductFilesTests", dependencies: ["ProductFiles"]),
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
     .testTarget(
       name: "LivePatchingTests",

@@ -1,105 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _GNU_SOURCE
 #include "CMachineCode.h"
 
-#include <capstone/capstone.h>
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Capstone has 78,000 relocations. It is loaded when something is decoded first, so that a start of
-// nopscope that needs no decoding, as of a recording whose modules are known, does not wait for them.
-#define TEXT_OF(number) #number
-#define LIBRARY(version) "libcapstone.so." TEXT_OF(version)
+#include "capstone_library.h"
 
-static struct {
-  __typeof__(cs_open) *open;
-  __typeof__(cs_close) *close;
-  __typeof__(cs_option) *option;
-  __typeof__(cs_malloc) *malloc;
-  __typeof__(cs_free) *free;
-  __typeof__(cs_disasm_iter) *disasm_iter;
-  __typeof__(cs_strerror) *strerror;
-} capstone;
-static pthread_once_t once_for_capstone = PTHREAD_ONCE_INIT;
-static char load_error[256];
-
-static void load_capstone(void) {
-  const struct { const char *name; void *function; } functions[] = {
-    {"cs_open", &capstone.open},       {"cs_close", &capstone.close},
-    {"cs_option", &capstone.option},   {"cs_malloc", &capstone.malloc},
-    {"cs_free", &capstone.free},       {"cs_disasm_iter", &capstone.disasm_iter},
-    {"cs_strerror", &capstone.strerror},
-  };
-  // The version whose header this was compiled with: another one lays its structures out otherwise.
-  void *library = dlopen(LIBRARY(CS_API_MAJOR), RTLD_NOW | RTLD_LOCAL);
-  bool found = library != NULL;
-  for (size_t i = 0; found && i < sizeof functions / sizeof functions[0]; i++) {
-    void *function = dlsym(library, functions[i].name);
-    memcpy(functions[i].function, &function, sizeof function);
-    found = function != NULL;
-  }
-  if (!found) snprintf(load_error, sizeof load_error, "%s", dlerror());
-}
+// Capstone's numbers of the instructions that a patcher tells apart. Each version has its own.
+typedef struct known_ids {
+  unsigned nop, ret, call, jump;
+} known_ids;
 
 struct nmc_decoder {
+  const nmc_capstone *capstone;
   csh plain;         // detail off: half the time
   csh detailed;      // for memory accesses only
   cs_insn *plain_insn;
   cs_insn *detailed_insn;
   const cs_insn *last;
+  known_ids ids;
 };
 
 void nmc_decoder_destroy(nmc_decoder *decoder) {
   if (decoder == NULL) return;
-  if (decoder->plain_insn) capstone.free(decoder->plain_insn, 1);
-  if (decoder->detailed_insn) capstone.free(decoder->detailed_insn, 1);
-  if (decoder->plain) capstone.close(&decoder->plain);
-  if (decoder->detailed) capstone.close(&decoder->detailed);
+  const nmc_capstone *capstone = decoder->capstone;
+  if (decoder->plain_insn) capstone->free(decoder->plain_insn, 1);
+  if (decoder->detailed_insn) capstone->free(decoder->detailed_insn, 1);
+  if (decoder->plain) capstone->close(&decoder->plain);
+  if (decoder->detailed) capstone->close(&decoder->detailed);
   free(decoder);
 }
 
-// Capstone builds its tables on the first decoding: do that here, where allocation is allowed.
-static void warm(nmc_decoder *decoder) {
-  static const uint8_t nop[] = {0x90}, load[] = {0x8b, 0x07};
+static bool decode_plain(nmc_decoder *decoder, const uint8_t *bytes, size_t available,
+                         uint64_t address) {
+  decoder->last = decoder->plain_insn;
+  return decoder->capstone->disasm_iter(decoder->plain, &bytes, &available, &address,
+                                        decoder->plain_insn);
+}
+
+static bool decode_detailed(nmc_decoder *decoder, const uint8_t *bytes, size_t available,
+                            uint64_t address) {
+  decoder->last = decoder->detailed_insn;
+  return decoder->capstone->disasm_iter(decoder->detailed, &bytes, &available, &address,
+                                        decoder->detailed_insn);
+}
+
+// The number of the instruction `bytes`, and that it is the one meant.
+static bool learn(nmc_decoder *decoder, const uint8_t *bytes, size_t length, const char *mnemonic,
+                  unsigned *id) {
+  if (!decode_plain(decoder, bytes, length, 0)) return false;
+  *id = decoder->plain_insn->id;
+  return decoder->plain_insn->size == length && strcmp(nmc_mnemonic(decoder), mnemonic) == 0;
+}
+
+// Capstone builds its tables on the first decoding: that is here, where allocation is allowed. What
+// it says of known instructions is compared too, so that a library with other structures than those
+// of its version is refused and not misread.
+static bool learn_and_check(nmc_decoder *decoder) {
+  static const uint8_t nop[] = {0x90}, ret[] = {0xc3}, call[] = {0xe8, 1, 0, 0, 0};
+  static const uint8_t jump[] = {0xeb, 0}, add[] = {0xf0, 0x01, 0x07};
   nmc_instruction instruction;
   nmc_access access;
-  nmc_decode(decoder, nop, sizeof nop, 0, &instruction);
-  nmc_decode_access(decoder, load, sizeof load, 0, &access);
+  return learn(decoder, nop, sizeof nop, "nop", &decoder->ids.nop) &&
+         learn(decoder, ret, sizeof ret, "ret", &decoder->ids.ret) &&
+         learn(decoder, jump, sizeof jump, "jmp", &decoder->ids.jump) &&
+         learn(decoder, call, sizeof call, "call", &decoder->ids.call) &&
+         nmc_decode(decoder, call, sizeof call, 0, &instruction) &&
+         instruction.kind == NMC_CALL && instruction.target == 6 &&
+         // lock add %eax, (%rdi)
+         nmc_decode_access(decoder, add, sizeof add, 0, &access) && access.length == 3 &&
+         access.width == 4 && access.reads && access.writes && access.locked;
+}
+
+static cs_err open_handles(nmc_decoder *decoder) {
+  const nmc_capstone *capstone = decoder->capstone;
+  cs_err status = capstone->open(CS_ARCH_X86, CS_MODE_64, &decoder->plain);
+  if (status == CS_ERR_OK) status = capstone->open(CS_ARCH_X86, CS_MODE_64, &decoder->detailed);
+  if (status == CS_ERR_OK)
+    status = capstone->option(decoder->detailed, CS_OPT_DETAIL, CS_OPT_ON);
+  if (status != CS_ERR_OK) return status;
+  decoder->plain_insn = capstone->malloc(decoder->plain);
+  decoder->detailed_insn = capstone->malloc(decoder->detailed);
+  return decoder->plain_insn && decoder->detailed_insn ? CS_ERR_OK : CS_ERR_MEM;
 }
 
 nmc_decoder *nmc_decoder_create(const char **error) {
-  pthread_once(&once_for_capstone, load_capstone);
-  if (load_error[0] != 0) {
-    if (error) *error = load_error;
-    return NULL;
+  const char *reason = NULL;
+  const nmc_capstone *capstone = nmc_capstone_shared(&reason);
+  nmc_decoder *decoder = capstone ? calloc(1, sizeof *decoder) : NULL;
+  if (decoder != NULL) {
+    decoder->capstone = capstone;
+    cs_err status = open_handles(decoder);
+    if (status != CS_ERR_OK) reason = capstone->strerror(status);
+    else if (!learn_and_check(decoder)) reason = "it does not decode as its versions 4 and 5 do";
+    else return decoder;
+  } else if (capstone != NULL) {
+    reason = capstone->strerror(CS_ERR_MEM);
   }
-  nmc_decoder *decoder = calloc(1, sizeof *decoder);
-  cs_err status = decoder ? CS_ERR_OK : CS_ERR_MEM;
-  if (status == CS_ERR_OK) status = capstone.open(CS_ARCH_X86, CS_MODE_64, &decoder->plain);
-  if (status == CS_ERR_OK)
-    status = capstone.open(CS_ARCH_X86, CS_MODE_64, &decoder->detailed);
-  if (status == CS_ERR_OK)
-    status = capstone.option(decoder->detailed, CS_OPT_DETAIL, CS_OPT_ON);
-  if (status == CS_ERR_OK) {
-    decoder->plain_insn = capstone.malloc(decoder->plain);
-    decoder->detailed_insn = capstone.malloc(decoder->detailed);
-    if (!decoder->plain_insn || !decoder->detailed_insn) status = CS_ERR_MEM;
-  }
-  if (status != CS_ERR_OK) {
-    if (error) *error = capstone.strerror(status);
-    nmc_decoder_destroy(decoder);
-    return NULL;
-  }
-  warm(decoder);
-  return decoder;
-}
-
-static bool decode(csh handle, cs_insn *insn, const uint8_t *bytes, size_t available,
-                   uint64_t address) {
-  return capstone.disasm_iter(handle, &bytes, &available, &address, insn);
+  if (error) *error = reason;
+  nmc_decoder_destroy(decoder);
+  return NULL;
 }
 
 // Capstone prints an immediate or displacement of 0 to 9 in decimal, anything else in hex.
@@ -136,29 +136,26 @@ static bool is_number(const char *operand) { return (unsigned char)*operand - '0
 bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, uint64_t address,
                 nmc_instruction *instruction) {
   const cs_insn *insn = decoder->plain_insn;
-  decoder->last = insn;
+  const known_ids *ids = &decoder->ids;
   *instruction = (nmc_instruction){0};
-  if (!decode(decoder->plain, decoder->plain_insn, bytes, available, address)) return false;
+  if (!decode_plain(decoder, bytes, available, address)) return false;
   instruction->length = (uint8_t)insn->size;
   uint64_t next = address + insn->size;
-  switch (insn->id) {
-    case X86_INS_NOP: instruction->kind = NMC_NOP; break;
-    case X86_INS_RET: instruction->kind = NMC_RETURN; break;
-    case X86_INS_CALL:
-    case X86_INS_JMP: {
-      bool call = insn->id == X86_INS_CALL;
-      if (is_number(insn->op_str)) {
-        instruction->kind = call ? NMC_CALL : NMC_JUMP;
-        instruction->target = number_at(insn->op_str);
-      } else if (rip_slot(insn->op_str, next, &instruction->target)) {
-        instruction->kind = call ? NMC_CALL_SLOT : NMC_JUMP_SLOT;
-      }
-      break;
+  if (insn->id == ids->nop) {
+    instruction->kind = NMC_NOP;
+  } else if (insn->id == ids->ret) {
+    instruction->kind = NMC_RETURN;
+  } else if (insn->id == ids->call || insn->id == ids->jump) {
+    bool call = insn->id == ids->call;
+    const char *operands = nmc_operands(decoder);
+    if (is_number(operands)) {
+      instruction->kind = call ? NMC_CALL : NMC_JUMP;
+      instruction->target = number_at(operands);
+    } else if (rip_slot(operands, next, &instruction->target)) {
+      instruction->kind = call ? NMC_CALL_SLOT : NMC_JUMP_SLOT;
     }
-    default:
-      // Capstone 4 knows endbr64 as a nop; 5 has an id of its own. The bytes decide.
-      break;
   }
+  // Capstone 4 knows endbr64 as a nop; 5 has an id of its own. The bytes decide.
   static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
   if (insn->size == 4 && memcmp(bytes, endbr64, 4) == 0) instruction->kind = NMC_ENDBR64;
   return true;
@@ -167,10 +164,9 @@ bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, ui
 bool nmc_decode_access(nmc_decoder *decoder, const uint8_t *bytes, size_t available,
                        uint64_t address, nmc_access *access) {
   const cs_insn *insn = decoder->detailed_insn;
-  decoder->last = insn;
   *access = (nmc_access){0};
-  if (!decode(decoder->detailed, decoder->detailed_insn, bytes, available, address)) return false;
-  const cs_x86 *x86 = &insn->detail->x86;
+  if (!decode_detailed(decoder, bytes, available, address)) return false;
+  const cs_x86 *x86 = nmc_capstone_x86(decoder->capstone->layout, insn);
   access->length = (uint8_t)insn->size;
   access->locked = x86->prefix[0] == X86_PREFIX_LOCK;
   for (int i = 0; i < x86->op_count; i++) {
@@ -197,5 +193,10 @@ bool nmc_confirms(void *opaque, uint8_t kind, uint8_t length, uint64_t target, u
          instruction.length == length && instruction.target == target;
 }
 
-const char *nmc_mnemonic(const nmc_decoder *decoder) { return decoder->last->mnemonic; }
-const char *nmc_operands(const nmc_decoder *decoder) { return decoder->last->op_str; }
+const char *nmc_mnemonic(const nmc_decoder *decoder) {
+  return nmc_capstone_text(decoder->last, decoder->capstone->layout->mnemonic);
+}
+
+const char *nmc_operands(const nmc_decoder *decoder) {
+  return nmc_capstone_text(decoder->last, decoder->capstone->layout->operands);
+}

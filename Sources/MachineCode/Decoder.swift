@@ -19,7 +19,7 @@ public struct Instruction: Equatable, Sendable {
 public struct DecoderUnavailable: Error, CustomStringConvertible {
   public var reason: String
   public var description: String {
-    "Capstone cannot decode x86-64 here: \(reason); reinstall libcapstone4 (libcapstone-dev)"
+    "Capstone cannot decode x86-64 here: \(reason); \(CapstonePackage.advice())"
   }
 }
 

@@ -2,6 +2,7 @@
 
 import CUnloadLab
 import Glibc
+import ProductFiles
 
 /// A specimen was not where the build puts it.
 public struct SpecimenNotFound: Error, Equatable, CustomStringConvertible {
@@ -13,7 +14,8 @@ public struct SpecimenNotFound: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Where the build puts the specimen modules: beside the program, or beside the test bundle.
+/// Where the specimen modules are: in lib/nopscope of an installation, or where the build puts them,
+/// beside the program or the test bundle.
 public enum SpecimenLocation {
   public enum Specimen: String, Sendable, CaseIterable {
     /// The module that is patched.
@@ -22,9 +24,8 @@ public enum SpecimenLocation {
     case other = "libSpecimenOther.so"
   }
 
-  /// The absolute path of a specimen: from the folder of /proc/self/exe, or of the image that this
-  /// code is part of (a test bundle may be loaded by a program elsewhere); then from the folders of
-  /// the debug and the release build next to these.
+  /// The absolute path of a specimen, from the folders that belong to /proc/self/exe or to the image
+  /// that this code is part of: a test bundle may be loaded by a program elsewhere.
   public static func path(of specimen: Specimen) throws(SpecimenNotFound) -> String {
     try path(ofFile: specimen.rawValue, in: candidateFolders())
   }
@@ -38,25 +39,12 @@ public enum SpecimenLocation {
 
   static func candidateFolders() -> [String] {
     let image = nul_image_path().map { String(cString: $0) }
-    let own = [resolved("/proc/self/exe"), image.flatMap(resolved)].compactMap { path in
-      path.flatMap(folder)
-    }
-    let siblings = own.compactMap(folder).flatMap { ["\($0)/debug", "\($0)/release"] }
+    let images = ["/proc/self/exe", image].compactMap { $0.flatMap(ProductFolders.resolved) }
     var folders: [String] = []
-    for candidate in own + siblings where !folders.contains(candidate) {
+    for candidate in images.flatMap({ ProductFolders.candidates(forImage: $0) })
+    where !folders.contains(candidate) {
       folders.append(candidate)
     }
     return folders
-  }
-
-  private static func resolved(_ path: String) -> String? {
-    guard let resolved = realpath(path, nil) else { return nil }
-    defer { free(resolved) }
-    return String(cString: resolved)
-  }
-
-  private static func folder(_ path: String) -> String? {
-    guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
-    return String(path[..<slash])
   }
 }

@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import ProductFiles
 import Recorder
 
 /// The shared object that goes into traced programs.
 enum AgentLibrary {
   private static let name = "libNopscopeAgent.so"
 
-  /// Beside the executable, in a sibling configuration's folder, or in lib/ as it is installed; nil
-  /// where there is none.
+  /// The absolute path of the agent that belongs to this program; nil where there is none.
   static func find() -> String? {
-    guard let real = realpath("/proc/self/exe", nil) else { return nil }
-    defer { free(real) }
-    let own = String(cString: real)
-    let folder = own.lastIndex(of: "/").map { String(own[..<$0]) } ?? ""
-    let candidates = ["", "/../release", "/../debug", "/../lib", "/../lib/nopscope"]
-    for candidate in candidates {
-      let path = "\(folder)\(candidate)/\(name)"
-      if access(path, R_OK) == 0, let real = realpath(path, nil) {
-        defer { free(real) }
-        return String(cString: real)
-      }
+    guard let own = ProductFolders.resolved("/proc/self/exe") else { return nil }
+    for folder in ProductFolders.candidates(forImage: own) {
+      let path = "\(folder)/\(name)"
+      if access(path, R_OK) == 0, let path = ProductFolders.resolved(path) { return path }
     }
     return nil
   }

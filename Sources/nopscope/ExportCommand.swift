@@ -29,10 +29,11 @@ struct ExportCommand: ParsableCommand {
       EXAMPLES
         nopscope export --format perfetto -o trace.perfetto
         nopscope export build.data --format folded | flamegraph.pl > flame.svg
-        nopscope export --format uftrace -o uftrace.data && uftrace tui -d uftrace.data
+        nopscope export --format uftrace -o uftrace.data
+        uftrace tui -d uftrace.data
 
       EXIT STATUS
-        0  the recording was exported, be it in parts: what is damaged is told on stderr
+        0  the recording was exported, be it in parts: stderr says what is damaged
         1  it was not, and nothing was written
         64 the command line is wrong
       """)

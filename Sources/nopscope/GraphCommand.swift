@@ -20,7 +20,7 @@ struct GraphCommand: ParsableCommand {
         nopscope graph --json | jq '.tree.children[0]'
 
       EXIT STATUS
-        0  the recording was read, be it in parts: what is damaged is told on stderr
+        0  the recording was read, be it in parts: stderr says what is damaged
         1  it cannot be read
         64 the command line is wrong
       """)

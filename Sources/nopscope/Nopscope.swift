@@ -20,6 +20,7 @@ struct Nopscope: ParsableCommand {
         nopscope demo
         nopscope sites libfoo.so
       """,
+    version: versionText,
     subcommands: [
       RecordCommand.self, ReportCommand.self, ReplayCommand.self, GraphCommand.self,
       InfoCommand.self, ExportCommand.self, DoctorCommand.self, DemoCommand.self,

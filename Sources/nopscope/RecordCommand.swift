@@ -20,7 +20,7 @@ struct RecordCommand: ParsableCommand {
       EXAMPLES
         nopscope record -- ./program input.txt
         nopscope record --filter 'parse_*' --filter '!parse_comment' ./program
-        nopscope record --tracer profile --notrace ':mod:libz' -o profile.data ./program
+        nopscope record --tracer profile --notrace ':mod:libz' ./program
         nopscope record --thread 'worker*' --thread '!worker-9' ./server
         nopscope record --graph handle_request --threshold 10us ./server
 
@@ -35,8 +35,9 @@ struct RecordCommand: ParsableCommand {
   @OptionGroup var arguments: RecordArguments
 
   @Argument(
-    parsing: .captureForPassthrough, help: "The program to run, with its arguments.",
-    completion: .shellCommand(""))
+    parsing: .captureForPassthrough,
+    help: ArgumentHelp("The program to run, with its arguments.", valueName: "program"),
+    completion: .file())
   var command: [String] = []
 
   /// The program and its arguments, without the `--` before them.
@@ -46,6 +47,7 @@ struct RecordCommand: ParsableCommand {
     if command.first == "-h" || command.first == "--help" {
       throw CleanExit.helpRequest(RecordCommand.self)
     }
+    if command.first == "--version" { throw CleanExit.message(versionText) }
     if let first = command.first, first != "--", first.hasPrefix("-") {
       throw ValidationError("Unknown option '\(first)'")
     }

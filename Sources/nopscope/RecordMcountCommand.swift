@@ -17,7 +17,8 @@ struct RecordMcountCommand: ParsableCommand {
       the symbols are gone. A second run replaces the table.
 
       EXAMPLES
-        cc -shared -fPIC -pg -Wl,--build-id foo.c -o libfoo.so && nopscope recordmcount libfoo.so
+        cc -shared -fPIC -pg -Wl,--build-id foo.c -o libfoo.so
+        nopscope recordmcount libfoo.so
         nopscope recordmcount libfoo.so -o libfoo.recorded.so
 
       EXIT STATUS

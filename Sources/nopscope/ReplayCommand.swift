@@ -24,7 +24,7 @@ struct ReplayCommand: ParsableCommand {
         nopscope replay --thread worker | grep -n parse_header
 
       EXIT STATUS
-        0  the recording was read, be it in parts: what is damaged is told on stderr
+        0  the recording was read, be it in parts: stderr says what is damaged
         1  it cannot be read, or has no events: its tracer only counted
         64 the command line is wrong
       """)

@@ -20,12 +20,12 @@ struct ReportCommand: ParsableCommand {
       EXAMPLES
         nopscope report
         nopscope report build.data --sort self --limit 20
-        nopscope report --json | jq '.functions[] | select(.calls > 1000) | .function'
+        nopscope report --json | jq '.functions[] | select(.calls > 1000).function'
         nopscope report new.data --diff old.data
         nopscope report --uncalled
 
       EXIT STATUS
-        0  the recording was read, be it in parts: what is damaged is told on stderr
+        0  the recording was read, be it in parts: stderr says what is damaged
         1  it cannot be read
         64 the command line is wrong
       """)

@@ -47,6 +47,7 @@ import Testing
     let result = try runChild(folder + "/nopscope-bench", ["soak", "--seconds", "1"])
     #expect(result.ending == .exit(1))
     #expect(result.standardError.hasPrefix("nopscope-bench: "))
-    #expect(result.standardError.contains("/nopscope: not there: the soak records programs with it"))
+    #expect(
+      result.standardError.contains("/nopscope: not there: the soak records programs with it"))
   }
 }

@@ -46,6 +46,10 @@ typedef struct nmc_access {
   bool reads, writes, locked;
 } nmc_access;
 
+/// Whether one of `names` (file names for dlopen; the last is NULL) is a Capstone of a
+/// version that a decoder can use, 4 or 5. If none is, `reason` (`size` bytes) says why of each.
+bool nmc_can_load_capstone(const char *const *names, char *reason, size_t size);
+
 /// Opens Capstone for x86-64 and warms it. NULL on failure, with `*error` naming the reason.
 nmc_decoder *nmc_decoder_create(const char **error);
 void nmc_decoder_destroy(nmc_decoder *decoder);
