@@ -2,7 +2,7 @@
 
 import Glibc
 import ProductFiles
-import Recorder
+import RecordingSchema
 
 /// The shared object that goes into traced programs.
 enum AgentLibrary {

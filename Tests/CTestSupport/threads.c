@@ -73,9 +73,10 @@ static void wait_in_vfork(cts_thread *self) {
 }
 
 static void spawn_all_the_time(cts_thread *self) {
+  char name[] = "true", *arguments[] = {name, NULL};
   while (!self->stop) {
     pid_t child;
-    if (posix_spawn(&child, "/bin/true", NULL, NULL, (char *[]){"true", NULL}, NULL) != 0) abort();
+    if (posix_spawn(&child, "/bin/true", NULL, NULL, arguments, NULL) != 0) abort();
     waitpid(child, NULL, 0);
     self->count++;
   }

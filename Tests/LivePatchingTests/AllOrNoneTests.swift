@@ -139,7 +139,7 @@ import Testing
     let fixture = try PatchFixture(.clangMcount)
     var other = try #require(fixture.module.buildID)
     other[7] ^= 1
-    try other.withUnsafeBufferPointer { id in
+    other.withUnsafeBufferPointer { id in
       let raw = RawTransaction(fixture, [0, 1])
       raw.transaction.build_id = id.baseAddress
       #expect(refused(fixture, raw).status == NPC_MODULE_GONE)
