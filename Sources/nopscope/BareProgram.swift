@@ -18,11 +18,9 @@ enum BareProgram {
   /// Records, shows the recording where there is one, and ends as the program ended.
   static func run(_ words: [String], commands: [String]) -> Never {
     do {
-      guard let command = try Nopscope.parseAsRoot(words) as? RecordCommand else {
-        throw ExitCode(64)
-      }
-      let ending = try command.record()
-      if commands.contains("replay") { show(command.arguments.output) }
+      let settings = RecordSettings()
+      let ending = try RecordRun(settings: settings, words: words).run()
+      if commands.contains("replay") { show(settings.output) }
       try ending.passOn()
       Nopscope.exit()
     } catch {

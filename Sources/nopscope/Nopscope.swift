@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Glibc
 import Recorder
 
 @main
@@ -29,22 +30,27 @@ struct Nopscope: ParsableCommand {
 
   static func main() {
     let words = Array(CommandLine.arguments.dropFirst())
-    if BareProgram.isMeant(by: words, commands: commandNames) {
-      BareProgram.run(["record", "--"] + words, commands: commandNames)
-    }
     if words.first == RecordCommand.configuration.commandName {
       recordAtOnce(Array(words.dropFirst()))
+    } else if BareProgram.isMeant(by: words, commands: commandNames) {
+      BareProgram.run(words, commands: commandNames)
     }
     main(words)
   }
 
-  /// Parses below the root, which spares the parser its look at the root and all other commands: a
-  /// start is mostly that. Returns where this is no right command line: the root's parser says why.
+  /// Records without a look at the root and all other commands, which takes longer than the rest of
+  /// a start. Returns where this is no right command line: the root's parser says why.
   private static func recordAtOnce(_ words: [String]) {
-    guard let parsed = try? RecordCommand.parseAsRoot(words) as? RecordCommand else { return }
     do {
-      try parsed.run()
+      if let line = PlainRecordLine(words) {
+        try RecordRun(settings: line.settings, words: line.program).run().passOn()
+      } else {
+        guard let parsed = try? RecordCommand.parseAsRoot(words) as? RecordCommand else { return }
+        try parsed.run()
+      }
       exit()
+    } catch let code as ExitCode {
+      Glibc.exit(code.rawValue)  // the parser's own way builds its message first, which is empty
     } catch {
       exit(withError: error)
     }

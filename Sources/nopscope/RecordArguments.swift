@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Recorder
 import RecordingSchema
 
 extension Tracer: ExpressibleByArgument {}
@@ -42,16 +41,16 @@ struct ByteSize: ExpressibleByArgument {
   }
 }
 
-/// What a recording holds: options of every command that makes one.
+/// The options of every command that makes a recording: see `RecordSettings`.
 struct RecordArguments: ParsableArguments {
   @Option(
     name: [.short, .customLong("output")],
     help: "The directory to make. An earlier recording there moves to DIR.old.",
     completion: .directory)
-  var output = "nopscope.data"
+  var output = RecordSettings().output
 
   @Option(help: "function_graph, function, callgraph, profile or hits.")
-  var tracer = Tracer.functionGraph
+  var tracer = RecordSettings().tracer
 
   @Option(
     help: ArgumentHelp(
@@ -74,7 +73,7 @@ struct RecordArguments: ParsableArguments {
   var threads: [String] = []
 
   @Option(help: "Trace only calls up to this depth. 0: no limit.")
-  var maxDepth: UInt32 = 0
+  var maxDepth = RecordSettings().maxDepth
 
   @Option(
     help: ArgumentHelp("Leave out calls shorter than this: 10us, 1.5ms.", valueName: "time"))
@@ -85,50 +84,11 @@ struct RecordArguments: ParsableArguments {
       "Keep only the last SIZE bytes of each thread: 16M.", valueName: "size"))
   var overwrite: ByteSize?
 
-  /// The smallest flight recorder: less than a chunk or two holds nothing.
-  private static let smallestOverwrite: UInt64 = 64 << 10
+  func validate() throws { try settings.validate() }
 
-  func validate() throws {
-    let ofCalls = [
-      ("--max-depth", maxDepth > 0), ("--graph", !graph.isEmpty), ("--threshold", threshold != nil),
-    ]
-    for (option, isThere) in ofCalls where isThere && tracer != .functionGraph {
-      throw ValidationError(
-        "\(option): expected the tracer function_graph, which alone has it, found \(tracer.rawValue)"
-      )
-    }
-    if let overwrite {
-      if !tracer.writesEvents {
-        throw ValidationError(
-          "--overwrite needs a stream of events: \(tracer.rawValue) writes none")
-      }
-      if overwrite.bytes < Self.smallestOverwrite {
-        throw ValidationError("--overwrite: expected at least 64K, found \(overwrite.bytes) bytes")
-      }
-    }
-    _ = try options()
-  }
-
-  func options() throws -> RecordOptions {
-    var options = RecordOptions()
-    options.tracer = tracer
-    options.maximumDepth = maxDepth
-    options.thresholdNanoseconds = threshold?.nanoseconds ?? 0
-    options.overwriteBytes = overwrite?.bytes
-    do {
-      options.threads = try ThreadRule.parse(threads)
-      options.filter = SiteFilter(
-        filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph),
-        demangle: demangledCxx)
-    } catch {
-      throw ValidationError("\(error)")
-    }
-    return options
-  }
-
-  private func rules(_ texts: [String]) throws -> [FilterRule] {
-    var rules: [FilterRule] = []
-    for text in texts { rules += try FilterRule.parse(text) }
-    return rules
+  var settings: RecordSettings {
+    RecordSettings(
+      output: output, tracer: tracer, filter: filter, notrace: notrace, graph: graph,
+      threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite)
   }
 }

@@ -59,6 +59,6 @@ struct RecordCommand: ParsableCommand {
   func run() throws { try record().passOn() }
 
   func record() throws -> TargetEnding {
-    try RecordRun(arguments: arguments, words: words).run()
+    try RecordRun(settings: arguments.settings, words: words).run()
   }
 }

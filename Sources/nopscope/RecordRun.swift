@@ -8,12 +8,12 @@ import Recorder
 
 /// One run of a program under the recorder's eyes.
 struct RecordRun {
-  let arguments: RecordArguments
+  let settings: RecordSettings
   let words: [String]
 
   func run() throws -> TargetEnding {
     let clock = TraceClock()
-    let options = try arguments.options()
+    let options = try settings.options()
     nrc_ignore_file_size_signal()
     do {
       let program = try TargetProgram(words[0], searchPath: environment("PATH"))
@@ -21,7 +21,7 @@ struct RecordRun {
         complain("libNopscopeAgent.so: expected it beside nopscope or in ../lib, found none")
         throw ExitCode(125)
       }
-      let folder = try RecordingFolder(path: arguments.output)
+      let folder = try RecordingFolder(path: settings.output)
       let server: RecordServer
       do {
         server = try RecordServer(

@@ -136,7 +136,8 @@ extension TargetProgram {
         let name = file.read(at: Int(start), count: Int(size))
       else { throw .damaged(path: path) }
       let interpreter = String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
-      if interpreter.contains("ld-musl") {
+      let musl = Array("ld-musl".utf8)
+      if nrc_contains(name, name.count, musl, musl.count) {
         throw .otherLoader(path: path, interpreter: interpreter)
       }
       return
