@@ -4,6 +4,7 @@
 // Data goes one way: an ELF file -> its call sites -> a transaction on live text. Each arrow is one
 // dependency below; nothing points back.
 
+import Glibc
 import PackageDescription
 
 let strictness: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
@@ -32,11 +33,31 @@ let specimenLink: [LinkerSetting] = [
   ])
 ]
 
+// The executables. A start is mostly the loader's and the runtime's: what needs no symbol is not
+// exported, libstdc++ and libgcc come from their archives, and 44,000 relocations are packed where
+// the C library can read that (glibc 2.36). lld has them packed, and stays with Swift when gold goes.
 let executableLink: [LinkerSetting] = [
-  .unsafeFlags([
-    "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
-  ])
+  .unsafeFlags(
+    [
+      "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
+      "-L\(Context.packageDirectory)/CSupport/CDemangle/link", "-Xclang-linker", "-static-libgcc",
+      "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "nostart-stop-gc", "-Xlinker",
+      "--no-export-dynamic",
+    ] + (readsPackedRelocations ? ["-Xlinker", "-z", "-Xlinker", "pack-relative-relocs"] : [])),
+  // NOPSCOPE_KEEP_SYMBOLS=1 swift build -c release: the same code at the same addresses, with names
+  // and lines, for whoever has a core or a backtrace of numbers.
+  .unsafeFlags(
+    Context.environment["NOPSCOPE_KEEP_SYMBOLS"] == nil ? ["-Xlinker", "-s"] : [],
+    .when(configuration: .release)),
 ]
+
+var readsPackedRelocations: Bool {
+  var text = [CChar](repeating: 0, count: 64)  // "glibc 2.36"
+  confstr(Int32(_CS_GNU_LIBC_VERSION), &text, text.count)
+  let version = text.map { UInt8(bitPattern: $0) }.split { !(0x30...0x39).contains($0) }
+    .compactMap { Int(String(decoding: $0, as: UTF8.self)) }
+  return version.count >= 2 && (version[0], version[1]) >= (2, 36)
+}
 
 let package = Package(
   name: "nopscope",
@@ -82,7 +103,7 @@ let package = Package(
     // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
     // The static library: the shared one does not export the printer that can be stopped.
     .target(
-      name: "CDemangle", path: "CSupport/CDemangle", cSettings: [warnings],
+      name: "CDemangle", path: "CSupport/CDemangle", exclude: ["link"], cSettings: [warnings],
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
     // What runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
