@@ -2,8 +2,8 @@
 //
 // usage: measure FILE PROGRAM [ARGUMENT]...
 //
-// Runs PROGRAM, writes `wall NS peak KIB` into FILE (peak: the most memory that it had resident,
-// from wait4) and leaves with its status. In C, since the peak of a child counts what it was
+// Runs PROGRAM, writes `wall NS peak KIB start NS` into FILE (peak: the most memory that it had
+// resident, from wait4; start: by the monotonic clock) and leaves with its status. In C, since the peak of a child counts what it was
 // before its exec: an interpreter's memory would hide it.
 
 #define _GNU_SOURCE
@@ -29,9 +29,9 @@ int main(int count, char **words) {
   clock_gettime(CLOCK_MONOTONIC, &end);
   FILE *file = fopen(words[1], "w");
   if (file == NULL) return 125;
-  double wall =
-      (double)(end.tv_sec - start.tv_sec) * 1e9 + (double)end.tv_nsec - (double)start.tv_nsec;
-  fprintf(file, "wall %.0f peak %ld\n", wall, usage.ru_maxrss);
+  double began = (double)start.tv_sec * 1e9 + (double)start.tv_nsec;
+  double wall = (double)end.tv_sec * 1e9 + (double)end.tv_nsec - began;
+  fprintf(file, "wall %.0f peak %ld start %.0f\n", wall, usage.ru_maxrss, began);
   fclose(file);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

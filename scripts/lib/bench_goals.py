@@ -18,17 +18,17 @@ def number(value, digits=1):
 def markdown(results, start, report, instructions, loading, load):
     """All tables, with what they were measured on."""
     goals = Goals(results, start, report, instructions, loading)
-    return "\n".join([machine(load, results.repeat), "", *calls_table(results), "",
+    return "\n".join([machine(load, f"the best of {results.repeat} turns"), "", *calls_table(results), "",
                       *goals.table(), "", *threads_table(results), "", *start_table(start)])
 
 
-def machine(load, repeat):
+def machine(load, how):
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":", 1)[1].strip() for line in file
                       if line.startswith("model name")), "?")
     system = os.uname()
     return (f"{model}, {os.cpu_count()} CPUs, {system.sysname} {system.release}; load average "
-            f"{load[0]:.1f} before and {load[1]:.1f} after; the best of {repeat} turns.")
+            f"{load[0]:.1f} before and {load[1]:.1f} after; {how}.")
 
 
 def calls_table(results):
