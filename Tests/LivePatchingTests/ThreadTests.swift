@@ -151,6 +151,8 @@ import Testing
     let sites = Array(other.table.sites.indices)
     let there = RawTransaction(other, sites, method: .stopMachine)
     let back = RawTransaction(other, sites, back: true, method: .stopMachine)
+    // What a child inherits, from the first one on.
+    try #require(npc_patch_prepare() == 0)
     let forker = try #require(cts_forker_start(&there.transaction, &back.transaction))
     for way in [PatchProtocol.stopMachine, .jumpGuard] {
       try flip(patched, 300, PatchOptions(method: way))
