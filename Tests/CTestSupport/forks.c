@@ -32,7 +32,8 @@ struct cts_forker {
   pthread_t id;
   _Atomic bool stop;
   const npc_transaction *there, *back;
-  uint64_t children, failures;
+  _Atomic uint64_t children;
+  uint64_t failures;
 };
 
 static int count_module(struct dl_phdr_info *info, size_t size, void *context) {
@@ -57,7 +58,7 @@ static int patch(void *context) {
 static void *fork_on(void *context) {
   cts_forker *forker = context;
   while (!forker->stop) {
-    forker->failures += cts_run_forked(patch, forker, 10) != 0;
+    forker->failures += cts_run_forked(patch, forker, 60) != 0;
     forker->children++;
   }
   return NULL;
@@ -71,6 +72,8 @@ cts_forker *cts_forker_start(const npc_transaction *there, const npc_transaction
   if (pthread_create(&forker->id, NULL, fork_on, forker) != 0) abort();
   return forker;
 }
+
+uint64_t cts_forker_count(const cts_forker *forker) { return forker->children; }
 
 uint64_t cts_forker_stop(cts_forker *forker, uint64_t *children) {
   forker->stop = true;

@@ -12,7 +12,7 @@ import Testing
 
 /// One thing is wrong with one of many sites: the error says what and where, and not one byte of
 /// text is written.
-@Suite(.serialized, .exclusive) struct AllOrNoneTests {
+@Suite(.ownProcess) struct AllOrNoneTests {
   /// Expects `patched.set` to fail with the text before and after the same; the error.
   private func refused(
     _ fixture: PatchFixture, _ patched: PatchedModule, _ state: SiteState = .nop,

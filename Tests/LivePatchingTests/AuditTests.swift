@@ -30,7 +30,7 @@ extension AuditReport {
   }
 }
 
-@Suite("An audit compares live text with the file", .serialized, .exclusive)
+@Suite("An audit compares live text with the file", .ownProcess)
 struct AuditTests {
   private func audit(
     known: [KnownChange] = [], byPathOnly: Bool = false, afterComparing: () -> Void = {}
@@ -186,7 +186,7 @@ struct AuditTests {
   }
 }
 
-@Suite("An audit knows which file it compares with", .serialized, .exclusive)
+@Suite("An audit knows which file it compares with", .ownProcess)
 struct AuditedFileTests {
   private func audit(byPathOnly: Bool) throws -> AuditReport {
     try auditText(of: getpid(), opensMapFiles: !byPathOnly, afterComparing: {})

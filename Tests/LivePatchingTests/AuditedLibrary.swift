@@ -91,7 +91,7 @@ final class SleepingChild {
   init() throws {
     identifier = try spawn(["sleep", "600"])
     // Before the exec its maps are those of this process; before libc is mapped, incomplete.
-    for _ in 0..<1000 {
+    for _ in 0..<30_000 {
       let maps = try? String(contentsOfFile: "/proc/\(identifier)/maps", encoding: .utf8)
       if let maps, maps.contains("/sleep\n"), maps.contains("libc.so") { return }
       usleep(2000)

@@ -17,7 +17,7 @@ private enum Phase {
 
 /// The first anomaly is reported in full and turns the engine off for good; the kill patches
 /// nothing.
-@Suite(.serialized, .exclusive) struct FailStopTests {
+@Suite(.ownProcess) struct FailStopTests {
   /// An engine with one module loaded, `f9` its site in question.
   struct Stage {
     let engine: StaticEngine

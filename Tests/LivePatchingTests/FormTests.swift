@@ -30,7 +30,7 @@ struct Way: Sendable, CustomStringConvertible {
   }
 }
 
-@Suite(.serialized, .exclusive) struct FormTests {
+@Suite(.ownProcess) struct FormTests {
   @Test(arguments: PatchRow.all) func compilersMakeTheForm(row: PatchRow) throws {
     let fixture = try PatchFixture(row)
     #expect(fixture.table.sites.count >= PatchRow.functionCount)

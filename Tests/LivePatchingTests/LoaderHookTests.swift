@@ -11,7 +11,7 @@ import Testing
 @testable import LivePatching
 
 /// The jump in the loader, and what comes of its announcements.
-@Suite(.serialized, .exclusive) struct LoaderHookTests {
+@Suite(.ownProcess) struct LoaderHookTests {
   /// Events of what `body` does; `watched` is the build-id of the module that matters.
   static func events(of watched: [UInt8], _ body: () throws -> Void) throws -> [cts_event] {
     var events = [cts_event](repeating: cts_event(), count: 64)
@@ -199,9 +199,7 @@ import Testing
         isFree.value = true
         npc_patch_unlock()
       }.start()
-      let deadline = Date().addingTimeInterval(5)
-      while !isFree.value, Date() < deadline { usleep(1000) }
-      #expect(isFree.value)
+      #expect(comesTrue { isFree.value })
     }
   }
 
@@ -219,12 +217,8 @@ import Testing
         dlclose(UnsafeMutableRawPointer(bitPattern: handle)!)
         isClosed.value = 1
       }.start()
-      // In the hook it sleeps in a futex, system call 202.
-      func waits() -> Bool {
-        let path = "/proc/self/task/\(thread.value)/syscall"
-        return (try? String(contentsOfFile: path, encoding: .utf8).hasPrefix("202 ")) ?? false
-      }
-      while thread.value == 0 || !waits() { usleep(1000) }
+      // In the hook.
+      while !isWaitingForALock(thread.value) { usleep(1000) }
       try LoaderHook.remove()
       npc_patch_unlock()
       while isClosed.value == 0 { usleep(1000) }
@@ -233,8 +227,7 @@ import Testing
         isFree.value = 1
         npc_patch_unlock()
       }.start()
-      for _ in 0..<5000 where isFree.value == 0 { usleep(1000) }
-      #expect(isFree.value == 1)
+      #expect(comesTrue { isFree.value == 1 })
     }
   }
 

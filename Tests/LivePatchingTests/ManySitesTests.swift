@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// Transactions of more sites than go through a protocol's steps together.
-@Suite(.exclusive) struct ManySitesTests {
+@Suite(.ownProcess) struct ManySitesTests {
   private static let path = Result {
     let generated = try GeneratedLibrary(sites: 10_000) { _ in }
     let path = try TemporaryFolder.shared.fresh("many-sites") + "/libmany.so"

@@ -191,11 +191,10 @@ final class Callers {
   /// The calls made so far; after `stop`, all calls.
   var count: UInt64 { callers.map { cts_callers_count($0) } ?? final }
 
-  /// Waits until the threads have made new calls. Returns false after ten seconds without any.
+  /// Waits until the threads have made new calls. Returns false after a minute without any.
   func makeProgress() -> Bool {
     let before = count
-    for _ in 0..<10_000 where count == before { usleep(1000) }
-    return count > before
+    return comesTrue { count > before }
   }
 
   /// How many results were wrong.

@@ -12,7 +12,7 @@ import Testing
 /// A system that forbids one way of writing text.
 ///
 /// One line says so, nothing is written, no page is left writable, and the other way works. Each in a process of its own, which stays so.
-@Suite(.serialized, .exclusive) struct RefusalTests {
+@Suite(.ownProcess) struct RefusalTests {
   static let refusedText =
     ": the text cannot be opened for writing (%s); nothing was written: "
     + "try the other writer (mprotect, procmem)"

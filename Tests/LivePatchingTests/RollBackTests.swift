@@ -10,7 +10,7 @@ import Testing
 @testable import LivePatching
 
 /// A transaction that fails half-way leaves nothing behind, or says what it had to leave.
-@Suite(.serialized, .exclusive) struct RollBackTests {
+@Suite(.ownProcess) struct RollBackTests {
   /// The page of f12 becomes a shared mapping of the same bytes: it can be read, but written
   /// neither by /proc/self/mem (EIO) nor after mprotect (EACCES: the file is open for reading).
   private func replacePage(

@@ -11,7 +11,7 @@ import Testing
 /// Threads that stand between two nops of a run when it changes, by every way to get there.
 ///
 /// Each case in a process of its own: it has signal handlers, and what is not moved dies.
-@Suite(.serialized, .exclusive) struct RunOfNopsTests {
+@Suite(.ownProcess) struct RunOfNopsTests {
   private static let nop: [UInt8] = [0x0f, 0x1f, 0x44, 0x00, 0x00]
 
   @Test(arguments: 1...4, TextWriter.allCases)

@@ -12,7 +12,7 @@ import Testing
 /// The program's own SIGTRAP and SIGSEGV still get what is theirs.
 ///
 /// Each case in a process of its own: what a process does when it is signalled is the point.
-@Suite(.serialized, .exclusive) struct SignalTests {
+@Suite(.ownProcess) struct SignalTests {
   /// Patches once, so that the dispatcher stands before the program's handler.
   static func patchOnce(_ path: String) throws {
     let fixture = try PatchFixture(path: path)

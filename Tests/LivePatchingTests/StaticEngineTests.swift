@@ -11,7 +11,7 @@ import Testing
 @testable import LivePatching
 
 /// The engine on real modules; each test ends with the loader's own text in place.
-@Suite(.serialized, .exclusive) struct StaticEngineTests {
+@Suite(.ownProcess) struct StaticEngineTests {
   static func withEngine(
     _ rows: [PatchRow], _ body: (StaticEngine, [SiteTable]) throws -> Void
   ) throws {

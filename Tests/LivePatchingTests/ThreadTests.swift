@@ -10,7 +10,7 @@ import Testing
 @testable import LivePatching
 
 /// Threads in every state while text changes under them.
-@Suite(.serialized, .exclusive) struct ThreadTests {
+@Suite(.ownProcess) struct ThreadTests {
   private func flip(_ patched: PatchedModule, _ times: Int, _ options: PatchOptions) throws {
     for round in 0..<times {
       try patched.set(to: round % 2 == 0 ? .nop : .original, options: options)
@@ -105,7 +105,7 @@ import Testing
     #expect(cts_thread_stop(sleeper) == 0)
     // Also when sleepers are to be woken.
     let again = try #require(cts_thread_start(Int32(CTS_SLEEPS_DEAF)))
-    var request = npc_stop_request(timeout_milliseconds: 500, wake_sleepers: true)
+    var request = npc_stop_request(timeout_milliseconds: 60_000, wake_sleepers: true)
     var report = npc_stop_report()
     npc_patch_lock()
     let isStopped = npc_stop_threads(&request, &report)
@@ -118,14 +118,14 @@ import Testing
   @Test func sleepersThatAreToBeWokenAreStopped() throws {
     let thread = try #require(cts_thread_start(Int32(CTS_POLLS)))
     try #require(npc_patch_prepare() == 0)
-    var request = npc_stop_request(timeout_milliseconds: 500, wake_sleepers: true)
+    var request = npc_stop_request(timeout_milliseconds: 60_000, wake_sleepers: true)
     var report = npc_stop_report()
     npc_patch_lock()
     let isStopped = npc_stop_threads(&request, &report)
     if isStopped { npc_resume_threads() }
     npc_patch_unlock()
     #expect(isStopped && report.stopped >= 1)
-    usleep(20_000)
+    while cts_thread_count(thread) == 0 { usleep(1000) }
     #expect(cts_thread_stop(thread) == 1)
   }
 
@@ -151,14 +151,15 @@ import Testing
     let sites = Array(other.table.sites.indices)
     let there = RawTransaction(other, sites, method: .stopMachine)
     let back = RawTransaction(other, sites, back: true, method: .stopMachine)
+    // What a child inherits, from the first one on.
+    try #require(npc_patch_prepare() == 0)
     let forker = try #require(cts_forker_start(&there.transaction, &back.transaction))
     for way in [PatchProtocol.stopMachine, .jumpGuard] {
       try flip(patched, 300, PatchOptions(method: way))
     }
-    usleep(100_000)
+    while cts_forker_count(forker) == 0 { usleep(1000) }
     var children: UInt64 = 0
     #expect(cts_forker_stop(forker, &children) == 0)
-    #expect(children > 0)
     #expect(fixture.textIsAsInFile && other.textIsAsInFile)
   }
 
@@ -195,21 +196,31 @@ import Testing
       npc_patch_lock()
       try patched.set(to: .nop)
       // Still held by this thread: another one cannot have it.
-      let isFree = Locked()
-      let thread = Thread {
+      let (isFree, thread) = (Locked(), LockedNumber())
+      Thread {
+        thread.value = cts_this_thread()
         npc_patch_lock()
         isFree.value = true
         npc_patch_unlock()
-      }
-      thread.start()
-      usleep(50_000)
+      }.start()
+      while !isFree.value, !isWaitingForALock(thread.value) { usleep(1000) }
       #expect(!isFree.value)
       npc_patch_unlock()
-      let deadline = Date().addingTimeInterval(5)
-      while !isFree.value, Date() < deadline { usleep(1000) }
-      #expect(isFree.value)
+      #expect(comesTrue { isFree.value })
     }
   }
+}
+
+/// Whether the thread sleeps in a futex, system call 202. 0: not yet known.
+func isWaitingForALock(_ thread: Int32) -> Bool {
+  let path = "/proc/self/task/\(thread)/syscall"
+  return (try? String(contentsOfFile: path, encoding: .utf8).hasPrefix("202 ")) ?? false
+}
+
+/// Waits until `condition` holds; false after a minute.
+func comesTrue(_ condition: () -> Bool) -> Bool {
+  for _ in 0..<60_000 where !condition() { usleep(1000) }
+  return condition()
 }
 
 final class Locked: @unchecked Sendable {

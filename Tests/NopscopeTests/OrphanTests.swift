@@ -62,7 +62,7 @@ import Testing
       .gcc, ["-O1", "-fcf-protection=none"], as: .staticExecutable,
       source: """
         #include <unistd.h>
-        int main(void) { close(0); close(1); close(2); return (int)sleep(30); }
+        int main(void) { close(0); close(1); close(2); return (int)sleep(600); }
         """
     ).build()
     let program = try Fixture(
@@ -81,7 +81,7 @@ import Testing
         }
         """
     ).build()
-    let result = try runNopscope(["record", "-o", data, program, still], timeoutSeconds: 20)
+    let result = try runNopscope(["record", "-o", data, program, still], timeoutSeconds: 300)
     #expect(result.ending == .exit(0))
     let child = try #require(
       pid_t(String(decoding: result.standardOutput, as: UTF8.self).dropLast()))

@@ -17,7 +17,7 @@ import Testing
     let cache = try TemporaryFolder.shared.fresh("xdg")
     var variables = environment
     if variables["XDG_CACHE_HOME"] == nil { variables["XDG_CACHE_HOME"] = cache }
-    return try runNopscope(["record"] + arguments, environment: variables, timeoutSeconds: 30)
+    return try runNopscope(["record"] + arguments, environment: variables, timeoutSeconds: 120)
   }
 
   private func build(_ source: String, _ flags: [String] = ["-O1", "-pg"]) throws -> String {

@@ -23,7 +23,10 @@ import Testing
       .write(to: URL(fileURLWithPath: path + "/session.json"))
   }
 
-  @Test("a recording is 0700 with files of 0600, the socket 0600 in a folder of 0700, in any umask")
+  /// The umask is the process's.
+  @Test(
+    "a recording is 0700 with files of 0600, the socket 0600 in a folder of 0700, in any umask",
+    .ownProcess)
   func modes() throws {
     let before = umask(0)
     defer { umask(before) }

@@ -38,7 +38,7 @@ public struct Fixture: Hashable, Sendable, CustomStringConvertible {
 
   /// Returns the path of the linked file.
   ///
-  /// A process builds each fixture only once.
+  /// Each fixture is built only once, also for the tests that run in processes of their own.
   public func build() throws -> String { try FixtureCache.shared.built(self).linked }
 
   /// The object file that the linked one was made of, with the compiler's own relocations.
@@ -70,14 +70,26 @@ private final class FixtureCache: @unchecked Sendable {
     guard let compiler = fixture.compiler.path else {
       throw TestSupportError("\(fixture.compiler.rawValue) is neither in PATH nor beside swift")
     }
+    let place = try FixtureFolder.place(of: fixture)
+    let built = Built(object: place + "/a.o", linked: place + "/a.out")
+    if FileManager.default.fileExists(atPath: place) { return built }
     let folder = try TemporaryFolder.shared.fresh("fixture")
+    try compile(fixture, by: compiler, in: folder)
+    // Another process may have been faster.
+    guard rename(folder, place) == 0 || FileManager.default.fileExists(atPath: place) else {
+      throw TestSupportError("\(place): \(String(cString: strerror(errno)))")
+    }
+    return built
+  }
+
+  private func compile(_ fixture: Fixture, by compiler: String, in folder: String) throws {
     try fixture.source.write(toFile: folder + "/a.c", atomically: false, encoding: .utf8)
-    let built = Built(object: folder + "/a.o", linked: folder + "/a.out")
+    let (object, linked) = (folder + "/a.o", folder + "/a.out")
     try Tools.run(
       compiler,
       position(fixture.product) + fixture.compile
-        + ["-c", folder + "/a.c", "-o", built.object])
-    var link = ["-Wl,--build-id=sha1"] + fixture.link + [built.object, "-o", built.linked]
+        + ["-c", folder + "/a.c", "-o", object])
+    var link = ["-Wl,--build-id=sha1"] + fixture.link + [object, "-o", linked]
     switch fixture.product {
     case .sharedObject: link = ["-shared"] + link
     case .executable: link = ["-no-pie"] + link
@@ -85,7 +97,6 @@ private final class FixtureCache: @unchecked Sendable {
     case .positionIndependentExecutable: link = ["-pie"] + link
     }
     try Tools.run(compiler, link)
-    return built
   }
 
   /// The flags that the product needs. The fixture's own flags follow and override them.
@@ -95,5 +106,23 @@ private final class FixtureCache: @unchecked Sendable {
     case .positionIndependentExecutable: ["-fPIE"]
     case .executable, .staticExecutable: ["-fno-pie"]
     }
+  }
+}
+
+/// Where fixtures are, by what they are made of.
+enum FixtureFolder {
+  static let variable = "NOPSCOPE_TEST_FIXTURES"
+
+  /// The runner's, and of those that it started.
+  static let path =
+    ProcessInfo.processInfo.environment[variable] ?? TemporaryFolder.shared.path + "/fixtures"
+
+  static func place(of fixture: Fixture) throws -> String {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a
+    for byte in "\(fixture)\n\(fixture.source)".utf8 {
+      hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+    }
+    return path + "/" + String(hash, radix: 16)
   }
 }

@@ -8,8 +8,8 @@ import Testing
 
 @testable import UnloadLab
 
-/// Tests of the engine patch this process, so they run one after the other.
-@Suite(.serialized, .exclusive) struct DaemonTests {}
+/// Tests of the engine patch their process, so each runs in its own.
+@Suite(.ownProcess) struct DaemonTests {}
 
 /// Attaches an engine for the time of `body`.
 func withEngine(

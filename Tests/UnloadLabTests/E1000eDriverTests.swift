@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import UnloadLab
 
-@Suite(.exclusive) struct E1000eDriverTests {
+@Suite(.ownProcess) struct E1000eDriverTests {
   @Test func theDriverReadsTheNVMAndItsSumIsBABA() throws {
     let block = try Block()
     let driver = try E1000eDriver(block.device)
@@ -143,7 +143,7 @@ import UnloadLab
 }
 
 /// The engine of 2.6.27 compares with four bytes of a call, and finds a register.
-@Suite(.exclusive) struct E1000eStrayWriteTests {
+@Suite(.ownProcess) struct E1000eStrayWriteTests {
   private static let callBytes: UInt32 = 0xffff_fce8
   private static let nopBytes: UInt32 = 0x0044_1f0f
 

@@ -52,7 +52,7 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
   var readBack: Int
 }
 
-@Suite(.exclusive) struct E1000eRegisterTests {
+@Suite(.ownProcess) struct E1000eRegisterTests {
   @Test(
     "A register keeps the bits that may be written, and no other",
     arguments: [

@@ -6,7 +6,7 @@ import Testing
 
 @testable import UnloadLab
 
-@Suite(.exclusive) struct SpecimenTests {
+@Suite(.ownProcess) struct SpecimenTests {
   @Test(
     "A specimen needs libc alone, has a build-id, and calls mcount by e8 everywhere",
     arguments: SpecimenLocation.Specimen.allCases)
@@ -99,7 +99,7 @@ import Testing
 }
 
 /// What the specimen's functions compute, through whatever mcount does at their entry.
-@Suite(.exclusive) struct SpecimenWorkTests {
+@Suite(.ownProcess) struct SpecimenWorkTests {
   @Test func integers() throws {
     let module = try LoadedModule(SpecimenLocation.path(of: .specimen))
     typealias Binary = @convention(c) (Int32, Int32) -> Int32

@@ -7,7 +7,7 @@ import Testing
 @testable import UnloadLab
 
 /// Cells of the table in this process, where several threads of the test runner are about.
-@Suite(.exclusive) struct UnloadExperimentTests {
+@Suite(.ownProcess) struct UnloadExperimentTests {
   struct Cell: Sendable, CustomStringConvertible {
     var engine: LabEngine
     var occupant: Occupant

@@ -73,7 +73,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
   ]
 }
 
-@Suite(.exclusive) struct WatchTests {
+@Suite(.ownProcess) struct WatchTests {
   @Test(
     "One instruction is one fault, seen with its width and direction, and runs for real",
     arguments: Instruction.all)

@@ -14,7 +14,7 @@ nonisolated(unsafe) private var probePipe: Int32 = -1
 private let foundOpen = Atomic<Int>(0)
 private let handlerRuns = Atomic<Int>(0)
 
-@Suite(.exclusive) struct WatchThreadTests {
+@Suite(.ownProcess) struct WatchThreadTests {
   @Test func lockedInstructionsOfTwoThreadsLoseNothing() throws {
     let pages = Pages()
     let watch = try WatchedMemory(pages.buffer)

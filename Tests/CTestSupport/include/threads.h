@@ -46,8 +46,10 @@ int cts_run_forked(int (*body)(void *), void *context, int seconds);
 
 typedef struct cts_forker cts_forker;
 /// Starts a thread that forks over and over. Each child takes the patch lock, lists the modules and
-/// executes both transactions, one after the other, within ten seconds.
+/// executes both transactions, one after the other, within a minute.
 cts_forker *cts_forker_start(const npc_transaction *there, const npc_transaction *back);
+/// How many children there were so far.
+uint64_t cts_forker_count(const cts_forker *forker);
 /// Ends it; returns how many children failed, and how many there were.
 uint64_t cts_forker_stop(cts_forker *forker, uint64_t *children);
 
