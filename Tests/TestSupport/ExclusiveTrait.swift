@@ -7,8 +7,10 @@ import Testing
 /// For tests that change what a process has only once: signal handlers, watched memory, text that
 /// other tests execute, the loader's list of modules.
 public struct ExclusiveTrait: TestTrait, SuiteTrait, TestScoping {
+  /// It holds for the tests in a suite.
   public var isRecursive: Bool { true }
 
+  /// Runs the test while no other test with this trait runs.
   public func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
