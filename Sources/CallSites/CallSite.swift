@@ -46,6 +46,7 @@ public struct CallSite: Equatable, Sendable {
     /// `-fpatchable-function-entry`: at the function's entry.
     case patchable
 
+    /// Its name in output: `mcount`, `fentry` or `patchable`.
     public var name: String {
       switch self {
       case .mcount: "mcount"
@@ -59,11 +60,14 @@ public struct CallSite: Equatable, Sendable {
   public var offset: UInt64
   /// Bytes from its function's start.
   public var functionOffset: UInt32
+  /// How the call is written.
   public var form: Form
+  /// Which option of the compiler put it there.
   public var kind: Kind
   // So that size and stride are the same 16 bytes, the unit of the recorded table.
   private var reserved: UInt16 = 0
 
+  /// A site at link-time address `offset`, `functionOffset` bytes into its function.
   public init(offset: UInt64, functionOffset: UInt32, form: Form, kind: Kind) {
     self.offset = offset
     self.functionOffset = functionOffset

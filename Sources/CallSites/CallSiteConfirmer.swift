@@ -14,9 +14,12 @@ public struct CallSiteConfirmer {
   let functions: FunctionExtents
   private let calls: [Target]
   private let slots: [Target]
+  /// The sites confirmed so far, in the order of the candidates.
   public private(set) var sites: [CallSite] = []
+  /// The candidates that were refused so far, with their reasons.
   public private(set) var skipped: [SkippedSite] = []
 
+  /// Confirms candidates of `image` against `targets` and `functions`, by `decoder`.
   public init(
     _ image: ELFImage, _ targets: McountTargets, _ functions: FunctionExtents, _ decoder: Decoder
   ) {

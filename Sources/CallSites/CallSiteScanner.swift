@@ -4,6 +4,7 @@ public import ELFImage
 
 /// A place that may be a call site, before Capstone has had its say.
 public struct Candidate: Equatable, Sendable {
+  /// What made the place a candidate.
   public enum Source: UInt8, Sendable {
     /// An `e8` whose target is right. It may be the second byte of `67 e8`, or no instruction.
     case directCall
@@ -15,6 +16,7 @@ public struct Candidate: Equatable, Sendable {
 
   /// Link-time address.
   public var offset: UInt64
+  /// What made it a candidate.
   public var source: Source
 }
 
@@ -26,6 +28,7 @@ public struct CallSiteScanner: Sendable {
   private let calls: [UInt64]
   private let slots: [UInt64]
 
+  /// Scans the executable segments of `image` for calls of `targets`.
   public init(_ image: ELFImage, _ targets: McountTargets) {
     self.image = image
     calls = targets.calls.map(\.address)

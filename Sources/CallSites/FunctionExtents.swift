@@ -11,6 +11,7 @@ public struct FunctionExtents: Sendable {
   /// Extents known from elsewhere: ascending, no start twice.
   init(extents: [Range<UInt64>]) { self.extents = extents }
 
+  /// Reads them from the file's unwind table and its symbols.
   public init(_ image: ELFImage) throws(ELFError) {
     var found = try image.unwindFunctions()
     let symbols = try image.staticSymbols()

@@ -4,6 +4,7 @@ public import ELFImage
 
 /// A place in the file through which mcount or __fentry__ is called.
 public struct McountEntry: Equatable, Sendable {
+  /// What stands at the address.
   public enum Place: UInt8, Sendable {
     /// A PLT stub: `jmp *slot(%rip)`.
     case stub
@@ -15,7 +16,9 @@ public struct McountEntry: Equatable, Sendable {
 
   /// `mcount`, `_mcount` or `__fentry__`.
   public var symbol: String
+  /// Of the sites that call it.
   public var kind: CallSite.Kind
+  /// What stands at `address`.
   public var place: Place
   /// Link-time address.
   public var address: UInt64
@@ -23,6 +26,7 @@ public struct McountEntry: Equatable, Sendable {
 
 /// The addresses that a call must name exactly to be a call site.
 public struct McountTargets: Equatable, Sendable {
+  /// All places that are known, as they were found.
   public private(set) var entries: [McountEntry] = []
 
   /// What `e8` and `67 e8` may call: stubs and definitions.

@@ -144,6 +144,9 @@ extension SiteTable {
     return try recorded(image, decoder: decoder)
   }
 
+  /// The table that recordmcount wrote into the file, checked against its text.
+  ///
+  /// Throws where it has none or where it does not fit.
   public static func recorded(_ image: ELFImage, decoder: Decoder) throws(SiteError) -> SiteTable {
     let reader = try RecordedReader(image)
     let targets: McountTargets

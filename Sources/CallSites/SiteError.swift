@@ -27,6 +27,7 @@ public enum SiteError: Error, Equatable, Sendable {
 }
 
 extension SiteError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .image(let error): error.description

@@ -8,14 +8,17 @@ public import MachineCode
 /// Names, bytes and targets are looked up in the file's image, which the table holds; a site itself
 /// takes 16 bytes.
 public struct SiteTable: Sendable {
+  /// The file.
   public let image: ELFImage
   /// By offset, none twice.
   public let sites: [CallSite]
   /// By offset: what looked like a site and is not used, with the reason.
   public let skipped: [SkippedSite]
+  /// What the sites call.
   public let targets: McountTargets
   private let names: FunctionNames
 
+  /// The file's path.
   public var path: String { image.path }
   /// Nil: the file has none.
   public var buildID: [UInt8]? { image.buildID }

@@ -2,6 +2,7 @@
 
 /// A place that looked like a call site, or was listed as one, and is not used.
 public struct SkippedSite: Equatable, Sendable {
+  /// Why a place is not used.
   public enum Reason: Equatable, Sendable {
     case noFunctionStart
     case notAnInstructionBoundary
@@ -19,11 +20,13 @@ public struct SkippedSite: Equatable, Sendable {
 
   /// Link-time address.
   public var offset: UInt64
+  /// Why it is not used.
   public var why: Reason
 
   /// One line for people.
   public var reason: String { why.description }
 
+  /// A place at link-time address `offset` that is not used because of `why`.
   public init(offset: UInt64, why: Reason) {
     self.offset = offset
     self.why = why
@@ -31,6 +34,7 @@ public struct SkippedSite: Equatable, Sendable {
 }
 
 extension SkippedSite.Reason: CustomStringConvertible {
+  /// The reason in words, as `nopscope sites --skipped` prints it.
   public var description: String {
     switch self {
     case .noFunctionStart:

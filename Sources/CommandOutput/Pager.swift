@@ -8,6 +8,9 @@ public final class Pager {
   private var descriptor: Int32 = 1
   private var child: pid_t = 0
 
+  /// Starts the pager where it `isWanted` and stdout is a terminal.
+  ///
+  /// Until `finish`, SIGINT is the pager's.
   public init(isWanted: Bool) {
     let chosen = getenv("PAGER").map { String(cString: $0) } ?? "less"
     guard isWanted, isatty(1) == 1, !chosen.isEmpty, chosen != "cat" else { return }
@@ -63,13 +66,16 @@ public struct PagedText {
   /// Nobody reads any more.
   public private(set) var isClosed = false
 
+  /// Text for `pager`.
   public init(_ pager: Pager) { self.pager = pager }
 
+  /// Adds `text`, and writes when a block is full.
   public mutating func add(_ text: String) {
     bytes.append(contentsOf: text.utf8)
     if bytes.count >= 1 << 16 { flush() }
   }
 
+  /// Writes what is left.
   public mutating func flush() {
     if !bytes.isEmpty && !isClosed { isClosed = !pager.write(bytes) }
     bytes.removeAll(keepingCapacity: true)

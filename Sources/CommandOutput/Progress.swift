@@ -11,6 +11,7 @@ public final class Progress {
   private var last: ContinuousClock.Instant?
   private let what: String
 
+  /// Progress of `what`, which begins each line.
   public init(_ what: String) { self.what = what }
 
   /// How much is done, from 0 to 1.

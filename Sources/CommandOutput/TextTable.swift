@@ -7,14 +7,19 @@ import TextFormat
 ///
 /// A table that is too long to be gathered sets the widths of its columns and writes line by line.
 public struct TextTable {
+  /// Where a cell stands in its column.
   public enum Alignment: Sendable { case left, right }
 
+  /// A column's head, side and width.
   public struct Column: Sendable {
+    /// The head of the column.
     public var title: String
+    /// Where its cells and its head stand.
     public var alignment: Alignment
     /// At least so many characters.
     public var width: Int
 
+    /// A column that is at least as wide as its title.
     public init(_ title: String, _ alignment: Alignment = .left, width: Int = 0) {
       self.title = title
       self.alignment = alignment
@@ -26,6 +31,7 @@ public struct TextTable {
   private let gap: String
   private var rows: [[String]] = []
 
+  /// An empty table with `gap` blanks between its columns.
   public init(_ columns: [Column], gap: Int = 2) {
     self.columns = columns
     self.gap = String(repeating: " ", count: gap)
@@ -40,6 +46,7 @@ public struct TextTable {
   /// Cells for the first columns at least; what is missing is empty.
   public mutating func add(_ cells: [String]) { rows.append(cells) }
 
+  /// The whole table, its head first, each line with a newline.
   public func text() -> String {
     var widths = columns.map(\.width)
     for row in rows {
@@ -51,6 +58,7 @@ public struct TextTable {
   /// The head alone, and one row alone, in the widths that the columns were given.
   public var head: String { line(columns.map(\.title)) }
 
+  /// One row in the widths that the columns were given, with a newline.
   public func line(_ cells: [String]) -> String { line(cells, columns.map(\.width)) }
 
   private func line(_ cells: [String], _ widths: [Int]) -> String {

@@ -5,13 +5,21 @@
 public struct DynamicSegment: Equatable, Sendable {
   /// Link-time addresses and sizes in bytes; nil where the tag is absent.
   public private(set) var strings: UInt64?
+  /// DT_STRSZ, bytes.
   public private(set) var stringsSize: UInt64?
+  /// DT_SYMTAB, a link-time address.
   public private(set) var symbols: UInt64?
+  /// DT_HASH, a link-time address.
   public private(set) var hash: UInt64?
+  /// DT_GNU_HASH, a link-time address.
   public private(set) var gnuHash: UInt64?
+  /// DT_RELA, a link-time address.
   public private(set) var relocations: UInt64?
+  /// DT_RELASZ, bytes.
   public private(set) var relocationsSize: UInt64?
+  /// DT_JMPREL, a link-time address.
   public private(set) var jumpRelocations: UInt64?
+  /// DT_PLTRELSZ, bytes.
   public private(set) var jumpRelocationsSize: UInt64?
   /// DT_TEXTREL or DF_TEXTREL: the loader writes into text.
   public private(set) var hasTextRelocations = false

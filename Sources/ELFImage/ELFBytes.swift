@@ -7,13 +7,16 @@
 public struct ELFBytes: Sendable {
   /// The file, for errors.
   public let path: String
+  /// The bytes of the whole file.
   public let storage: [UInt8]
 
+  /// `storage` as the contents of the file `path`.
   public init(path: String, storage: [UInt8]) {
     self.path = path
     self.storage = storage
   }
 
+  /// The file's length in bytes.
   public var count: UInt64 { UInt64(storage.count) }
 
   /// The little-endian number at file offset `offset`; `what` names it in the error.

@@ -29,6 +29,7 @@ public enum ELFError: Error, Equatable, Sendable {
 }
 
 extension ELFError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .unreadable(let path, let operation, let errno):

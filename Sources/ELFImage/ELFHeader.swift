@@ -2,6 +2,7 @@
 
 /// The ELF header: what the file is, and where its two tables stand.
 public struct ELFHeader: Equatable, Sendable {
+  /// What the file is (e_type).
   public enum FileType: UInt16, Sendable {
     case object = 1
     case executable = 2
@@ -11,19 +12,26 @@ public struct ELFHeader: Equatable, Sendable {
   /// Where e_shoff, e_shnum and e_shstrndx stand in the file: what a tool that adds a section
   /// has to rewrite.
   public static let sectionTableOffsetField = 0x28
+  /// Where e_shnum stands.
   public static let sectionCountField = 0x3c
+  /// Where e_shstrndx stands.
   public static let nameTableIndexField = 0x3e
   /// Bytes of the header itself, of a program header and of a section header.
   public static let size = 64
+  /// Bytes of a program header.
   public static let programHeaderSize = 56
+  /// Bytes of a section header.
   public static let sectionHeaderSize = 64
 
+  /// What the file is.
   public var fileType: FileType
   /// File offset of the program headers, their number (the extended one resolved).
   public var programHeaderOffset: UInt64
+  /// Number of program headers, the extended one resolved.
   public var programHeaderCount: UInt64
   /// The same of the section headers; 0 and 0 where the file has none.
   public var sectionHeaderOffset: UInt64
+  /// Number of section headers; 0 where the file has none.
   public var sectionCount: UInt64
   /// Index of the section that holds the sections' names; 0: none.
   public var nameTableIndex: UInt64

@@ -5,7 +5,9 @@
 /// Whatever the file says, reading it throws an `ELFError` or ends: no crash, no endless loop, no
 /// more memory than a small multiple of the file's size.
 public struct ELFImage: Sendable {
+  /// The whole file.
   public let bytes: ELFBytes
+  /// What the file is, and where its tables stand.
   public let header: ELFHeader
   /// All program headers, in the file's order.
   public let segments: [Segment]
@@ -18,6 +20,7 @@ public struct ELFImage: Sendable {
   /// Nil where the linker was not asked for one.
   public let buildID: [UInt8]?
 
+  /// The file's path.
   public var path: String { bytes.path }
 
   /// Reads the file at `path`, at most 4 GiB.
@@ -113,6 +116,7 @@ extension ELFImage {
     return names.isInFile ? names.offset..<(names.offset + names.size) : nil
   }
 
+  /// The section's name; empty where the file has no names of sections.
   public func name(of section: Section) throws(ELFError) -> String {
     guard let names = sectionNames else { return "" }
     let start = names.lowerBound + UInt64(section.nameOffset)

@@ -4,15 +4,21 @@
 public struct Relocation: Equatable, Sendable {
   /// The types that lead to call sites (psABI for x86-64, table 4.9).
   public enum Kind {
+    /// R_X86_64_64.
     public static let direct64: UInt32 = 1
+    /// R_X86_64_GLOB_DAT.
     public static let globalData: UInt32 = 6
+    /// R_X86_64_JUMP_SLOT.
     public static let jumpSlot: UInt32 = 7
+    /// R_X86_64_RELATIVE.
     public static let relative: UInt32 = 8
   }
 
   /// Where it applies: link-time address; in an object file, offset in the section.
   public var offset: UInt64
+  /// r_addend.
   public var addend: Int64
+  /// One of `Kind`, or another.
   public var type: UInt32
   /// Index into the symbol table; 0: none.
   public var symbol: UInt32
@@ -23,10 +29,12 @@ public struct RelocationTable: Sendable {
   let bytes: ELFBytes
   /// File offset of the first entry.
   let offset: UInt64
+  /// Number of entries.
   public let count: Int
 
   static let entrySize: UInt64 = 24
 
+  /// The entry at `index`, which is below `count`. Throws where the file ends before it.
   public subscript(index: Int) -> Relocation {
     get throws(ELFError) {
       let at = offset + UInt64(index) * Self.entrySize

@@ -2,13 +2,20 @@
 
 /// One section header.
 public struct Section: Equatable, Sendable {
+  /// Types of sections that are read here.
   public enum Kind {
-    public static let symbols: UInt32 = 2  // SHT_SYMTAB
-    public static let strings: UInt32 = 3  // SHT_STRTAB
-    public static let relocations: UInt32 = 4  // SHT_RELA
-    public static let note: UInt32 = 7  // SHT_NOTE
-    public static let empty: UInt32 = 8  // SHT_NOBITS
-    public static let dynamicSymbols: UInt32 = 11  // SHT_DYNSYM
+    /// SHT_SYMTAB.
+    public static let symbols: UInt32 = 2
+    /// SHT_STRTAB.
+    public static let strings: UInt32 = 3
+    /// SHT_RELA.
+    public static let relocations: UInt32 = 4
+    /// SHT_NOTE.
+    public static let note: UInt32 = 7
+    /// SHT_NOBITS.
+    public static let empty: UInt32 = 8
+    /// SHT_DYNSYM.
+    public static let dynamicSymbols: UInt32 = 11
   }
 
   /// Offset of its name in the section of names.
@@ -19,10 +26,15 @@ public struct Section: Equatable, Sendable {
   public var flags: UInt64
   /// Link-time address; 0 where it is not mapped.
   public var address: UInt64
+  /// Where its bytes stand in the file.
   public var offset: UInt64
+  /// In bytes.
   public var size: UInt64
+  /// sh_link: the section that belongs to it, as a symbol table's names.
   public var link: UInt32
+  /// sh_info: what it is depends on the type.
   public var info: UInt32
+  /// Bytes of one entry; 0 where it has no entries of one size.
   public var entrySize: UInt64
 
   /// Whether the file holds `size` bytes for it.

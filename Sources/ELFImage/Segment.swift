@@ -2,11 +2,16 @@
 
 /// One program header.
 public struct Segment: Equatable, Sendable {
+  /// Types of segments that are read here.
   public enum Kind {
+    /// PT_LOAD.
     public static let load: UInt32 = 1
+    /// PT_DYNAMIC.
     public static let dynamic: UInt32 = 2
+    /// PT_NOTE.
     public static let note: UInt32 = 4
-    public static let unwindHeader: UInt32 = 0x6474_e550  // PT_GNU_EH_FRAME
+    /// PT_GNU_EH_FRAME.
+    public static let unwindHeader: UInt32 = 0x6474_e550
   }
 
   /// PT_*.
@@ -19,9 +24,12 @@ public struct Segment: Equatable, Sendable {
   public var address: UInt64
   /// Bytes in the file, and bytes in memory (the rest is zero).
   public var fileSize: UInt64
+  /// Bytes in memory.
   public var memorySize: UInt64
 
+  /// PF_X.
   public var isExecutable: Bool { flags & 1 != 0 }
+  /// PF_W.
   public var isWritable: Bool { flags & 2 != 0 }
 
   /// Where its file bytes stand: link-time addresses.

@@ -6,11 +6,13 @@ public struct Symbol: Equatable, Sendable {
   public var value: UInt64
   /// In bytes; 0 where unknown.
   public var size: UInt64
+  /// Where its name stands in the table of names.
   public var nameOffset: UInt32
   /// SHN_*, or the index of its section.
   public var section: UInt16
   var info: UInt8
 
+  /// Whether the file has it: neither SHN_UNDEF nor SHN_COMMON.
   public var isDefined: Bool { section != 0 && section != 0xfff2 }  // SHN_UNDEF, SHN_COMMON
   /// STT_FUNC, or STT_GNU_IFUNC.
   public var isFunction: Bool { info & 15 == 2 || info & 15 == 10 }
@@ -25,6 +27,7 @@ public struct SymbolTable: Sendable {
   let bytes: ELFBytes
   /// File offset of the first symbol.
   let offset: UInt64
+  /// Number of symbols.
   public let count: Int
   /// File offsets of the names.
   let names: Range<UInt64>
@@ -33,6 +36,7 @@ public struct SymbolTable: Sendable {
   /// Longer names are damage, or an attack on whoever prints them.
   static let longestName: UInt64 = 4096
 
+  /// The symbol at `index`, which is below `count`. Throws where the file ends before it.
   public subscript(index: Int) -> Symbol {
     get throws(ELFError) {
       guard index >= 0, index < count else {
@@ -60,6 +64,7 @@ public struct SymbolTable: Sendable {
     return String(decoding: text, as: UTF8.self)
   }
 
+  /// Whether the symbol's name is `name`, without making a string of it.
   public func isNamed(_ name: StaticString, _ symbol: Symbol) -> Bool {
     bytes.equals(
       name, at: names.lowerBound + UInt64(symbol.nameOffset), before: names.upperBound)

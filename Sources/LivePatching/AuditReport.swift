@@ -18,7 +18,9 @@ public struct TextDifference: Equatable, Sendable {
   /// Nil where no program header
   /// says so, in files that are not 64-bit ELF.
   public var linkAddress: UInt64?
+  /// What the file has there.
   public var fileBytes: [UInt8]
+  /// What memory has there.
   public var liveBytes: [UInt8]
   /// Every byte of it is accounted for by a known change.
   public var isKnown: Bool
@@ -26,6 +28,7 @@ public struct TextDifference: Equatable, Sendable {
 
 /// Text of a file that was not compared, and why.
 public struct UncomparedText: Equatable, Sendable {
+  /// Why text was not compared.
   public enum Reason: Error, Equatable, Sendable {
     /// The file is gone from its path, and the kernel keeps the open one from us.
     case deleted
@@ -48,10 +51,13 @@ public struct UncomparedText: Equatable, Sendable {
     case notMapped
   }
 
+  /// Path of its file.
   public var module: String
+  /// Where it is mapped.
   public var address: UInt64
   /// In bytes.
   public var length: UInt64
+  /// Why it was not compared.
   public var reason: Reason
 }
 
@@ -59,6 +65,7 @@ public struct UncomparedText: Equatable, Sendable {
 public struct AuditReport: Equatable, Sendable {
   /// Paths of the modules of which text was compared, by address.
   public var modules: [String] = []
+  /// Bytes of text that were compared.
   public var bytesCompared: UInt64 = 0
   /// All that differ, known or not, listed or not.
   public var bytesDiffering: UInt64 = 0
@@ -69,8 +76,10 @@ public struct AuditReport: Equatable, Sendable {
   /// Known changes that the text does not show: somebody else has undone or overwritten them, or
   /// their text was not compared.
   public var absentChanges: [KnownChange] = []
+  /// Text that was not compared, with the reasons.
   public var uncompared: [UncomparedText] = []
 
+  /// A report of nothing.
   public init() {}
 
   /// Differences that nobody answers for.
@@ -88,6 +97,7 @@ public enum AuditError: Error, Equatable, Sendable {
 }
 
 extension AuditError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .noSuchProcess(let process):
@@ -105,6 +115,7 @@ extension AuditError: CustomStringConvertible {
 }
 
 extension UncomparedText.Reason: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .deleted:

@@ -5,7 +5,9 @@ import CallSites
 /// The bytes of one site, five or six, in a word: byte 0 is the lowest. No allocation, and the
 /// comparison of two is one instruction.
 public struct Code: Equatable, Sendable {
+  /// The bytes, the first one lowest; those beyond `length` are zero.
   public var word: UInt64
+  /// Number of bytes.
   public var length: Int
 
   typealias Bytes = (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)
@@ -15,6 +17,7 @@ public struct Code: Equatable, Sendable {
     self.length = length
   }
 
+  /// The bytes as they stand in memory.
   public init(_ bytes: some Collection<UInt8>) {
     self.init(
       word: bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }, length: bytes.count)
@@ -38,6 +41,7 @@ public struct Code: Equatable, Sendable {
       : Code(word: operand << 16 | 0xe867, length: 6)
   }
 
+  /// The bytes as they stand in memory.
   public var bytes: [UInt8] {
     (0..<length).map { UInt8(truncatingIfNeeded: word >> UInt64($0 * 8)) }
   }

@@ -18,6 +18,7 @@ public struct EntryStub: Equatable, Sendable {
 /// A page of entry stubs near one module, readable and executable. It is never unmapped: a thread
 /// may stand in it long after the last site that called it was disarmed.
 public struct EntryStubPage: Sendable {
+  /// One for each destination, in their order.
   public let stubs: [EntryStub]
 
   /// Maps a page within reach of all of `span` and writes a stub for each of `destinations` (256
@@ -44,8 +45,11 @@ public struct EntryStubPage: Sendable {
   }
 }
 
+/// No page could be mapped near the module.
 public struct EntryStubError: Error, CustomStringConvertible {
+  /// errno of the refusal.
   public var errorNumber: Int32
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     let reason = String(cString: strerror(errorNumber))
     return errorNumber == ENOMEM

@@ -4,6 +4,7 @@
 /// know (its lines and their order are those of 2.6.28 and after; the wording of the kinds and
 /// phases is what their documentation and users search for).
 public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
+  /// What ftrace was doing.
   public enum Phase: String, Sendable {
     case initializing = "Initializing ftrace call sites"
     case toNop = "Setting ftrace call site to NOP"
@@ -11,6 +12,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
     case toOtherCall = "Updating ftrace call site to call a different ftrace function"
   }
 
+  /// What was wrong.
   public enum Kind: String, Sendable {
     case unreadable = "ftrace faulted on modifying"
     case mismatch = "ftrace failed to modify"
@@ -18,11 +20,16 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
     case unknown = "ftrace faulted on unknown error"
   }
 
+  /// What the transaction met.
   public var error: PatchError
+  /// What ftrace was doing.
   public var phase: Phase
+  /// Of the module: run-time minus link-time address.
   public var loadBias: UInt64
+  /// The engine's flags of the site.
   public var recordFlags: UInt32
 
+  /// What was wrong, by the reason of `error`.
   public var kind: Kind {
     switch error.reason {
     case .unreadable: .unreadable
@@ -32,6 +39,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// The report in the layout of the kernel's ftrace_bug, several lines.
   public var description: String {
     var lines = ["------------[ ftrace bug ]------------", kind.rawValue]
     if let offset = error.offset {

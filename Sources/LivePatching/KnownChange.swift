@@ -9,6 +9,7 @@ public struct KnownChange: Equatable, Sendable {
   /// What the journal says the text has now; as many bytes.
   public var current: [UInt8]
 
+  /// The bytes `original` of the file at `address` were replaced by `current`, which are as many.
   public init(address: UInt64, original: [UInt8], current: [UInt8]) {
     precondition(original.count == current.count, "a change replaces bytes one for one")
     self.address = address

@@ -4,7 +4,9 @@ import Glibc
 
 /// A shared object opened by us with dlopen.
 public final class Library {
+  /// As it was given to dlopen.
   public let path: String
+  /// What dlopen returned; nil after `close`.
   public private(set) var handle: UnsafeMutableRawPointer?
 
   /// RTLD_NOW | RTLD_LOCAL.
@@ -16,6 +18,7 @@ public final class Library {
 
   deinit { close() }
 
+  /// Address of the symbol `name`. Throws where the library has none or is closed.
   public func symbol(_ name: String) throws(LibraryError) -> UnsafeMutableRawPointer {
     guard let handle else { throw LibraryError(text: "\(path): is closed") }
     guard let address = dlsym(handle, name) else {
@@ -44,8 +47,12 @@ public final class Library {
   }
 }
 
+/// What dlopen, dlsym or dlclose said.
 public struct LibraryError: Error, CustomStringConvertible {
+  /// The message.
   public var text: String
+  /// An error with this message.
   public init(text: String) { self.text = text }
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String { text }
 }

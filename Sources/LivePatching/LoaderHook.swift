@@ -15,8 +15,10 @@ public enum LoaderHook {
     guard error == 0 else { throw LoaderHookError(errorNumber: error) }
   }
 
+  /// Whether the loader's announcements reach us.
   public static var isInstalled: Bool { npc_loader_hook_installed() }
 
+  /// Takes the hook out. Throws where the loader's function could not be written.
   public static func remove() throws(LoaderHookError) {
     let error = npc_loader_hook_remove()
     guard error == 0 else { throw LoaderHookError(errorNumber: error) }
@@ -33,8 +35,11 @@ public enum LoaderHook {
   }
 }
 
+/// The hook could not be put in or taken out.
 public struct LoaderHookError: Error, CustomStringConvertible {
+  /// errno of the refusal.
   public var errorNumber: Int32
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch errorNumber {
     case EBUSY:

@@ -7,6 +7,7 @@ import Glibc
 /// back, or `isLeftChanged` that they could not be, not one byte was written; but for the phase
 /// `close`: then all were, and stand.
 public struct PatchError: Error, Equatable, Sendable {
+  /// What went wrong.
   public enum Reason: Int32, Sendable {
     case moduleGone = 1
     case outsideText, badPoke, unreadable, mismatch, unconfirmed, unwritable, notStopped
@@ -15,23 +16,30 @@ public struct PatchError: Error, Equatable, Sendable {
     case outOfReach = 100
   }
 
+  /// The step of the transaction, in their order.
   public enum Phase: Int32, Sendable {
     case prepare, verify, open, stop, write, readBack, close
   }
 
+  /// What went wrong.
   public var reason: Reason
+  /// The step that met it.
   public var phase: Phase
   /// The module's name.
   public var module: String
   /// The site's link-time address, where the error is about one site.
   public var offset: UInt64?
+  /// The site's function, where it is known.
   public var function: String?
+  /// What should have stood at the site.
   public var expected: [UInt8]
   /// What was found there instead; empty where it was not read.
   public var actual: [UInt8]
   /// A thread id, where one thread is the reason.
   public var thread: Int32
+  /// errno of the system call that failed; 0 where none did.
   public var errorNumber: Int32
+  /// Whether all that had been written was put back.
   public var isRolledBack: Bool
   /// Something was written that could not be put back: `audit` names it.
   public var isLeftChanged = false

@@ -19,12 +19,16 @@ public enum TextWriter: Int32, Sendable, CaseIterable {
   case processMemory = 2
 }
 
+/// How a transaction writes.
 public struct PatchOptions: Sendable {
+  /// The protocol.
   public var method: PatchProtocol
+  /// How the read-only text is written.
   public var writer: TextWriter
   /// How long to wait for a thread to stop.
   public var stopTimeoutMilliseconds: UInt32
 
+  /// The defaults suit any process.
   public init(
     method: PatchProtocol = .automatic, writer: TextWriter = .mprotect,
     stopTimeoutMilliseconds: UInt32 = 1000
@@ -39,12 +43,15 @@ public struct PatchOptions: Sendable {
 public struct PatchReport: Equatable, Sendable {
   /// Sites that were written: those not already in the wanted state.
   public var sites: Int
+  /// The protocol that was used.
   public var method: PatchProtocol
   /// Threads stopped, and threads left asleep in a system call, under stop-machine.
   public var stoppedThreads: Int
+  /// Threads left asleep in a system call, under stop-machine.
   public var sleepingThreads: Int
   /// Of them, how many times one stood in the middle of a run of nops, or would have returned there
   /// from a signal handler, and was moved to the run's end.
   public var movedThreads: Int
+  /// How long the other threads stood still.
   public var stoppedNanoseconds: UInt64
 }

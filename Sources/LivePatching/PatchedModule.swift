@@ -17,7 +17,9 @@ public enum SiteState: Equatable, Sendable {
 /// A loaded module whose call sites are patched live. It keeps the journal: what each site holds
 /// now. Not for two threads at once; the transactions of several modules exclude each other.
 public final class PatchedModule {
+  /// The loaded library.
   public let module: LoadedModule
+  /// Its call sites.
   public let table: SiteTable
   private let decoder: Decoder
   private let plan: LoadPlan?
@@ -62,8 +64,10 @@ public final class PatchedModule {
   /// not there from the start: the transaction finds out.
   public var isLoaded: Bool { plan?.isLoaded(generation) ?? true }
 
+  /// What stands at the site with this index in `table`.
   public func state(of site: Int) -> SiteState { states[Int(stateIndices[site])] }
 
+  /// Run-time address of the site with this index in `table`.
   public func address(of site: Int) -> UInt64 { module.loadBias &+ table.sites[site].offset }
 
   /// The sites that a protocol can serve: the jump guard wants one instruction whose first two

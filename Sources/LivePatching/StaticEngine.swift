@@ -10,9 +10,13 @@ import MachineCode
 public final class StaticEngine {
   /// What the engine knows of one site, beside its state.
   public struct Flags: OptionSet, Sendable {
+    /// The bits.
     public let rawValue: UInt32
+    /// Flags of these bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// The filter chose it.
     public static let filter = Flags(rawValue: 1)
+    /// It calls the tracer.
     public static let enabled = Flags(rawValue: 2)
   }
 

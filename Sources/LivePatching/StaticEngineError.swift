@@ -7,6 +7,7 @@ public enum StaticEngineError: Error, Equatable, Sendable, CustomStringConvertib
   /// The module could not be told from another one.
   case noBuildID(path: String)
 
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .textRelocations(let path):

@@ -4,10 +4,12 @@ import CMachineCode
 
 /// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
 public struct Instruction: Equatable, Sendable {
+  /// What an instruction is to a patcher.
   public enum Kind: UInt8, Sendable {
     case other, call, callSlot, nop, `return`, jump, jumpSlot, endbr64
   }
 
+  /// What it is.
   public var kind: Kind
   /// In bytes.
   public var length: Int
@@ -17,7 +19,9 @@ public struct Instruction: Equatable, Sendable {
 
 /// Capstone is missing or does not work.
 public struct DecoderUnavailable: Error, CustomStringConvertible {
+  /// Why, as the loader or Capstone says it.
   public var reason: String
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     "Capstone cannot decode x86-64 here: \(reason); \(CapstonePackage.advice())"
   }
@@ -30,6 +34,9 @@ public final class Decoder {
   /// An `nmc_decoder`, for C that decodes by itself: the patch core's verifier.
   public let handle: OpaquePointer
 
+  /// Loads Capstone if nothing has loaded it yet.
+  ///
+  /// Throws where there is none, or none that decodes as expected.
   public init() throws(DecoderUnavailable) {
     var reason: UnsafePointer<CChar>?
     guard let handle = nmc_decoder_create(&reason) else {

@@ -4,9 +4,11 @@ import CRecordingABI
 
 /// A node of a thread's call tree that the agent has merged: exact counts, no times.
 public struct TreeNode: Sendable {
+  /// Its number in the process.
   public var function: UInt32
   /// Index of its parent in the thread's tree, below its own; node 0 is the root, its own parent.
   public var parent: UInt32
+  /// Calls by this path.
   public var calls: UInt64
 }
 
@@ -14,7 +16,9 @@ public struct TreeNode: Sendable {
 ///
 /// Times in units.
 public struct ProfileEntry: Sendable {
+  /// Its number in the process.
   public var function: UInt32
+  /// Calls that began.
   public var calls: UInt64
   /// Calls that ended, of which the times are.
   public var endedCalls: UInt64
@@ -27,7 +31,9 @@ public struct ProfileEntry: Sendable {
 }
 
 extension ThreadRecording {
+  /// Whether the agent merged its calls into a tree (tracer callgraph).
   public var hasCallTree: Bool { !treeChunks.isEmpty }
+  /// Whether the agent kept counts or times a function (tracers profile and hits).
   public var hasProfile: Bool { !profileChunks.isEmpty || !hitsChunks.isEmpty }
 
   /// Calls `body` with each node in use and its index, parents first; what was damaged, one line each.

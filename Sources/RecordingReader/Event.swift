@@ -2,6 +2,7 @@
 
 /// One event of a thread, decoded.
 public struct Event: Equatable, Sendable {
+  /// What happened.
   public enum Kind: UInt8, Sendable {
     /// A chunk begins; the cursor's `openFunctions` and `threadName` are this chunk's. `number` is 1
     /// where what came before is missing (or it is the first), 0 where it follows seamlessly.
@@ -20,11 +21,14 @@ public struct Event: Equatable, Sendable {
     case parent
   }
 
+  /// What happened.
   public var kind: Kind
   /// In units of the recording's clock; never before the event before it, but in damaged files.
   public var time: UInt64
+  /// What it is depends on the kind: see there.
   public var number: UInt64
 
+  /// An event of `kind` at `time`, in units.
   @inlinable
   public init(_ kind: Kind, time: UInt64, number: UInt64 = 0) {
     self.kind = kind

@@ -12,8 +12,11 @@ public struct FunctionName: Sendable, Hashable {
   public var name: String?
   /// Index of the module in the process; nil where no module has this number.
   public var moduleIndex: Int?
+  /// Of its file; nil where the module is not known.
   public var modulePath: String?
+  /// Lower-case hexadecimal; nil where the file has none.
   public var buildID: String?
+  /// Which load of the module, from 1; 0 where it is not known.
   public var generation: Int
   /// Link-time address of the call site; nil where it is not known.
   public var offset: UInt64?

@@ -6,21 +6,29 @@ import RecordingSchema
 public struct ModuleRecord: Sendable, Equatable {
   /// Of the process, from 1.
   public var generation: Int
+  /// As the loader has it.
   public var path: String
   /// Lower-case hexadecimal; nil where the file has none.
   public var buildID: String?
+  /// Run-time minus link-time address.
   public var loadBias: UInt64
+  /// Where its text is mapped.
   public var textStart: UInt64
+  /// Where its text ends.
   public var textEnd: UInt64
   /// In units of the recording's clock.
   public var loadTime: UInt64
+  /// In units of the recording's clock; nil: it was loaded to the end.
   public var unloadTime: UInt64?
   /// The number of its call site 0.
   public var firstFunction: UInt64
+  /// Number of call sites.
   public var sites: Int
+  /// Those that called their stubs.
   public var armed: Int
   /// Places that looked like call sites and are none; and why, as far as that is kept.
   public var skipped: Int
+  /// How many places were skipped for which reason.
   public var skippedReasons: [SkippedReason] = []
   /// `ok`, or why none of its sites was armed.
   ///

@@ -5,9 +5,11 @@ import RecordingSchema
 
 /// One program image that ran: a process between two execs.
 public struct ProcessRecording: Sendable {
+  /// The process id.
   public let pid: Int32
   /// Counts the execs of the pid, from 0.
   public let incarnation: UInt32
+  /// The parent's process id when it began.
   public let parent: Int32
   /// Path of the executable, where session.json or the modules tell; else nil.
   public let program: String?
@@ -21,6 +23,7 @@ public struct ProcessRecording: Sendable {
   public let startTime: UInt64
   /// In units; 0: it was not closed properly, by SIGKILL for one.
   public let endTime: UInt64
+  /// Since 1970, by the clock on the wall.
   public let startRealtimeNanoseconds: UInt64
   /// Bytes of the event file on disk.
   public let bytes: UInt64
@@ -32,12 +35,15 @@ public struct ProcessRecording: Sendable {
   public let lostChunks: UInt64
   /// Times the program waited for the disk, and how long in all.
   public let waits: UInt64
+  /// How long the program waited for the disk in all.
   public let waitNanoseconds: UInt64
   /// By the agent's count, where its tracer writes no events; else 0.
   public let countedCalls: UInt64
+  /// It closed its recording itself.
   public let hasEnded: Bool
   /// Something went wrong in the traced process and turned the tracer off.
   public let isMarkedCorrupted: Bool
+  /// A flight recorder: only the end of each thread was kept.
   public let isOverwriting: Bool
   /// No space was left: what came after was only counted.
   public let isFull: Bool

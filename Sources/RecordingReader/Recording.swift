@@ -10,7 +10,9 @@ import RecordingSchema
 /// is skipped and told in `problems`, what is whole is kept. Events are not read here but by each
 /// thread's cursor, which tells of its own damage. It may be read while it is being written.
 public struct Recording: Sendable {
+  /// As it was given.
   public let directory: String
+  /// What `nopscope record` noted of the whole.
   public let session: Session
   /// In order of their start, as far as that is known.
   public let processes: [ProcessRecording]
@@ -39,6 +41,7 @@ public struct Recording: Sendable {
   public var isCorrupted: Bool {
     !problems.isEmpty || processes.contains { $0.isMarkedCorrupted }
   }
+  /// Threads of all processes.
   public var threadCount: Int { processes.reduce(0) { $0 + $1.threads.count } }
   /// Of the event files, on disk.
   public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }

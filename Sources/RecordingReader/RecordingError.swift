@@ -28,6 +28,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .unreadable(let path, let operation, ENOENT):

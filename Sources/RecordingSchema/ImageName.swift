@@ -2,10 +2,12 @@
 
 /// One program image that ran, a process between two execs, and the names of its files.
 public struct ImageName: Hashable, Comparable, Sendable {
+  /// The process id.
   public var pid: Int32
   /// Counts the execs of the pid, from 0.
   public var incarnation: UInt32
 
+  /// The image that the process `pid` was after `incarnation` execs.
   public init(pid: Int32, incarnation: UInt32) {
     self.pid = pid
     self.incarnation = incarnation
@@ -21,9 +23,12 @@ public struct ImageName: Hashable, Comparable, Sendable {
     self.init(pid: pid, incarnation: count)
   }
 
+  /// The name of its event file.
   public var events: String { "\(pid)-\(incarnation).events" }
+  /// The name of its file of modules.
   public var modules: String { "\(pid)-\(incarnation).modules" }
 
+  /// By process id, then by incarnation.
   public static func < (left: ImageName, right: ImageName) -> Bool {
     (left.pid, left.incarnation) < (right.pid, right.incarnation)
   }

@@ -18,19 +18,25 @@ public struct ModuleLoad: Sendable, Equatable {
   public var path: String
   /// Lower-case hexadecimal; nil where the file has none.
   public var buildID: String?
+  /// Run-time minus link-time address.
   public var loadBias: UInt64 = 0
+  /// Where its text is mapped.
   public var textStart: UInt64 = 0
+  /// Where its text ends.
   public var textEnd: UInt64 = 0
   /// In units of the recording's clock.
   public var time: UInt64 = 0
   /// The number of its call site 0.
   public var firstFunction: UInt64 = 0
+  /// Number of call sites.
   public var sites = 0
+  /// Call sites that call their stubs.
   public var armed = 0
   /// Call sites that no rule wants.
   public var unwanted = 0
   /// Places that looked like call sites and are none; and why.
   public var skipped = 0
+  /// How many places were skipped for which reason.
   public var skippedReasons: [SkippedReason] = []
   /// `ok`, or why nothing was armed.
   public var status = ""
@@ -42,6 +48,7 @@ public struct ModuleLoad: Sendable, Equatable {
   /// What `status` says where nothing went wrong.
   public static let statusWhenDone = "ok"
 
+  /// A module without call sites.
   public init(generation: Int, path: String) {
     self.generation = generation
     self.path = path
@@ -50,9 +57,12 @@ public struct ModuleLoad: Sendable, Equatable {
 
 /// A module that was unloaded.
 public struct ModuleUnload: Sendable, Equatable {
+  /// Which load it ends: counts the loads of the process, from 1.
   public var generation: Int
+  /// In units of the recording's clock.
   public var time: UInt64
 
+  /// The load `generation` ended at `time`.
   public init(generation: Int, time: UInt64) {
     self.generation = generation
     self.time = time
@@ -63,8 +73,10 @@ public struct ModuleUnload: Sendable, Equatable {
 public struct SkippedReason: Sendable, Equatable, Codable {
   /// One line; not safe for a terminal as it is.
   public var reason: String
+  /// Number of places.
   public var count: Int
 
+  /// So many places for one reason.
   public init(reason: String, count: Int) {
     self.reason = reason
     self.count = count
@@ -76,6 +88,7 @@ public struct SkippedReason: Sendable, Equatable, Codable {
 extension ModuleLine: Codable {
   private enum CodingKeys: CodingKey { case load, unload }
 
+  /// Throws where the line is neither and has what one of them cannot have.
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     if let load = try fields.decodeIfPresent(ModuleLoad.self, forKey: .load) {
@@ -87,6 +100,7 @@ extension ModuleLine: Codable {
     }
   }
 
+  /// An object with one key, `load` or `unload`; `other` has none.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     switch self {
@@ -103,6 +117,7 @@ extension ModuleLoad: Codable {
     case sites, armed, unwanted, skipped, skippedReasons, status, plan, symbols
   }
 
+  /// Throws where the generation or the path is missing, or a field is of another type.
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     func count(_ key: CodingKeys) throws -> Int { Int(clamping: try fields.unsigned(key)) }
@@ -125,6 +140,7 @@ extension ModuleLoad: Codable {
     symbols = try fields.decodeIfPresent(String.self, forKey: .symbols)
   }
 
+  /// All fields; the build-id is null where the file has none.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(generation, forKey: .generation)
@@ -149,6 +165,7 @@ extension ModuleLoad: Codable {
 extension ModuleUnload: Codable {
   private enum CodingKeys: CodingKey { case generation, time }
 
+  /// Throws where a field is missing or of another type.
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     generation = try fields.decode(Int.self, forKey: .generation)

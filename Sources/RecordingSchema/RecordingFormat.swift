@@ -17,6 +17,7 @@
 public enum RecordingFormat {
   /// The schema's name and version, as session.json has it.
   public static let schema = "nopscope.recording/1"
+  /// The name of the file that holds the `Session`.
   public static let sessionName = "session.json"
   /// The folder of the symbol files.
   public static let symbolsName = "symbols"

@@ -16,12 +16,16 @@ public struct Session: Sendable, Equatable {
       case fork
     }
 
+    /// Which image, and the names of its files.
     public var image: ImageName
+    /// The parent's process id when it began.
     public var parent: Int32?
     /// The path of the executable.
     public var program: String?
+    /// How it began; nil where the file does not say.
     public var begin: Begin?
 
+    /// An image, as the agent's first message tells of it.
     public init(image: ImageName, parent: Int32?, program: String?, begin: Begin?) {
       self.image = image
       self.parent = parent
@@ -36,32 +40,44 @@ public struct Session: Sendable, Equatable {
     public var filter, notrace, graph, threads: [String]?
     /// 0: no limit.
     public var maximumDepth: UInt64?
+    /// Calls shorter than this were left out; 0: none were.
     public var thresholdNanoseconds: UInt64?
     /// Nil: not a flight recorder.
     public var overwriteBytes: UInt64?
 
+    /// Nothing is known.
     public init() {}
   }
 
   /// Nil where the file does not say.
   public var schema: String? = RecordingFormat.schema
+  /// Of the event files' format: NREC_VERSION.
   public var version: Int? = Int(NREC_VERSION)
+  /// The program and its arguments.
   public var command: [String] = []
   /// As it is written: `tracer` where it is one that we know.
   public var tracerName: String?
+  /// What was not to be recorded.
   public var options = Options()
+  /// Since 1970, by the clock on the wall.
   public var startRealtimeNanoseconds: UInt64?
   /// The time stamp counter's frequency in Hz.
   public var ticksPerSecond: UInt64?
+  /// Ticks are shifted by so many bits to be the units of the event files.
   public var timeShift: Int? = Int(NREC_TIME_SHIFT)
+  /// The name of the machine.
   public var host: String?
   /// Whether `nopscope record` closed it.
   public var hasEnded = false
+  /// Of the program, as a shell has it; nil: it is not known.
   public var exitStatus: Int?
+  /// Those that joined, in their order.
   public var processes: [Process] = []
 
+  /// Nothing is known.
   public init() {}
 
+  /// The tracer, where it is one that we know.
   public var tracer: Tracer? { tracerName.flatMap(Tracer.init(rawValue:)) }
 }
 
@@ -73,6 +89,7 @@ extension Session: Codable {
     case hasEnded = "ended"
   }
 
+  /// A missing field is nil or empty. Throws where one that readers need is of another type.
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     schema = try fields.decodeIfPresent(String.self, forKey: .schema)
@@ -91,6 +108,7 @@ extension Session: Codable {
     host = try? fields.decodeIfPresent(String.self, forKey: .host)
   }
 
+  /// What is nil is left out, but for the exit status, which is null while the program runs.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encodeIfPresent(schema, forKey: .schema)
@@ -113,6 +131,7 @@ extension Session.Options: Codable {
     case filter, notrace, graph, threads, maximumDepth, thresholdNanoseconds, overwriteBytes
   }
 
+  /// What is nil is left out, but for `overwriteBytes`: null means that everything was kept.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encodeIfPresent(filter, forKey: .filter)
@@ -131,6 +150,7 @@ extension Session.Process: Codable {
     case pid, incarnation, parent, begin, program, events, modules
   }
 
+  /// Throws where the process id or the incarnation is missing.
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: CodingKeys.self)
     image = ImageName(
@@ -141,6 +161,7 @@ extension Session.Process: Codable {
     begin = try fields.decodeIfPresent(String.self, forKey: .begin).flatMap(Begin.init)
   }
 
+  /// What is nil is left out; the names of the files are written too.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(image.pid, forKey: .pid)

@@ -5,6 +5,7 @@
 /// A choice, not an action: a site that is a nop in the file and not wanted is left as it is, and
 /// still not wanted.
 public struct SitePlan: Sendable, Equatable {
+  /// What was planned for a site.
   public enum Choice: UInt8, Sendable {
     /// To be armed. Whether it was, the module's status says.
     case wanted = 0x61  // a
@@ -22,6 +23,7 @@ public struct SitePlan: Sendable, Equatable {
 
   private var runs: [Run] = []
 
+  /// No sites.
   public init() {}
 
   /// Sites in all.

@@ -10,6 +10,7 @@ public struct SymbolHeader: Sendable, Equatable {
   private static let mark = "nopscope.symbols"
   private static let version = "1"
 
+  /// The head of a file with `count` lines after it, for the module at `path`.
   public init(count: Int, path: String) {
     self.count = count
     self.path = path
@@ -45,6 +46,7 @@ public struct SymbolLine: Sendable, Equatable {
   /// three each.
   private static let longestName = 3 * 4096
 
+  /// The line of one call site.
   public init(offset: UInt64, flags: UInt8, name: String) {
     self.offset = offset
     self.flags = flags

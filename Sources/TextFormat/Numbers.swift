@@ -58,6 +58,7 @@ public func durationText(_ nanoseconds: Double) -> String {
   return "\(fixed(nanoseconds / unit.size, 3)) \(unit.name)"
 }
 
+/// The same of a whole number of nanoseconds.
 public func durationText(_ nanoseconds: some BinaryInteger) -> String {
   durationText(Double(nanoseconds))
 }

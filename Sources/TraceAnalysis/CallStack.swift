@@ -4,6 +4,7 @@ import RecordingReader
 
 /// An open call.
 public struct Frame: Sendable {
+  /// Its number in the process.
   public var function: UInt32
   /// The sink's own: a table's slot, a tree's node.
   public var tag: Int32
@@ -84,7 +85,9 @@ public struct CallStack {
 
   /// Of the newest event, in units.
   public var time: UInt64 { lastTime }
+  /// Number of open calls.
   public var depth: Int { frames.count }
+  /// The call that runs; nil: none is open.
   public var innermost: Frame? { frames.last }
 
   /// Takes one event of the cursor's.
@@ -211,6 +214,7 @@ public struct FunctionSet: Sendable {
   @usableFromInline var words: [UInt64] = []
   private static let largest: UInt64 = 1 << 24
 
+  /// A set of these numbers.
   public init(_ numbers: some Sequence<UInt64> = []) {
     for number in numbers where number < Self.largest {
       let word = Int(number >> 6)
@@ -221,6 +225,7 @@ public struct FunctionSet: Sendable {
     }
   }
 
+  /// Whether the set has `number`.
   @inlinable
   public func contains(_ number: UInt32) -> Bool {
     let word = Int(number >> 6)

@@ -5,12 +5,15 @@ import RecordingReader
 /// The merged call tree of a recording: all calls of one function by the same chain of callers are
 /// one node.
 public struct CallTree: Sendable {
+  /// A function by the path of calls that led to it.
   public struct Node: Sendable {
     /// Which of `functions`; -1 for the root, which stands for all threads.
     public var function: Int32
+    /// Calls by this path.
     public internal(set) var calls: UInt64 = 0
     /// Nanoseconds in it or what it called; 0 where `hasTimes` is false.
     public internal(set) var total = 0
+    /// Nanoseconds in it, without what it called.
     public internal(set) var own = 0
     /// Indices of its children, the longest total first, then the most calls.
     public internal(set) var children: [Int] = []
@@ -18,10 +21,13 @@ public struct CallTree: Sendable {
 
   /// Node 0 is the root; a parent comes before its children.
   public private(set) var nodes: [Node] = [Node(function: -1)]
+  /// Each function of the tree once, with the label that is shown.
   public private(set) var functions: [(name: FunctionName, label: String)] = []
+  /// Whether the nodes have times.
   public private(set) var hasTimes = false
   /// Calls that found no room: their time is in their caller's.
   public private(set) var foldedCalls: UInt64 = 0
+  /// Damage that was found while reading, a line each.
   public private(set) var problems: [String] = []
 
   private struct Key: Hashable {

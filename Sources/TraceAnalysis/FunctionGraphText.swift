@@ -73,12 +73,15 @@ public struct FunctionGraphText: CallSink {
     }
   }
 
+  /// Holds the call back: it may be a leaf, which is one line.
   public mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     entry = (frame, depth)
   }
 
+  /// Prints nothing: the call was printed when it was entered.
   public mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
 
+  /// Prints a leaf's line, or the closing brace.
   public mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
     // Another thread's calls end with its own events only, so `lane` is the frame's.
     switch how {

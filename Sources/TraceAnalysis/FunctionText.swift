@@ -94,9 +94,12 @@ public struct FunctionText: CallSink {
     out.add(": ")
   }
 
+  /// Notes the call: its line is printed when the event's caller is known.
   public mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     entry = frame
   }
+  /// Prints nothing: only entries are lines.
   public mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
+  /// Prints nothing: only entries are lines.
   public mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {}
 }

@@ -4,10 +4,13 @@ import RecordingReader
 
 /// One thread on its way through a merge: where it stands, and what is open there.
 public final class ThreadLane {
+  /// Whose thread it is.
   public let process: ProcessRecording
   /// Index of `process` in the recording.
   public let processIndex: Int
+  /// What was recorded of it.
   public let thread: ThreadRecording
+  /// What is open at the moment.
   public private(set) var stack: CallStack
   private var cursor: EventCursor
   private var pending: Event?
@@ -20,6 +23,7 @@ public final class ThreadLane {
     cursor = thread.cursor()
   }
 
+  /// Damage that was found in it until now, a line each.
   public var problems: [String] { cursor.problems }
   /// The newest that the recording has.
   public var name: String { cursor.threadName }
@@ -71,6 +75,7 @@ public struct MergedThreads {
   /// Damage found on the way, one line each.
   public private(set) var problems: [String] = []
 
+  /// The threads of `recording` that are chosen, all at their beginning.
   public init(
     _ recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true }
   ) {

@@ -6,13 +6,17 @@ import RecordingReader
 public struct CallTimes: Sendable {
   /// In the function or what it called; recursion is not counted twice.
   public var total: Int
+  /// In the function, without what it called.
   public var own: Int
   /// Of one call, those inside calls of the same function included.
   public var average: Double
+  /// Of the shortest call.
   public var minimum: Int
+  /// Of the longest call.
   public var maximum: Int
   /// Within 0.8 %; nil where the agent kept no distribution.
   public var median: Int?
+  /// Within 0.8 %; nil where the agent kept no distribution.
   public var percentile99: Int?
   /// s² in ns²: (nΣx² − (Σx)²) / (n(n−1)); nil for fewer than two calls.
   public var variance: Double?
@@ -20,13 +24,16 @@ public struct CallTimes: Sendable {
 
 /// One function of a report.
 public struct ReportRow: Sendable {
+  /// What is known of it.
   public var function: FunctionName
   /// Its number in the process where it was first met.
   public var number: UInt64
+  /// Calls that began.
   public var calls: UInt64
   /// Nil where no call's duration is known.
   public var times: CallTimes?
 
+  /// Its name as it is shown.
   public var label: String { function.label(number: number) }
 }
 
@@ -36,15 +43,21 @@ public struct Report: Sendable {
   public internal(set) var rows: [ReportRow] = []
   /// Threads that were read.
   public internal(set) var threads = 0
+  /// Calls of all functions.
   public internal(set) var calls: UInt64 = 0
+  /// Events that found no room.
   public internal(set) var lostEvents: UInt64 = 0
+  /// The recording is damaged, or an anomaly ended the tracing of a process.
   public internal(set) var isCorrupted = false
   /// Damage, of the recording and found while reading it, one line each.
   public internal(set) var problems: [String] = []
   /// Calls that ended without returning; that had not ended; whose end lies in a gap.
   public internal(set) var unwound: UInt64 = 0
+  /// Calls that had not ended.
   public internal(set) var stillOpen: UInt64 = 0
+  /// Calls whose end lies in a gap.
   public internal(set) var cutOff: UInt64 = 0
+  /// Exits without an entry: damage.
   public internal(set) var unmatchedExits = 0
   /// Whether any function has times.
   public var hasTimes: Bool { rows.contains { $0.times != nil } }

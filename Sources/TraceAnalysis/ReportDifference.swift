@@ -6,14 +6,18 @@ import RecordingReader
 public struct DifferenceRow: Sendable {
   /// Nil where it was not called.
   public var before: ReportRow?
+  /// Nil where it was not called.
   public var after: ReportRow?
 
+  /// The function's name as it is shown.
   public var label: String { (after ?? before)?.label ?? "?" }
+  /// How many more calls there were.
   public var calls: Int {
     Int(clamping: after?.calls ?? 0) - Int(clamping: before?.calls ?? 0)
   }
   /// Nanoseconds; nil where neither has times.
   public var total: Int? { difference(\.total) }
+  /// Nanoseconds, without what it called; nil where neither has times.
   public var own: Int? { difference(\.own) }
 
   private func difference(_ time: KeyPath<CallTimes, Int>) -> Int? {

@@ -48,6 +48,7 @@ public struct TextBuffer {
     if bytes.count >= Self.block { flush() }
   }
 
+  /// Hands over what is left.
   public mutating func flush() {
     if !bytes.isEmpty && !isClosed { isClosed = !sink(bytes) }
     bytes.removeAll(keepingCapacity: true)
@@ -98,7 +99,9 @@ public struct ReplayColours: Sendable {
   var dim = ""
   var end = ""
 
+  /// No colours: files and plain terminals.
   public static let none = ReplayColours()
+  /// The usual escape sequences.
   public static let terminal = ReplayColours(
     mark: "\u{1b}[1;33m", dim: "\u{1b}[2m", end: "\u{1b}[0m")
 }

@@ -4,10 +4,12 @@ import RecordingReader
 
 /// A function that could have been recorded and was not called.
 public struct UncalledFunction: Sendable {
+  /// What is known of it.
   public var function: FunctionName
   /// Its number in the process where it was first met.
   public var number: UInt64
 
+  /// Its name as it is shown.
   public var label: String { function.label(number: number) }
 }
 
@@ -18,8 +20,11 @@ public struct UncalledFunction: Sendable {
 public struct Uncalled: Sendable {
   /// Armed and never called, by module and name.
   public private(set) var functions: [UncalledFunction] = []
+  /// Sites that would have recorded a call.
   public private(set) var armed = 0
+  /// Sites that no rule wanted.
   public private(set) var unwanted = 0
+  /// Sites that could not be armed.
   public private(set) var notArmed = 0
   /// Of recordings that do not keep their plans.
   public private(set) var unknown = 0

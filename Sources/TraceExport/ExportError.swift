@@ -16,6 +16,7 @@ public enum ExportError: Error, Equatable, CustomStringConvertible {
   /// The format is a folder of files.
   case needsFolder(format: ExportFormat)
 
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .noEvents(let directory, let format, let tracer):

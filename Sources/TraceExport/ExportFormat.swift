@@ -13,6 +13,7 @@ public enum ExportFormat: String, CaseIterable, Sendable, CustomStringConvertibl
   /// uftrace's data directory: its replay, report, graph, tui.
   case uftrace
 
+  /// Its name on the command line.
   public var description: String { rawValue }
 
   /// No terminal shows it.

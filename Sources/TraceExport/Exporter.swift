@@ -17,12 +17,16 @@ public enum ExportDestination: Sendable {
 /// length (folded stacks: of the merged call tree). The destination is there when it is whole, and
 /// else as it was.
 public struct Exporter {
+  /// What is exported.
   public var recording: Recording
+  /// What it becomes.
   public var format: ExportFormat
   /// Of folded stacks alone. Nil: times where there are any, else calls.
   public var foldedWeight: FoldedWeight?
+  /// The threads that are exported; all by default.
   public var isChosen: ThreadChoice = { _, _ in true }
 
+  /// Exports `recording` as `format`.
   public init(_ recording: Recording, as format: ExportFormat) {
     self.recording = recording
     self.format = format

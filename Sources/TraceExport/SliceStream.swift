@@ -5,16 +5,24 @@ import TraceAnalysis
 
 /// What was exported, and what the viewer shows otherwise than it was.
 public struct ExportSummary: Sendable {
+  /// Calls in the export.
   public internal(set) var calls: UInt64 = 0
+  /// Functions that were called.
   public internal(set) var functions = 0
+  /// Threads that were exported.
   public internal(set) var threads = 0
+  /// Bytes that were written.
   public internal(set) var bytes: UInt64 = 0
+  /// Events that the recording has lost.
   public internal(set) var lostEvents: UInt64 = 0
   /// Calls that ended without returning; that had not ended; whose end lies in a gap; of which only
   /// the entry is known. All are part of `calls`.
   public internal(set) var unwound: UInt64 = 0
+  /// Calls that had not ended.
   public internal(set) var stillOpen: UInt64 = 0
+  /// Calls whose end lies in a gap.
   public internal(set) var cutOff: UInt64 = 0
+  /// Calls of which only the entry is known.
   public internal(set) var entryOnly: UInt64 = 0
   /// Slices of calls whose entry is missing: not part of `calls`.
   public internal(set) var startMissing: UInt64 = 0

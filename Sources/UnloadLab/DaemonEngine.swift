@@ -21,13 +21,16 @@ public final class DaemonEngine {
     case zapped
   }
 
+  /// Whose code it follows.
   public let version: Version
   /// Between the daemon's cycles; the kernel's was 1,000,000.
   public let intervalMicroseconds: UInt64
   /// Conversions in all, beyond which ftrace disables itself.
   public let conversionLimit: UInt64
+  /// Between `attach` and `detach`.
   public private(set) var isAttached = false
 
+  /// An engine with the kernel's interval and limit, unless others are given.
   public init(
     version: Version, intervalMicroseconds: UInt64 = 1_000_000, conversionLimit: UInt64 = 100_000
   ) {
@@ -82,6 +85,7 @@ public final class DaemonEngine {
     guard nul_record_mark(ip, flag.rawValue, true) else { throw .noRecord(ip: ip) }
   }
 
+  /// Takes the filter's marks from all records.
   public func clearFilters() { nul_filters_clear() }
 
   /// Suspends the daemon, converts what is pending and enables the sites, in one stop.
@@ -144,6 +148,7 @@ public final class DaemonEngine {
     return Array(addresses.prefix(found))
   }
 
+  /// The counters as they are now.
   public var statistics: DaemonStatistics {
     var stats = nul_daemon_stats()
     nul_daemon_get_stats(&stats)

@@ -15,6 +15,7 @@ public enum DaemonEngineError: Error, Equatable, Sendable {
 }
 
 extension DaemonEngineError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .alreadyAttached:

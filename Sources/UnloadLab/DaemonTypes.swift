@@ -10,6 +10,7 @@ public struct InstrumentedText: Equatable, Sendable {
   /// What the module's `call mcount` calls: its PLT stub.
   public var mcountStub: UInt64
 
+  /// A module's text, and what its `call mcount` calls.
   public init(start: UInt64, end: UInt64, mcountStub: UInt64) {
     self.start = start
     self.end = end
@@ -26,16 +27,22 @@ public struct InstrumentedText: Equatable, Sendable {
 
 /// One record of the hash: a call site by the address of its call.
 public struct SiteRecord: Equatable, Sendable {
+  /// The kernel's FTRACE_FL_* of a record.
   public struct Flags: OptionSet, Sendable {
+    /// The bits.
     public let rawValue: UInt64
+    /// Flags of these bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+    /// The record is on the free list.
     public static let free = Flags(rawValue: 1 << 0)
     /// Patching failed once: never tried again.
     public static let failed = Flags(rawValue: 1 << 1)
+    /// set_ftrace_filter chose it.
     public static let filter = Flags(rawValue: 1 << 2)
     /// The site calls the tracer.
     public static let enabled = Flags(rawValue: 1 << 3)
+    /// set_ftrace_notrace chose it.
     public static let notrace = Flags(rawValue: 1 << 4)
     /// The site became a nop.
     public static let converted = Flags(rawValue: 1 << 5)
@@ -43,8 +50,11 @@ public struct SiteRecord: Equatable, Sendable {
     public static let frozen = Flags(rawValue: 1 << 6)
   }
 
+  /// Address of its call.
   public var ip: UInt64
+  /// What the engine knows of it.
   public var flags: Flags
+  /// Which of the hash's 1,024.
   public var bucket: Int
   /// Records before it in its bucket.
   public var depth: Int
@@ -68,6 +78,7 @@ public struct SitePatch: Equatable, Sendable {
     case mismatch = 2
   }
 
+  /// What a write was for.
   public enum Purpose: UInt8, Sendable {
     case convert = 0
     case enable = 1
@@ -76,11 +87,14 @@ public struct SitePatch: Equatable, Sendable {
 
   /// 1 is the first since attach.
   public var sequence: UInt64
+  /// Address of the site.
   public var ip: UInt64
   public var expected, replacement: [UInt8]
   /// What stood there: none (fault), four bytes (by the cmpxchg) or five (read before it).
   public var found: [UInt8]
+  /// What the write did.
   public var result: Result
+  /// What it was for.
   public var purpose: Purpose
   /// The compare-and-swap was executed: a locked cycle took place at the address, or a fault.
   public var wasExecuted: Bool
@@ -115,6 +129,7 @@ public struct DaemonStatistics: Equatable, Sendable {
   public var dropped, recursions, skippedCalls: UInt64
   /// Complete cycles of the daemon, and stops given up because `stopThread` did not come.
   public var cycles, stopFailures: UInt64
+  /// The thread that did not come to a stop; 0: none.
   public var stopThread: Int32
   public var isTriggered, isTracing, isFiltered, isDisabled: Bool
 
@@ -153,5 +168,6 @@ public enum McountMode: Int32, Sendable {
 
   /// Calls of mcount in the modes `.count` and `.record` since attach or `clearCounts`.
   public static var callCount: UInt64 { nul_mcount_calls() }
+  /// Sets the counters of mcount back to 0.
   public static func clearCounts() { nul_counts_clear() }
 }

@@ -16,14 +16,17 @@ public final class E1000eDevice {
     case allOnes = 1
   }
 
+  /// What happened to the device.
   public struct Counts: Sendable, Equatable {
     /// Of registers, whoever made them; a read-modify-write is one of each.
     public var reads: UInt64
+    /// Of registers, whoever made them.
     public var writes: UInt64
     /// Write-backs of a comparison that failed.
     public var failedCompares: UInt64
     /// Flash cycles that ran, and of these the erases.
     public var cycles: UInt64
+    /// Flash cycles that erased.
     public var erases: UInt64
     /// Cycles and register writes that FCERR answered.
     public var refused: UInt64
@@ -36,6 +39,7 @@ public final class E1000eDevice {
     /// Of words 0x00...0x3F of that bank, or of bank 0.
     public var sum: UInt16
 
+    /// The state of the flash that a driver would find.
     public init(validBank: Int?, sum: UInt16) {
       self.validBank = validBank
       self.sum = sum
@@ -45,6 +49,7 @@ public final class E1000eDevice {
     public var isIntact: Bool { validBank != nil && sum == UInt16(E1000E_NVM_SUM) }
   }
 
+  /// Bytes that one erase cycle clears.
   public static let blockSize = Int(E1000E_BLOCK_SIZE)
 
   private var device: OpaquePointer?
@@ -91,6 +96,7 @@ public final class E1000eDevice {
     return device
   }
 
+  /// What happened to the device until now.
   public var counts: Counts {
     let counts = e1000e_read_counts(open)
     return Counts(
@@ -98,6 +104,7 @@ public final class E1000eDevice {
       cycles: counts.cycles, erases: counts.erases, refused: counts.refused)
   }
 
+  /// The flash as a driver finds it at its next start.
   public var nvm: NVM {
     let bank = (0...1).first { e1000e_bank_valid(open, UInt32($0)) }
     return NVM(validBank: bank, sum: e1000e_bank_sum(open, UInt32(bank ?? 0)))

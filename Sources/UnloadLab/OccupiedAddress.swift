@@ -7,11 +7,13 @@ import LivePatching
 /// What stands at the stale address: put there when the module goes, compared byte by byte, and
 /// watched access by access.
 public final class OccupiedAddress {
+  /// What stands there.
   public let occupant: Occupant
   let span: Range<UInt64>
   let placement: nul_placement
   let library: Library?
   private let path: String
+  /// The network card, where the occupant is one.
   public private(set) var device: E1000eDevice?
   private let deviceBefore: [UInt8]
   private let before: [UInt8]

@@ -8,13 +8,17 @@ import MachineCode
 /// The specimens as a build leaves them: copies in a private folder, the first with its call sites
 /// recorded in it by recordmcount, as 2.6.28's build did.
 public final class PreparedSpecimens {
+  /// Of the module that is patched.
   public let path: String
+  /// Of the module that may come in its place.
   public let otherPath: String
   /// Read back from the section that recordmcount wrote.
   public let table: SiteTable
+  /// Shared by all that decode here.
   public let decoder: Decoder
   private let folder: String
 
+  /// Copies the specimens into a private folder. Throws where they are not built.
   public init(decoder: Decoder) throws {
     self.decoder = decoder
     var template = Array("\(temporaryFolder())/nopscope-XXXXXX".utf8CString)

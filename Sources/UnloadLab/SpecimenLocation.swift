@@ -6,9 +6,12 @@ import ProductFiles
 
 /// A specimen was not where the build puts it.
 public struct SpecimenNotFound: Error, Equatable, CustomStringConvertible {
+  /// The file's name.
   public var file: String
+  /// Where it was looked for.
   public var folders: [String]
 
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     "\(file): not in \(folders.joined(separator: ", ")): build it first (swift build)"
   }
@@ -17,6 +20,7 @@ public struct SpecimenNotFound: Error, Equatable, CustomStringConvertible {
 /// Where the specimen modules are: in lib/nopscope of an installation, or where the build puts them,
 /// beside the program or the test bundle.
 public enum SpecimenLocation {
+  /// The shared objects that the demo patches.
   public enum Specimen: String, Sendable, CaseIterable {
     /// The module that is patched.
     case specimen = "libSpecimen.so"

@@ -14,7 +14,9 @@ public final class StaleSite {
     case `static`(StaticEngine)
   }
 
+  /// Whose record it is.
   public let engine: LabEngine
+  /// The state that the record was brought into.
   public let record: RecordState
   /// The site's address: of its module while that is loaded, of whatever comes afterwards.
   public let ip: UInt64

@@ -27,6 +27,7 @@ public enum RecordState: String, CaseIterable, Sendable, Encodable {
   case pending, converted, enabled
 }
 
+/// What the engine did at the stale address.
 public enum Outcome: String, CaseIterable, Sendable, Encodable {
   /// No access that could change anything.
   case untouched
@@ -47,18 +48,27 @@ public enum Outcome: String, CaseIterable, Sendable, Encodable {
 /// One cell of the table: what one engine did to one occupant, by one state of its record. All of
 /// it was measured in this process.
 public struct UnloadCell: Sendable, Encodable {
+  /// Whose record it was.
   public var engine: LabEngine
+  /// What stood at the address.
   public var occupant: Occupant
+  /// The state of the record.
   public var record: RecordState
+  /// What was seen.
   public var outcome: Outcome
+  /// Reads of the device's registers.
   public var deviceReads: UInt64
+  /// Writes of the device's registers.
   public var deviceWrites: UInt64
   /// Bytes of the occupant (of a device: of its registers and flash) that differ from before.
   public var bytesChanged: Int
+  /// What was foreseen.
   public var expected: Outcome
+  /// Whether what was foreseen was seen.
   public var held: Bool
   /// Reads and write cycles that the occupant's page saw; nil where it cannot be watched.
   public var reads: UInt64?
+  /// Write cycles that the page saw; nil where it cannot be watched.
   public var writeCycles: UInt64?
   /// The kernel put the occupant on the module's address with no hint.
   public var landed: Bool

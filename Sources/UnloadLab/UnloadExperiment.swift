@@ -4,6 +4,7 @@
 public struct UnloadExperiment {
   private let specimens: PreparedSpecimens
 
+  /// Experiments with these specimens.
   public init(_ specimens: PreparedSpecimens) { self.specimens = specimens }
 
   /// Runs one cell.

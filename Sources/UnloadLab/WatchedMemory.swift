@@ -15,13 +15,17 @@ public struct MemoryAccess: Sendable, Equatable {
   public var errorCode: UInt64
   /// Bytes; 0 if Capstone could not tell.
   public var width: Int
+  /// It reads.
   public var isRead: Bool
+  /// It has a write cycle.
   public var isWrite: Bool
+  /// It has a lock prefix.
   public var isLocked: Bool
   /// A compare-and-exchange that found another value: its write cycle took place all the same.
   public var compareFailed: Bool
   /// Little-endian; the first 8 bytes of a wider access.
   public var valueBefore: UInt64
+  /// Little-endian; the first 8 bytes of a wider access.
   public var valueAfter: UInt64
 
   init(_ access: nul_access) {
@@ -66,6 +70,7 @@ public enum WatchError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .misaligned(let address, let length):
@@ -95,11 +100,13 @@ public struct WatchedMemory: ~Copyable {
     case readsAndFetches = 5  // PROT_READ | PROT_EXEC
   }
 
+  /// How often what was done to the pages.
   public struct Counts: Sendable, Equatable {
     /// Instructions that ran.
     public var accesses: UInt64
     /// A read-modify-write is one of each.
     public var reads: UInt64
+    /// A read-modify-write is one of each.
     public var writes: UInt64
     /// Locked write cycles that left the value as it was.
     public var unchangedLocked: UInt64
@@ -122,7 +129,9 @@ public struct WatchedMemory: ~Copyable {
 
   private let final: Int32
 
+  /// How often what was done until now.
   public var counts: Counts { Self.readCounts() }
+  /// The accesses until now, as far as the log has room.
   public var accesses: [MemoryAccess] { MemoryAccess.logged() }
 
   /// Ends the watch: the pages are readable and writable again, executable if they were.

@@ -16,7 +16,7 @@ struct ExportCommand: ParsableCommand {
     commandName: "export",
     abstract: "Write a recording for another viewer.",
     discussion: """
-      perfetto    a trace for ui.perfetto.dev: the smallest, and the one for long recordings
+      perfetto    a trace for ui.perfetto.dev: the smallest; for long recordings
       chrome      JSON trace events, for chrome://tracing and others
       folded      one line a stack, self time in nanoseconds, for flamegraph.pl
       speedscope  for speedscope.app

@@ -4,6 +4,7 @@ import Foundation
 
 /// How a child process ended, and what it wrote.
 public struct ChildResult: Sendable {
+  /// How a process ended.
   public enum Ending: Equatable, Sendable {
     case exit(Int32)
     case signal(Int32)
@@ -11,10 +12,14 @@ public struct ChildResult: Sendable {
     case timedOut
   }
 
+  /// How it ended.
   public var ending: Ending
+  /// What it wrote there.
   public var standardOutput: Data
+  /// What it wrote there, as text.
   public var standardError: String
 
+  /// Its standard output as text.
   public var output: String { String(decoding: standardOutput, as: UTF8.self) }
   /// The exit status; nil if the child did not exit by itself.
   public var exitStatus: Int32? { if case .exit(let status) = ending { status } else { nil } }
@@ -22,7 +27,9 @@ public struct ChildResult: Sendable {
 
 /// Thrown if something that a test needs is missing, or if a tool failed.
 public struct TestSupportError: Error, CustomStringConvertible {
+  /// The message.
   public var description: String
+  /// An error with this message.
   public init(_ description: String) { self.description = description }
 }
 

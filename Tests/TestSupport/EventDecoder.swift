@@ -7,12 +7,17 @@ import Foundation
 /// It shares no code with the product's reader, so each checks the other. `calls` counts by
 /// function name, over all processes and threads.
 public struct DecodedRecording: Sendable {
+  /// By function name.
   public var calls: [String: Int] = [:]
+  /// By name of their files.
   public var processes: [DecodedProcess] = []
 
+  /// Of all processes.
   public var lostEvents: Int { processes.reduce(0) { $0 + $1.lostEvents } }
+  /// What the format does not allow, of all processes.
   public var complaints: [String] { processes.flatMap(\.complaints) }
 
+  /// Reads all event files of a recording. Throws where it cannot.
   public init(_ folder: String) throws {
     for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
     where name.hasSuffix(".events") {
@@ -25,16 +30,25 @@ public struct DecodedRecording: Sendable {
 
 /// One load of a module.
 public struct DecodedGeneration: Sendable {
+  /// Of the process, from 1.
   public var generation: Int
+  /// Of the module.
   public var path: String
+  /// Number of its site 0.
   public var firstFunction: Int
+  /// How many.
   public var sites: Int
 }
 
+/// What the files of one process say.
 public struct DecodedProcess: Sendable {
+  /// `PID-INCARNATION`, of the names of its files.
   public var stem: String
+  /// NREC_FLAG_*.
   public var flags = 0
+  /// By its header.
   public var lostEvents = 0
+  /// By function name.
   public var calls: [String: Int] = [:]
   /// By function number, since several generations of a module have functions of one name.
   public var names: [Int: (name: String, generation: Int)] = [:]
@@ -42,9 +56,13 @@ public struct DecodedProcess: Sendable {
   public var callsByFunction: [Int: Int] = [:]
   /// Modules with call sites, in the order in which they were loaded.
   public var generations: [DecodedGeneration] = []
+  /// Their names by their ids.
   public var threads: [Int: String] = [:]
+  /// Entry events.
   public var entries = 0
+  /// Exit events, pairs included.
   public var exits = 0
+  /// Calls that ended without returning.
   public var unwound = 0
   /// One text for each place where the file breaks the format.
   public var complaints: [String] = []

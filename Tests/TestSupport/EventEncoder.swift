@@ -5,6 +5,7 @@
 /// It is written from CRecordingABI.h and shares no code with the reader. So tests compare two
 /// independent implementations of the format.
 public struct EventEncoder: Sendable {
+  /// What was encoded.
   public private(set) var bytes: [UInt8] = []
   /// The time of the newest event, in units.
   public private(set) var time: UInt64
@@ -12,6 +13,7 @@ public struct EventEncoder: Sendable {
   /// Tracer `function`: function and return address of each pair in the chunk, by pair number.
   private var pairs: [UInt64: [UInt64]] = [:]
 
+  /// An encoder for a chunk with this base time, in units.
   public init(baseTime: UInt64) { time = baseTime }
 
   /// An entry of the tracer `function`, whose return address is `caller`.
@@ -27,6 +29,7 @@ public struct EventEncoder: Sendable {
     }
   }
 
+  /// A call of `function` begins.
   public mutating func entry(_ function: UInt32, at time: UInt64) {
     let delta = advance(to: time, limit: 1 << 24)
     if delta < 1 << 6 && function < 1 << 8 {
@@ -40,6 +43,7 @@ public struct EventEncoder: Sendable {
     }
   }
 
+  /// The innermost call ends.
   public mutating func exit(at time: UInt64) {
     let delta = advance(to: time, limit: 1 << 14)
     if delta < 1 << 6 {
@@ -55,17 +59,22 @@ public struct EventEncoder: Sendable {
     exit(at: end)
   }
 
+  /// So many calls end without returning.
   public mutating func unwound(_ count: UInt32) { append(0x20 | UInt64(count) << 8, count: 4) }
 
+  /// The call ends that lies `depth` calls outside the innermost.
   public mutating func exit(at time: UInt64, outside depth: UInt32) {
     let delta = advance(to: time, limit: 1 << 24)
     append(0x30 | delta << 8 | UInt64(depth) << 32, count: 8)
   }
 
+  /// So many events found no room.
   public mutating func lost(_ count: UInt64) { append(0x40 | count << 8, count: 8) }
 
+  /// The next entry was called from `address`.
   public mutating func parent(_ address: UInt64) { append(0x50 | address << 8, count: 8) }
 
+  /// Any bytes.
   public mutating func raw(_ bytes: [UInt8]) { self.bytes += bytes }
 
   /// The delta to `time`, after a TIME event where it is `limit` or more.

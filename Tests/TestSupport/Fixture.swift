@@ -4,23 +4,30 @@ import Foundation
 
 /// A C file compiled at test time: one row of the table of forms.
 public struct Fixture: Hashable, Sendable, CustomStringConvertible {
+  /// What compiles it.
   public enum Compiler: String, Sendable, CaseIterable {
     case gcc, clang
 
     var path: String? { self == .gcc ? Tools.find("gcc") : Tools.findBesideSwift("clang") }
   }
 
+  /// What it becomes.
   public enum Product: String, Sendable {
     case sharedObject, executable, staticExecutable, positionIndependentExecutable
   }
 
+  /// What compiles it.
   public var compiler: Compiler
+  /// Flags of the compilation.
   public var compile: [String]
+  /// Flags of the linking.
   public var link: [String]
+  /// What it becomes.
   public var product: Product
   /// C; `FixtureSource.shapes` as a rule.
   public var source: String
 
+  /// A row of the table.
   public init(
     _ compiler: Compiler, _ compile: [String], link: [String] = [],
     as product: Product = .sharedObject, source: String = FixtureSource.shapes
@@ -32,6 +39,7 @@ public struct Fixture: Hashable, Sendable, CustomStringConvertible {
     self.source = source
   }
 
+  /// The command line, in short.
   public var description: String {
     ([compiler.rawValue] + compile + link + [product.rawValue]).joined(separator: " ")
   }

@@ -4,15 +4,20 @@ import Foundation
 
 /// A place in a function, as a symbol and an offset: `leaf+0x4`.
 public struct FunctionPlace: Hashable, Sendable, CustomStringConvertible, Comparable {
+  /// Its linked name.
   public var function: String
+  /// Bytes from its start.
   public var offset: UInt64
 
+  /// The place `offset` bytes into `function`.
   public init(function: String, offset: UInt64) {
     self.function = function
     self.offset = offset
   }
 
+  /// `leaf+0x4`.
   public var description: String { "\(function)+0x\(String(offset, radix: 16))" }
+  /// By name, then by offset.
   public static func < (a: Self, b: Self) -> Bool {
     (a.function, a.offset) < (b.function, b.offset)
   }
@@ -22,16 +27,21 @@ public struct FunctionPlace: Hashable, Sendable, CustomStringConvertible, Compar
 ///
 /// This is independent of the code under test.
 public struct ObjectFacts {
+  /// One line of readelf -r.
   public struct Relocation {
     public var section, type, symbol: String
+    /// In its section.
     public var offset: UInt64
+    /// As readelf prints it.
     public var addend: Int64
   }
 
   private var sections: [Int: String] = [:]
   private var functions: [(section: String, value: UInt64, size: UInt64, name: String)] = []
+  /// All of the file.
   public private(set) var relocations: [Relocation] = []
 
+  /// Asks readelf. Throws where it fails.
   public init(object: String) throws {
     let text = try Tools.run("readelf", ["-SrsW", object])
     var section = ""

@@ -2,14 +2,17 @@
 
 /// Random numbers that depend only on the seed, which tests print (SplitMix64).
 public struct SeededGenerator: RandomNumberGenerator {
+  /// What brings the numbers back.
   public let seed: UInt64
   private var state: UInt64
 
+  /// A generator that begins with `seed`.
   public init(seed: UInt64) {
     self.seed = seed
     state = seed
   }
 
+  /// The next number.
   public mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var mixed = state

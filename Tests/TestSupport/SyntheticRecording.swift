@@ -7,14 +7,20 @@ import Foundation
 ///
 /// With the defaults one unit is one nanosecond (2 GHz, time shift 1).
 public struct SyntheticRecording: Sendable {
+  /// As session.json names it.
   public var tracer = "function_graph"
+  /// As session.json has it.
   public var command = ["./program", "argument"]
+  /// As session.json has it; nil: it says nothing.
   public var ticksPerSecond: Int64? = 2_000_000_000
+  /// Whether session.json was closed.
   public var hasEnded = true
   /// Whether session.json is written.
   public var hasSession = true
+  /// With their modules and chunks.
   public var processes: [SyntheticProcess] = []
 
+  /// A recording of these processes.
   public init(tracer: String = "function_graph", processes: [SyntheticProcess] = []) {
     self.tracer = tracer
     self.processes = processes
@@ -71,19 +77,30 @@ public struct SyntheticRecording: Sendable {
 
 /// One process of a synthetic recording.
 public struct SyntheticProcess: Sendable {
+  /// The process id.
   public var pid: Int32 = 4711
+  /// Counts the execs of the pid.
   public var incarnation: UInt32 = 0
+  /// The parent's process id.
   public var parent: Int32 = 1
+  /// Path of the executable.
   public var program = "/usr/bin/program"
+  /// In units.
   public var startTime: UInt64 = 1_000_000
+  /// In units; 0: it was not closed.
   public var endTime: UInt64 = 0
+  /// By its header.
   public var lostEvents: UInt64 = 0
+  /// By its header.
   public var calls: UInt64 = 0
   /// NREC_FLAG_*.
   public var flags = UInt32(NREC_FLAG_ENDED)
+  /// In the order of their coming.
   public var modules: [SyntheticModule] = []
+  /// In the order of the file.
   public var chunks: [SyntheticChunk] = []
 
+  /// A process with these modules and chunks.
   public init(modules: [SyntheticModule] = [], chunks: [SyntheticChunk] = []) {
     self.modules = modules
     self.chunks = chunks
@@ -137,23 +154,34 @@ public struct SyntheticProcess: Sendable {
 
 /// A module and its functions; function i has its call site at 0x1000 + 0x10 i.
 public struct SyntheticModule: Sendable {
+  /// Of the process, from 1.
   public var generation = 1
+  /// Of its file.
   public var path: String
+  /// Lower-case hexadecimal; nil: it has none.
   public var buildID: String?
+  /// Run-time minus link-time address.
   public var loadBias: UInt64 = 0x5555_0000_0000
+  /// Number of its function 0.
   public var firstFunction: UInt32
+  /// Their linked names.
   public var functions: [String]
   /// By index: functions whose returns are not hooked.
   public var entryOnly: Set<Int> = []
+  /// Places that looked like call sites.
   public var skipped = 0
   /// How many sites are armed; nil: all of them.
   public var armed: Int?
+  /// `ok`, or why nothing was armed.
   public var status = "ok"
   /// The plan, as the recorder writes it; nil: an older recording, without plans.
   public var plan: String?
+  /// In units.
   public var loadTime: UInt64 = 1_000_000
+  /// In units; nil: never.
   public var unloadTime: UInt64?
 
+  /// A module at `path` with these functions.
   public init(
     _ path: String, buildID: String? = "00112233445566778899aabbccddeeff00112233",
     firstFunction: UInt32 = 0, functions: [String]
@@ -177,14 +205,23 @@ public struct SyntheticModule: Sendable {
 
 /// One chunk of a synthetic recording.
 public struct SyntheticChunk: Sendable {
+  /// The thread's id.
   public var thread: Int32 = 4711
+  /// Counts the threads of the process.
   public var serial: UInt32 = 0
+  /// Counts the chunks of the thread.
   public var sequence: UInt32 = 0
+  /// The thread's.
   public var name = "program"
+  /// NREC_CHUNK_*.
   public var kind = UInt32(NREC_CHUNK_EVENTS)
+  /// Calls that are open at its beginning, the outermost first.
   public var openFunctions: [UInt32] = []
+  /// In units.
   public var baseTime: UInt64 = 1_000_000
+  /// Before its first event.
   public var lostEvents: UInt64 = 0
+  /// Its encoded events.
   public var body: [UInt8] = []
 
   /// A chunk of events, from `baseTime`.

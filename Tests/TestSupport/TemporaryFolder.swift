@@ -4,8 +4,10 @@ import Foundation
 
 /// A folder that belongs to this process and is removed when the process exits.
 public final class TemporaryFolder: Sendable {
+  /// The one of this process.
   public static let shared = TemporaryFolder()
 
+  /// Its absolute path.
   public let path: String
   private let counter = Counter()
 

@@ -8,10 +8,12 @@ import RecordingSchema
 public struct MachineReport: Sendable {
   /// A way to write read-only text.
   public struct Writer: Equatable, Sendable {
+    /// As the kernel calls it.
     public var name: String
     /// 0: it works; else the errno of the refusal.
     public var error: Int32
 
+    /// Whether this machine allows it.
     public var isUsable: Bool { error == 0 }
     /// Why it is refused.
     public var reason: String? { error == 0 ? nil : systemError(error) }
@@ -19,20 +21,25 @@ public struct MachineReport: Sendable {
 
   /// A resource limit that a recording can run into.
   public struct Limit: Equatable, Sendable {
+    /// As `nopscope doctor` prints it.
     public var name: String
     /// Nil: none.
     public var value: UInt64?
   }
 
+  /// The kernel's release, as uname has it.
   public var kernel: String
+  /// The TSC's frequency, measured.
   public var ticksPerSecond: UInt64
   /// One rate, in every sleep state: what times are made of.
   public var areTicksSteady: Bool
+  /// The ways to write text, and which of them work.
   public var writers: [Writer]
   /// membarrier's PRIVATE_EXPEDITED_SYNC_CORE: what patching without stopping needs.
   public var canSyncCores: Bool
   /// A CET shadow stack: it forbids hooked returns.
   public var hasShadowStack: Bool
+  /// The limits of a process that is started from here.
   public var limits: [Limit]
 
   /// Ways to patch beside running threads.
@@ -52,6 +59,7 @@ public struct MachineReport: Sendable {
     Tracer.allCases.filter { !hasShadowStack || !$0.hooksReturns }
   }
 
+  /// Probes this machine.
   public init() {
     kernel = Self.kernelRelease()
     ticksPerSecond = TraceClock.measured(milliseconds: 10)

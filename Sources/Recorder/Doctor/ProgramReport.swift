@@ -9,13 +9,19 @@ import MachineCode
 ///
 /// Libraries that it opens itself later are not known before.
 public struct ProgramReport: Sendable {
+  /// The call sites of the program or of one library.
   public struct Module: Sendable {
+    /// Of its file.
     public var path: String
+    /// Lower-case hexadecimal; nil where the file has none.
     public var buildID: String?
     /// By name of form: `e8` 12.
     public var forms: [(name: String, count: Int)]
+    /// By name of kind: `mcount` 12.
     public var kinds: [(name: String, count: Int)]
+    /// Number of call sites.
     public var sites: Int
+    /// Places that looked like call sites and are none.
     public var skipped: Int
     /// Sites whose entry is seen and whose return is not.
     public var entryOnly: Int
@@ -23,16 +29,20 @@ public struct ProgramReport: Sendable {
     public var reason: String?
   }
 
+  /// What would be run.
   public let program: TargetProgram
+  /// The program, then the libraries in the loader's order.
   public private(set) var modules: [Module] = []
   /// Libraries that the loader does not find.
   public private(set) var missing: [String] = []
 
+  /// Call sites that a recording of the program can use.
   public var sites: Int { modules.reduce(0) { $0 + ($1.reason == nil ? $1.sites : 0) } }
 
   private static let uninstrumented =
     "no instrumented function: compile with -pg or -fpatchable-function-entry=5"
 
+  /// Reads the files of `program` and of its libraries. Nothing of them runs.
   public init(_ program: TargetProgram) throws {
     self.program = program
     let decoder = try Decoder()

@@ -11,6 +11,7 @@ public enum RecordingFolderError: Error, Equatable, Sendable {
 }
 
 extension RecordingFolderError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .exists(let path, let what):
@@ -24,6 +25,7 @@ extension RecordingFolderError: CustomStringConvertible {
 
 /// The directory of one recording: made by the recorder, 0700, its files 0600.
 public final class RecordingFolder {
+  /// As it was given.
   public let path: String
   private let folder: Descriptor
   private let symbols: Descriptor

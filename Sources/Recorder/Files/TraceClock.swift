@@ -14,11 +14,13 @@ public struct TraceClock: Sendable {
   private let startTicks: UInt64
   private let startNanoseconds: UInt64
 
+  /// Notes the time, against which the frequency is measured later.
   public init() {
     (startTicks, startNanoseconds) = Self.moment()
     startRealtimeNanoseconds = nrc_realtime_nanoseconds()
   }
 
+  /// The TSC's frequency in Hz, measured since `init`.
   public func ticksPerSecond() -> UInt64 {
     var (ticks, nanoseconds) = Self.moment()
     while nanoseconds &- startNanoseconds < 100_000 { (ticks, nanoseconds) = Self.moment() }

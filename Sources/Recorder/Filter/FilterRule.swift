@@ -6,6 +6,7 @@
 /// NAME is a glob too. It is compared with a module's path, its file name, and its file name up to
 /// `.so`: `libz.so.1.2.13` is `libz.so.1.2.13`, `libz` and `/usr/lib/libz.so.1.2.13`.
 public struct FilterRule: Equatable, Sendable {
+  /// The rule as the user wrote it.
   public let text: String
   /// `!`: takes what it matches out of what the rules before it chose.
   public let isRemoval: Bool
@@ -16,6 +17,7 @@ public struct FilterRule: Equatable, Sendable {
   /// `:mod:!NAME`: every module but those.
   public let excludesModule: Bool
 
+  /// Parses a rule. Throws where it is none.
   public init(_ text: String) throws(FilterError) {
     self.text = text
     isRemoval = text.hasPrefix("!")
@@ -107,6 +109,7 @@ public enum FilterError: Error, Equatable, Sendable {
 }
 
 extension FilterError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .empty(let rule):

@@ -6,6 +6,7 @@
 /// A class that is never closed is a literal `[`, as in the kernel (lib/glob.c): `operator[]`.
 /// Compares bytes.
 public struct Glob: Equatable, Sendable {
+  /// The pattern as it was written.
   public let text: String
   private let pattern: [UInt8]
   /// The pattern holds none of `* ? [ \`.
@@ -13,6 +14,7 @@ public struct Glob: Equatable, Sendable {
   /// Index of the last `]`: behind it no class is closed, which is then known without a search.
   private let lastClosing: Int
 
+  /// Parses a pattern: any text is one.
   public init(_ text: String) {
     self.text = text
     pattern = Array(text.utf8)
@@ -20,6 +22,7 @@ public struct Glob: Equatable, Sendable {
     lastClosing = pattern.lastIndex(of: UInt8(ascii: "]")) ?? -1
   }
 
+  /// Whether the whole of `name` fits the pattern.
   public func matches(_ name: String) -> Bool {
     var name = name
     return name.withUTF8 { matches($0) }

@@ -4,6 +4,7 @@
 public struct ModuleName: Sendable {
   let spellings: [String]
 
+  /// The names by which a rule may call the library at `path`.
   public init(path: String) {
     let file = String(path.split(separator: "/").last ?? "")
     var spellings = [path]
@@ -31,6 +32,7 @@ public struct FunctionName {
   /// Made when a pattern does not match the linked name, and only for mangled ones.
   private let demangle: (String) -> String?
 
+  /// A function by its linked name; `demangle` is asked for its source name when a rule needs that.
   public init(_ linked: String, demangle: @escaping (String) -> String?) {
     self.linked = linked
     self.demangle = demangle
@@ -101,6 +103,7 @@ public struct FunctionName {
 /// wanted; where the first rule removes, it removes from all. Rules are applied when a module
 /// comes, so one for a module that is not loaded yet is remembered by itself.
 public struct SiteFilter: Sendable {
+  /// What becomes of a site.
   public enum Choice: Equatable, Sendable {
     case unwanted
     case wanted
@@ -108,11 +111,15 @@ public struct SiteFilter: Sendable {
     case graph
   }
 
+  /// `--filter`: what is wanted; all where it is empty.
   public let filter: [FilterRule]
+  /// `--notrace`: what is never wanted.
   public let notrace: [FilterRule]
+  /// `--graph`: functions whose callees are wanted.
   public let graph: [FilterRule]
   private let demangle: @Sendable (String) -> String?
 
+  /// The last rule that matches decides in each list; `notrace` goes before all.
   public init(
     filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = [],
     demangle: @escaping @Sendable (String) -> String? = { _ in nil }

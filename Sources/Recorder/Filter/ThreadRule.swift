@@ -7,7 +7,9 @@ import CRecordingABI
 /// A name is the kernel's (comm), at most 15 bytes: pthread_setname_np and prctl set it, and the
 /// main thread has the program's until it does. The agent compares; here rules are only checked.
 public struct ThreadRule: Equatable, Sendable {
+  /// The rule as the user wrote it.
   public let text: String
+  /// `!`: takes threads out of what the rules before it chose.
   public let isRemoval: Bool
   let pattern: [UInt8]
 
@@ -15,6 +17,7 @@ public struct ThreadRule: Equatable, Sendable {
   public static let most = Int(NREC_MOST_THREAD_RULES)
   static let longest = Int(NREC_THREAD_PATTERN) - 1
 
+  /// Parses a rule. Throws where it is none, or is too long for the agent.
   public init(_ text: String) throws(ThreadRuleError) {
     self.text = text
     isRemoval = text.hasPrefix("!")
@@ -56,6 +59,7 @@ public enum ThreadRuleError: Error, Equatable, Sendable {
 }
 
 extension ThreadRuleError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .empty(let rule):

@@ -5,7 +5,9 @@ import RecordingSchema
 
 /// What a recording is to hold.
 public struct RecordOptions: Sendable {
+  /// What is written.
   public var tracer = Tracer.functionGraph
+  /// Which functions are recorded.
   public var filter = SiteFilter()
   /// Empty: every thread is recorded.
   public var threads: [ThreadRule] = []
@@ -16,6 +18,7 @@ public struct RecordOptions: Sendable {
   /// Flight recorder: bytes kept of each thread; nil: everything is kept.
   public var overwriteBytes: UInt64?
 
+  /// All functions of all threads by function_graph.
   public init() {}
 
   /// What session.json says of them: a reader has to know why a call is not there.

@@ -7,6 +7,7 @@ import RecordingSchema
 
 /// Why the recorder cannot listen: one line.
 public struct ServerError: Error, CustomStringConvertible, Sendable {
+  /// The message.
   public var description: String
 }
 
@@ -15,11 +16,13 @@ public struct ServerError: Error, CustomStringConvertible, Sendable {
 /// One thread, one poll(2). Nothing a client sends makes it wait, and a client that breaks the
 /// protocol loses its connection, no more: the agent goes on without us.
 public final class RecordServer {
+  /// Where agents connect.
   public let socketPath: String
   /// Private to us; what else goes there goes with it.
   public let socketFolder: String
   private let listener: Descriptor
   let folder: RecordingFolder
+  /// What is recorded.
   public let options: RecordOptions
   let planner: Planner
   let source: SiteSource
@@ -55,10 +58,13 @@ public final class RecordServer {
 
   /// Sites of modules that came, each file counted once.
   public struct ModuleTotals: Equatable, Sendable {
+    /// All call sites.
     public var sites = 0
+    /// Those that call their stubs.
     public var armed = 0
     /// No rule wants them.
     public var unwanted = 0
+    /// Places that looked like call sites and are none.
     public var skipped = 0
   }
 
@@ -67,6 +73,7 @@ public final class RecordServer {
   private static let sessionNanoseconds: UInt64 = 50_000_000
   private static let packetsInTurn = 16
 
+  /// Listens for the agents of `command`, whose recording goes to `folder`. Throws where it cannot.
   public init(
     folder: RecordingFolder, command: [String], options: RecordOptions, source: SiteSource,
     clock: TraceClock
@@ -343,6 +350,7 @@ extension RecordServer {
       skipped: module.skippedPlaces)
   }
 
+  /// Of all modules that came until now.
   public var totals: ModuleTotals {
     modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
       sum.sites += module.sites

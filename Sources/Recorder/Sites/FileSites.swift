@@ -38,6 +38,7 @@ public struct FileSites: Sendable {
 }
 
 extension FileSites {
+  /// What a plan needs of `table`: entries decoded and named once.
   public init(_ table: SiteTable, decoder: Decoder) {
     self.init(
       entries: [], symbols: [], skippedCounts: [],

@@ -7,6 +7,7 @@ public import RecordingSchema
 public struct Plan: Sendable {
   /// In the table's order: entry i is function `firstFunction + i`.
   public var entries: [nrec_plan_entry]
+  /// Sites that will call their stubs.
   public var armed: Int
   /// No rule wants them.
   public var unwanted: Int
@@ -20,10 +21,14 @@ public struct Plan: Sendable {
 ///
 /// Sites nobody wants become nops, not calls that return early; nops stay what they are.
 public struct Planner: Sendable {
+  /// Which functions are wanted.
   public let filter: SiteFilter
 
+  /// Plans by `filter`.
   public init(filter: SiteFilter) { self.filter = filter }
 
+  /// What the agent shall do with each site of the module at `path`, whose site 0 has the number
+  /// `firstFunction`.
   public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
     var plan = Plan(entries: sites.entries, armed: 0, unwanted: 0)
     let module = ModuleName(path: filter.wantsAll ? "" : path)

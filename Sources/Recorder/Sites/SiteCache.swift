@@ -9,6 +9,7 @@ import Glibc
 /// others, damaged, of another version or of a file that has changed since is as if it were not
 /// there: a cache never makes a run fail.
 public struct SiteCache: Sendable {
+  /// Of its folder.
   public let path: String
   /// Entries kept; past that the least recently written go.
   static let longest = 512
@@ -21,6 +22,7 @@ public struct SiteCache: Sendable {
     var modifiedSeconds: Int64
     var modifiedNanoseconds: Int64
 
+    /// The state of the file at `path`; nil where it cannot be looked at.
     public init?(path: String) {
       var status = stat()
       guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
@@ -30,6 +32,7 @@ public struct SiteCache: Sendable {
     }
   }
 
+  /// A cache in the folder `path`, which is made when something is kept.
   public init(path: String) { self.path = path }
 
   /// $XDG_CACHE_HOME/nopscope or ~/.cache/nopscope; nil where the environment names neither by an

@@ -27,6 +27,7 @@ public final class SiteSource {
   /// Found, and not yet kept.
   private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
 
+  /// Finds sites in files, and keeps them in `cache` where there is one.
   public init(cache: SiteCache?) { self.cache = cache }
 
   /// The sites of the file at `path`, which was loaded with `buildID` (empty: it has none).

@@ -17,6 +17,7 @@ public struct RunLimits: Sendable {
   /// The smallest memory file in which a thread finds room.
   private static let ringBytes = 2 * UInt64(NREC_MEMORY_CHUNK)
 
+  /// Limits as setrlimit has them; nil: none.
   public init(fileBytes: UInt64?, addressBytes: UInt64?) {
     self.fileBytes = fileBytes
     self.addressBytes = addressBytes

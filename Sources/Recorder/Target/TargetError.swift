@@ -33,6 +33,7 @@ public enum TargetError: Error, Equatable, Sendable {
 }
 
 extension TargetError: CustomStringConvertible {
+  /// One line for people: what is wrong, where, and what helps.
   public var description: String {
     switch self {
     case .notFound(let name, let isPath):

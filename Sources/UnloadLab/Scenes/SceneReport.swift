@@ -5,24 +5,34 @@
 /// Text may hold marks for the terminal, `{good}…{/}`, `{bad}…{/}`, `{dim}…{/}`, `{code}…{/}` and
 /// `{head}…{/}`; whoever prints it replaces or drops them.
 public struct SceneReport: Sendable {
+  /// What a scene claims, and whether the run showed it.
   public struct Expectation: Sendable, Encodable {
+    /// One line.
     public var claim: String
+    /// Whether it was so.
     public var held: Bool
   }
 
+  /// As `--scene` takes it.
   public var name: String
+  /// One line.
   public var title: String
+  /// The text, a line each.
   public var lines: [String] = []
+  /// What was claimed, in order.
   public var expectations: [Expectation] = []
   /// The scene's own measurements, for `--json`.
   public var data: [String: JSONValue] = [:]
+  /// The table's cells, where the scene has a table.
   public var cells: [UnloadCell] = []
 
+  /// An empty report.
   public init(name: String, title: String) {
     self.name = name
     self.title = title
   }
 
+  /// Whether everything that was claimed was so.
   public var held: Bool { expectations.allSatisfy(\.held) && cells.allSatisfy(\.held) }
 
   mutating func say(_ line: String = "") { lines.append(line) }
@@ -44,6 +54,7 @@ extension SceneReport: Encodable {
     init?(intValue: Int) { nil }
   }
 
+  /// The document of `demo --json`: text without marks.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.container(keyedBy: Key.self)
     try container.encode(name, forKey: Key("name"))
@@ -67,13 +78,20 @@ public enum JSONValue: Sendable, Encodable, ExpressibleByStringLiteral,
   case object([String: JSONValue])
   case null
 
+  /// A string.
   public init(stringLiteral value: String) { self = .string(value) }
+  /// A number without a fraction.
   public init(integerLiteral value: Int) { self = .integer(value) }
+  /// A number.
   public init(floatLiteral value: Double) { self = .number(value) }
+  /// True or false.
   public init(booleanLiteral value: Bool) { self = .boolean(value) }
+  /// A number without a fraction; what is too large becomes the largest.
   public init(_ value: some BinaryInteger) { self = .integer(Int(clamping: value)) }
+  /// A number; null where it is not finite.
   public init(_ value: Double) { self = value.isFinite ? .number(value) : .null }
 
+  /// The value itself, without a word about its type.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {

@@ -6,6 +6,7 @@ import MachineCode
 
 /// Where the scenes of the demo are played: the specimens, and what all scenes share.
 public final class Stage {
+  /// The scenes of the demo, in their order.
   public enum Scene: String, CaseIterable, Sendable {
     case cost, record, smp, cmpxchg, unload, flash, disabled, `static`, live
   }
@@ -15,12 +16,14 @@ public final class Stage {
   /// Engines shown by the scenes that compare engines.
   let engines: [LabEngine]
 
+  /// Prepares the specimens. Throws where they are not built or Capstone is missing.
   public init(engines: [LabEngine] = LabEngine.allCases) throws {
     decoder = try Decoder()
     specimens = try PreparedSpecimens(decoder: decoder)
     self.engines = engines
   }
 
+  /// Plays the scene and reports what happened. Throws where it could not be played.
   public func play(_ scene: Scene) throws -> SceneReport {
     switch scene {
     case .cost: try cost()

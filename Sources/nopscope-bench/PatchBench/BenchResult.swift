@@ -2,6 +2,7 @@
 
 /// One line of the measurement: medians over the rounds.
 public struct BenchResult: Encodable, Sendable {
+  /// What was measured.
   public enum Name: String, Encodable, Sendable, CaseIterable {
     /// Capstone's decoding of the sites' bytes and nothing else.
     case capstoneOnly = "capstone-only"
@@ -15,7 +16,9 @@ public struct BenchResult: Encodable, Sendable {
     case confirm
   }
 
+  /// What was measured.
   public var name: Name
+  /// Sites in one round.
   public var sites: Int
   /// Wall-clock time.
   public var nanosecondsPerSite: Double
@@ -25,6 +28,7 @@ public struct BenchResult: Encodable, Sendable {
   public var threads: Int
   /// What the sites held: `call` (as the file has them) or `nop`. For decoding: what was decoded.
   public var from: String?
+  /// What the sites held afterwards.
   public var to: String?
   /// The protocol that the transaction used.
   public var method: String?
@@ -34,11 +38,13 @@ public struct BenchResult: Encodable, Sendable {
   public var ratioToUndisturbed: Double?
   /// Calls that the threads made meanwhile, and those that returned something wrong.
   public var calls: UInt64?
+  /// Calls of the threads that returned something wrong.
   public var wrongResults: UInt64?
   /// Of text, for `scan`: 10^6 bytes.
   public var megabytesPerSecond: Double?
   /// Of the same instructions alone, for `confirm`.
   public var decodingNanosecondsPerSite: Double?
+  /// What is aimed at here.
   public var goals: [Goal] = []
 
   init(_ name: Name, sites: Int, _ times: [Elapsed], threads: Int = 0) {
@@ -52,6 +58,7 @@ public struct BenchResult: Encodable, Sendable {
 
 /// What is aimed at, and whether this run got there.
 public struct Goal: Encodable, Sendable {
+  /// What a goal limits.
   public enum Measure: String, Encodable, Sendable {
     /// Times Capstone's decoding alone.
     case timesDecoding
@@ -59,8 +66,11 @@ public struct Goal: Encodable, Sendable {
     case megabytesPerSecond
   }
 
+  /// What is limited.
   public var measure: Measure
+  /// The largest value, or of a rate the smallest.
   public var limit: Double
+  /// Whether this run got there.
   public var isMet: Bool
 
   static func atMost(_ limit: Double, _ measure: Measure, _ value: Double) -> Goal {
@@ -74,17 +84,25 @@ public struct Goal: Encodable, Sendable {
 
 /// The whole measurement, as the schema `nopscope.bench/1` has it.
 public struct BenchReport: Encodable, Sendable {
+  /// What was patched: compiler and form.
   public var library: String
+  /// Of which the results are medians.
   public var rounds: Int
+  /// In the library.
   public var sites: Int
+  /// On which they stand.
   public var pages: Int
+  /// Of the library's text.
   public var textBytesPerSite: Double
   /// Kept as long as the module is: its call site and its state.
   public var tableBytesPerSite: Int
   /// More while a transaction runs: its poke.
   public var transactionBytesPerSite: Int
+  /// The lines.
   public var results: [BenchResult] = []
+  /// This machine's kernel; nil where it does not say.
   public var kernel: KernelFigure?
+  /// Why, or where the figure is from.
   public var kernelNote: String
 
   private enum Key: String, CodingKey {
@@ -92,6 +110,7 @@ public struct BenchReport: Encodable, Sendable {
     case transactionBytesPerSite, results, kernelNanosecondsPerSite, kernelNote
   }
 
+  /// The document: null where something is not known.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: Key.self)
     try fields.encode(library, forKey: .library)

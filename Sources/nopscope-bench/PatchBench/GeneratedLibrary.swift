@@ -9,6 +9,7 @@ import Glibc
 /// needed: each copy is text of its own, with calls of its own. Beside the functions stands a table
 /// of calls with their results.
 public final class GeneratedLibrary {
+  /// Of the shared object.
   public let path: String
   /// `clang` or `gcc`.
   public let compiler: String

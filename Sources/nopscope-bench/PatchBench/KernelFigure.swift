@@ -13,12 +13,15 @@ import Glibc
 /// ftrace module total update time = 0 (ns)
 /// ```
 public struct KernelFigure: Equatable, Sendable {
+  /// Sites that the kernel converted.
   public var sites: Int
   /// At boot, and for modules loaded since, whose sites are in the count.
   public var nanoseconds: Int
 
+  /// The kernel's time for one.
   public var nanosecondsPerSite: Double { Double(nanoseconds) / Double(sites) }
 
+  /// The kernel's own figures.
   public init(sites: Int, nanoseconds: Int) {
     self.sites = sites
     self.nanoseconds = nanoseconds

@@ -11,8 +11,11 @@ import LivePatching
 public struct PatchBench {
   /// What the project aims at.
   public enum Limits {
+    /// Patching, in times of decoding alone.
     public static let timesDecodingPatch = 1.6
+    /// Confirming, in times of decoding alone.
     public static let timesDecodingConfirm = 1.2
+    /// Scanning text, 10^6 bytes a second.
     public static let scanMegabytesPerSecond = 200.0
     /// A kernel's own figure at boot on the machine this was first measured on, for where the
     /// running kernel's cannot be read.
@@ -36,6 +39,7 @@ public struct PatchBench {
     threadCounts = isGenerated || workload != nil ? [0, 2] : [0]
   }
 
+  /// Measures everything. Throws where something it needs is missing.
   public func run() throws -> BenchReport {
     let kernel = KernelFigure.read()
     let extent = subject.extent

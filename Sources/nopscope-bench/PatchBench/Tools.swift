@@ -4,6 +4,7 @@ import Glibc
 
 /// Why nothing was measured: what, where, and what to do.
 public struct BenchError: Error, CustomStringConvertible {
+  /// The message.
   public var description: String
   init(_ description: String) { self.description = description }
 }

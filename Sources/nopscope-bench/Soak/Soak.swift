@@ -12,11 +12,15 @@ private let isInterrupted = Atomic<Bool>(false)
 
 /// What was done, and the first deviation.
 public struct SoakResult: Sendable {
+  /// What brings this run back.
   public var seed: UInt64
+  /// How long it was.
   public var seconds: Int
+  /// How many turns there were.
   public var rounds: Int
   /// How often what was done.
   public var done: [(what: String, count: Int)]
+  /// What should not have happened; nil: nothing.
   public var deviation: String?
 }
 
@@ -24,6 +28,7 @@ public struct SoakResult: Sendable {
 public struct Soak {
   /// How long, in all.
   public var seconds: Int
+  /// What brings a run back.
   public var seed: UInt64
   /// This program: it is also the child of a turn.
   public var rig: String
@@ -31,8 +36,10 @@ public struct Soak {
   public var nopscope: String
   /// Seconds of a child that patches itself.
   public var turnSeconds = 20
+  /// Takes progress, a line each.
   public var say: (String) -> Void
 
+  /// A soak of `nopscope`, a path, for so long.
   public init(
     seconds: Int, seed: UInt64, rig: String, nopscope: String, say: @escaping (String) -> Void
   ) {
@@ -45,10 +52,14 @@ public struct Soak {
 
   /// What the child of a turn is started with, behind the name of the sub-command.
   public struct Turn: Sendable {
+    /// Where the child leaves what it did.
     public var folder: String
+    /// Of this turn.
     public var seed: UInt64
+    /// Of this turn.
     public var seconds: Int
 
+    /// A turn in `folder`.
     public init(folder: String, seed: UInt64, seconds: Int) {
       self.folder = folder
       self.seed = seed
@@ -65,6 +76,7 @@ public struct Soak {
     }
   }
 
+  /// Runs until the time is over or something deviates. Throws where it could not be run.
   public func run() throws -> SoakResult {
     let began = monotonicMilliseconds()
     let folder = try makeFolder()

@@ -28,6 +28,7 @@ final class SoakTally: Sendable {
 
 /// What should not have happened: one or more lines.
 public struct SoakDeviation: Error, CustomStringConvertible {
+  /// What it was.
   public var description: String
 }
 

@@ -7,6 +7,7 @@
 /// Every byte string is a valid input: a length beyond the end takes the bytes that are there. The
 /// string does not contain the padding of an event file's pages, which is nearly all zero bytes.
 public struct RecordingInput {
+  /// What a record is for.
   public enum Kind: UInt8, CaseIterable, Sendable {
     /// Goes to session.json.
     case session
@@ -23,26 +24,34 @@ public struct RecordingInput {
     case bytes
   }
 
+  /// One part of the input: a file's bytes.
   public struct Record {
+    /// What it is for.
     public var kind: Kind
+    /// Its contents.
     public var bytes: [UInt8]
 
+    /// A record of `kind`.
     public init(_ kind: Kind, _ bytes: [UInt8]) {
       self.kind = kind
       self.bytes = bytes
     }
   }
 
+  /// Bytes of a page, which files are padded to.
   public static let page = 4096
   /// The most bytes that one record holds.
   public static let longest = 0xffff
   /// The most processes, since each has files of its own. Records of later ones go to the last.
   static let mostProcesses = 4
 
+  /// In the order of the input.
   public var records: [Record] = []
 
+  /// No records.
   public init() {}
 
+  /// Decodes what a fuzzer made; any bytes are an input.
   public init(_ input: some Collection<UInt8>) {
     let input = Array(input)
     var at = 0
@@ -57,6 +66,7 @@ public struct RecordingInput {
     }
   }
 
+  /// The input that decodes to these records.
   public var encoded: [UInt8] {
     var output: [UInt8] = []
     for record in records {
