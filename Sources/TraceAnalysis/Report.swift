@@ -6,7 +6,8 @@ import RecordingReader
 public struct CallTimes: Sendable {
   /// In the function or what it called; recursion is not counted twice.
   public var total: Int
-  public var own: Int
+  /// In the function, without what it called.
+  public var selfTime: Int
   /// Of one call, those inside calls of the same function included.
   public var average: Double
   public var minimum: Int
