@@ -153,10 +153,14 @@ let package = Package(
       swiftSettings: strictness),
     // Where the agent, the trampolines and the specimens are, built or installed.
     .target(name: "ProductFiles", swiftSettings: strictness),
+    // Live text against the files that it came from.
+    .target(
+      name: "Audit", dependencies: ["LivePatching", "TextFormat"], swiftSettings: strictness),
     .target(
       name: "UnloadLab",
       dependencies: [
-        "CallSites", "LivePatching", "MachineCode", "ProductFiles", "CPatchCore", "CUnloadLab",
+        "Audit", "CallSites", "LivePatching", "MachineCode", "ProductFiles", "CPatchCore",
+        "CUnloadLab", "TextFormat",
       ],
       swiftSettings: strictness),
     // What the text files of a recording say: for the recorder and for the reader.
@@ -166,10 +170,12 @@ let package = Package(
       name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema"],
       swiftSettings: strictness),
     .target(
-      name: "TraceAnalysis", dependencies: ["RecordingReader", "RecordingSchema"],
+      name: "TraceAnalysis",
+      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat"],
       swiftSettings: strictness),
     .target(
-      name: "TraceExport", dependencies: ["RecordingReader", "RecordingSchema", "TraceAnalysis"],
+      name: "TraceExport",
+      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat", "TraceAnalysis"],
       swiftSettings: strictness),
     .target(
       name: "Recorder",
@@ -181,7 +187,7 @@ let package = Package(
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
+        "Audit", "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
         "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode",
         "ProductFiles", "TextFormat",
         "UnloadLab",
@@ -204,8 +210,8 @@ let package = Package(
     .target(
       name: "Soak",
       dependencies: [
-        "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode", "RecordingReader",
-        "TextFormat", "TraceAnalysis",
+        "Audit", "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode",
+        "RecordingReader", "TextFormat", "TraceAnalysis",
       ],
       path: "Sources/nopscope-bench/Soak", swiftSettings: strictness),
     .executableTarget(
@@ -234,8 +240,12 @@ let package = Package(
         "PatchBench", "TestSupport",
       ]),
     .testTarget(
+      name: "AuditTests", dependencies: ["Audit", "LivePatching", "MachineCode", "TestSupport"]),
+    .testTarget(
       name: "UnloadLabTests",
-      dependencies: ["UnloadLab", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport"]),
+      dependencies: [
+        "UnloadLab", "CTestSupport", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport",
+      ]),
     .testTarget(
       name: "RecordingSchemaTests", dependencies: ["RecordingSchema", "TestSupport"]),
     .testTarget(
@@ -254,7 +264,8 @@ let package = Package(
     .testTarget(
       name: "RecorderTests",
       dependencies: [
-        "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CallSites",
+        "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
+        "CallSites",
         "ELFImage", "MachineCode", "TestSupport",
       ]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),

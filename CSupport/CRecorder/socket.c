@@ -46,16 +46,6 @@ int nrc_accept(int listener) {
   return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
-int nrc_connect(const char *path) {
-  struct sockaddr_un address;
-  if (!name_socket(&address, path)) return -1;
-  int client = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (client < 0) return -1;
-  if (connect(client, (struct sockaddr *)&address, sizeof address) != 0)
-    return close_with(client, errno);
-  return client;
-}
-
 int nrc_peer(int socket, int32_t *process, uint32_t *user) {
   struct ucred credentials;
   socklen_t size = sizeof credentials;
@@ -65,40 +55,16 @@ int nrc_peer(int socket, int32_t *process, uint32_t *user) {
   return 0;
 }
 
-static ssize_t receive(int socket, struct msghdr *message) {
-  ssize_t got;
-  do got = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  if (got >= 0 && message->msg_flags & MSG_TRUNC) {
-    errno = EMSGSIZE;
-    return -1;
-  }
-  return got;
-}
-
 ssize_t nrc_receive(int socket, void *bytes, size_t size) {
   struct iovec part = {bytes, size};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-  return receive(socket, &message);
-}
-
-ssize_t nrc_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors,
-                                int count) {
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(NRC_MOST_DESCRIPTORS * sizeof(int))];
-  } control;
-  struct iovec part = {bytes, size};
-  struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  for (int i = 0; i < count; i++) descriptors[i] = -1;
-  ssize_t got = receive(socket, &message);
-  if (got < 0) return got;
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return got;
-  const int *sent = (const int *)CMSG_DATA(header);
-  for (int i = 0; i < count && header->cmsg_len >= CMSG_LEN((size_t)(i + 1) * sizeof(int)); i++)
-    descriptors[i] = sent[i];
+  ssize_t got;
+  do got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  while (got < 0 && errno == EINTR);
+  if (got >= 0 && message.msg_flags & MSG_TRUNC) {
+    errno = EMSGSIZE;
+    return -1;
+  }
   return got;
 }
 

@@ -14,7 +14,7 @@ public struct CallTree: Sendable {
     /// Nanoseconds in it or what it called; 0 where `hasTimes` is false.
     public internal(set) var total = 0
     /// Nanoseconds in it, without what it called.
-    public internal(set) var own = 0
+    public internal(set) var selfTime = 0
     /// Indices of its children, the longest total first, then the most calls.
     public internal(set) var children: [Int] = []
   }
@@ -147,10 +147,10 @@ public struct CallTree: Sendable {
 
   fileprivate mutating func fold() { foldedCalls &+= 1 }
 
-  fileprivate mutating func add(_ node: Int32, total: Int, own: Int) {
+  fileprivate mutating func add(_ node: Int32, total: Int, selfTime: Int) {
     hasTimes = true
     nodes[Int(node)].total &+= total
-    nodes[Int(node)].own &+= own
+    nodes[Int(node)].selfTime &+= selfTime
   }
 
   private mutating func sortChildren() {
@@ -189,9 +189,9 @@ private struct TreeSink: CallSink {
   mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
     guard how.isTimed, frame.isStartKnown, frame.tag >= 0 else { return }
     let duration = time - frame.start
-    let own = duration > frame.childTime ? duration - frame.childTime : 0
+    let selfTime = duration > frame.childTime ? duration - frame.childTime : 0
     tree.add(
       frame.tag, total: process.nanoseconds(ofUnits: duration),
-      own: process.nanoseconds(ofUnits: own))
+      selfTime: process.nanoseconds(ofUnits: selfTime))
   }
 }

@@ -7,7 +7,7 @@ public struct CallTimes: Sendable {
   /// In the function or what it called; recursion is not counted twice.
   public var total: Int
   /// In the function, without what it called.
-  public var own: Int
+  public var selfTime: Int
   /// Of one call, those inside calls of the same function included.
   public var average: Double
   /// Of the shortest call.

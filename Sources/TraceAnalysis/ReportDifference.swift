@@ -18,7 +18,7 @@ public struct DifferenceRow: Sendable {
   /// Nanoseconds; nil where neither has times.
   public var total: Int? { difference(\.total) }
   /// Nanoseconds, without what it called; nil where neither has times.
-  public var own: Int? { difference(\.own) }
+  public var selfTime: Int? { difference(\.selfTime) }
 
   private func difference(_ time: KeyPath<CallTimes, Int>) -> Int? {
     if before?.times == nil && after?.times == nil { return nil }

@@ -73,7 +73,7 @@ struct ReportMerging {
       value.map { nanoseconds(min(max($0, totals.minimum), totals.maximum)) }
     }
     return CallTimes(
-      total: nanoseconds(totals.total), own: nanoseconds(totals.selfTime),
+      total: nanoseconds(totals.total), selfTime: nanoseconds(totals.selfTime),
       average: sum * scale / count, minimum: nanoseconds(totals.minimum),
       maximum: nanoseconds(totals.maximum),
       median: clamped(merged.histogram.quantile(0.5)),

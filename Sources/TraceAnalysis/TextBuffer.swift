@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import TextFormat
 
 /// Text on its way out, a block at a time.
 public struct TextBuffer {
@@ -84,7 +85,7 @@ struct NameCache {
   /// Who called: a function's name, or the address where no module has it.
   func caller(_ address: UInt64, time: UInt64, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
-    return found.map { shown(demangled($0)) } ?? "0x" + String(address, radix: 16)
+    return found.map { shown(demangled($0)) } ?? hexAddress(address)
   }
 
   /// A thread's name, cut to `most` characters.

@@ -21,10 +21,10 @@ struct FunctionTotals {
   var open: Int32 = 0
 
   @inline(__always)
-  mutating func add(duration: UInt64, own: UInt64) {
+  mutating func add(duration: UInt64, selfTime: UInt64) {
     timed &+= 1
     sum &+= duration
-    selfTime &+= own
+    self.selfTime &+= selfTime
     squares += Double(duration) * Double(duration)
     minimum = min(minimum, duration)
     maximum = max(maximum, duration)
@@ -107,8 +107,8 @@ struct TotalsTable: CallSink {
     let isOutermost = leave(slot)
     guard how.isTimed else { return }
     let duration = time - frame.start
-    let own = duration > frame.childTime ? duration - frame.childTime : 0
-    totals[slot].add(duration: duration, own: own)
+    let selfTime = duration > frame.childTime ? duration - frame.childTime : 0
+    totals[slot].add(duration: duration, selfTime: selfTime)
     if isOutermost { totals[slot].total &+= duration }
     histograms.count(duration, function: slot)
   }

@@ -33,7 +33,7 @@ struct FoldedExport {
       text.removeSubrange(length...)
       if length > 0 { text.append(UInt8(ascii: ";")) }
       text += frames[Int(node.function)]
-      let value = weight == .calls ? node.calls : UInt64(clamping: node.own)
+      let value = weight == .calls ? node.calls : UInt64(clamping: node.selfTime)
       if value > 0 {
         output.add(text)
         output.add(UInt8(ascii: " "))

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
+
 /// A string as JSON has it, quotes included (RFC 8259, section 7).
 func jsonBytes(_ text: String) -> [UInt8] {
   var bytes: [UInt8] = [UInt8(ascii: "\"")]
@@ -7,7 +9,7 @@ func jsonBytes(_ text: String) -> [UInt8] {
     switch byte {
     case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
     case 0..<0x20, 0x7f:
-      bytes += Array(("\\u00" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).utf8)
+      bytes += Array(("\\u" + hexDigits(byte, width: 4)).utf8)
     default: bytes.append(byte)
     }
   }

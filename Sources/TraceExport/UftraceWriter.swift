@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import TextFormat
 
 /// uftrace's data directory, format version 4.
 ///
@@ -70,7 +71,8 @@ struct UftraceWriter: SliceWriter {
       task("FORK", time, "pid=\(process.pid) ppid=\(process.parent)")
     }
     known.pids.insert(process.pid)
-    let id = hexadecimal(UInt64(UInt32(bitPattern: process.pid)) << 32 | UInt64(sessions.count), 16)
+    let number = UInt64(UInt32(bitPattern: process.pid)) << 32 | UInt64(sessions.count)
+    let id = hexDigits(number, width: 16)
     sessions.append(Session(id: id, process: (process.pid, process.incarnation)))
     let window = addresses.window(process.program ?? "process-\(process.pid)")
     let name = addresses.windows[window].path
@@ -79,9 +81,7 @@ struct UftraceWriter: SliceWriter {
 
   private mutating func task(_ kind: String, _ time: UInt64, _ text: String) {
     let (seconds, rest) = (time + startNanoseconds).quotientAndRemainder(dividingBy: 1_000_000_000)
-    let digits = String(rest)
-    let zeros = String(repeating: "0", count: 9 - digits.utf8.count)
-    tasks += "\(kind) timestamp=\(seconds).\(zeros)\(digits) \(text)\n"
+    tasks += "\(kind) timestamp=\(seconds).\(String(rest).zeroPadded(to: 9)) \(text)\n"
   }
 
   mutating func open(
@@ -149,7 +149,7 @@ extension UftraceWriter {
     for (index, window) in addresses.windows.enumerated() {
       let start = UftraceAddresses.start(ofWindow: index)
       let end = start + (UftraceAddresses.offset(window.functions.count) | 0xfff) + 1
-      text += "\(hexadecimal(start, 12))-\(hexadecimal(end, 12)) r-xp 00000000 00:00 0"
+      text += "\(hexDigits(start, width: 12))-\(hexDigits(end, width: 12)) r-xp 00000000 00:00 0"
       text += String(repeating: " ", count: 26) + window.path + "\n"
     }
     return text + "7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0"
@@ -167,11 +167,11 @@ extension UftraceWriter {
       // C++ names it demangles itself, as its --demangle says.
       let raw = function.rawName.flatMap { $0.hasPrefix("_Z") ? $0 : nil }
       let name = (raw ?? function.label).utf8.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }
-      text += "\(hexadecimal(UftraceAddresses.offset(place), 16)) T "
+      text += "\(hexDigits(UftraceAddresses.offset(place), width: 16)) T "
       text += String(decoding: name, as: UTF8.self) + "\n"
     }
     let end = UftraceAddresses.offset(window.functions.count)
-    return text + "\(hexadecimal(end, 16)) ? __func_end\n"
+    return text + "\(hexDigits(end, width: 16)) ? __func_end\n"
   }
 
   /// 40 bytes: magic, version, the header's size, byte order and word size, features, and which lines
@@ -194,8 +194,7 @@ extension UftraceWriter {
     let command = session.command.joined(separator: " ")
     let program = addresses.windows.first?.path ?? "unknown"
     let elapsed = endTime.quotientAndRemainder(dividingBy: 1_000_000_000)
-    let digits = String(elapsed.remainder)
-    let zeros = String(repeating: "0", count: 9 - digits.utf8.count)
+    let fraction = String(elapsed.remainder).zeroPadded(to: 9)
     return """
       exename:\(oneLine(program))
       exit_status:\(status >= 128 ? status - 128 : status << 8)
@@ -204,7 +203,7 @@ extension UftraceWriter {
       taskinfo:nr_tid=\(threads.count)
       taskinfo:tids=\(threads.map(String.init).joined(separator: ","))
       record_date:\(dateText(session.startRealtimeNanoseconds ?? 0))
-      elapsed_time:\(elapsed.quotient).\(zeros)\(digits) sec
+      elapsed_time:\(elapsed.quotient).\(fraction) sec
       uftrace_version:exported by nopscope
 
       """
@@ -214,10 +213,4 @@ extension UftraceWriter {
     String(
       decoding: text.utf8.prefix(3000).map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
   }
-}
-
-/// With zeros before it.
-private func hexadecimal(_ number: UInt64, _ width: Int) -> String {
-  let digits = String(number, radix: 16)
-  return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
 }

@@ -49,25 +49,13 @@ struct RecordSummary {
     line += "; "
     if server.tracedProcesses > 1 { line += "\(grouped(server.tracedProcesses)) processes, " }
     if let calls = events.calls, calls > 0 {  // not counted where the process was killed
-      line += "\(rounded(calls, ["", " k", " M", " G"])) call\(calls == 1 ? "" : "s"), "
+      line += "\(scaled(calls, ["", " k", " M", " G"])) call\(calls == 1 ? "" : "s"), "
     } else {
-      line += "\(rounded(events.bytes, [" B", " kB", " MB", " GB"])), "
+      line += "\(scaled(events.bytes, [" B", " kB", " MB", " GB"])), "
     }
-    line += "\(grouped(Int(clamping: events.lostEvents))) lost"
-    if events.waits > 0 { line += ", \(grouped(Int(clamping: events.waits))) waits for the disk" }
+    line += "\(grouped(events.lostEvents)) lost"
+    if events.waits > 0 { line += ", \(grouped(events.waits)) waits for the disk" }
     if events.unreadable > 0 { line += ", \(events.unreadable) without events" }
     return line
-  }
-
-  /// `1.9 M`: thousands, with one digit after the point.
-  private func rounded(_ number: UInt64, _ units: [String]) -> String {
-    if number < 1000 { return "\(number)\(units[0])" }
-    var tenths = number / 100
-    var unit = 1
-    while tenths >= 10_000, unit + 1 < units.count {
-      tenths /= 1000
-      unit += 1
-    }
-    return "\(grouped(Int(clamping: tenths / 10))).\(tenths % 10)\(units[unit])"
   }
 }

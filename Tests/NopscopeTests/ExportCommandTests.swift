@@ -44,12 +44,15 @@ import Testing
   }
 
   static let wrong: [([String], Int32, String)] = [
-    (["--format", "perfetto", "--count"], 64, "only folded stacks count calls"),
+    (["--format", "perfetto", "--count"], 64, "only the format folded counts calls"),
     (["--format", "uftrace"], 64, "name it with -o DIR"),
     (["--format", "svg"], 64, "'perfetto', 'chrome', 'folded', 'speedscope' or 'uftrace'"),
     ([], 64, "--format"),
     (["--format", "chrome", "-o", "/dev/full"], 1, "/dev/full: cannot write: No space left"),
-    (["--format", "chrome", "--thread", "nobody"], 1, "no thread nobody: it has 4711 (program)"),
+    (
+      ["--format", "chrome", "--thread", "nobody"], 1,
+      "no thread nobody; the recording has 4711 (program)"
+    ),
   ]
 
   @Test("what cannot be done is said in one line", arguments: wrong)
@@ -66,6 +69,6 @@ import Testing
     let command = "\(Tools.nopscope) export \(try recording()) --format perfetto"
     let result = try runChild(script, ["-qec", command, "/dev/null"])
     #expect(result.ending == .exit(1))
-    #expect(result.output.contains("is binary and standard output a terminal"))
+    #expect(result.output.contains("is binary and standard output is a terminal"))
   }
 }

@@ -94,7 +94,7 @@ import Testing
     let open = try SyntheticRecording(processes: [process]).write()
     #expect(!(try runNopscope(["info", closed]).output.contains("not closed")))
     let text = try runNopscope(["info", open]).output
-    #expect(text.contains("not closed: ended by _exit, exec or a signal, or runs on"))
+    #expect(text.contains("not closed: it ended by _exit, exec or a signal, or still runs"))
   }
 
   @Test("graph shows the tree, and as JSON with its schema")

@@ -224,7 +224,7 @@ import Testing
       let data = try output()
       #expect(try record(["-o", data] + options + [program]).ending == .exit(0))
       let report = try runNopscope(["report", data])
-      #expect(report.standardError.contains("; what came before was overwritten;") == isCut)
+      #expect(report.standardError.contains("; earlier events were overwritten;") == isCut)
     }
   }
 

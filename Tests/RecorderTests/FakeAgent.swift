@@ -2,6 +2,7 @@
 
 import CRecorder
 import CRecordingABI
+import CTestSupport
 import Foundation
 import TestSupport
 import Testing
@@ -14,7 +15,7 @@ final class FakeAgent {
   var generation: UInt32 = 0
 
   init(_ server: RecordServer) throws {
-    socket = nrc_connect(server.socketPath)
+    socket = cts_connect(server.socketPath)
     try #require(socket >= 0)
     #expect(fcntl(socket, F_SETFL, O_NONBLOCK) == 0)
   }
@@ -76,7 +77,7 @@ final class FakeAgent {
   func receive<T>(_ type: T.Type) throws -> (T, descriptor: Int32)? {
     var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.size + 1)
     var descriptors: [Int32] = [-1, -1]
-    let got = nrc_receive_descriptors(socket, &bytes, bytes.count, &descriptors, 2)
+    let got = cts_receive_descriptors(socket, &bytes, bytes.count, &descriptors, 2)
     if got <= 0 { return nil }
     try #require(got == MemoryLayout<T>.size)
     return (bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }, descriptors[0])

@@ -2,6 +2,7 @@
 
 import CRecorder
 import CRecordingABI
+import CTestSupport
 import Foundation
 import TestSupport
 
@@ -85,7 +86,7 @@ final class FakeRecorder: @unchecked Sendable {
         sockets.append(nrc_accept(listener.number))
         lock.withLock { connections += 1 }
         if answers.holdsSecond, sockets.count == 1, listen(listener.number, 0) == 0 {
-          filler = nrc_connect(path)
+          filler = cts_connect(path)
         }
       }
       for one in polled.dropFirst() where one.revents != 0 && !answer(one.fd) {

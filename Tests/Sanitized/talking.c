@@ -15,12 +15,13 @@
 #include "CRecorder.h"
 #include "check.h"
 #include "checks.h"
+#include "connecting.h"
 
 void check_socket(void) {
   char folder[] = "/tmp/sanitized-XXXXXX", path[64], bytes[64];
   CHECK(mkdtemp(folder) != NULL);
   snprintf(path, sizeof path, "%s/s", folder);
-  int listener = nrc_listen(path), client = nrc_connect(path), served = nrc_accept(listener);
+  int listener = nrc_listen(path), client = cts_connect(path), served = nrc_accept(listener);
   CHECK(listener >= 0 && client >= 0 && served >= 0);
   CHECK(nrc_accept(listener) == -1 && errno == EAGAIN);
   int32_t process;
@@ -29,7 +30,7 @@ void check_socket(void) {
   int file = nrc_memory_file("plan", 4), got[2];
   const int sent[] = {file, client};
   CHECK(nrc_send(served, "abc", 3, sent, 2) == 0);
-  CHECK(nrc_receive_descriptors(client, bytes, sizeof bytes, got, 2) == 3);
+  CHECK(cts_receive_descriptors(client, bytes, sizeof bytes, got, 2) == 3);
   CHECK(got[0] >= 0 && got[1] >= 0 && pread(got[0], bytes, 4, 0) == 4);
   CHECK(pwrite(got[0], "x", 1, 0) == -1);
   for (int i = 0; i < 2; i++) close(got[i]);
@@ -45,7 +46,7 @@ void check_socket(void) {
   char too_long[256];
   memset(too_long, 'x', sizeof too_long - 1);
   too_long[sizeof too_long - 1] = 0;
-  CHECK(nrc_listen(too_long) == -1 && nrc_connect(too_long) == -1);
+  CHECK(nrc_listen(too_long) == -1 && cts_connect(too_long) == -1);
   close(served), close(listener), close(file);
   unlink(path);
   rmdir(folder);

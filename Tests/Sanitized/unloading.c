@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "CUnloadLab.h"
+#include "accesses.h"
 #include "check.h"
 #include "checks.h"
 
@@ -104,10 +105,10 @@ void check_watch(void) {
   nul_watch_hooks hooks = {before, after, NULL};
   CHECK(nul_watch_start(page + 1, 4096, PROT_NONE, hooks) != 0);
   CHECK(nul_watch_start(page, 8192, PROT_NONE, hooks) == 0);
-  nul_store32(page + 4094, 0x01020304);  // both pages
-  CHECK(nul_load64(page + 4092) >> 16 == 0x01020304);
-  CHECK(nul_lock_cmpxchg32(page + 8, 1, 2) == 0);
-  nul_copy_bytes(page + 100, page + 4094, 4);
+  cts_store32(page + 4094, 0x01020304);  // both pages
+  CHECK(cts_load64(page + 4092) >> 16 == 0x01020304);
+  CHECK(cts_lock_cmpxchg32(page + 8, 1, 2) == 0);
+  cts_copy_bytes(page + 100, page + 4094, 4);
   CHECK(nul_watch_stop(PROT_READ | PROT_WRITE) == 0);
   nul_watch_counts counts = nul_watch_read_counts();
   CHECK(counts.faults == befores && befores == afters && counts.reads >= 2 && counts.writes >= 2);
@@ -140,10 +141,10 @@ void check_flash(void) {
     CHECK(e1000e_driver_erase_block(&driver, 0, 0) != E1000E_OK);
     // Every register, in every width, up to the block's last byte.
     for (unsigned offset = 0; offset + 4 <= E1000E_BLOCK_SIZE; offset += 61) {
-      nul_store32(page + offset, 0xffffffff);
-      nul_load64(page + (offset & 0xff8));
+      cts_store32(page + offset, 0xffffffff);
+      cts_load64(page + (offset & 0xff8));
     }
-    nul_store8(page + E1000E_BLOCK_SIZE - 1, 1);
+    cts_store8(page + E1000E_BLOCK_SIZE - 1, 1);
     e1000e_destroy(device);
   }
   munmap(page, 4096);

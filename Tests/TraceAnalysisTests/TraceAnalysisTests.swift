@@ -28,7 +28,7 @@ import Testing
   private func rows(_ report: Report) -> [String: [Int]] {
     var rows: [String: [Int]] = [:]
     for row in report.rows {
-      let times = row.times.map { [$0.total, $0.own, $0.minimum, $0.maximum] }
+      let times = row.times.map { [$0.total, $0.selfTime, $0.minimum, $0.maximum] }
       rows[row.label] = [Int(row.calls)] + (times ?? [])
     }
     return rows
@@ -233,7 +233,7 @@ import Testing
       let entry = tree.nodes[node]
       let name = entry.function < 0 ? "" : tree.functions[Int(entry.function)].label
       let children = entry.children.map(text).joined(separator: " ")
-      return "\(name) \(entry.calls) \(entry.total) \(entry.own)"
+      return "\(name) \(entry.calls) \(entry.total) \(entry.selfTime)"
         + (children.isEmpty ? "" : " [\(children)]")
     }
     #expect(text(0) == " 2 200 0 [main 2 200 120 [g 2 60 50 [f 2 10 10] f 2 20 20]]")

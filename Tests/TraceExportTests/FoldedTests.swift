@@ -27,7 +27,7 @@ import TraceExport
   func equalsReport(seed: UInt64) throws {
     let recording = try ExportRecordings.random(seed: seed)
     let rows = Report(of: recording).rows
-    let times = Dictionary(uniqueKeysWithValues: rows.map { ($0.label, $0.times?.own ?? 0) })
+    let times = Dictionary(uniqueKeysWithValues: rows.map { ($0.label, $0.times?.selfTime ?? 0) })
     #expect(try byLeaf(try lines(recording)) == times)
     let calls = Dictionary(uniqueKeysWithValues: rows.map { ($0.label, Int($0.calls)) })
     #expect(try byLeaf(try lines(recording, .calls)) == calls)

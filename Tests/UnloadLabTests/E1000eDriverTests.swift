@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CTestSupport
 import CUnloadLab
 import TestSupport
 import Testing
@@ -62,7 +63,7 @@ import UnloadLab
     var cycles = 0
     driver.onCycleStarted {
       cycles += 1
-      if cycles == cycle { nul_store16(start + 4, UInt16(E1000E_FDONE)) }
+      if cycles == cycle { cts_store16(start + 4, UInt16(E1000E_FDONE)) }
     }
     #expect(throws: E1000eDriverError.timedOut) { try driver.commit(image) }
     #expect(cycles == cycle)
@@ -148,7 +149,7 @@ import UnloadLab
   private static let nopBytes: UInt32 = 0x0044_1f0f
 
   private func strayCmpxchg(_ block: borrowing Block, at offset: Int) {
-    _ = nul_lock_cmpxchg32(block.pages.start + offset, Self.callBytes, Self.nopBytes)
+    _ = cts_lock_cmpxchg32(block.pages.start + offset, Self.callBytes, Self.nopBytes)
   }
 
   @Test(
@@ -171,7 +172,7 @@ import UnloadLab
     let flash = block.device.flash
     let start = block.pages.start
     driver.onCycleStarted {
-      _ = nul_lock_cmpxchg32(start + 4, Self.callBytes, Self.nopBytes)
+      _ = cts_lock_cmpxchg32(start + 4, Self.callBytes, Self.nopBytes)
     }
     #expect(throws: E1000eDriverError.timedOut) { try driver.readWords(from: 0, count: 1) }
     #expect(block.device.counts.failedCompares == 1)
@@ -185,7 +186,7 @@ import UnloadLab
     let driver = try E1000eDriver(block.device)
     let start = block.pages.start
     driver.onCycleStarted {
-      _ = nul_lock_cmpxchg32(start + 4, Self.callBytes, Self.nopBytes)
+      _ = cts_lock_cmpxchg32(start + 4, Self.callBytes, Self.nopBytes)
     }
     #expect(throws: E1000eDriverError.cycleError) { try driver.readWords(from: 0, count: 1) }
     #expect(block.device.nvm.isIntact)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CTestSupport
 import CUnloadLab
 import TestSupport
 import Testing
@@ -20,13 +21,13 @@ struct Block: ~Copyable {
 
   deinit { device.close() }
 
-  func read16(_ offset: Int32) -> Int { Int(nul_load16(pages.start + Int(offset))) }
-  func read32(_ offset: Int32) -> Int { Int(nul_load32(pages.start + Int(offset))) }
+  func read16(_ offset: Int32) -> Int { Int(cts_load16(pages.start + Int(offset))) }
+  func read32(_ offset: Int32) -> Int { Int(cts_load32(pages.start + Int(offset))) }
   func write16(_ offset: Int32, _ value: Int) {
-    nul_store16(pages.start + Int(offset), UInt16(value))
+    cts_store16(pages.start + Int(offset), UInt16(value))
   }
   func write32(_ offset: Int32, _ value: Int) {
-    nul_store32(pages.start + Int(offset), UInt32(value))
+    cts_store32(pages.start + Int(offset), UInt32(value))
   }
 
   /// FADDR, FDATA0 and one HSFCTL write with FGO.
@@ -89,7 +90,7 @@ struct RegisterRule: CustomTestStringConvertible, Sendable {
   @Test func narrowWritesReachTheirBytesAlone() throws {
     let block = try Block()
     block.write32(E1000E_FDATA0.signed, 0x1122_3344)
-    nul_store8(block.pages.start + 0x11, 0xaa)
+    cts_store8(block.pages.start + 0x11, 0xaa)
     block.write16(0x12, 0xbbcc)
     #expect(block.read32(E1000E_FDATA0.signed) == 0xbbcc_aa44)
   }

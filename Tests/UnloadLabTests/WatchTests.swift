@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CPatchCore
+import CTestSupport
 import CUnloadLab
 import Glibc
 import TestSupport
@@ -22,54 +23,54 @@ struct Instruction: CustomTestStringConvertible, Sendable {
 
   static let loads = [
     Instruction(testDescription: "mov 1", width: 1, reads: true, writes: false, after: 0x44) {
-      _ = nul_load8($0)
+      _ = cts_load8($0)
     },
     Instruction(testDescription: "mov 2", width: 2, reads: true, writes: false, after: 0x3344) {
-      _ = nul_load16($0)
+      _ = cts_load16($0)
     },
     Instruction(testDescription: "mov 4", reads: true, writes: false, after: 0x1122_3344) {
-      _ = nul_load32($0)
+      _ = cts_load32($0)
     },
     Instruction(
       testDescription: "mov 8", width: 8, reads: true, writes: false, after: 0x1122_3344
-    ) { _ = nul_load64($0) },
+    ) { _ = cts_load64($0) },
   ]
 
   static let stores = [
     Instruction(testDescription: "mov 1", width: 1, reads: false, writes: true, after: 0x99) {
-      nul_store8($0, 0x99)
+      cts_store8($0, 0x99)
     },
     Instruction(testDescription: "mov 2", width: 2, reads: false, writes: true, after: 0x99) {
-      nul_store16($0, 0x99)
+      cts_store16($0, 0x99)
     },
     Instruction(testDescription: "mov 4", reads: false, writes: true, after: 0x99) {
-      nul_store32($0, 0x99)
+      cts_store32($0, 0x99)
     },
     Instruction(testDescription: "mov 8", width: 8, reads: false, writes: true, after: 0x99) {
-      nul_store64($0, 0x99)
+      cts_store64($0, 0x99)
     },
   ]
 
   static let modifies = [
     Instruction(testDescription: "or", reads: true, writes: true, after: 0x1122_3345) {
-      nul_or32($0, 1)
+      cts_or32($0, 1)
     },
     Instruction(
       testDescription: "lock or", reads: true, writes: true, locked: true, after: 0x1122_3345
-    ) { nul_lock_or32($0, 1) },
+    ) { cts_lock_or32($0, 1) },
     Instruction(testDescription: "xchg", reads: true, writes: true, locked: true, after: 0x99) {
-      _ = nul_xchg32($0, 0x99)
+      _ = cts_xchg32($0, 0x99)
     },
     Instruction(testDescription: "cmpxchg, equal", reads: true, writes: true, after: 0x99) {
-      _ = nul_cmpxchg32($0, 0x1122_3344, 0x99)
+      _ = cts_cmpxchg32($0, 0x1122_3344, 0x99)
     },
     Instruction(
       testDescription: "lock cmpxchg, equal", reads: true, writes: true, locked: true, after: 0x99
-    ) { _ = nul_lock_cmpxchg32($0, 0x1122_3344, 0x99) },
+    ) { _ = cts_lock_cmpxchg32($0, 0x1122_3344, 0x99) },
     Instruction(
       testDescription: "lock cmpxchg, other", reads: true, writes: true, locked: true,
       compareFailed: true, after: 0x1122_3344
-    ) { _ = nul_lock_cmpxchg32($0, 0x5566_7788, 0x99) },
+    ) { _ = cts_lock_cmpxchg32($0, 0x5566_7788, 0x99) },
   ]
 }
 
@@ -106,7 +107,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
   @Test func aFailingLockCmpxchgIsOneReadAndOneWriteThatChangesNothing() throws {
     let pages = Pages()
     let watch = try WatchedMemory(pages.buffer)
-    #expect(nul_lock_cmpxchg32(pages.start, 7, 9) == 0)
+    #expect(cts_lock_cmpxchg32(pages.start, 7, 9) == 0)
     let counts = watch.counts
     watch.close()
     #expect(counts.accesses == 1 && counts.reads == 1 && counts.writes == 1)
@@ -118,10 +119,10 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     let pages = Pages(protection: PROT_READ | PROT_WRITE | PROT_EXEC)
     pages.start.storeBytes(of: 0xc3, as: UInt8.self)  // ret
     let watch = try WatchedMemory(pages.buffer, unwatched: .readsAndFetches)
-    #expect(nul_load8(pages.start) == 0xc3)
+    #expect(cts_load8(pages.start) == 0xc3)
     unsafeBitCast(pages.start, to: (@convention(c) () -> Void).self)()
     #expect(watch.counts.accesses == 0)
-    _ = nul_lock_cmpxchg32(pages.start, 7, 9)
+    _ = cts_lock_cmpxchg32(pages.start, 7, 9)
     let accesses = watch.accesses
     unsafeBitCast(pages.start, to: (@convention(c) () -> Void).self)()
     watch.close()
@@ -135,7 +136,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     let pages = Pages()
     let bytes: [UInt8] = [1, 2, 3, 4, 5]
     let watch = try WatchedMemory(pages.buffer)
-    nul_copy_bytes(pages.start + 8, bytes, 5)
+    cts_copy_bytes(pages.start + 8, bytes, 5)
     let accesses = watch.accesses
     watch.close()
     #expect(accesses.map(\.offset) == [8, 9, 10, 11, 12])
@@ -163,7 +164,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
   @Test func anAccessAtTheEndIsClippedToTheWatch() throws {
     let pages = Pages(2)
     let watch = try WatchedMemory(.init(start: pages.start, count: 4096))
-    nul_store32(pages.start + 4094, 0xaabb_ccdd)
+    cts_store32(pages.start + 4094, 0xaabb_ccdd)
     let accesses = watch.accesses
     watch.close()
     #expect(accesses.map(\.width) == [2])
@@ -173,7 +174,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
   @Test func theLogIsBoundedAndSaysWhatItLost() throws {
     let pages = Pages()
     let watch = try WatchedMemory(pages.buffer)
-    for _ in 0..<Int(NUL_WATCH_LOG) + 3 { _ = nul_load8(pages.start) }
+    for _ in 0..<Int(NUL_WATCH_LOG) + 3 { _ = cts_load8(pages.start) }
     let (counts, logged) = (watch.counts, watch.accesses.count)
     watch.close()
     #expect(counts.reads == UInt64(NUL_WATCH_LOG) + 3)
@@ -184,12 +185,12 @@ struct Instruction: CustomTestStringConvertible, Sendable {
   @Test func closedMemoryIsPlainAndAnotherWatchCountsAnew() throws {
     let pages = Pages()
     var watch = try WatchedMemory(pages.buffer)
-    nul_store8(pages.start, 1)
+    cts_store8(pages.start, 1)
     watch.close()
-    nul_store8(pages.start, 2)
+    cts_store8(pages.start, 2)
     watch = try WatchedMemory(pages.buffer)
     #expect(watch.counts.accesses == 0 && watch.accesses.isEmpty)
-    #expect(nul_load8(pages.start) == 2)
+    #expect(cts_load8(pages.start) == 2)
     watch.close()
   }
 
@@ -209,7 +210,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     #expect(throws: WatchError.alreadyWatching) {
       _ = try E1000eDevice(at: pages.start, writeBack: .valueRead)
     }
-    _ = nul_load8(pages.start)
+    _ = cts_load8(pages.start)
     #expect(watch.counts.reads == 1)
     watch.close()
   }
@@ -229,7 +230,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
       let pages = Pages(2)
       mprotect(pages.start + 4096, 4096, PROT_NONE)
       let watch = try WatchedMemory(.init(start: pages.start, count: 4096))
-      nul_store8(pages.start + 4096, 1)
+      cts_store8(pages.start + 4096, 1)
       watch.close()
     }
   }

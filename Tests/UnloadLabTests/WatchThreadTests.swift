@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CPatchCore
+import CTestSupport
 import CUnloadLab
 import Foundation
 import Synchronization
@@ -69,7 +70,7 @@ private let handlerRuns = Atomic<Int>(0)
     }.start()
     var own = 0
     while finished.load(ordering: .acquiring) == 0 {
-      _ = nul_load8(byte)
+      _ = cts_load8(byte)
       own += 1
     }
     let counts = nul_watch_read_counts()
@@ -87,7 +88,7 @@ private let handlerRuns = Atomic<Int>(0)
     source.start.storeBytes(of: 0x5a, as: UInt8.self)
     let watch = try WatchedMemory(source.buffer)
     FixedUp.copy(target.start, source.start, 0, 1)
-    #expect(nul_load8(source.start + 8) == 0)
+    #expect(cts_load8(source.start + 8) == 0)
     let accesses = watch.accesses
     watch.close()
     #expect(accesses.map(\.offset) == [8])
@@ -139,7 +140,7 @@ private let finished = Atomic<Int>(0)
 private func increment(_ at: UnsafeMutableRawPointer) {
   var seen: UInt32 = 0
   while true {
-    let found = nul_lock_cmpxchg32(at, seen, seen + 1)
+    let found = cts_lock_cmpxchg32(at, seen, seen + 1)
     if found == seen { return }
     seen = found
   }

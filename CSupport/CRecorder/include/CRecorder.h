@@ -22,9 +22,6 @@ int nrc_listen(const char *path);
 /// The next client, close-on-exec, never blocking; -1 and errno.
 int nrc_accept(int listener);
 
-/// A socket connected to the one that listens at `path`; -1 and errno.
-int nrc_connect(const char *path);
-
 /// The longest path that fits a socket's address, in bytes without its NUL.
 size_t nrc_longest_socket_path(void);
 
@@ -37,10 +34,7 @@ ssize_t nrc_receive(int socket, void *bytes, size_t size);
 
 enum { NRC_MOST_DESCRIPTORS = 2 };
 
-/// The same, with the descriptors that came with it; -1 where one did not come.
-ssize_t nrc_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors, int count);
-
-/// Sends one packet, with `count` descriptors. 0, or -1 and errno. Never blocks.
+/// Sends one packet, with `count` descriptors, at most NRC_MOST_DESCRIPTORS. 0, or -1 and errno. Never blocks.
 int nrc_send(int socket, const void *bytes, size_t size, const int *descriptors, int count);
 
 /// RLIMIT_FSIZE and RLIMIT_AS of this process, in bytes; UINT64_MAX: none.

@@ -8,7 +8,6 @@
 #include "experiments.h"
 #include "image.h"
 #include "placement.h"
-#include "probe.h"
 #include "watch.h"
 #include "workers.h"
 

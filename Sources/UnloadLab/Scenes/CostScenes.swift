@@ -2,6 +2,7 @@
 
 import CUnloadLab
 import LivePatching
+import TextFormat
 
 typealias PlainFunction = @convention(c) () -> Void
 
@@ -23,7 +24,7 @@ extension Stage {
     ]
     for (what, time, remark) in rows {
       report.say(
-        "  \(what.padded(to: 24))\(decimal(time, digits: 2).leftPadded(to: 7)) ns a call   "
+        "  \(what.padded(to: 24))\(fixed(time, 2).leftPadded(to: 7)) ns a call   "
           + "{dim}\(remark){/}")
     }
     report.expect("a call of mcount costs more than the nop in its place", times.mcount > times.nop)
@@ -48,13 +49,13 @@ extension Stage {
     _ = nul_time_calls(function, calls)
     McountMode.current = .off
     let counted = McountMode.callCount
-    let price = decimal(times.mcount, digits: 2)
-    let saved = decimal(times.nop, digits: 2)
+    let price = fixed(times.mcount, 2)
+    let saved = fixed(times.nop, 2)
     report.say([
       "  DYNAMIC_FTRACE was marked BROKEN: what is never patched is never patched",
       "  wrongly. Of \(grouped(calls)) calls of a -pg function \(grouped(counted)) went through mcount.",
       "  The price, with mcount returning at once: {bad}\(price) ns{/} a call, not \(saved) ns,",
-      "  \(decimal(times.mcount / times.nop)) times as much, for every call of every function, for ever.",
+      "  \(fixed(times.mcount / times.nop, 1)) times as much, for every call of every function, for ever.",
     ])
     report.expect("every call went through mcount", counted == calls)
     report.data = [

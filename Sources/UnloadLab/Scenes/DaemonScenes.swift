@@ -3,6 +3,7 @@
 import CUnloadLab
 import Glibc
 import LivePatching
+import TextFormat
 
 extension Stage {
   /// The life of a call site in 2.6.27: first call, hash, daemon, nop.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Audit
 import CUnloadLab
 import CallSites
 import Glibc
 import LivePatching
+import TextFormat
 
 extension Stage {
   /// Both designs on a library that nobody here wrote.
@@ -47,7 +49,7 @@ extension Stage {
   }
 
   private func outcome(_ run: Run) -> String {
-    "returns \(run.result) after \(decimal(run.milliseconds)) ms"
+    "returns \(run.result) after \(fixed(run.milliseconds, 1)) ms"
   }
 
   private func timed(_ workload: Workload) -> Run {

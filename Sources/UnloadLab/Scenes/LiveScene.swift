@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Audit
 import CUnloadLab
 import CallSites
 import Glibc
 import LivePatching
+import TextFormat
 
 extension Stage {
   private struct FlipRun {

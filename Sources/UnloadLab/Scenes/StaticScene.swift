@@ -4,6 +4,7 @@ import CUnloadLab
 import CallSites
 import Glibc
 import LivePatching
+import TextFormat
 
 extension Stage {
   /// 2.6.28: sites from the build, converted before the first call, fail-stop.

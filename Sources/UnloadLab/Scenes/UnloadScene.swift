@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
+
 extension Stage {
   /// The table: engines × occupants of the stale address × states of the record.
   func unload() throws -> SceneReport {

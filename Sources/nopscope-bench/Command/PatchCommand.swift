@@ -45,10 +45,10 @@ struct PatchCommand: ParsableCommand {
   func validate() throws {
     if library == nil, call != nil { throw ValidationError("--call goes with --library") }
     guard (1...1_000_000).contains(sites) else {
-      throw ValidationError("--sites wants 1 to 1000000, not \(sites)")
+      throw ValidationError("--sites: expected 1 to 1000000, found \(sites)")
     }
     guard (1...1000).contains(rounds) else {
-      throw ValidationError("--rounds wants 1 to 1000, not \(rounds)")
+      throw ValidationError("--rounds: expected 1 to 1000, found \(rounds)")
     }
   }
 

@@ -40,9 +40,9 @@ struct SoakCommand: ParsableCommand {
   var child: String?
 
   func validate() throws {
-    if minutes == nil, seconds == nil { throw ValidationError("say for how many minutes") }
+    if minutes == nil, seconds == nil { throw ValidationError("expected a number of minutes") }
     if let minutes, !(minutes > 0 && minutes <= 100_000) {
-      throw ValidationError("MINUTES wants more than 0, not \(minutes)")
+      throw ValidationError("MINUTES: expected more than 0 and at most 100000, found \(minutes)")
     }
   }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts of live-patching tests that Swift cannot express: entries of stubs, threads in known
-// states, forks, refused system calls, signal handlers.
+// What tests need and Swift cannot say: entries, threads in known states, forks, refused system
+// calls, handlers, memory accesses of a known width, the agent's end of a socket.
 
 #ifndef CTESTSUPPORT_H
 #define CTESTSUPPORT_H
 
+#include "accesses.h"
 #include "callers.h"
+#include "connecting.h"
 #include "events.h"
 #include "handlers.h"
 #include "refusals.h"

@@ -4,6 +4,7 @@
 // forks, four call functions and check what they return, and a signal comes each millisecond. In
 // the end every module's text is compared with its file.
 
+import Audit
 import CSoak
 import Glibc
 import LivePatching

@@ -11,7 +11,7 @@ func summary(_ table: SiteTable) -> String {
     let count = counts[Int(form.rawValue)]
     return count > 0 ? "\(grouped(count)) \(form.name)" : nil
   }
-  return "\(grouped(table.sites.count)) site\(table.sites.count == 1 ? "" : "s") "
+  return "\(counted(table.sites.count, "site")) "
     + "(\(forms.joined(separator: ", "))), \(grouped(table.skipped.count)) skipped"
 }
 

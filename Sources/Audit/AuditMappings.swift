@@ -3,6 +3,7 @@
 // /proc/PID/maps, as far as an audit needs it: which part of which file is mapped where (proc(5)).
 
 import Glibc
+import TextFormat
 
 /// The /proc directory of one process.
 struct ProcessDirectory {
@@ -18,9 +19,7 @@ struct ProcessDirectory {
   func path(_ name: String) -> String { prefix + name }
 
   func mapFile(_ mapping: MemoryMapping) -> String {
-    let start = String(mapping.start, radix: 16)
-    let end = String(mapping.end, radix: 16)
-    return "\(prefix)map_files/\(start)-\(end)"
+    "\(prefix)map_files/\(hexDigits(mapping.start))-\(hexDigits(mapping.end))"
   }
 
   /// Opens one of the files that only a tracer of the process may read.

@@ -14,7 +14,7 @@ struct UncalledList {
   func write(limit: Int?, json: Bool) throws {
     let rows = Array(uncalled.functions.prefix(limit ?? uncalled.functions.count))
     if json {
-      CommandOutput.write(try document(rows) + "\n", to: 1)
+      try writeJSON(document(rows), schema: "uncalled")
       return
     }
     var table = TextTable(["MODULE", "FUNCTION"], rightAligned: 0)
@@ -35,9 +35,9 @@ struct UncalledList {
     line += "\(grouped(uncalled.notArmed)) could not be armed"
     if uncalled.notArmed > 0 { line += " (nopscope info says why)" }
     if uncalled.unknown > 0 {
-      line += ", of \(grouped(uncalled.unknown)) it is not known: an older recording"
+      line += ", \(grouped(uncalled.unknown)) unknown (an older recording)"
     }
-    return line + "; \(grouped(Int(clamping: report.lostEvents))) events lost"
+    return line + "; \(grouped(report.lostEvents)) events lost"
   }
 
   /// Why a function in the list may have been called all the same.
@@ -47,11 +47,11 @@ struct UncalledList {
     let may = "a function listed here may have been called"
     if report.lostEvents > 0 { doubts.append("events were lost: \(may)") }
     if recording.processes.contains(where: \.isOverwriting) {
-      doubts.append("a flight recorder keeps the end only: \(may) before")
+      doubts.append("a flight recorder keeps only the end: \(may) before")
     }
     if let least = options.thresholdNanoseconds, least > 0 {
       doubts.append(
-        "calls shorter than \(durationText(Int(clamping: least))) were not recorded: \(may)")
+        "calls shorter than \(durationText(least)) were not recorded: \(may)")
     }
     if let depth = options.maximumDepth, depth > 0 {
       doubts.append("calls deeper than \(depth) were not recorded: \(may)")
@@ -65,34 +65,32 @@ struct UncalledList {
     return doubts
   }
 
-  /// `{"schema":"nopscope.uncalled/1",…}`.
-  private func document(_ rows: [UncalledFunction]) throws -> String {
-    struct Function: Encodable {
-      var row: UncalledFunction
-
-      enum CodingKeys: CodingKey { case function, module, buildID, address }
-
-      func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(row.function.name, forKey: .function)
-        try container.encode(row.function.modulePath, forKey: .module)
-        try container.encode(row.function.buildID, forKey: .buildID)
-        try container.encode(row.function.offset, forKey: .address)
-      }
-    }
-    struct Document: Encodable {
-      var schema = "nopscope.uncalled/1"
-      var functions: [Function]
-      var armed, uncalled, unwanted, notArmed, unknown: Int
-      var doubts: [String]
-      var lostEvents: UInt64
-      var corrupted: Bool
-    }
-    return try jsonText(
-      Document(
-        functions: rows.map(Function.init), armed: uncalled.armed,
-        uncalled: uncalled.functions.count, unwanted: uncalled.unwanted,
-        notArmed: uncalled.notArmed, unknown: uncalled.unknown, doubts: doubts,
-        lostEvents: report.lostEvents, corrupted: report.isCorrupted))
+  private func document(_ rows: [UncalledFunction]) -> UncalledDocument {
+    UncalledDocument(
+      functions: rows.map(UncalledDocument.Function.init), armed: uncalled.armed,
+      uncalled: uncalled.functions.count, unwanted: uncalled.unwanted,
+      notArmed: uncalled.notArmed, unknown: uncalled.unknown, doubts: doubts,
+      lostEvents: report.lostEvents, corrupted: report.isCorrupted)
   }
+}
+
+/// The document `nopscope.uncalled/1`.
+private struct UncalledDocument: Encodable {
+  struct Function: Encodable {
+    var function, module, buildID: String?
+    var address: UInt64?
+
+    init(_ row: UncalledFunction) {
+      function = row.function.name
+      module = row.function.modulePath
+      buildID = row.function.buildID
+      address = row.function.offset
+    }
+  }
+
+  var functions: [Function]
+  var armed, uncalled, unwanted, notArmed, unknown: Int
+  var doubts: [String]
+  var lostEvents: UInt64
+  var corrupted: Bool
 }

@@ -7,6 +7,8 @@
 //   live   e9 rel32        into memory of no file, where stands
 //          ff 25 00000000  the address that it goes on to
 
+import LivePatching
+
 extension DifferenceCollector {
   /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live memory.
   func loaderJumps(

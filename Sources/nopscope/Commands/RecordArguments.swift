@@ -68,8 +68,8 @@ struct RecordArguments: ParsableArguments {
   @Option(
     name: .customLong("thread"),
     help: ArgumentHelp(
-      "Record only threads of this name: 'worker*', '!worker-9'. At most 15 bytes of a name are "
-        + "known.", valueName: "glob"))
+      "Record only threads of this name: 'worker*', '!worker-9'. The kernel keeps at most 15 bytes "
+        + "of a name.", valueName: "glob"))
   var threads: [String] = []
 
   @Option(help: "Trace only calls up to this depth. 0: no limit.")

@@ -25,7 +25,7 @@ struct RecordSettings {
     ]
     for (option, isThere) in ofCalls where isThere && tracer != .functionGraph {
       throw ValidationError(
-        "\(option): expected the tracer function_graph, which alone has it, found \(tracer.rawValue)"
+        "\(option): only the tracer function_graph has this option, and --tracer is \(tracer.rawValue)"
       )
     }
     if let overwrite {

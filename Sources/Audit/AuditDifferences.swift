@@ -2,6 +2,8 @@
 //
 // Differing bytes as they are found, and what of them the journal explains.
 
+import LivePatching
+
 /// Neighbouring bytes that differ; their values stand in the collector.
 struct DifferingRun {
   /// Index of the compared range, for its file and its link-time address.

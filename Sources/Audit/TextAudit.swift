@@ -11,6 +11,7 @@
 // Reading memory that no thread has touched yet brings its file's pages into the process.
 
 public import Glibc
+public import LivePatching
 
 /// Compares the text of a process with its files on disk.
 ///
@@ -32,7 +33,7 @@ func auditText(
   let directory = ProcessDirectory(process)
   let mappings = try directory.fileMappings()
   let memory = try directory.open("mem")
-  var audit = Audit(directory: directory, opensMapFiles: opensMapFiles)
+  var audit = TextAudit(directory: directory, opensMapFiles: opensMapFiles)
   for mapping in mappings where mapping.isExecutable && !audit.hasSeen(mapping) {
     audit.compare(fileOf: mapping, mappings.filter { $0.isSameFile(as: mapping) }, memory)
   }
@@ -52,7 +53,7 @@ private struct ComparedRange {
 }
 
 /// One audit under way.
-private struct Audit: ~Copyable {
+private struct TextAudit: ~Copyable {
   private let directory: ProcessDirectory
   private let opensMapFiles: Bool
   private var ranges: [ComparedRange] = []
@@ -175,7 +176,7 @@ private struct Audit: ~Copyable {
   }
 }
 
-extension Audit {
+extension TextAudit {
   /// Takes back what was found in text that is not mapped any more: its bytes may have been
   /// another's.
   mutating func dropVanished(present: [MemoryMapping]) {

@@ -11,11 +11,13 @@ struct ReportCommand: ParsableCommand {
     commandName: "report",
     abstract: "Count and time the functions of a recording.",
     discussion: """
-      One line a function. TOTAL is the time in it or what it called, recursion counted once; SELF \
-      is without what it called; AVG, MIN, MAX, P50 and P99 are of single calls; P50 and P99 are \
-      right within 1 %. A call that never returned is timed to its thread's last event. The \
-      tracers function, callgraph and hits have calls and no times. --uncalled lists what was armed \
-      and never called instead: not what no filter wanted, and not what could not be armed.
+      One line a function. TOTAL is the time in the function and what it called, recursion counted \
+      once. SELF is the time without what it called. AVG, MIN, MAX, P50 and P99 are of single \
+      calls; P50 and P99 are right within 1 %. A call that never returned is timed to its thread's \
+      last event. The tracers function, callgraph and hits count calls and measure no times.
+
+      --uncalled lists the functions that were armed and never called. Functions that the rules left \
+      out, and functions that could not be armed, are not in that list.
 
       EXAMPLES
         nopscope report
@@ -25,7 +27,7 @@ struct ReportCommand: ParsableCommand {
         nopscope report --uncalled
 
       EXIT STATUS
-        0  the recording was read, be it in parts: stderr says what is damaged
+        0  the recording was read; stderr names the parts that are damaged
         1  it cannot be read
         64 the command line is wrong
       """)
@@ -35,7 +37,7 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "Sort by total, self, calls, avg, min, max, p50, p99, variance or name.")
   var sort: SortKey?
 
-  @Option(help: "Show so many functions only.")
+  @Option(help: "Show only this many functions.")
   var limit: Int?
 
   @Option(
@@ -57,11 +59,11 @@ struct ReportCommand: ParsableCommand {
   func validate() throws {
     if let limit, limit < 0 { throw ValidationError("--limit \(limit): expected 0 or more") }
     if diff != nil && sort != nil {
-      throw ValidationError("--sort: a comparison is sorted by change; take away --sort or --diff")
+      throw ValidationError("--sort cannot be used with --diff: a comparison is sorted by change")
     }
     if uncalled && (diff != nil || sort != nil) {
       throw ValidationError(
-        "--uncalled: what was not called has nothing to compare or sort by: take away --diff, --sort"
+        "--uncalled cannot be used with --diff or --sort: it lists functions without any figure"
       )
     }
   }
@@ -83,7 +85,7 @@ struct ReportCommand: ParsableCommand {
     }
     let rows = limited(sort.map { sorted(report.rows, by: $0) } ?? report.rows)
     if json {
-      write(try reportJSON(report, rows) + "\n", to: 1)
+      try writeJSON(ReportDocument(report, rows), schema: "report")
     } else {
       write(reportText(report, rows), to: 1)
     }
@@ -95,7 +97,11 @@ struct ReportCommand: ParsableCommand {
     arguments.directory = other
     let before = read(try arguments.open(), "reading \(other)")
     let rows = limited(difference(from: before, to: report))
-    write(json ? try differenceJSON(rows) + "\n" : differenceText(rows), to: 1)
+    if json {
+      try writeJSON(DifferenceDocument(rows), schema: "report-diff")
+    } else {
+      write(differenceText(rows), to: 1)
+    }
     complainOf(before.problems, in: other)
     finish(report, of: opened)
   }
@@ -111,16 +117,16 @@ struct ReportCommand: ParsableCommand {
   private func finish(_ report: Report, of opened: Recording) {
     complainOf(report.problems, in: recording.directory)
     if json { return }
-    var line = "\(counted(Int(clamping: report.calls), "call")) of "
+    var line = "\(counted(report.calls, "call")) of "
     line += "\(counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
-    if report.stillOpen > 0 { line += ", \(grouped(Int(clamping: report.stillOpen))) still open" }
-    if report.unwound > 0 { line += ", \(grouped(Int(clamping: report.unwound))) unwound" }
-    if report.cutOff > 0 { line += ", \(grouped(Int(clamping: report.cutOff))) cut off by gaps" }
+    if report.stillOpen > 0 { line += ", \(grouped(report.stillOpen)) still open" }
+    if report.unwound > 0 { line += ", \(grouped(report.unwound)) unwound" }
+    if report.cutOff > 0 { line += ", \(grouped(report.cutOff)) cut off by gaps" }
     let isBeginningLost = opened.processes.contains { process in
       process.isOverwriting && process.threads.contains(where: \.isStartMissing)
     }
-    if isBeginningLost { line += "; what came before was overwritten" }
-    write("\(line); \(grouped(Int(clamping: report.lostEvents))) events lost\n", to: 2)
+    if isBeginningLost { line += "; earlier events were overwritten" }
+    write("\(line); \(grouped(report.lostEvents)) events lost\n", to: 2)
   }
 
   private func sorted(_ rows: [ReportRow], by key: SortKey) -> [ReportRow] {
@@ -129,7 +135,7 @@ struct ReportCommand: ParsableCommand {
       switch key {
       case .calls: Double(row.calls)
       case .total, .name: Double(row.times?.total ?? -1)
-      case .self: Double(row.times?.own ?? -1)
+      case .self: Double(row.times?.selfTime ?? -1)
       case .avg: row.times?.average ?? -1
       case .min: Double(row.times?.minimum ?? -1)
       case .max: Double(row.times?.maximum ?? -1)

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import CommandOutput
-import FoundationEssentials
 import Glibc
 import LivePatching
 import UnloadLab
@@ -13,7 +12,7 @@ extension LabEngine: ExpressibleByArgument {}
 struct DemoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo",
-    abstract: "Play the module-unload bug of 2008, and what ended it, in this process.",
+    abstract: "Show the module-unload bug of 2008, and the design that ended it, in this process.",
     discussion: """
       Patches real call sites of a real shared object, closes it, and measures what the engines of \
       Linux 2.6.27 and 2.6.28 do at its address afterwards. Everything on the screen was measured \
@@ -54,14 +53,14 @@ struct DemoCommand: ParsableCommand {
       throw ValidationError("--library and --call go together")
     }
     if library != nil, !scene.isEmpty {
-      throw ValidationError("--scene plays on the specimen; --library on your own: choose one")
+      throw ValidationError("--scene and --library cannot be used together")
     }
   }
 
   func run() throws {
     unblockSignals()
     let began = ContinuousClock.now
-    let screen = Screen()
+    let screen = DemoScreen()
     var reports: [SceneReport] = []
     do {
       let stage = try Stage(engines: engine.isEmpty ? LabEngine.allCases : engine)
@@ -79,7 +78,11 @@ struct DemoCommand: ParsableCommand {
       complain("\(error)")
       throw ExitCode(1)
     }
-    if json { try printJSON(reports) } else { screen.close(reports, ContinuousClock.now - began) }
+    if json {
+      try writeJSON(Document(scenes: reports), schema: "demo")
+    } else {
+      screen.close(reports, ContinuousClock.now - began)
+    }
     if !reports.allSatisfy(\.held) { throw ExitCode(1) }
   }
 
@@ -92,14 +95,6 @@ struct DemoCommand: ParsableCommand {
   }
 
   private struct Document: Encodable {
-    var schema = "nopscope.demo/1"
     var scenes: [SceneReport]
-  }
-
-  private func printJSON(_ reports: [SceneReport]) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let text = String(decoding: try encoder.encode(Document(scenes: reports)), as: UTF8.self)
-    write(text + "\n", to: 1)
   }
 }

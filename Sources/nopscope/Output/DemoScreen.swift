@@ -7,7 +7,7 @@ import UnloadLab
 /// Scenes as text, in 80 columns.
 ///
 /// In colour on a terminal; plain elsewhere, where NO_COLOR is set, and where TERM is dumb.
-struct Screen {
+struct DemoScreen {
   private let isColoured = isOutputColoured
 
   func show(_ report: SceneReport) {
@@ -68,7 +68,7 @@ struct Screen {
 
   private func rendered(_ line: String) -> String {
     var text = line
-    for (mark, escape) in Screen.marks {
+    for (mark, escape) in DemoScreen.marks {
       text = text.replacing(mark, with: isColoured ? escape : "")
     }
     return text

@@ -12,11 +12,11 @@ struct ReplayCommand: ParsableCommand {
     commandName: "replay",
     abstract: "Print what ran, call by call, as ftrace does.",
     discussion: """
-      The text of ftrace's function_graph or function tracer, all threads in the order of time. The \
-      CPU is not recorded and reads 0; a change of thread is shown as ftrace shows a change of task. \
-      A function that ended by an exception, longjmp or the thread's end closes with \
-      } /* name unwound */, one whose entry is not in the recording with } /* name */. On a terminal \
-      it goes through $PAGER (less).
+      Prints the text of ftrace's function_graph or function tracer, all threads in the order of \
+      time. The CPU is not recorded and reads 0; a change of thread is shown as ftrace shows a \
+      change of task. A function that ended by an exception, longjmp or the thread's end closes \
+      with } /* name unwound */; one whose entry is not in the recording closes with } /* name */. \
+      On a terminal the text goes through $PAGER (less).
 
       EXAMPLES
         nopscope replay
@@ -24,14 +24,14 @@ struct ReplayCommand: ParsableCommand {
         nopscope replay --thread worker | grep -n parse_header
 
       EXIT STATUS
-        0  the recording was read, be it in parts: stderr says what is damaged
-        1  it cannot be read, or has no events: its tracer only counted
+        0  the recording was read; stderr names the parts that are damaged
+        1  it cannot be read, or its tracer only counted and kept no events
         64 the command line is wrong
       """)
 
   @OptionGroup var recording: RecordingArguments
 
-  @Option(help: "The text of this tracer: function_graph or function. Default: the recording's.")
+  @Option(help: "Print as this tracer does: function_graph or function. Default: the recording's.")
   var tracer: Format?
 
   @Flag(name: .customLong("no-pager"), help: "Write to the terminal without a pager.")
@@ -72,8 +72,9 @@ struct ReplayCommand: ParsableCommand {
     let all = opened.problems + problems + opened.symbolProblems
     complainOf(all, in: recording.directory)
     write(
-      "\(counted(opened.threadCount, "thread")) of \(grouped(opened.processes.count)) process\(opened.processes.count == 1 ? "" : "es"); "
-        + "\(grouped(Int(clamping: opened.lostEvents))) events lost\n", to: 2)
+      "\(counted(opened.threadCount, "thread")) of "
+        + counted(opened.processes.count, "process", plural: "processes") + "; "
+        + "\(grouped(opened.lostEvents)) events lost\n", to: 2)
   }
 
   private func standard(_ opened: Recording) -> Format {

@@ -4,6 +4,8 @@
 // from, and which text could not be compared. "Restored" is proven by it, not assumed.
 
 public import Glibc
+public import LivePatching
+import TextFormat
 
 /// A run of neighbouring bytes that differ; or, where `isKnown`, one whole known change.
 public struct TextDifference: Equatable, Sendable {
@@ -141,13 +143,13 @@ extension TextDifference: CustomStringConvertible {
   /// file. Of a long run the first 32 bytes.
   public var description: String {
     let place =
-      linkAddress.map { "+0x\(String($0, radix: 16))" } ?? "@0x\(String(fileOffset, radix: 16))"
+      linkAddress.map { "+\(hexAddress($0))" } ?? "@\(hexAddress(fileOffset))"
     let known = isKnown ? " (ours)" : ""
     return "\(module)\(place): file \(excerpt(fileBytes)), live \(excerpt(liveBytes))\(known)"
   }
 
   private func excerpt(_ bytes: [UInt8]) -> String {
-    let shown = hexadecimal(bytes.prefix(32))
+    let shown = hexDigits(bytes.prefix(32), separator: " ")
     return bytes.count > 32 ? "\(shown) ... (\(bytes.count) bytes)" : shown
   }
 }

@@ -11,11 +11,13 @@ struct RecordCommand: ParsableCommand {
     usage: "nopscope record [OPTION]... [--] PROGRAM [ARGUMENT]...",
     discussion: """
       Works on programs and libraries compiled with -pg, -pg -mfentry or \
-      -fpatchable-function-entry=5, without changing them. Calls that no filter wants are nops \
-      while the program runs. Children are recorded too. Rules have ftrace's grammar: a name, a \
-      pattern with * ? [ ], a leading ! to remove, :mod:LIBRARY for a library's functions; the last \
-      rule that matches decides. --thread chooses threads by name in the same way: the others record \
-      nothing; a thread is asked again when a name changes. C++ functions go by their source names or their linked ones.
+      -fpatchable-function-entry=5, and leaves their files unchanged. Functions that the rules leave \
+      out stay nops while the program runs. Children are recorded too.
+
+      Rules have ftrace's grammar: a name, a pattern with * ? [ ], a leading ! to remove, \
+      :mod:LIBRARY for a library's functions. The last rule that matches decides. --thread chooses \
+      threads by name in the same way; other threads record nothing. When a thread changes its \
+      name, the rules decide again. C++ functions go by their source names or their linked ones.
 
       EXAMPLES
         nopscope record -- ./program input.txt

@@ -12,9 +12,9 @@ struct RecordMcountCommand: ParsableCommand {
     abstract: "Write a file's call sites into the file, as a section bound to its build-id.",
     discussion: """
       Finds the call sites as nopscope sites does and appends them to the file as the section \
-      .nopscope.sites; not a byte of what is loaded changes but the ELF header's note of where the \
-      section headers are. Run it after linking and before stripping: the table stays right when \
-      the symbols are gone. A second run replaces the table.
+      .nopscope.sites. Of the bytes that the loader loads, one field of the ELF header changes: \
+      where the section headers are. Run it after linking and before stripping: the table stays \
+      right when the symbols are gone. A second run replaces the table.
 
       EXAMPLES
         cc -shared -fPIC -pg -Wl,--build-id foo.c -o libfoo.so

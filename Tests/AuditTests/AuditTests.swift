@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import LivePatching
 import MachineCode
 import TestSupport
 import Testing
 
-@testable import LivePatching
+@testable import Audit
 
 /// Whether this user may open what /proc/PID/map_files names.
 private let mayOpenMapFiles: Bool = {

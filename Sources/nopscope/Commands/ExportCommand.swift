@@ -22,9 +22,9 @@ struct ExportCommand: ParsableCommand {
       speedscope  for speedscope.app
       uftrace     a directory for uftrace replay, report, graph and tui
 
-      Calls that ended without returning are closed where they ended, calls still open at their \
-      thread's last event; perfetto and chrome say so in a note. Tracers that keep no events \
-      (callgraph, profile, hits) have nothing for a time line; folded takes callgraph.
+      A call that ended without returning is closed where it ended; a call that is still open is \
+      closed at its thread's last event. perfetto and chrome say so in a note. The tracers \
+      callgraph, profile and hits keep no events: of them, folded exports callgraph.
 
       EXAMPLES
         nopscope export --format perfetto -o trace.perfetto
@@ -33,8 +33,8 @@ struct ExportCommand: ParsableCommand {
         uftrace tui -d uftrace.data
 
       EXIT STATUS
-        0  the recording was exported, be it in parts: stderr says what is damaged
-        1  it was not, and nothing was written
+        0  the recording was exported; stderr names the parts that are damaged
+        1  it was not exported, and nothing was written
         64 the command line is wrong
       """)
 
@@ -54,7 +54,7 @@ struct ExportCommand: ParsableCommand {
 
   func validate() throws {
     if count && format != .folded {
-      throw ValidationError("--count: only folded stacks count calls; --format is \(format)")
+      throw ValidationError("--count: only the format folded counts calls, found \(format)")
     }
     if output == "-" && format.isFolder {
       throw ValidationError("--format \(format) writes a directory: name it with -o DIR")
@@ -64,7 +64,7 @@ struct ExportCommand: ParsableCommand {
 
   func run() throws {
     if output == "-" && format.isBinary && isatty(1) == 1 {
-      complain("\(format) is binary and standard output a terminal: name a file with -o FILE")
+      complain("\(format) is binary and standard output is a terminal: name a file with -o FILE")
       throw ExitCode(1)
     }
     nrc_ignore_file_size_signal()  // a file that grows too long is an error to be told
@@ -103,7 +103,7 @@ extension ExportCommand {
   private func finish(_ summary: ExportSummary) {
     complainOf(summary.problems, in: recording.directory)
     var line = output == "-" ? "\(format): " : "\(output): "
-    line += "\(grouped(Int(clamping: summary.calls))) call\(summary.calls == 1 ? "" : "s") of "
+    line += "\(counted(summary.calls, "call")) of "
     line += "\(counted(summary.functions, "function")) in \(counted(summary.threads, "thread"))"
     let parts: [(UInt64, String)] = [
       (summary.unwound, "unwound"), (summary.stillOpen, "still open"),
@@ -111,10 +111,10 @@ extension ExportCommand {
       (summary.entryOnly, "entries without exits"), (summary.leftOut, "too deep, left out"),
     ]
     for (count, what) in parts where count > 0 {
-      line += ", \(grouped(Int(clamping: count))) \(what)"
+      line += ", \(grouped(count)) \(what)"
     }
-    line += "; \(grouped(Int(clamping: summary.lostEvents))) events lost; "
-    line += "\(grouped(Int(clamping: summary.bytes))) bytes"
+    line += "; \(grouped(summary.lostEvents)) events lost; "
+    line += "\(grouped(summary.bytes)) bytes"
     write(neutralised(line + hint) + "\n", to: 2)
   }
 

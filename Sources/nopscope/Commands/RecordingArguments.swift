@@ -40,7 +40,8 @@ struct RecordingArguments: ParsableArguments {
     }
     let known = Set(recording.processes.flatMap(\.threads).map { "\($0.id) (\($0.name))" }).sorted()
     let some = known.prefix(8).joined(separator: ", ") + (known.count > 8 ? ", …" : "")
-    complain("\(directory): no thread \(threads.joined(separator: ", ")): it has \(some)")
+    let wanted = threads.joined(separator: ", ")
+    complain("\(directory): no thread \(wanted); the recording has \(some)")
     throw ExitCode(1)
   }
 }

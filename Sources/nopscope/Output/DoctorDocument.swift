@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Recorder
+
+/// The document of `doctor --json`.
+struct DoctorDocument: Encodable {
+  struct Writer: Encodable {
+    var name: String
+    var usable: Bool
+    var reason: String?
+  }
+  struct Limit: Encodable {
+    var name: String
+    var value: UInt64?
+  }
+  struct Module: Encodable {
+    var path: String
+    var buildID: String?
+    var sites, skipped, entryOnly: Int
+    var forms, kinds: [String: Int]
+    var reason: String?
+  }
+
+  var kernel: String
+  var ticksPerSecond: UInt64
+  var ticksAreSteady, canSyncCores, hasShadowStack: Bool
+  var writers: [Writer]
+  var protocols, tracers: [String]
+  var opensText: Bool
+  var limits: [Limit]
+  var agent, trampolines, program, refusal: String?
+  var modules: [Module]
+  var missing: [String]
+
+  init(_ machine: MachineReport, _ report: ProgramReport?, _ refusal: String?) {
+    kernel = machine.kernel
+    ticksPerSecond = machine.ticksPerSecond
+    ticksAreSteady = machine.areTicksSteady
+    canSyncCores = machine.canSyncCores
+    hasShadowStack = machine.hasShadowStack
+    writers = machine.writers.map {
+      Writer(name: $0.name, usable: $0.isUsable, reason: $0.reason)
+    }
+    protocols = machine.protocols
+    tracers = machine.tracers.map(\.rawValue)
+    opensText = machine.opensText
+    limits = machine.limits.map { Limit(name: $0.name, value: $0.value) }
+    agent = AgentLibrary.find()
+    trampolines = agent.flatMap(AgentLibrary.trampolines(beside:))
+    program = report?.program.image
+    self.refusal = refusal
+    missing = report?.missing ?? []
+    modules = (report?.modules ?? []).map { module in
+      Module(
+        path: module.path, buildID: module.buildID, sites: module.sites,
+        skipped: module.skipped, entryOnly: module.entryOnly,
+        forms: Dictionary(module.forms.map { ($0.name, $0.count) }) { $0 + $1 },
+        kinds: Dictionary(module.kinds.map { ($0.name, $0.count) }) { $0 + $1 },
+        reason: module.reason)
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CommandOutput
+import TextFormat
+import TraceAnalysis
+
+/// The tree as lines or as JSON, without recursion: it may be a million levels deep.
+struct GraphText {
+  private let tree: CallTree
+  private let deepest: Int
+  private let least: Double
+
+  init(_ tree: CallTree, deepest: Int, minimum: Double) {
+    self.tree = tree
+    self.deepest = deepest
+    let root = tree.nodes[0]
+    least = minimum * Double(tree.hasTimes ? root.total : Int(clamping: root.calls))
+  }
+
+  private func children(_ node: Int, depth: Int) -> [Int] {
+    if depth >= deepest { return [] }
+    return tree.nodes[node].children.filter { child in
+      let size =
+        tree.hasTimes ? Double(tree.nodes[child].total) : Double(tree.nodes[child].calls)
+      return size >= least
+    }
+  }
+
+  private func label(_ node: Int) -> String {
+    let function = Int(tree.nodes[node].function)
+    return function < 0 ? "" : tree.functions[function].label
+  }
+
+  /// Indentation stops growing here: a line must stay readable, and a file finite.
+  private static let widest = 64
+
+  func write(to out: inout PagedText) {
+    let columns = columns
+    out.add(columns.head)
+    var stack = children(0, depth: 0).reversed().map { (node: $0, depth: 0) }
+    while let (index, depth) = stack.popLast() {
+      let node = tree.nodes[index]
+      var cells = [grouped(node.calls)]
+      if tree.hasTimes { cells += [durationText(node.total), durationText(node.selfTime)] }
+      let indent = String(repeating: "  ", count: min(depth, Self.widest))
+      let mark = depth > Self.widest ? "[\(depth)] " : ""
+      out.add(columns.line(cells + [indent + mark + neutralised(label(index))]))
+      for child in children(index, depth: depth + 1).reversed() { stack.append((child, depth + 1)) }
+      if out.isClosed { return }
+    }
+  }
+
+  private var columns: TextTable {
+    let numbers = tree.hasTimes ? ["CALLS", "TOTAL", "SELF"] : ["CALLS"]
+    return TextTable(
+      numbers.enumerated().map { .init($0.element, .right, width: $0.offset == 0 ? 12 : 11) }
+        + [.init("FUNCTION")])
+  }
+
+  /// `{"schema":"nopscope.graph/1","tree":{"function":null,"calls":…,"children":[…]}}`.
+  func writeJSON(to out: inout PagedText) {
+    out.add("{\"schema\":\"\(schemaText("graph"))\",\"tree\":")
+    // What is left to do, last first: a node to begin or text to end one.
+    var stack: [(node: Int, depth: Int, text: String)] = [(0, 0, "")]
+    while let (index, depth, text) = stack.popLast() {
+      out.add(text)
+      if index < 0 { continue }
+      let node = tree.nodes[index]
+      let function = Int(node.function)
+      let known = function < 0 ? nil : tree.functions[function].name
+      out.add("{\"calls\":\(node.calls),\"function\":\(quoted(known?.name))")
+      out.add(",\"generation\":\(known?.generation ?? 0),\"module\":\(quoted(known?.modulePath))")
+      out.add(",\"selfNanoseconds\":\(tree.hasTimes ? String(node.selfTime) : "null")")
+      out.add(",\"totalNanoseconds\":\(tree.hasTimes ? String(node.total) : "null"),\"children\":[")
+      stack.append((-1, 0, "]}"))
+      let below = children(index, depth: depth)
+      for (place, child) in below.enumerated().reversed() {
+        stack.append((child, depth + 1, place > 0 ? "," : ""))
+      }
+    }
+    out.add("}\n")
+  }
+
+  private func quoted(_ text: String?) -> String { (try? jsonText(text)) ?? "null" }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import RecordingReader
+import RecordingSchema
+import TextFormat
+import TraceAnalysis
+
+/// The lines of `nopscope info`.
+func infoText(_ recording: Recording, _ report: Report) -> String {
+  let tracer = recording.processes.compactMap(\.tracer).first?.name ?? recording.session.tracerName
+  var lines: [(String, String)] = [
+    ("command", recording.session.command.joined(separator: " ")),
+    ("tracer", tracer ?? "?"),
+    ("recorded", optionsText(recording.session.options)),
+    ("calls", grouped(report.calls)),
+    (
+      "bytes",
+      grouped(recording.bytes) + " of events, "
+        + fixed(bytesPerCall(recording, report), 2) + " a call"
+    ),
+    ("lost", grouped(report.lostEvents) + " events"),
+    ("damage", report.isCorrupted ? "yes" : "none"),
+  ]
+  lines += recording.notes.map { ("note", $0) }
+  for process in recording.processes { lines += processLines(process) }
+  let width = lines.map(\.0.count).max() ?? 0
+  return lines.map { name, value in
+    name.leftAligned(in: width) + "  " + neutralised(value) + "\n"
+  }.joined()
+}
+
+/// What was to be recorded, as the command line had it.
+private func optionsText(_ options: Session.Options) -> String {
+  guard options.filter != nil else { return "?" }  // older than the options in it
+  var parts: [String] = []
+  let rules = [
+    ("--filter", options.filter), ("--notrace", options.notrace), ("--graph", options.graph),
+    ("--thread", options.threads),
+  ]
+  for (name, texts) in rules { parts += (texts ?? []).map { "\(name) '\($0)'" } }
+  if let depth = options.maximumDepth, depth > 0 { parts.append("--max-depth \(depth)") }
+  if let least = options.thresholdNanoseconds, least > 0 { parts.append("--threshold \(least)ns") }
+  if let bytes = options.overwriteBytes { parts.append("--overwrite \(bytes)") }
+  return parts.isEmpty ? "everything" : parts.joined(separator: " ")
+}
+
+private func processLines(_ process: ProcessRecording) -> [(String, String)] {
+  var state: [String] = [counted(process.threads.count, "thread")]
+  if process.endTime > process.startTime {
+    let time = process.nanoseconds(ofUnits: process.endTime - process.startTime)
+    state.append(durationText(time))
+  }
+  if !process.hasEnded {
+    state.append("not closed: it ended by _exit, exec or a signal, or still runs")
+  }
+  if process.isFull { state.append("out of space: later events were only counted") }
+  if process.lostChunks > 0 {
+    state.append(
+      "\(grouped(process.lostChunks)) chunks of events were lost: no space")
+  }
+  if process.isMarkedCorrupted { state.append("stopped by an anomaly: events may be missing") }
+  if process.isOverwriting { state.append("flight recorder") }
+  if process.waits > 0 {
+    let time = durationText(process.waitNanoseconds)
+    state.append("waited \(counted(process.waits, "time")) for the disk, \(time)")
+  }
+  let name = "\(process.pid)-\(process.incarnation) \(process.program ?? "?")"
+  var lines = [("process", "\(name): \(state.joined(separator: ", "))")]
+  for module in process.modules { lines.append(("module", moduleText(module))) }
+  return lines
+}
+
+/// `/bin/x: 40 sites, 32 armed, 5 not wanted, 3 not armed (REASON), 2 skipped (2 REASON), …`.
+private func moduleText(_ module: ModuleRecord) -> String {
+  let counts = StateCounts(module)
+  var text = "\(module.path): \(counted(module.sites, "site")), \(grouped(module.armed)) armed, "
+  if counts.unwanted > 0 { text += "\(grouped(counts.unwanted)) not wanted, " }
+  if counts.notArmed > 0 { text += "\(grouped(counts.notArmed)) not armed, " }
+  if counts.unknown > 0 { text += "\(grouped(counts.unknown)) not armed or not wanted, " }
+  text += "\(grouped(module.skipped)) skipped"
+  let reasons = module.skippedReasons.map { "\(grouped($0.count)) \($0.reason)" }
+  if !reasons.isEmpty { text += " (\(reasons.joined(separator: "; ")))" }
+  text += ", generation \(module.generation), build-id \(module.buildID ?? "none")"
+  if module.unloadTime != nil { text += ", unloaded" }
+  if module.armed == 0, !module.status.isEmpty, module.status != "ok" {
+    text += "; \(module.status)"
+  }
+  return text
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TraceAnalysis
+
+/// The document `nopscope.report/1`.
+struct ReportDocument: Encodable {
+  var functions: [FunctionDocument]
+  var threads: Int
+  var lostEvents: UInt64
+  var corrupted: Bool
+
+  init(_ report: Report, _ rows: [ReportRow]) {
+    functions = rows.map(FunctionDocument.init)
+    threads = report.threads
+    lostEvents = report.lostEvents
+    corrupted = report.isCorrupted
+  }
+}
+
+/// A function in `nopscope.report/1` and `nopscope.report-diff/1`; nil where something is not known.
+struct FunctionDocument: Encodable {
+  var function, module: String?
+  var generation: Int?
+  var calls: UInt64
+  var totalNanoseconds, selfNanoseconds: Int?
+  var averageNanoseconds: Double?
+  var minimumNanoseconds, maximumNanoseconds, p50Nanoseconds, p99Nanoseconds: Int?
+  var varianceSquareNanoseconds: Double?
+
+  init(_ row: ReportRow) {
+    function = row.function.name
+    module = row.function.modulePath
+    generation = row.function.generation
+    calls = row.calls
+    totalNanoseconds = row.times?.total
+    selfNanoseconds = row.times?.selfTime
+    averageNanoseconds = row.times?.average
+    minimumNanoseconds = row.times?.minimum
+    maximumNanoseconds = row.times?.maximum
+    p50Nanoseconds = row.times?.median
+    p99Nanoseconds = row.times?.percentile99
+    varianceSquareNanoseconds = row.times?.variance
+  }
+}
+
+/// The document `nopscope.report-diff/1`.
+struct DifferenceDocument: Encodable {
+  struct Pair: Encodable {
+    var before, after: FunctionDocument?
+  }
+
+  var functions: [Pair]
+
+  init(_ rows: [DifferenceRow]) {
+    functions = rows.map { row in
+      Pair(
+        before: row.before.map(FunctionDocument.init), after: row.after.map(FunctionDocument.init))
+    }
+  }
+}

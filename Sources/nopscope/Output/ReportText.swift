@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CommandOutput
+import TextFormat
+import TraceAnalysis
+
+/// The table of `nopscope report`.
+func reportText(_ report: Report, _ rows: [ReportRow]) -> String {
+  guard report.hasTimes else {
+    var table = TextTable(["CALLS", "FUNCTION"], rightAligned: 1)
+    for row in rows { table.add([grouped(row.calls), shown(row)]) }
+    return table.text()
+  }
+  var table = TextTable(
+    ["CALLS", "TOTAL", "SELF", "AVG", "MIN", "MAX", "P50", "P99", "FUNCTION"], rightAligned: 8)
+  for row in rows {
+    var cells = [grouped(row.calls)]
+    if let times = row.times {
+      cells += [times.total, times.selfTime].map { durationText($0) }
+      cells += [durationText(times.average)]
+      cells += [times.minimum, times.maximum].map { durationText($0) }
+      cells += [times.median, times.percentile99].map { $0.map(durationText) ?? "-" }
+    } else {
+      cells += Array(repeating: "-", count: 7)
+    }
+    table.add(cells + [shown(row)])
+  }
+  return table.text()
+}
+
+private func shown(_ row: ReportRow) -> String { neutralised(row.label) }
+
+/// The table of `nopscope report --diff`.
+func differenceText(_ rows: [DifferenceRow]) -> String {
+  var table = TextTable(
+    ["CALLS", "CHANGE", "TOTAL", "CHANGE", "SELF", "CHANGE", "FUNCTION"], rightAligned: 6)
+  for row in rows {
+    let after = row.after
+    table.add([
+      grouped(after?.calls ?? 0), signed(grouped(row.calls), row.calls),
+      after?.times.map { durationText($0.total) } ?? "-",
+      row.total.map { signed(durationText($0), $0) } ?? "-",
+      after?.times.map { durationText($0.selfTime) } ?? "-",
+      row.selfTime.map { signed(durationText($0), $0) } ?? "-", neutralised(row.label),
+    ])
+  }
+  return table.text()
+}
+
+private func signed(_ text: String, _ number: Int) -> String { number > 0 ? "+" + text : text }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CallSites
+import TextFormat
+
+/// The document of `sites --json`.
+struct SitesDocument: Encodable {
+  struct Site: Encodable {
+    var offset: UInt64
+    var length: Int
+    var form, kind: String
+    var function: String?
+  }
+  struct Skipped: Encodable {
+    var offset: UInt64
+    var reason: String
+  }
+
+  var file: String
+  var buildID: String?
+  var sites: [Site]
+  var skipped: [Skipped]
+
+  init(_ file: String, _ table: SiteTable) {
+    self.file = file
+    buildID = table.buildID.map { hexDigits($0) }
+    sites = table.sites.map { site in
+      Site(
+        offset: site.offset, length: site.length, form: site.form.name, kind: site.kind.name,
+        function: table.functionName(of: site))
+    }
+    skipped = table.skipped.map { Skipped(offset: $0.offset, reason: $0.reason) }
+  }
+}
