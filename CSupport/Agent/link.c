@@ -46,6 +46,9 @@ static bool is_trusted(int64_t socket) {
          (peer.uid == 0 || peer.uid == (uint32_t)NAG_CALL(SYS_geteuid));
 }
 
+_Static_assert(sizeof nag_config.socket_path == sizeof((struct sockaddr_un *)0)->sun_path,
+               "a path that fits the one fits the other");
+
 int nag_connect(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   for (size_t i = 0; path[i] && i + 1 < sizeof address.sun_path; i++) address.sun_path[i] = path[i];

@@ -13,6 +13,9 @@ enum {
                   NREC_SITE_GRAPH,
 };
 _Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
+_Static_assert(sizeof((nrec_plan_entry *)0)->expected == NPC_SITE_BYTES &&
+                   sizeof((nrec_applied *)0)->actual == NPC_SITE_BYTES,
+               "plans and reports have as many bytes of a site as the patch core");
 
 // What a site calls, by its flags. A run of nops is gcc's -fpatchable-function-entry, with its
 // IPA-RA.

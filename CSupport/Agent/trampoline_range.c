@@ -13,9 +13,8 @@
 #include "syscalls.h"
 
 static bool is_roomy(void) {
-  const uint64_t roomy = (uint64_t)1 << 35;
   struct rlimit limit;
-  return NAG_CALL(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur >= roomy;
+  return NAG_CALL(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur >= NREC_ROOMY_BYTES;
 }
 
 // `name` in the agent's own folder.

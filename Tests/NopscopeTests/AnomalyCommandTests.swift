@@ -46,12 +46,13 @@ import Testing
   /// The program, with the library beside it.
   private func build() throws -> String {
     let library = try Fixture(
-      .gcc, ["-O1", "-fpatchable-function-entry=5", "-Wl,-z,now", "-fno-plt"],
+      .gcc, ["-O1", "-fpatchable-function-entry=5"],
       link: ["-Wl,-Bsymbolic"], source: Self.library
     ).build()
     let folder = (library as NSString).deletingLastPathComponent
     return try Fixture(
-      .gcc, ["-O1", "-pg"], link: ["-Wl,-rpath,\(folder)", "-Wl,--no-as-needed", library],
+      .gcc, ["-O1", "-pg"],
+      link: ["-Wl,-z,now", "-Wl,-rpath,\(folder)", "-Wl,--no-as-needed", library],
       as: .positionIndependentExecutable, source: Self.source
     ).build()
   }
@@ -79,8 +80,8 @@ import Testing
     #expect(document["calls"] as? Int == 0)
   }
 
-  /// A coroutine library that copies frames: a return to a trampoline from a place that no slot and no
-  /// orphan knows. The return address is lost, and the program with it.
+  /// The program copies its frame elsewhere and returns from there: to a trampoline, from a place that
+  /// no slot and no orphaned return has. The return address is lost, and the program with it.
   @Test("a return that nobody knows ends the program, and the recording says why")
   func unknownReturn() throws {
     let program = try Fixture(
@@ -90,7 +91,7 @@ import Testing
         __attribute__((noinline)) void copied(void) {
           long *frame = __builtin_frame_address(0);
           other[256] = frame[1];
-          __asm__ volatile("mov %0, %%rsp\n\tret" : : "r"(&other[256]) : "memory");
+          __asm__ volatile("mov %0, %%rsp; ret" : : "r"(&other[256]) : "memory");
         }
         int main(void) { copied(); return 5; }
         """

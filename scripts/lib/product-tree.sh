@@ -20,13 +20,9 @@ readonly product_libraries=(
   libNopscopeAgent.so libNopscopeTrampolines.so libSpecimen.so libSpecimenOther.so
 )
 
-# Builds one product after the other: that leaves out what is not part of the tree.
-build_products() {
-  local product
-  for product in nopscope NopscopeAgent NopscopeTrampolines Specimen SpecimenOther generate-manual; do
-    swift build --package-path "$root" -c release --product "$product" </dev/null >&2 ||
-      die "the build of $product failed"
-  done
+# Builds what the tree is made of.
+build_tree() {
+  build_products release "${recorder_products[@]}" Specimen SpecimenOther generate-manual
 }
 
 # `0.4.0`, as the program itself says.

@@ -174,6 +174,21 @@ install_missing() {
   missing_reasons=()
 }
 
+# What records, all of it: without the library of trampolines beside the agent no return is hooked.
+# SwiftPM cannot make one product of this package build another without linking the two.
+# shellcheck disable=SC2034  # used by the scripts that source this
+readonly recorder_products=(nopscope NopscopeAgent NopscopeTrampolines)
+
+# Builds one product after the other: that leaves out what is not asked for.
+build_products() { # CONFIGURATION PRODUCT...
+  local configuration=$1 product
+  shift
+  for product; do
+    swift build --package-path "$root" -c "$configuration" --product "$product" </dev/null >&2 ||
+      die "the build of $product failed"
+  done
+}
+
 # Everything that building and testing need. Further needs are named before it, by need_command.
 setup() {
   need_platform

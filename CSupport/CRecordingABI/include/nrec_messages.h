@@ -23,6 +23,9 @@
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
+/// The agent reserves address space for hooked returns where the program may have so much of it.
+static const uint64_t NREC_ROOMY_BYTES = (uint64_t)1 << 35;
+
 enum {
   NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
   NREC_MESSAGE_CONFIG = 2,    ///< recorder: with two descriptors (SCM_RIGHTS): the event file's,

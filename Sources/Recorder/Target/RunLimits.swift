@@ -12,8 +12,8 @@ public struct RunLimits: Sendable {
   /// `ulimit -v`; nil: none.
   public var addressBytes: UInt64?
 
-  /// Below it the agent hooks no returns: see CSupport/Agent/trampoline_range.c.
-  private static let roomyBytes: UInt64 = 1 << 35
+  /// Below it the agent hooks no returns.
+  private static let roomyBytes = NREC_ROOMY_BYTES
   /// The smallest memory file in which a thread finds room.
   private static let ringBytes = 2 * UInt64(NREC_MEMORY_CHUNK)
 
