@@ -58,16 +58,21 @@ import Testing
   @Test("a Capstone that cannot be loaded is one line")
   func noCapstone() throws {
     let folder = try TemporaryFolder.shared.fresh("capstone")
-    let version = try #require(
-      try Tools.run("ldconfig", ["-p"]).split(separator: "\n")
-        .compactMap { $0.firstMatch(of: /libcapstone\.so\.[0-9]+/)?.0 }.first)
-    try "not a library".write(toFile: "\(folder)/\(version)", atomically: true, encoding: .utf8)
+    var reasons = ""
+    for version in 4...5 {
+      let library = "\(folder)/libcapstone.so.\(version)"
+      try "not a library".write(toFile: library, atomically: true, encoding: .utf8)
+      reasons += "\(library): file too short; "
+    }
     let result = try runNopscope(
       ["sites", try Self.fixtures[0].0.build()], environment: ["LD_LIBRARY_PATH": folder])
     #expect(result.ending == .exit(1))
-    #expect(
-      result.standardError == "nopscope: Capstone cannot decode x86-64 here: \(folder)/\(version): "
-        + "file too short; reinstall libcapstone4 (libcapstone-dev)\n")
+    let line = result.standardError
+    let start = "nopscope: Capstone cannot decode x86-64 here: " + reasons
+    #expect(line.hasPrefix(start))
+    // What helps depends on the release: CapstoneTests.
+    #expect(line.dropFirst(start.count).contains("libcapstone"))
+    #expect(line.filter { $0 == "\n" }.count == 1 && line.hasSuffix("\n"))
   }
 
   @Test("skipped places are in the JSON and in --skipped, with the reason")

@@ -12,6 +12,7 @@ import Testing
 
 /// Lets each test run in a process of its own.
 public struct OwnProcessTrait: TestTrait, SuiteTrait, TestScoping {
+  /// A suite's trait is each of its tests'.
   public var isRecursive: Bool { true }
 
   /// Around a test with all its arguments, and not where it is in its own process already.
@@ -19,7 +20,9 @@ public struct OwnProcessTrait: TestTrait, SuiteTrait, TestScoping {
     test.isSuite || testCase != nil || OwnProcess.isThis ? nil : self
   }
 
-  // What it is given to perform is performed by the other process.
+  /// Starts the other process and records its failure here.
+  ///
+  /// The other process performs what this one is given to perform.
   public func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
