@@ -143,24 +143,31 @@ let package = Package(
     // Swift.
     .target(name: "TextFormat", swiftSettings: strictness),
     .target(name: "CommandOutput", dependencies: ["TextFormat"], swiftSettings: strictness),
-    .target(name: "ELFImage", swiftSettings: strictness),
-    .target(name: "MachineCode", dependencies: ["CMachineCode"], swiftSettings: strictness),
+    // Addresses and times as types of their own, for every room below.
+    .target(name: "Units", swiftSettings: strictness),
+    .target(name: "ELFImage", dependencies: ["Units"], swiftSettings: strictness),
     .target(
-      name: "CallSites", dependencies: ["ELFImage", "MachineCode"], swiftSettings: strictness),
+      name: "MachineCode", dependencies: ["CMachineCode", "Units"], swiftSettings: strictness),
+    .target(
+      name: "CallSites", dependencies: ["ELFImage", "MachineCode", "Units"],
+      swiftSettings: strictness),
     .target(
       name: "LivePatching",
-      dependencies: ["CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore"],
+      dependencies: [
+        "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "Units",
+      ],
       swiftSettings: strictness),
     // Where the agent, the trampolines and the specimens are, built or installed.
     .target(name: "ProductFiles", swiftSettings: strictness),
     // Live text against the files that it came from.
     .target(
-      name: "Audit", dependencies: ["LivePatching", "TextFormat"], swiftSettings: strictness),
+      name: "Audit", dependencies: ["LivePatching", "TextFormat", "Units"],
+      swiftSettings: strictness),
     .target(
       name: "UnloadLab",
       dependencies: [
         "Audit", "CallSites", "LivePatching", "MachineCode", "ProductFiles", "CPatchCore",
-        "CUnloadLab", "TextFormat",
+        "CUnloadLab", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     // What the text files of a recording say: for the recorder and for the reader.
@@ -181,7 +188,7 @@ let package = Package(
       name: "Recorder",
       dependencies: [
         "CallSites", "ELFImage", "MachineCode", "RecordingSchema", "CDemangle", "CRecordingABI",
-        "CRecorder",
+        "CRecorder", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(
@@ -200,7 +207,7 @@ let package = Package(
       name: "PatchBench",
       dependencies: [
         "CallSites", "ELFImage", "LivePatching", "MachineCode", "CMachineCode", "CPatchCore",
-        "CUnloadLab",
+        "CUnloadLab", "Units",
       ],
       path: "Sources/nopscope-bench/PatchBench", swiftSettings: strictness),
     // The soak's threads, forks and counting entries.
@@ -211,7 +218,7 @@ let package = Package(
       name: "Soak",
       dependencies: [
         "Audit", "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode",
-        "RecordingReader", "TextFormat", "TraceAnalysis",
+        "RecordingReader", "TextFormat", "TraceAnalysis", "Units",
       ],
       path: "Sources/nopscope-bench/Soak", swiftSettings: strictness),
     .executableTarget(
@@ -224,27 +231,32 @@ let package = Package(
       linkerSettings: executableLink),
 
     // Tests mirror the sources.
-    .target(name: "TestSupport", dependencies: ["CRecordingABI"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport", dependencies: ["CRecordingABI", "Units"], path: "Tests/TestSupport"),
     .target(
       name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport",
       cSettings: [warnings]),
-    .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport"]),
+    .testTarget(name: "UnitsTests", dependencies: ["Units", "TestSupport"]),
+    .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport", "Units"]),
     .testTarget(
-      name: "MachineCodeTests", dependencies: ["MachineCode", "CMachineCode", "TestSupport"]),
+      name: "MachineCodeTests",
+      dependencies: ["MachineCode", "CMachineCode", "TestSupport", "Units"]),
     .testTarget(name: "ProductFilesTests", dependencies: ["ProductFiles"]),
-    .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport"]),
+    .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport", "Units"]),
     .testTarget(
       name: "LivePatchingTests",
       dependencies: [
         "LivePatching", "CallSites", "MachineCode", "CMachineCode", "CPatchCore", "CTestSupport",
-        "PatchBench", "TestSupport",
+        "PatchBench", "TestSupport", "Units",
       ]),
     .testTarget(
-      name: "AuditTests", dependencies: ["Audit", "LivePatching", "MachineCode", "TestSupport"]),
+      name: "AuditTests",
+      dependencies: ["Audit", "LivePatching", "MachineCode", "TestSupport", "Units"]),
     .testTarget(
       name: "UnloadLabTests",
       dependencies: [
         "UnloadLab", "CTestSupport", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport",
+        "Units",
       ]),
     .testTarget(
       name: "RecordingSchemaTests", dependencies: ["RecordingSchema", "TestSupport"]),
@@ -265,8 +277,7 @@ let package = Package(
       name: "RecorderTests",
       dependencies: [
         "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
-        "CallSites",
-        "ELFImage", "MachineCode", "TestSupport",
+        "CallSites", "ELFImage", "MachineCode", "TestSupport", "Units",
       ]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
     .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),
@@ -277,7 +288,7 @@ let package = Package(
       name: "FuzzEntries",
       dependencies: [
         "CallSites", "ELFImage", "MachineCode", "RecordingReader", "TraceAnalysis", "TraceExport",
-        "Recorder",
+        "Recorder", "Units",
       ],
       path: "Tests/Fuzzing/Entries"),
     .testTarget(

@@ -69,7 +69,7 @@ struct DifferenceCollector {
   /// must be equal.
   func shows(_ change: KnownChange) -> Bool {
     for (offset, (original, current)) in zip(change.original, change.current).enumerated() {
-      guard let (_, index) = find(change.address + UInt64(offset)) else {
+      guard let (_, index) = find(change.address.rawValue + UInt64(offset)) else {
         if original != current { return false }
         continue
       }
@@ -91,13 +91,13 @@ extension DifferenceCollector {
     var differences: [TextDifference] = []
     var absent: [KnownChange] = []
     for change in known where change.original != change.current {
-      let found = change.original.indices.compactMap { find(change.address + UInt64($0)) }
+      let found = change.original.indices.compactMap { find(change.address.rawValue + UInt64($0)) }
       guard let range = found.first?.run.range, shows(change) else {
         absent.append(change)
         continue
       }
       for (_, index) in found { isExplained[index] = true }
-      var difference = place(range, change.address)
+      var difference = place(range, change.address.rawValue)
       difference.fileBytes = change.original
       difference.liveBytes = change.current
       difference.isKnown = true

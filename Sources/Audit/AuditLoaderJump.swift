@@ -8,6 +8,7 @@
 //          ff 25 00000000  the address that it goes on to
 
 import LivePatching
+import Units
 
 extension DifferenceCollector {
   /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live memory.
@@ -25,7 +26,8 @@ extension DifferenceCollector {
         guard let found = find(run.address + UInt64(offset)) else { continue }
         original[offset] = fileBytes[found.index]
       }
-      jumps.append(KnownChange(address: run.address, original: original, current: live))
+      jumps.append(
+        KnownChange(address: CodeAddress(run.address), original: original, current: live))
     }
     return jumps
   }

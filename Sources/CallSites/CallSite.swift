@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// One instrumented instruction of one file: the compiler's call to mcount or __fentry__, or the
 /// nops it left for one.
 ///
@@ -57,7 +59,7 @@ public struct CallSite: Equatable, Sendable {
   }
 
   /// Link-time address of its first byte.
-  public var offset: UInt64
+  public var offset: ModuleOffset
   /// Bytes from its function's start.
   public var functionOffset: UInt32
   /// How the call is written.
@@ -68,7 +70,7 @@ public struct CallSite: Equatable, Sendable {
   private var reserved: UInt16 = 0
 
   /// A site at link-time address `offset`, `functionOffset` bytes into its function.
-  public init(offset: UInt64, functionOffset: UInt32, form: Form, kind: Kind) {
+  public init(offset: ModuleOffset, functionOffset: UInt32, form: Form, kind: Kind) {
     self.offset = offset
     self.functionOffset = functionOffset
     self.form = form
@@ -79,5 +81,5 @@ public struct CallSite: Equatable, Sendable {
   @inlinable
   public var length: Int { form.length }
   /// Link-time address of its function's first byte.
-  public var functionStart: UInt64 { offset - UInt64(functionOffset) }
+  public var functionStart: ModuleOffset { offset - UInt64(functionOffset) }
 }

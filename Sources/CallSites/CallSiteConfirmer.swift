@@ -2,6 +2,7 @@
 
 public import ELFImage
 public import MachineCode
+public import Units
 
 /// Confirms candidates: Capstone decodes from the function's start, and the candidate must be one
 /// of the instructions met, with the right target.
@@ -32,7 +33,7 @@ public struct CallSiteConfirmer {
 
   /// What an entry is to the inner loop: without its name, which would be counted in and out.
   private struct Target {
-    var address: UInt64
+    var address: ModuleOffset
     var kind: CallSite.Kind
   }
 
@@ -77,7 +78,7 @@ public struct CallSiteConfirmer {
 
   /// Decodes one function up to its last candidate; returns the index of the first one after it.
   private mutating func confirm(
-    _ candidates: [Candidate], from first: Int, in function: Range<UInt64>, _ text: Text
+    _ candidates: [Candidate], from first: Int, in function: Range<ModuleOffset>, _ text: Text
   ) -> Int {
     var next = first
     var at = function.lowerBound
@@ -120,7 +121,7 @@ public struct CallSiteConfirmer {
     var bytes: UnsafeRawBufferPointer
 
     /// The bytes that an instruction at a link-time address may have: 15 at most.
-    func instructionBytes(at address: UInt64) -> UnsafeRawBufferPointer? {
+    func instructionBytes(at address: ModuleOffset) -> UnsafeRawBufferPointer? {
       let start = address &- segment.address
       guard start < UInt64(bytes.count) else { return nil }
       let end = min(Int(start) + 15, bytes.count)
@@ -130,14 +131,14 @@ public struct CallSiteConfirmer {
 
   /// An instruction that decoding has come to.
   private struct Met {
-    var instruction: Instruction
+    var instruction: Instruction<ModuleSpace>
     /// Its bytes, and up to 14 after it.
     var bytes: UnsafeRawBufferPointer
-    var address: UInt64
+    var address: ModuleOffset
   }
 
   /// The instruction at a link-time address that lies in `segment`.
-  func decode(_ address: UInt64, in segment: Segment) -> Instruction? {
+  func decode(_ address: ModuleOffset, in segment: Segment) -> Instruction<ModuleSpace>? {
     image.bytes.storage.withUnsafeBytes { file in
       let bytes = UnsafeRawBufferPointer(rebasing: file[segment.fileRange])
       let text = Text(segment: segment, bytes: bytes)
@@ -145,7 +146,7 @@ public struct CallSiteConfirmer {
     }
   }
 
-  private mutating func skip(_ offset: UInt64, _ why: SkippedSite.Reason) {
+  private mutating func skip(_ offset: ModuleOffset, _ why: SkippedSite.Reason) {
     // The compiler's list and the scan may name the same place.
     if skipped.last?.offset != offset { skipped.append(SkippedSite(offset: offset, why: why)) }
   }
@@ -163,7 +164,7 @@ extension CallSiteConfirmer {
     case skip(SkippedSite.Reason)
   }
 
-  private mutating func judge(_ candidate: Candidate, _ met: Met, functionStart: UInt64) {
+  private mutating func judge(_ candidate: Candidate, _ met: Met, functionStart: ModuleOffset) {
     let address = met.address
     let isPrefixed =
       candidate.source == .directCall && met.instruction.kind == .call
@@ -184,7 +185,7 @@ extension CallSiteConfirmer {
   }
 
   private func verdict(
-    _ met: Met, _ source: Candidate.Source, _ functionStart: UInt64
+    _ met: Met, _ source: Candidate.Source, _ functionStart: ModuleOffset
   ) -> Verdict {
     let target = met.instruction.target
     let second = met.bytes.count > 1 ? met.bytes[1] : 0
@@ -202,18 +203,19 @@ extension CallSiteConfirmer {
     }
   }
 
-  private func called(_ target: UInt64, _ entries: [Target], _ form: CallSite.Form) -> Verdict {
+  private func called(_ target: ModuleOffset, _ entries: [Target], _ form: CallSite.Form) -> Verdict
+  {
     for entry in entries where entry.address == target { return .site(form, entry.kind) }
     return .skip(.otherTarget)
   }
 
   /// Whether `address` is the function's first byte, or follows its endbr64.
-  func isEntry(_ address: UInt64, _ functionStart: UInt64) -> Bool {
+  func isEntry(_ address: ModuleOffset, _ functionStart: ModuleOffset) -> Bool {
     address == functionStart || address == afterEndbr64(functionStart)
   }
 
   /// The address after the endbr64 at `address`; `address` itself where there is none.
-  func afterEndbr64(_ address: UInt64) -> UInt64 {
+  func afterEndbr64(_ address: ModuleOffset) -> ModuleOffset {
     guard let segment = image.segment(containing: address),
       decode(address, in: segment)?.kind == .endbr64
     else { return address }
@@ -231,8 +233,8 @@ extension CallSiteConfirmer {
   /// zone.
   ///
   /// With `-fpatchable-function-entry=N,M` the area begins M bytes before the entry; those M stay.
-  public mutating func confirmPatchable(_ areas: [UInt64]) {
-    var end: UInt64 = 0
+  public mutating func confirmPatchable(_ areas: [ModuleOffset]) {
+    var end = ModuleOffset.zero
     for area in areas {
       guard let segment = image.segment(containing: area), segment.isExecutable else {
         skip(area, .outsideText)
@@ -255,8 +257,8 @@ extension CallSiteConfirmer {
   ///
   /// Moves `end` past what it looked at, so that no byte is decoded for two areas.
   private mutating func entry(
-    ofArea area: UInt64, in segment: Segment, _ end: inout UInt64
-  ) -> UInt64? {
+    ofArea area: ModuleOffset, in segment: Segment, _ end: inout ModuleOffset
+  ) -> ModuleOffset? {
     let index = functions.index(before: area)
     if let index {
       let extent = functions.extents[index]
@@ -275,7 +277,9 @@ extension CallSiteConfirmer {
     return nil
   }
 
-  private mutating func judgeArea(_ address: UInt64, _ function: UInt64, _ segment: Segment) {
+  private mutating func judgeArea(
+    _ address: ModuleOffset, _ function: ModuleOffset, _ segment: Segment
+  ) {
     var lengths: [Int] = []
     var at = address
     while lengths.count < 5, at - address < 5, let nop = decode(at, in: segment), nop.kind == .nop {

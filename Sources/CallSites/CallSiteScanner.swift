@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ELFImage
+public import Units
 
 /// A place that may be a call site, before Capstone has had its say.
 public struct Candidate: Equatable, Sendable {
@@ -15,7 +16,7 @@ public struct Candidate: Equatable, Sendable {
   }
 
   /// Link-time address.
-  public var offset: UInt64
+  public var offset: ModuleOffset
   /// What made it a candidate.
   public var source: Source
 }
@@ -25,14 +26,15 @@ public struct Candidate: Equatable, Sendable {
 /// Reads each byte of text once, and decodes nothing.
 public struct CallSiteScanner: Sendable {
   let image: ELFImage
+  // Plain numbers: the loop compares them with what each byte of text may point to.
   private let calls: [UInt64]
   private let slots: [UInt64]
 
   /// Scans the executable segments of `image` for calls of `targets`.
   public init(_ image: ELFImage, _ targets: McountTargets) {
     self.image = image
-    calls = targets.calls.map(\.address)
-    slots = targets.slots.map(\.address)
+    calls = targets.calls.map(\.address.rawValue)
+    slots = targets.slots.map(\.address.rawValue)
   }
 
   /// All candidates, by offset.
@@ -49,18 +51,19 @@ public struct CallSiteScanner: Sendable {
     let text = image.bytes.storage.span.extracting(range)
     let calls = self.calls.span
     let slots = self.slots.span
+    let base = segment.address.rawValue
     let last = text.count - 5
     var index = 0
     while index <= last {
       let byte = text[index]
       if byte == 0xe8 {
-        let target = segment.address &+ Self.target(text, index + 1)
+        let target = base &+ Self.target(text, index + 1)
         if Self.contains(calls, target) {
           found.append(
             Candidate(offset: segment.address + UInt64(index), source: .directCall))
         }
       } else if byte == 0xff, text[index + 1] == 0x15, index < last {
-        let target = segment.address &+ Self.target(text, index + 2)
+        let target = base &+ Self.target(text, index + 2)
         if Self.contains(slots, target) {
           found.append(Candidate(offset: segment.address + UInt64(index), source: .slotCall))
         }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ELFImage
+public import Units
 
 /// Where functions begin and end, from symbols and from the unwinding tables: decoding must start
 /// at a known instruction.
 public struct FunctionExtents: Sendable {
   /// Link-time addresses, ascending, no start twice.
-  public private(set) var extents: [Range<UInt64>]
+  public private(set) var extents: [Range<ModuleOffset>]
 
   /// Extents known from elsewhere: ascending, no start twice.
-  init(extents: [Range<UInt64>]) { self.extents = extents }
+  init(extents: [Range<ModuleOffset>]) { self.extents = extents }
 
   /// Reads them from the file's unwind table and its symbols.
   public init(_ image: ELFImage) throws(ELFError) {
@@ -21,23 +22,23 @@ public struct FunctionExtents: Sendable {
   }
 
   private static func add(
-    _ symbols: SymbolTable, _ found: inout [Range<UInt64>]
+    _ symbols: SymbolTable, _ found: inout [Range<ModuleOffset>]
   ) throws(ELFError) {
     for index in 0..<symbols.count {
       let symbol = try symbols[index]
       guard symbol.isDefined, symbol.isFunction else { continue }
-      let (end, overflow) = symbol.value.addingReportingOverflow(symbol.size)
-      found.append(symbol.value..<(overflow ? symbol.value : end))
+      let end = symbol.value.adding(exactly: symbol.size) ?? symbol.value
+      found.append(symbol.value..<end)
     }
   }
 
   /// Sorted by start; one that has no size (assembly) reaches to the next.
-  private static func merged(_ found: [Range<UInt64>]) -> [Range<UInt64>] {
+  private static func merged(_ found: [Range<ModuleOffset>]) -> [Range<ModuleOffset>] {
     let sorted = found.sorted {
       $0.lowerBound == $1.lowerBound
         ? $0.upperBound > $1.upperBound : $0.lowerBound < $1.lowerBound
     }
-    var merged: [Range<UInt64>] = []
+    var merged: [Range<ModuleOffset>] = []
     merged.reserveCapacity(sorted.count)
     for extent in sorted {
       guard let last = merged.last else {
@@ -49,13 +50,13 @@ public struct FunctionExtents: Sendable {
       merged.append(extent)
     }
     if let last = merged.last, last.isEmpty {
-      merged[merged.count - 1] = last.lowerBound..<UInt64.max
+      merged[merged.count - 1] = last.lowerBound..<ModuleOffset.max
     }
     return merged
   }
 
   /// Index of the last function that starts at or before `address`; nil if none does.
-  func index(before address: UInt64) -> Int? {
+  func index(before address: ModuleOffset) -> Int? {
     var low = 0
     var high = extents.count
     while low < high {

@@ -2,6 +2,7 @@
 
 import ELFImage
 import Synchronization
+import Units
 
 /// Names of functions by address.
 ///
@@ -11,7 +12,7 @@ final class FunctionNames: Sendable {
   private struct Index: Sendable {
     var symbols: SymbolTable
     /// The functions' symbols, by address, the best name of an address first.
-    var byAddress: [(address: UInt64, symbol: UInt32)]
+    var byAddress: [(address: ModuleOffset, symbol: UInt32)]
   }
 
   private let image: ELFImage
@@ -21,7 +22,7 @@ final class FunctionNames: Sendable {
   init(_ image: ELFImage) { self.image = image }
 
   /// The name of the function that starts at a link-time address; nil where no symbol says.
-  func name(at address: UInt64) -> String? {
+  func name(at address: ModuleOffset) -> String? {
     for place in 0..<2 {
       if let index = index(place), let name = Self.name(at: address, index) { return name }
     }
@@ -39,7 +40,7 @@ final class FunctionNames: Sendable {
   }
 
   private static func index(_ symbols: SymbolTable) -> Index? {
-    var keys: [(address: UInt64, rank: UInt8, index: UInt32)] = []
+    var keys: [(address: ModuleOffset, rank: UInt8, index: UInt32)] = []
     for index in 0..<symbols.count {
       guard let symbol = try? symbols[index], symbol.isDefined, symbol.isFunction else { continue }
       // Global, weak, local: the name that people know first.
@@ -50,7 +51,7 @@ final class FunctionNames: Sendable {
     return Index(symbols: symbols, byAddress: keys.map { ($0.address, $0.index) })
   }
 
-  private static func name(at address: UInt64, _ index: Index) -> String? {
+  private static func name(at address: ModuleOffset, _ index: Index) -> String? {
     var low = 0
     var high = index.byAddress.count
     while low < high {

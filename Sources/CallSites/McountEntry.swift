@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ELFImage
+public import Units
 
 /// A place in the file through which mcount or __fentry__ is called.
 public struct McountEntry: Equatable, Sendable {
@@ -21,7 +22,7 @@ public struct McountEntry: Equatable, Sendable {
   /// What stands at `address`.
   public var place: Place
   /// Link-time address.
-  public var address: UInt64
+  public var address: ModuleOffset
 }
 
 /// The addresses that a call must name exactly to be a call site.
@@ -103,26 +104,28 @@ public struct McountTargets: Equatable, Sendable {
     let definitions = entries.filter { $0.place == .definition }
     guard !definitions.isEmpty else { return }
     let tables = (image.sections(named: ".got") + image.sections(named: ".got.plt")).prefix(2)
-    let extents = tables.map { $0.address..<($0.address &+ min($0.size, .max - $0.address)) }
+    let extents = tables.map { $0.address..<($0.address.adding(exactly: $0.size) ?? .max) }
     for table in try image.dynamicRelocations() {
       for index in 0..<table.count {
         let relocation = try table[index]
         guard relocation.type == Relocation.Kind.relative,
           extents.contains(where: { $0.contains(relocation.offset) })
         else { continue }
-        addSlot(relocation.offset, holding: UInt64(bitPattern: relocation.addend), definitions)
+        addSlot(
+          relocation.offset, holding: ModuleOffset(UInt64(bitPattern: relocation.addend)),
+          definitions)
       }
     }
     for section in tables where section.isInFile {
       for offset in stride(from: UInt64(0), to: section.size & ~7, by: 8) {
-        let value = try image.bytes.load(UInt64.self, at: section.offset + offset, "the GOT")
-        addSlot(section.address &+ offset, holding: value, definitions)
+        let value = try image.bytes.load(UInt64.self, at: section.fileOffset + offset, "the GOT")
+        addSlot(section.address &+ offset, holding: ModuleOffset(value), definitions)
       }
     }
   }
 
   private mutating func addSlot(
-    _ address: UInt64, holding value: UInt64, _ definitions: [McountEntry]
+    _ address: ModuleOffset, holding value: ModuleOffset, _ definitions: [McountEntry]
   ) {
     for definition in definitions where definition.address == value {
       var slot = definition

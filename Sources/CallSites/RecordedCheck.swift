@@ -2,6 +2,7 @@
 
 import ELFImage
 import MachineCode
+import Units
 
 /// Confirms recorded sites the way that discovery does: each must come out of decoding from its
 /// function's start exactly as it was recorded.
@@ -50,22 +51,22 @@ struct RecordedCheck {
   /// byte is decoded twice.
   private func extents(
     _ sites: [CallSite], _ known: FunctionExtents
-  ) throws(SiteError) -> [Range<UInt64>] {
-    var extents: [Range<UInt64>] = []
+  ) throws(SiteError) -> [Range<ModuleOffset>] {
+    var extents: [Range<ModuleOffset>] = []
     for site in sites {
       let start = site.functionStart
       let end = site.offset + UInt64(site.length)
       if let last = extents.last, last.lowerBound == start {
         extents[extents.count - 1] = start..<end
       } else if let last = extents.last, last.upperBound > start {
-        throw unconfirmed(site, "a function's start (\(hex(start))) before another's site")
+        throw unconfirmed(site, "a function's start (\(start)) before another's site")
       } else {
         extents.append(start..<end)
       }
       if let index = known.index(before: site.offset), known.extents[index].contains(site.offset),
         known.extents[index].lowerBound != start
       {
-        throw unconfirmed(site, "a function that starts at \(hex(known.extents[index].lowerBound))")
+        throw unconfirmed(site, "a function that starts at \(known.extents[index].lowerBound)")
       }
     }
     return extents

@@ -47,12 +47,12 @@ enum RecordedLayout {
     bytes += buildID
     bytes += [UInt8](repeating: 0, count: padded(buildID.count) - buildID.count)
     for site in table.sites {
-      append(site.offset, to: &bytes)
+      append(site.offset.rawValue, to: &bytes)
       append(site.functionOffset, to: &bytes)
       bytes += [site.form.rawValue, site.kind.rawValue, 0, 0]
     }
     for place in table.skipped {
-      append(place.offset, to: &bytes)
+      append(place.offset.rawValue, to: &bytes)
       bytes += [place.why.code.reason, place.why.code.bytes, 0, 0, 0, 0, 0, 0]
     }
     return bytes

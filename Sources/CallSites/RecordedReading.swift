@@ -2,6 +2,7 @@
 
 public import ELFImage
 public import MachineCode
+import Units
 
 /// Reads the section `.nopscope.sites`, trusting nothing in it.
 struct RecordedReader {
@@ -84,21 +85,21 @@ struct RecordedReader {
 
   private mutating func readSites(at start: Int, count: Int) throws(SiteError) {
     sites.reserveCapacity(count)
-    var end: UInt64 = 0
+    var end = ModuleOffset.zero
     for index in 0..<count {
       let at = start + 16 * index
       let site = try readSite(at: at, index)
       guard site.offset >= end else {
         throw bad(
-          "entry \(index)", expected: "an address of \(hex(end)) or more",
-          found: "\(hex(site.offset)): unsorted or overlapping")
+          "entry \(index)", expected: "an address of \(end) or more",
+          found: "\(site.offset): unsorted or overlapping")
       }
       guard let segment = image.segment(containing: site.offset), segment.isExecutable,
         segment.fileAddresses.upperBound - site.offset >= UInt64(site.length)
       else {
         throw bad(
           "entry \(index)", expected: "an address in an executable segment",
-          found: hex(site.offset))
+          found: "\(site.offset)")
       }
       end = site.offset + UInt64(site.length)
       sites.append(site)
@@ -117,7 +118,8 @@ struct RecordedReader {
         "entry \(index)", expected: "a known form and kind, and a function before the site",
         found: "\(hex(UInt64(codes))), \(hex(UInt64(functionOffset))) before \(hex(offset))")
     }
-    return CallSite(offset: offset, functionOffset: functionOffset, form: form, kind: kind)
+    return CallSite(
+      offset: ModuleOffset(offset), functionOffset: functionOffset, form: form, kind: kind)
   }
 
   private mutating func readSkipped(at start: Int, count: Int) throws(SiteError) {
@@ -130,7 +132,7 @@ struct RecordedReader {
       else {
         throw bad("skipped entry \(index)", expected: "a known reason", found: hex(code))
       }
-      skipped.append(SkippedSite(offset: try load(UInt64.self, at: at), why: why))
+      skipped.append(SkippedSite(offset: ModuleOffset(try load(UInt64.self, at: at)), why: why))
     }
   }
 }

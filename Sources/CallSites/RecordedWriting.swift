@@ -91,15 +91,17 @@ struct SectionAppender {
   private var keptSize: Int {
     let size = image.bytes.storage.count
     guard let own = ownIndex else { return size }
-    let start = image.sections[own].offset
+    let start = image.sections[own].fileOffset
     let nameTable = Int(image.header.nameTableIndex)
-    guard image.header.sectionHeaderOffset >= start, image.sections[nameTable].offset >= start
+    guard image.header.sectionHeaderOffset >= start, image.sections[nameTable].fileOffset >= start
     else { return size }
     for (index, section) in image.sections.enumerated()
     where index != own && index != nameTable && section.isInFile && section.size > 0 {
-      if section.offset + section.size > start { return size }
+      if section.fileOffset + section.size > start { return size }
     }
-    for segment in image.segments where segment.offset + segment.fileSize > start { return size }
+    for segment in image.segments where segment.fileOffset + segment.fileSize > start {
+      return size
+    }
     let programHeaders = UInt64(ELFHeader.programHeaderSize) * image.header.programHeaderCount
     if image.header.programHeaderOffset + programHeaders > start { return size }
     return start >= UInt64(ELFHeader.size) ? Int(start) : size

@@ -2,6 +2,7 @@
 
 public import ELFImage
 import Glibc
+public import Units
 
 /// Why a file has no table of call sites.
 ///
@@ -19,7 +20,7 @@ public enum SiteError: Error, Equatable, Sendable {
   /// The recorded table is damaged, or of another version.
   case badRecord(path: String, what: String, expected: String, found: String)
   /// An entry of the recorded table is not what stands in the file.
-  case unconfirmedRecord(path: String, offset: UInt64, form: CallSite.Form, found: String)
+  case unconfirmedRecord(path: String, offset: ModuleOffset, form: CallSite.Form, found: String)
   /// More section headers than the format's plain numbering holds.
   case tooManySections(path: String, count: UInt64)
   /// A system call on the output failed; nothing was replaced.
@@ -44,7 +45,7 @@ extension SiteError: CustomStringConvertible {
       "\(path): the recorded table (.nopscope.sites): \(what): expected \(expected), found \(found): "
         + "run nopscope recordmcount on it again"
     case .unconfirmedRecord(let path, let offset, let form, let found):
-      "\(path)+\(hex(offset)): the recorded table (.nopscope.sites) is wrong: expected a call site "
+      "\(path)+\(offset): the recorded table (.nopscope.sites) is wrong: expected a call site "
         + "of form \(form.name), found \(found): run nopscope recordmcount on it again"
     case .tooManySections(let path, let count):
       "\(path): \(count) sections, expected fewer than 65279: no room for one more"

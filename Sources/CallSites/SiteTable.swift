@@ -2,6 +2,7 @@
 
 public import ELFImage
 public import MachineCode
+public import Units
 
 /// All call sites of one file.
 ///
@@ -81,7 +82,7 @@ extension SiteTable {
   private static func apart(
     _ sites: [CallSite], _ skipped: inout [SkippedSite]
   ) -> [CallSite] {
-    var end: UInt64 = 0
+    var end = ModuleOffset.zero
     var kept: [CallSite] = []
     kept.reserveCapacity(sites.count)
     var dropped: [SkippedSite] = []
@@ -136,19 +137,19 @@ extension SiteTable {
 
   /// The link-time address that the site's instruction names: the destination of `e8` and `67 e8`,
   /// the GOT slot of `ff 15`, 0 for nops.
-  public func target(of site: CallSite) -> UInt64 {
+  public func target(of site: CallSite) -> ModuleOffset {
     let displacementOffset: UInt64
     switch site.form {
     case .e8: displacementOffset = 1
     case .ff15, .addr32e8: displacementOffset = 2
-    case .nop5, .nop6, .nop1x5: return 0
+    case .nop5, .nop6, .nop1x5: return .zero
     }
     let length = UInt64(site.length)
     guard let start = image.fileOffset(ofAddress: site.offset, size: length),
       let displacement = try? image.bytes.load(
         Int32.self, at: UInt64(start) + displacementOffset, "a call site")
-    else { return 0 }
-    return site.offset &+ length &+ UInt64(bitPattern: Int64(displacement))
+    else { return .zero }
+    return (site.offset &+ length).displaced(by: displacement)
   }
 
   /// The function's name from the symbols, as the linker knows it; nil in a stripped file.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// A place that looked like a call site, or was listed as one, and is not used.
 public struct SkippedSite: Equatable, Sendable {
   /// Why a place is not used.
@@ -19,7 +21,7 @@ public struct SkippedSite: Equatable, Sendable {
   }
 
   /// Link-time address.
-  public var offset: UInt64
+  public var offset: ModuleOffset
   /// Why it is not used.
   public var why: Reason
 
@@ -27,7 +29,7 @@ public struct SkippedSite: Equatable, Sendable {
   public var reason: String { why.description }
 
   /// A place at link-time address `offset` that is not used because of `why`.
-  public init(offset: UInt64, why: Reason) {
+  public init(offset: ModuleOffset, why: Reason) {
     self.offset = offset
     self.why = why
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Units
+
 /// The dynamic symbol table, found through the dynamic segment. That segment does not say how many
 /// symbols there are: .dynsym does, or the hash tables (for symbols that others may look up) and
 /// the relocations (for those that this file looks up).
@@ -22,7 +24,7 @@ extension SymbolTable {
     _ dynamic: DynamicSegment, _ start: UInt64, _ image: borrowing ELFImage
   ) throws(ELFError) -> UInt64 {
     for section in image.sections
-    where section.type == Section.Kind.dynamicSymbols && section.offset == start {
+    where section.type == Section.Kind.dynamicSymbols && section.fileOffset == start {
       return section.size / entrySize
     }
     if let hash = dynamic.hash {
@@ -39,7 +41,7 @@ extension SymbolTable {
 
   /// The last chain starts at the highest bucket and ends at the first odd value.
   private static func gnuCount(
-    _ hash: UInt64, _ image: borrowing ELFImage
+    _ hash: ModuleOffset, _ image: borrowing ELFImage
   ) throws(ELFError) -> UInt64 {
     let bytes = image.bytes
     let what = "DT_GNU_HASH"

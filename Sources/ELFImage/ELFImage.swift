@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// An ELF file in memory: headers parsed and checked, everything else read where it stands.
 ///
 /// Whatever the file says, reading it throws an `ELFError` or ends: no crash, no endless loop, no
@@ -52,9 +54,11 @@ public struct ELFImage: Sendable {
     _ segments: [Segment], _ sections: [Section], _ bytes: ELFBytes
   ) throws(ELFError) -> [UInt8]? {
     let notes = segments.filter { $0.type == Segment.Kind.note }
-    if let found = try BuildID.find(notes.map { ($0.offset, $0.fileSize) }, bytes) { return found }
+    if let found = try BuildID.find(notes.map { ($0.fileOffset, $0.fileSize) }, bytes) {
+      return found
+    }
     let sections = sections.filter { $0.type == Section.Kind.note }
-    return try BuildID.find(sections.map { ($0.offset, $0.size) }, bytes)
+    return try BuildID.find(sections.map { ($0.fileOffset, $0.size) }, bytes)
   }
 }
 
@@ -67,13 +71,13 @@ extension ELFImage {
   /// The link-time addresses from the first loadable byte to the last; nil where nothing is loaded.
   ///
   /// In memory it begins and ends at page borders.
-  public var memorySpan: Range<UInt64>? {
+  public var memorySpan: Range<ModuleOffset>? {
     guard let first = loadable.first, let last = loadable.last else { return nil }
     return first.address..<(last.address + last.memorySize)
   }
 
   /// The loadable segment with file bytes at `address`; nil where there is none.
-  public func segment(containing address: UInt64) -> Segment? {
+  public func segment(containing address: ModuleOffset) -> Segment? {
     var low = 0
     var high = loadable.count
     while low < high {
@@ -86,20 +90,20 @@ extension ELFImage {
 
   /// The file offset of `size` bytes at a link-time address, all in one segment; nil where they
   /// are not in the file.
-  public func fileOffset(ofAddress address: UInt64, size: UInt64) -> Int? {
+  public func fileOffset(ofAddress address: ModuleOffset, size: UInt64) -> Int? {
     guard let segment = segment(containing: address),
       segment.fileAddresses.upperBound - address >= size
     else { return nil }
-    return Int(segment.offset + (address - segment.address))
+    return Int(segment.fileOffset + (address - segment.address))
   }
 
   func fileOffset(
-    ofAddress address: UInt64, size: UInt64, _ what: String
+    ofAddress address: ModuleOffset, size: UInt64, _ what: String
   ) throws(ELFError) -> Int {
     guard let offset = fileOffset(ofAddress: address, size: size) else {
       throw bytes.malformed(
         what, at: header.programHeaderOffset, expected: "an address in a loadable segment",
-        found: "\(hex(address)) + \(hex(size))")
+        found: "\(address) + \(hex(size))")
     }
     return offset
   }
@@ -113,7 +117,7 @@ extension ELFImage {
       return nil
     }
     let names = sections[Int(header.nameTableIndex)]
-    return names.isInFile ? names.offset..<(names.offset + names.size) : nil
+    return names.isInFile ? names.fileOffset..<(names.fileOffset + names.size) : nil
   }
 
   /// The section's name; empty where the file has no names of sections.
@@ -135,14 +139,14 @@ extension ELFImage {
 
   /// The bytes of a section as file offsets; empty for one that the file does not hold.
   public func fileRange(of section: Section) -> Range<Int> {
-    section.isInFile ? Int(section.offset)..<Int(section.offset + section.size) : 0..<0
+    section.isInFile ? Int(section.fileOffset)..<Int(section.fileOffset + section.size) : 0..<0
   }
 
   /// The relocations of a SHT_RELA section.
   public func relocations(of section: Section) throws(ELFError) -> RelocationTable {
     let count = try section.entryCount(
       of: RelocationTable.entrySize, bytes, "a relocation section")
-    return RelocationTable(bytes: bytes, offset: section.offset, count: Int(count))
+    return RelocationTable(bytes: bytes, offset: section.fileOffset, count: Int(count))
   }
 }
 
@@ -185,11 +189,11 @@ extension ELFImage {
 
   /// The link-time address of a defined symbol of this name: a global one first, .symtab before
   /// .dynsym; nil where there is none.
-  public func address(ofSymbol name: String) throws(ELFError) -> UInt64? {
+  public func address(ofSymbol name: String) throws(ELFError) -> ModuleOffset? {
     let wanted = Array(name.utf8)
     for table in [try staticSymbols(), try dynamicSymbols()] {
       guard let table else { continue }
-      var local: UInt64?
+      var local: ModuleOffset?
       for index in 0..<table.count {
         let symbol = try table[index]
         guard symbol.isDefined, table.isNamed(wanted, symbol) else { continue }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// One section header.
 public struct Section: Equatable, Sendable {
   /// Types of sections that are read here.
@@ -25,9 +27,9 @@ public struct Section: Equatable, Sendable {
   /// SHF_*.
   public var flags: UInt64
   /// Link-time address; 0 where it is not mapped.
-  public var address: UInt64
+  public var address: ModuleOffset
   /// Where its bytes stand in the file.
-  public var offset: UInt64
+  public var fileOffset: UInt64
   /// In bytes.
   public var size: UInt64
   /// sh_link: the section that belongs to it, as a symbol table's names.
@@ -54,7 +56,7 @@ extension Section {
       let section = try Section(bytes, at: UInt64(offset))
       if section.isInFile {
         _ = try bytes.range(
-          at: section.offset, size: section.size, "the contents of section \(sections.count)")
+          at: section.fileOffset, size: section.size, "the contents of section \(sections.count)")
       }
       sections.append(section)
     }
@@ -66,8 +68,8 @@ extension Section {
     nameOffset = try bytes.load(UInt32.self, at: offset, what)
     type = try bytes.load(UInt32.self, at: offset + 4, what)
     flags = try bytes.load(UInt64.self, at: offset + 8, what)
-    address = try bytes.load(UInt64.self, at: offset + 16, what)
-    self.offset = try bytes.load(UInt64.self, at: offset + 24, what)
+    address = ModuleOffset(try bytes.load(UInt64.self, at: offset + 16, what))
+    fileOffset = try bytes.load(UInt64.self, at: offset + 24, what)
     size = try bytes.load(UInt64.self, at: offset + 32, what)
     link = try bytes.load(UInt32.self, at: offset + 40, what)
     info = try bytes.load(UInt32.self, at: offset + 44, what)
@@ -78,11 +80,13 @@ extension Section {
   func entryCount(of size: UInt64, _ bytes: ELFBytes, _ what: String) throws(ELFError) -> UInt64 {
     guard entrySize == size else {
       throw bytes.malformed(
-        what, at: offset, expected: "entries of \(size) bytes", found: "\(entrySize) (sh_entsize)")
+        what, at: fileOffset, expected: "entries of \(size) bytes",
+        found: "\(entrySize) (sh_entsize)")
     }
     guard self.size % size == 0 else {
       throw bytes.malformed(
-        what, at: offset, expected: "whole entries of \(size) bytes", found: "\(self.size) bytes")
+        what, at: fileOffset, expected: "whole entries of \(size) bytes",
+        found: "\(self.size) bytes")
     }
     return self.size / size
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// One program header.
 public struct Segment: Equatable, Sendable {
   /// Types of segments that are read here.
@@ -19,9 +21,9 @@ public struct Segment: Equatable, Sendable {
   /// PF_*: 1 execute, 2 write, 4 read.
   public var flags: UInt32
   /// File offset of its first byte.
-  public var offset: UInt64
+  public var fileOffset: UInt64
   /// Link-time address of its first byte.
-  public var address: UInt64
+  public var address: ModuleOffset
   /// Bytes in the file, and bytes in memory (the rest is zero).
   public var fileSize: UInt64
   /// Bytes in memory.
@@ -32,14 +34,14 @@ public struct Segment: Equatable, Sendable {
   /// PF_W.
   public var isWritable: Bool { flags & 2 != 0 }
 
-  /// Where its file bytes stand: link-time addresses.
-  public var fileAddresses: Range<UInt64> { address..<(address + fileSize) }
-  /// Where its bytes stand in memory: link-time addresses.
-  public var memoryAddresses: Range<UInt64> { address..<(address + memorySize) }
+  /// Where its file bytes stand.
+  public var fileAddresses: Range<ModuleOffset> { address..<(address + fileSize) }
+  /// Where its bytes stand in memory.
+  public var memoryAddresses: Range<ModuleOffset> { address..<(address + memorySize) }
   /// Its bytes in the file.
   ///
   /// Checked when the file was read.
-  public var fileRange: Range<Int> { Int(offset)..<Int(offset + fileSize) }
+  public var fileRange: Range<Int> { Int(fileOffset)..<Int(fileOffset + fileSize) }
 }
 
 extension Segment {
@@ -62,19 +64,19 @@ extension Segment {
     let what = "a program header"
     type = try bytes.load(UInt32.self, at: offset, what)
     flags = try bytes.load(UInt32.self, at: offset + 4, what)
-    self.offset = try bytes.load(UInt64.self, at: offset + 8, what)
-    address = try bytes.load(UInt64.self, at: offset + 16, what)
+    fileOffset = try bytes.load(UInt64.self, at: offset + 8, what)
+    address = ModuleOffset(try bytes.load(UInt64.self, at: offset + 16, what))
     fileSize = try bytes.load(UInt64.self, at: offset + 32, what)
     memorySize = try bytes.load(UInt64.self, at: offset + 40, what)
     try check(bytes, at: offset)
   }
 
   private func check(_ bytes: ELFBytes, at headerOffset: UInt64) throws(ELFError) {
-    _ = try bytes.range(at: offset, size: fileSize, "a segment")
-    guard !address.addingReportingOverflow(max(memorySize, fileSize)).overflow else {
+    _ = try bytes.range(at: fileOffset, size: fileSize, "a segment")
+    guard address.adding(exactly: max(memorySize, fileSize)) != nil else {
       throw bytes.malformed(
         "a program header", at: headerOffset, expected: "an end inside 64-bit addresses",
-        found: "\(hex(address)) + \(hex(max(memorySize, fileSize)))")
+        found: "\(address) + \(hex(max(memorySize, fileSize)))")
     }
     guard type != Kind.load || fileSize <= memorySize else {
       throw bytes.malformed(
@@ -87,20 +89,20 @@ extension Segment {
   /// whoever walks them all looks at each byte a bounded number of times.
   static func loadable(_ segments: [Segment], _ bytes: ELFBytes) throws(ELFError) -> [Segment] {
     let sorted = segments.filter { $0.type == Kind.load }.sorted { $0.address < $1.address }
-    var end: UInt64 = 0
+    var end = ModuleOffset.zero
     var total: UInt64 = 0
     for segment in sorted where segment.memorySize > 0 {
       guard segment.address >= end else {
         throw bytes.malformed(
-          "the loadable segment", at: segment.offset, expected: "an address of \(hex(end)) or more",
-          found: "\(hex(segment.address)): segments overlap")
+          "the loadable segment", at: segment.fileOffset, expected: "an address of \(end) or more",
+          found: "\(segment.address): segments overlap")
       }
       end = segment.address + segment.memorySize
       total += segment.fileSize
       // Twice: some linkers map a page at the border of two segments into both.
       guard total <= 2 * bytes.count else {
         throw bytes.malformed(
-          "the loadable segment", at: segment.offset, expected: "segments that share no bytes",
+          "the loadable segment", at: segment.fileOffset, expected: "segments that share no bytes",
           found: "\(total) bytes in all: segments overlap in the file")
       }
     }

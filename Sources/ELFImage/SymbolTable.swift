@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// One symbol; its name stays in the file.
 public struct Symbol: Equatable, Sendable {
   /// Link-time address, or offset in its section in an object file.
-  public var value: UInt64
+  public var value: ModuleOffset
   /// In bytes; 0 where unknown.
   public var size: UInt64
   /// Where its name stands in the table of names.
@@ -46,7 +48,7 @@ public struct SymbolTable: Sendable {
       let at = offset + UInt64(index) * Self.entrySize
       let what = "a symbol"
       return Symbol(
-        value: try bytes.load(UInt64.self, at: at + 8, what),
+        value: ModuleOffset(try bytes.load(UInt64.self, at: at + 8, what)),
         size: try bytes.load(UInt64.self, at: at + 16, what),
         nameOffset: try bytes.load(UInt32.self, at: at, what),
         section: try bytes.load(UInt16.self, at: at + 6, what),
@@ -87,11 +89,12 @@ extension SymbolTable {
     let count = try section.entryCount(of: Self.entrySize, bytes, what)
     guard Int(section.link) < sections.count, sections[Int(section.link)].isInFile else {
       throw bytes.malformed(
-        what, at: section.offset, expected: "sh_link to a string table", found: "\(section.link)")
+        what, at: section.fileOffset, expected: "sh_link to a string table",
+        found: "\(section.link)")
     }
     let strings = sections[Int(section.link)]
     self.init(
-      bytes: bytes, offset: section.offset, count: Int(count),
-      names: strings.offset..<(strings.offset + strings.size))
+      bytes: bytes, offset: section.fileOffset, count: Int(count),
+      names: strings.fileOffset..<(strings.fileOffset + strings.size))
   }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// Where functions begin and end by the unwinding tables (.eh_frame), which even a stripped file
 /// has: LSB Core, "Exception Frames"; DWARF pointer encodings as in its "DWARF Exception Header
 /// Encoding".
@@ -15,9 +17,9 @@ struct UnwindTable {
   /// Function extents as link-time addresses, in no order.
   ///
   /// Entries in encodings that no x86-64 compiler uses for code are left out.
-  mutating func functions() throws(ELFError) -> [Range<UInt64>] {
+  mutating func functions() throws(ELFError) -> [Range<ModuleOffset>] {
     if let found = try throughHeader() { return found }
-    var found: [Range<UInt64>] = []
+    var found: [Range<ModuleOffset>] = []
     for section in image.sections(named: ".eh_frame") where section.isInFile {
       try walk(section, &found)
       break
@@ -27,25 +29,28 @@ struct UnwindTable {
 
   /// By the sorted table of PT_GNU_EH_FRAME; nil where there is none, or of another shape than
   /// every linker gives it.
-  private mutating func throughHeader() throws(ELFError) -> [Range<UInt64>]? {
+  private mutating func throughHeader() throws(ELFError) -> [Range<ModuleOffset>]? {
     let what = "PT_GNU_EH_FRAME"
     guard let segment = image.segments.first(where: { $0.type == Segment.Kind.unwindHeader }),
       segment.fileSize >= 12
     else { return nil }
     // Version 1, pointer pcrel sdata4, count udata4, table datarel sdata4.
-    guard try bytes.load(UInt32.self, at: segment.offset, what) == 0x3b03_1b01 else { return nil }
-    let count = UInt64(try bytes.load(UInt32.self, at: segment.offset + 8, what))
+    guard try bytes.load(UInt32.self, at: segment.fileOffset, what) == 0x3b03_1b01 else {
+      return nil
+    }
+    let count = UInt64(try bytes.load(UInt32.self, at: segment.fileOffset + 8, what))
     guard count <= (segment.fileSize - 12) / 8 else {
       throw bytes.malformed(
-        what, at: segment.offset + 8, expected: "at most \((segment.fileSize - 12) / 8) entries",
+        what, at: segment.fileOffset + 8,
+        expected: "at most \((segment.fileSize - 12) / 8) entries",
         found: "\(count)")
     }
-    var found: [Range<UInt64>] = []
+    var found: [Range<ModuleOffset>] = []
     found.reserveCapacity(Int(count))
     for index in 0..<count {
-      let entry = segment.offset + 12 + 8 * index
+      let entry = segment.fileOffset + 12 + 8 * index
       let relative = try bytes.load(Int32.self, at: entry + 4, what)
-      let address = segment.address &+ UInt64(bitPattern: Int64(relative))
+      let address = segment.address.displaced(by: relative)
       let offset = UInt64(try image.fileOffset(ofAddress: address, size: 4, what))
       if let record = try record(at: offset), !record.isCIE {
         try append(record, address: address, &found)
@@ -55,13 +60,13 @@ struct UnwindTable {
   }
 
   private mutating func walk(
-    _ section: Section, _ found: inout [Range<UInt64>]
+    _ section: Section, _ found: inout [Range<ModuleOffset>]
   ) throws(ELFError) {
-    var at = section.offset
-    let end = section.offset + section.size
+    var at = section.fileOffset
+    let end = section.fileOffset + section.size
     while end > at, end - at >= 4, let record = try record(at: at) {
       if !record.isCIE {
-        try append(record, address: section.address &+ (at - section.offset), &found)
+        try append(record, address: section.address &+ (at - section.fileOffset), &found)
       }
       at = record.end
     }
@@ -92,7 +97,7 @@ struct UnwindTable {
   }
 
   private mutating func append(
-    _ record: Record, address: UInt64, _ found: inout [Range<UInt64>]
+    _ record: Record, address: ModuleOffset, _ found: inout [Range<ModuleOffset>]
   ) throws(ELFError) {
     let cie = record.identifier.subtractingReportingOverflow(record.distance)
     guard !cie.overflow else {
@@ -113,9 +118,9 @@ struct UnwindTable {
       start = try bytes.load(UInt64.self, at: field, "an FDE")
       length = try bytes.load(UInt64.self, at: field + 8, "an FDE")
     }
-    let base = encoding & 0x70 == 0x10 ? fieldAddress : 0
-    let (end, overflow) = (start &+ base).addingReportingOverflow(length)
-    if !overflow, length > 0 { found.append((start &+ base)..<end) }
+    // Relative to the field itself, or absolute.
+    let address = encoding & 0x70 == 0x10 ? fieldAddress &+ start : ModuleOffset(start)
+    if length > 0, let end = address.adding(exactly: length) { found.append(address..<end) }
   }
 }
 
@@ -187,7 +192,7 @@ extension ELFImage {
   /// Function extents by .eh_frame, as link-time addresses, in no order.
   ///
   /// Empty for an object file, whose addresses are not known yet.
-  public func unwindFunctions() throws(ELFError) -> [Range<UInt64>] {
+  public func unwindFunctions() throws(ELFError) -> [Range<ModuleOffset>] {
     guard header.fileType != .object else { return [] }
     var table = UnwindTable(self)
     return try table.functions()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CallSites
+public import Units
 
 /// The bytes of one site, five or six, in a word: byte 0 is the lowest. No allocation, and the
 /// comparison of two is one instruction.
@@ -32,7 +33,9 @@ public struct Code: Equatable, Sendable {
 
   /// A direct call, one instruction: `e8 rel32`, or `67 e8 rel32` where the site has six bytes.
   /// nil if `destination` is out of reach.
-  public static func call(to destination: UInt64, at address: UInt64, length: Int) -> Code? {
+  public static func call(
+    to destination: CodeAddress, at address: CodeAddress, length: Int
+  ) -> Code? {
     let distance = Int64(bitPattern: destination &- (address &+ UInt64(length)))
     guard let displacement = Int32(exactly: distance) else { return nil }
     let operand = UInt64(UInt32(bitPattern: displacement))
@@ -59,6 +62,3 @@ public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
     return digits.count == 1 ? "0" + digits : digits
   }.joined(separator: " ")
 }
-
-/// `0x7f001234`.
-public func hexadecimal(address: UInt64) -> String { "0x" + String(address, radix: 16) }

@@ -2,6 +2,7 @@
 
 import CPatchCore
 import Glibc
+public import Units
 
 /// What an armed site calls: a jump, within a 32-bit displacement of its module, to code of ours
 /// wherever that is.
@@ -12,7 +13,7 @@ import Glibc
 /// ```
 public struct EntryStub: Equatable, Sendable {
   /// Where a site calls.
-  public let address: UInt64
+  public let address: CodeAddress
 }
 
 /// A page of entry stubs near one module, readable and executable. It is never unmapped: a thread
@@ -24,10 +25,10 @@ public struct EntryStubPage: Sendable {
   /// Maps a page within reach of all of `span` and writes a stub for each of `destinations` (256
   /// at most). The page is writable only here, before anybody knows its address.
   public init(
-    near span: Range<UInt64>, destinations: [UnsafeRawPointer]
+    near span: Range<CodeAddress>, destinations: [UnsafeRawPointer]
   ) throws(EntryStubError) {
     precondition(destinations.count <= 256, "a page has room for 256 stubs")
-    guard let page = npc_map_near(span.lowerBound, span.upperBound, 4096) else {
+    guard let page = npc_map_near(span.lowerBound.rawValue, span.upperBound.rawValue, 4096) else {
       throw EntryStubError(errorNumber: errno)
     }
     stubs = destinations.enumerated().map { index, destination in
@@ -35,7 +36,7 @@ public struct EntryStubPage: Sendable {
       stub.storeBytes(of: 0x25ff, as: UInt16.self)
       (stub + 2).storeBytes(of: 0, as: UInt32.self)
       (stub + 6).storeBytes(of: UInt64(UInt(bitPattern: destination)), as: UInt64.self)
-      return EntryStub(address: UInt64(UInt(bitPattern: stub)))
+      return EntryStub(address: CodeAddress(stub))
     }
     guard mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0 else {
       let error = errno

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// The report that a fail-stop engine makes of the first anomaly, in the layout that kernel people
 /// know (its lines and their order are those of 2.6.28 and after; the wording of the kinds and
 /// phases is what their documentation and users search for).
@@ -25,7 +27,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
   /// What ftrace was doing.
   public var phase: Phase
   /// Of the module: run-time minus link-time address.
-  public var loadBias: UInt64
+  public var loadBias: LoadBias
   /// The engine's flags of the site.
   public var recordFlags: UInt32
 
@@ -43,7 +45,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
   public var description: String {
     var lines = ["------------[ ftrace bug ]------------", kind.rawValue]
     if let offset = error.offset {
-      let digits = String(loadBias &+ offset, radix: 16)
+      let digits = String((loadBias + offset).rawValue, radix: 16)
       let padded = String(repeating: "0", count: 16 - digits.count) + digits
       lines.append(" [<\(padded)>] \(error.function ?? "?") [\(lastComponent(error.module))]")
     }

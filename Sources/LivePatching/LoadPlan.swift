@@ -3,6 +3,7 @@
 import CPatchCore
 import CallSites
 import MachineCode
+import Units
 
 /// What is poked into a module whenever it comes, before its first instruction runs; and the word
 /// on whether it is still there. The loader's hook reads and writes it.
@@ -38,14 +39,14 @@ final class LoadPlan {
   /// since it was looked at: another generation may stand there by now.
   convenience init?(tracking module: LoadedModule) {
     self.init(buildID: module.buildID ?? [], pokes: [], writer: .mprotect, decoder: nil)
-    plan.pointee.load_bias = module.loadBias
+    plan.pointee.load_bias = module.loadBias.rawValue
     plan.pointee.subs = module.unloadCount
     guard npc_load_plan_track(plan) else { return nil }
   }
 
   /// Makes every call of the table a nop when the module comes.
   convenience init(nopping table: SiteTable, writer: TextWriter, decoder: Decoder) {
-    let list = PokeBuilder.with(table, loadBias: 0) { builder, sites in
+    let list = PokeBuilder.with(table, loadBias: .zero) { builder, sites in
       sites.compactMap { site in
         builder.code(of: site, in: .nop).flatMap { builder.poke(site, from: .original, to: $0) }
       }
@@ -74,7 +75,7 @@ final class LoadPlan {
     let isLoaded: Bool
     /// How often the module came.
     let number: UInt32
-    let loadBias: UInt64
+    let loadBias: LoadBias
     /// The loader's count of unloads, which has to stand while the hook is not there.
     let unloadCount: UInt64
     let result: npc_result
@@ -89,7 +90,8 @@ final class LoadPlan {
     let isLoaded = npc_load_plan_is_loaded(plan)
     let now = plan.pointee
     return Generation(
-      isLoaded: isLoaded, number: now.generation, loadBias: now.load_bias, unloadCount: now.subs,
+      isLoaded: isLoaded, number: now.generation, loadBias: LoadBias(now.load_bias),
+      unloadCount: now.subs,
       result: now.result, pokes: now.result.status == NPC_OK ? [] : Array(scratch))
   }
 

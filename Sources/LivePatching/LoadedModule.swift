@@ -2,6 +2,7 @@
 
 import CPatchCore
 import Glibc
+public import Units
 
 #if !arch(x86_64) || !os(Linux)
 #error("nopscope patches x86-64 machine code on Linux; this is another architecture or system")
@@ -15,11 +16,11 @@ public struct LoadedModule: Equatable, Sendable {
   /// nil: the file was linked without one.
   public var buildID: [UInt8]?
   /// Run-time address minus link-time address.
-  public var loadBias: UInt64
+  public var loadBias: LoadBias
   /// The hull of its executable segments.
-  public var text: Range<UInt64>
+  public var text: Range<CodeAddress>
   /// The hull of all its segments.
-  public var span: Range<UInt64>
+  public var span: Range<CodeAddress>
   /// How many modules the loader had unloaded when this was taken (`dlpi_subs`): while the count
   /// stands, nothing that was listed has gone.
   public var unloadCount: UInt64
@@ -43,12 +44,12 @@ public struct LoadedModule: Equatable, Sendable {
   }
 
   /// The module of that build at that load bias: two copies of one file may be loaded.
-  static func find(buildID: [UInt8]?, loadBias: UInt64) -> LoadedModule? {
+  static func find(buildID: [UInt8]?, loadBias: LoadBias) -> LoadedModule? {
     all().first { $0.buildID == buildID && $0.loadBias == loadBias }
   }
 
   /// The module that `address` lies in.
-  public static func find(containing address: UInt64) -> LoadedModule? {
+  public static func find(containing address: CodeAddress) -> LoadedModule? {
     all().first { $0.span.contains(address) }
   }
 
@@ -59,9 +60,9 @@ public struct LoadedModule: Equatable, Sendable {
     let length = Int(record.build_id_length)
     buildID =
       length == 0 ? nil : withUnsafeBytes(of: record.build_id) { [UInt8]($0.prefix(length)) }
-    loadBias = record.load_bias
-    text = record.text_start..<record.text_end
-    span = record.span_start..<record.span_end
+    loadBias = LoadBias(record.load_bias)
+    text = CodeAddress(record.text_start)..<CodeAddress(record.text_end)
+    span = CodeAddress(record.span_start)..<CodeAddress(record.span_end)
     unloadCount = record.subs
   }
 }

@@ -3,6 +3,7 @@
 import CPatchCore
 import Glibc
 import MachineCode
+import Units
 
 /// The jump in the loader's debug hook, through which loads and unloads are announced.
 public enum LoaderHook {
@@ -29,7 +30,7 @@ public enum LoaderHook {
     var poke = npc_poke()
     guard npc_loader_hook_poke(&poke) else { return nil }
     return KnownChange(
-      address: poke.address,
+      address: CodeAddress(poke.address),
       original: withUnsafeBytes(of: poke.expected) { [UInt8]($0.prefix(Int(poke.length))) },
       current: withUnsafeBytes(of: poke.replacement) { [UInt8]($0.prefix(Int(poke.length))) })
   }

@@ -2,6 +2,7 @@
 
 import CPatchCore
 import Glibc
+public import Units
 
 /// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
 /// back, or `isLeftChanged` that they could not be, not one byte was written; but for the phase
@@ -28,7 +29,7 @@ public struct PatchError: Error, Equatable, Sendable {
   /// The module's name.
   public var module: String
   /// The site's link-time address, where the error is about one site.
-  public var offset: UInt64?
+  public var offset: ModuleOffset?
   /// The site's function, where it is known.
   public var function: String?
   /// What should have stood at the site.
@@ -49,7 +50,7 @@ extension PatchError: CustomStringConvertible {
   /// One line: what, where, expected and found, next step.
   public var description: String {
     var line = module.isEmpty ? "the program" : module
-    if let offset { line += "+\(hexadecimal(address: offset))" }
+    if let offset { line += "+\(offset)" }
     if let function { line += " (\(function))" }
     line += ": \(sentence)"
     if isLeftChanged { line += " (what had been written could not be put back: audit names it)" }

@@ -3,6 +3,7 @@
 import CPatchCore
 import CallSites
 import MachineCode
+public import Units
 
 /// What a call site is to do.
 public enum SiteState: Equatable, Sendable {
@@ -68,7 +69,7 @@ public final class PatchedModule {
   public func state(of site: Int) -> SiteState { states[Int(stateIndices[site])] }
 
   /// Run-time address of the site with this index in `table`.
-  public func address(of site: Int) -> UInt64 { module.loadBias &+ table.sites[site].offset }
+  public func address(of site: Int) -> CodeAddress { module.loadBias + table.sites[site].offset }
 
   /// The sites that a protocol can serve: the jump guard wants one instruction whose first two
   /// bytes stand at an even address, the breakpoint one instruction.
@@ -76,7 +77,7 @@ public final class PatchedModule {
     table.sites.indices.filter { site in
       let isOne = table.sites[site].form != .nop1x5
       return switch method {
-      case .jumpGuard: isOne && address(of: site) % 2 == 0
+      case .jumpGuard: isOne && address(of: site).rawValue % 2 == 0
       case .breakpoint: isOne
       default: true
       }
@@ -187,7 +188,7 @@ public final class PatchedModule {
         var transaction = npc_transaction()
         transaction.pokes = pokes.baseAddress
         transaction.count = pokes.count
-        transaction.load_bias = module.loadBias
+        transaction.load_bias = module.loadBias.rawValue
         transaction.build_id = buildID.baseAddress
         transaction.build_id_length = UInt32(buildID.count)
         // Who was told of unloads may be told no more.

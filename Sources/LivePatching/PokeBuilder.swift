@@ -4,6 +4,7 @@ import CPatchCore
 import CallSites
 import ELFImage
 import MachineCode
+import Units
 
 /// Makes the pokes of a module's sites. Allocates nothing per site: a transaction of a hundred
 /// thousand of them has some fifty nanoseconds for each, besides Capstone.
@@ -12,15 +13,15 @@ import MachineCode
 /// was handed to, and a place in it is used only where a loadable segment covers all of the site.
 struct PokeBuilder {
   private let image: ELFImage
-  private let loadBias: UInt64
+  private let loadBias: LoadBias
   private let file: UnsafeBufferPointer<UInt8>
   // Sites come in ascending order: the segment of the last one serves the next.
-  private var addresses: Range<UInt64> = 0..<0
+  private var addresses: Range<ModuleOffset> = .zero ..< .zero
   private var fileOffset = 0
 
-  /// Builds for the module of `table` at `loadBias` (0 gives link-time addresses) from its sites.
+  /// Builds for the module of `table` at `loadBias` (zero gives link-time addresses) from its sites.
   static func with<Result>(
-    _ table: SiteTable, loadBias: UInt64,
+    _ table: SiteTable, loadBias: LoadBias,
     _ body: (inout PokeBuilder, UnsafeBufferPointer<CallSite>) -> Result
   ) -> Result {
     table.image.bytes.storage.withUnsafeBufferPointer { file in
@@ -29,7 +30,7 @@ struct PokeBuilder {
     }
   }
 
-  private init(image: ELFImage, loadBias: UInt64, file: UnsafeBufferPointer<UInt8>) {
+  private init(image: ELFImage, loadBias: LoadBias, file: UnsafeBufferPointer<UInt8>) {
     self.image = image
     self.loadBias = loadBias
     self.file = file
@@ -44,7 +45,7 @@ struct PokeBuilder {
       // One that its compiler made one nop stays that very nop.
       return site.form == .nop5 || site.form == .nop6 ? original(site) : .nop(length: site.length)
     case .call(let stub):
-      return .call(to: stub.address, at: loadBias &+ site.offset, length: site.length)
+      return .call(to: stub.address, at: loadBias + site.offset, length: site.length)
     }
   }
 
@@ -53,16 +54,16 @@ struct PokeBuilder {
   mutating func poke(_ site: CallSite, from state: SiteState, to replacement: Code) -> npc_poke? {
     guard let expected = code(of: site, in: state), expected != replacement else { return nil }
     var poke = npc_poke()
-    poke.address = loadBias &+ site.offset
+    poke.address = (loadBias + site.offset).rawValue
     poke.length = UInt8(truncatingIfNeeded: expected.length)
     poke.expected = expected.tuple
     poke.replacement = replacement.tuple
     switch state {
     case .original: describe(site, expected, &poke)
-    case .nop: poke.expected_kind = Instruction.Kind.nop.rawValue
+    case .nop: poke.expected_kind = InstructionKind.nop.rawValue
     case .call(let stub):
-      poke.expected_kind = Instruction.Kind.call.rawValue
-      poke.target = stub.address
+      poke.expected_kind = InstructionKind.call.rawValue
+      poke.target = stub.address.rawValue
     }
     return poke
   }
@@ -91,7 +92,7 @@ struct PokeBuilder {
         return Code(word: 0, length: 0)
       }
       addresses = segment.fileAddresses
-      fileOffset = Int(segment.offset)
+      fileOffset = Int(segment.fileOffset)
     }
     guard addresses.upperBound - site.offset >= UInt64(length) else {
       return Code(word: 0, length: 0)

@@ -3,6 +3,7 @@
 import CPatchCore
 import CallSites
 import MachineCode
+import Units
 
 /// The 2.6.28 design: sites come from the build, a module is converted after it is mapped and
 /// before its first function runs, its records end before its memory can be anybody else's, and
@@ -33,7 +34,7 @@ public final class StaticEngine {
 
   private struct StubKey: Hashable {
     let entry: UnsafeRawPointer
-    let loadBias: UInt64
+    let loadBias: LoadBias
   }
 
   private let decoder: Decoder
@@ -110,7 +111,7 @@ public final class StaticEngine {
   }
 
   private func die(
-    _ error: PatchError, _ phase: FtraceBug.Phase, _ bias: UInt64, _ flags: Flags
+    _ error: PatchError, _ phase: FtraceBug.Phase, _ bias: LoadBias, _ flags: Flags
   ) throws(FtraceBug) -> Never {
     let found = FtraceBug(
       error: error, phase: phase, loadBias: bias, recordFlags: flags.rawValue)

@@ -3,6 +3,7 @@
 import CMachineCode
 import CPatchCore
 import CallSites
+public import Units
 
 /// Capstone as the patch core's verifier: C all the way, so that it may run under the loader's lock
 /// and with threads stopped.
@@ -24,7 +25,7 @@ extension PatchError {
   /// The core's result in the words of the module and its table.
   init(_ result: npc_result, pokes: [npc_poke], module: LoadedModule, table: SiteTable) {
     let poke = result.has_index && result.index < pokes.count ? pokes[Int(result.index)] : nil
-    let offset = poke.map { $0.address &- module.loadBias }
+    let offset = poke.map { CodeAddress($0.address) - module.loadBias }
     let length = Int(poke?.length ?? 0)
     self.init(
       reason: Reason(rawValue: result.status) ?? .moduleGone,
@@ -40,10 +41,10 @@ extension PatchError {
 
 extension SiteTable {
   /// The site at that link-time address, by binary search.
-  public func site(at offset: UInt64) -> CallSite? { index(at: offset).map { sites[$0] } }
+  public func site(at offset: ModuleOffset) -> CallSite? { index(at: offset).map { sites[$0] } }
 
   /// Its index in `sites`.
-  public func index(at offset: UInt64) -> Int? {
+  public func index(at offset: ModuleOffset) -> Int? {
     var low = 0
     var high = sites.count
     while low < high {

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CMachineCode
+public import Units
 
 /// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
-public struct Instruction: Equatable, Sendable {
-  /// What an instruction is to a patcher.
-  public enum Kind: UInt8, Sendable {
-    case other, call, callSlot, nop, `return`, jump, jumpSlot, endbr64
-  }
-
+@frozen
+public struct Instruction<Space>: Equatable, Sendable {
   /// What it is.
-  public var kind: Kind
+  public var kind: InstructionKind
   /// In bytes.
   public var length: Int
   /// The destination of a direct call or jump, the slot's address of an indirect one, else 0.
-  public var target: UInt64
+  public var target: Address<Space>
+
+  @inlinable
+  init(kind: InstructionKind, length: Int, target: Address<Space>) {
+    self.kind = kind
+    self.length = length
+    self.target = target
+  }
 }
 
 /// Capstone is missing or does not work.
@@ -48,20 +52,33 @@ public final class Decoder {
   deinit { nmc_decoder_destroy(handle) }
 
   /// Decodes the first instruction of `bytes` as if it stood at `address`; nil if it is none.
-  public func decode(_ bytes: UnsafeRawBufferPointer, at address: UInt64) -> Instruction? {
+  @inlinable
+  public func decode<Space>(
+    _ bytes: UnsafeRawBufferPointer, at address: Address<Space>
+  ) -> Instruction<Space>? {
+    decode(bytes, atNumber: address.rawValue).map {
+      Instruction(kind: $0.kind, length: $0.length, target: Address($0.target))
+    }
+  }
+
+  /// The same for any space; the one place that calls Capstone's decoder.
+  @usableFromInline
+  func decode(
+    _ bytes: UnsafeRawBufferPointer, atNumber address: UInt64
+  ) -> (kind: InstructionKind, length: Int, target: UInt64)? {
     var found = nmc_instruction()
     guard let start = bytes.baseAddress,
       nmc_decode(
         handle, start.assumingMemoryBound(to: UInt8.self), bytes.count, address, &found),
-      let kind = Instruction.Kind(rawValue: found.kind)
+      let kind = InstructionKind(rawValue: found.kind)
     else { return nil }
-    return Instruction(kind: kind, length: Int(found.length), target: found.target)
+    return (kind, Int(found.length), found.target)
   }
 
   /// Text of the first instruction of `bytes`, as Capstone prints it: `call 0x7f0012341030`.
   ///
   /// `(bad)` where Capstone decodes none.
-  public func text(_ bytes: [UInt8], at address: UInt64) -> String {
+  public func text(_ bytes: [UInt8], at address: Address<some Any>) -> String {
     guard bytes.withUnsafeBytes({ decode($0, at: address) }) != nil else { return "(bad)" }
     let operands = String(cString: nmc_operands(handle))
     let mnemonic = String(cString: nmc_mnemonic(handle))

@@ -5,6 +5,7 @@
 
 import CPatchCore
 import CUnloadLab
+public import Units
 
 /// The 2.6.27 engine: discovers call sites by running them, turns them into nops once a second.
 ///
@@ -70,19 +71,20 @@ public final class DaemonEngine {
   /// Makes a text known and opens it for writing, once, as the kernel's module text was.
   public func register(_ text: InstrumentedText) throws(DaemonEngineError) {
     try requireAttached()
-    let status = nul_text_register(text.start, text.end, text.mcountStub)
+    let status = nul_text_register(
+      text.start.rawValue, text.end.rawValue, text.mcountStub.rawValue)
     guard status == 0 else { throw .textRefused(text, errno: status) }
   }
 
   /// Marks the site's record, so that only marked sites are enabled by the next `startTracer`.
-  public func filter(_ ip: UInt64) throws(DaemonEngineError) { try mark(ip, .filter) }
+  public func filter(_ ip: CodeAddress) throws(DaemonEngineError) { try mark(ip, .filter) }
 
   /// Marks the site's record, so that the next `startTracer` passes it by.
-  public func notrace(_ ip: UInt64) throws(DaemonEngineError) { try mark(ip, .notrace) }
+  public func notrace(_ ip: CodeAddress) throws(DaemonEngineError) { try mark(ip, .notrace) }
 
-  private func mark(_ ip: UInt64, _ flag: SiteRecord.Flags) throws(DaemonEngineError) {
+  private func mark(_ ip: CodeAddress, _ flag: SiteRecord.Flags) throws(DaemonEngineError) {
     try requireAttached()
-    guard nul_record_mark(ip, flag.rawValue, true) else { throw .noRecord(ip: ip) }
+    guard nul_record_mark(ip.rawValue, flag.rawValue, true) else { throw .noRecord(ip: ip) }
   }
 
   /// Takes the filter's marks from all records.
@@ -123,15 +125,15 @@ public final class DaemonEngine {
   }
 
   /// The record in the hash, or nil: never recorded, or released after a failure.
-  public func record(at ip: UInt64) -> SiteRecord? {
+  public func record(at ip: CodeAddress) -> SiteRecord? {
     var info = nul_record_info()
-    return nul_record_find(ip, &info) ? SiteRecord(info) : nil
+    return nul_record_find(ip.rawValue, &info) ? SiteRecord(info) : nil
   }
 
   /// The latest patch of this site that the log still has (the last 4,096 of all sites).
-  public func lastPatch(at ip: UInt64) -> SitePatch? {
+  public func lastPatch(at ip: CodeAddress) -> SitePatch? {
     var entry = nul_patch_entry()
-    return nul_last_patch(ip, &entry) ? SitePatch(entry) : nil
+    return nul_last_patch(ip.rawValue, &entry) ? SitePatch(entry) : nil
   }
 
   /// The last patches of all sites, oldest first.
@@ -142,10 +144,10 @@ public final class DaemonEngine {
   }
 
   /// Addresses of calls of mcount that are not `e8` calls in a registered text; at most 256.
-  public var skippedSites: [UInt64] {
+  public var skippedSites: [CodeAddress] {
     var addresses = [UInt64](repeating: 0, count: Int(NUL_MAX_SKIPPED))
     let found = addresses.withUnsafeMutableBufferPointer { nul_skipped($0.baseAddress, $0.count) }
-    return Array(addresses.prefix(found))
+    return addresses.prefix(found).map { CodeAddress($0) }
   }
 
   /// The counters as they are now.
@@ -155,10 +157,12 @@ public final class DaemonEngine {
     return DaemonStatistics(stats)
   }
 
-  /// Releases the records of [start, end), as an unload in the `zapped` version does by itself.
+  /// Releases the records of `text`, as an unload in the `zapped` version does by itself.
   /// - Returns: how many.
   @discardableResult
-  public func release(start: UInt64, end: UInt64) -> Int { nul_release(start, end) }
+  public func release(_ text: Range<CodeAddress>) -> Int {
+    nul_release(text.lowerBound.rawValue, text.upperBound.rawValue)
+  }
 
   private func requireAttached() throws(DaemonEngineError) {
     guard isAttached else { throw .notAttached }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+public import Units
 
 /// Why the 2.6.27 engine refused.
 public enum DaemonEngineError: Error, Equatable, Sendable {
@@ -8,7 +9,7 @@ public enum DaemonEngineError: Error, Equatable, Sendable {
   case notAttached
   case attachFailed(step: String, errno: Int32)
   case textRefused(InstrumentedText, errno: Int32)
-  case noRecord(ip: UInt64)
+  case noRecord(ip: CodeAddress)
   case notStopped(starting: Bool, thread: Int32, errno: Int32)
   case disabledItself(conversions: UInt64, limit: UInt64)
   case cycleTimedOut(milliseconds: UInt32)
@@ -25,10 +26,10 @@ extension DaemonEngineError: CustomStringConvertible {
     case .attachFailed(let step, let errno):
       "cannot attach the 2.6.27 engine: \(step): \(Self.text(errno))"
     case .textRefused(let text, let errno):
-      "cannot open text \(Self.hex(text.start))-\(Self.hex(text.end)) for writing (mcount stub "
-        + "\(Self.hex(text.mcountStub))): \(Self.text(errno)): is the module loaded?"
+      "cannot open text \(text.start)-\(text.end) for writing (mcount stub "
+        + "\(text.mcountStub)): \(Self.text(errno)): is the module loaded?"
     case .noRecord(let ip):
-      "no record of a call site at \(Self.hex(ip)): call its function once first"
+      "no record of a call site at \(ip): call its function once first"
     case .notStopped(let starting, let thread, let errno):
       "cannot \(starting ? "start" : "stop") the tracer: thread \(thread) did not stop: "
         + "\(Self.text(errno)): does it block signals? Nothing was written"
@@ -40,6 +41,4 @@ extension DaemonEngineError: CustomStringConvertible {
   }
 
   private static func text(_ errno: Int32) -> String { String(cString: strerror(errno)) }
-
-  private static func hex(_ address: UInt64) -> String { "0x" + String(address, radix: 16) }
 }

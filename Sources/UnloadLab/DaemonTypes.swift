@@ -2,16 +2,17 @@
 
 import CPatchCore
 import CUnloadLab
+public import Units
 
 /// A module's text whose functions call mcount.
 public struct InstrumentedText: Equatable, Sendable {
-  /// [start, end), addresses in this process.
-  public var start, end: UInt64
+  /// [start, end), in this process.
+  public var start, end: CodeAddress
   /// What the module's `call mcount` calls: its PLT stub.
-  public var mcountStub: UInt64
+  public var mcountStub: CodeAddress
 
   /// A module's text, and what its `call mcount` calls.
-  public init(start: UInt64, end: UInt64, mcountStub: UInt64) {
+  public init(start: CodeAddress, end: CodeAddress, mcountStub: CodeAddress) {
     self.start = start
     self.end = end
     self.mcountStub = mcountStub
@@ -19,9 +20,11 @@ public struct InstrumentedText: Equatable, Sendable {
 
   /// The text around a call site that still holds its `e8` call; nil if no loaded module has such
   /// a site there.
-  public init?(aroundCallAt ip: UInt64) {
-    self.init(start: 0, end: 0, mcountStub: 0)
-    guard nul_text_of_call(ip, &start, &end, &mcountStub) else { return nil }
+  public init?(aroundCallAt ip: CodeAddress) {
+    var (start, end, stub): (UInt64, UInt64, UInt64) = (0, 0, 0)
+    guard nul_text_of_call(ip.rawValue, &start, &end, &stub) else { return nil }
+    self.init(
+      start: CodeAddress(start), end: CodeAddress(end), mcountStub: CodeAddress(stub))
   }
 }
 
@@ -51,7 +54,7 @@ public struct SiteRecord: Equatable, Sendable {
   }
 
   /// Address of its call.
-  public var ip: UInt64
+  public var ip: CodeAddress
   /// What the engine knows of it.
   public var flags: Flags
   /// Which of the hash's 1,024.
@@ -60,7 +63,7 @@ public struct SiteRecord: Equatable, Sendable {
   public var depth: Int
 
   init(_ info: nul_record_info) {
-    ip = info.ip
+    ip = CodeAddress(info.ip)
     flags = Flags(rawValue: info.flags)
     bucket = Int(info.bucket)
     depth = Int(info.depth)
@@ -88,7 +91,7 @@ public struct SitePatch: Equatable, Sendable {
   /// 1 is the first since attach.
   public var sequence: UInt64
   /// Address of the site.
-  public var ip: UInt64
+  public var ip: CodeAddress
   public var expected, replacement: [UInt8]
   /// What stood there: none (fault), four bytes (by the cmpxchg) or five (read before it).
   public var found: [UInt8]
@@ -101,7 +104,7 @@ public struct SitePatch: Equatable, Sendable {
 
   init(_ entry: nul_patch_entry) {
     sequence = entry.sequence
-    ip = entry.ip
+    ip = CodeAddress(entry.ip)
     expected = withUnsafeBytes(of: entry.expected) { Array($0) }
     replacement = withUnsafeBytes(of: entry.replacement) { Array($0) }
     found = withUnsafeBytes(of: entry.found) { Array($0.prefix(Int(entry.found_length))) }

@@ -2,6 +2,7 @@
 
 import CUnloadLab
 import Glibc
+import Units
 
 /// The e1000e's flash registers on a page of the caller's choice, and the flash behind them: a
 /// model (CUnloadLab/include/e1000e.h says of what, and from which sources), over real accesses.
@@ -76,8 +77,7 @@ public final class E1000eDevice {
     registers = page
     device = e1000e_create(page, &options, &status)
     guard device != nil else {
-      let address = UInt64(UInt(bitPattern: page))
-      throw WatchError(status: status, address: address, length: Self.blockSize)
+      throw WatchError(status: status, address: CodeAddress(page), length: Self.blockSize)
     }
   }
 

@@ -3,13 +3,14 @@
 import CUnloadLab
 import Glibc
 import LivePatching
+import Units
 
 /// What stands at the stale address: put there when the module goes, compared byte by byte, and
 /// watched access by access.
 public final class OccupiedAddress {
   /// What stands there.
   public let occupant: Occupant
-  let span: Range<UInt64>
+  let span: Range<CodeAddress>
   let placement: nul_placement
   let library: Library?
   private let path: String
@@ -17,25 +18,26 @@ public final class OccupiedAddress {
   public private(set) var device: E1000eDevice?
   private let deviceBefore: [UInt8]
   private let before: [UInt8]
-  private var compared: Range<UInt64>
+  private var compared: Range<CodeAddress>
 
   /// Closes `module` (its dlopen handle) and puts the occupant in its place. `expected` are the
   /// bytes that the engine expects at `ip`.
   init(
     _ occupant: Occupant, insteadOf module: LoadedModule, handle: UnsafeMutableRawPointer,
-    ip: UInt64, expected: [UInt8], specimens: PreparedSpecimens,
+    ip: CodeAddress, expected: [UInt8], specimens: PreparedSpecimens,
     writeBack: E1000eDevice.WriteBack = .valueRead
   ) throws {
     self.occupant = occupant
-    let page: UInt64 = 4095
-    span = module.span.lowerBound & ~page..<((module.span.upperBound + page) & ~page)
+    span = module.span.wholePages
     var placement = nul_placement()
     path = occupant == .otherModule ? specimens.otherPath : specimens.path
     switch occupant {
     case .nothing: nul_replace_with_nothing(handle, &placement)
     case .otherModule, .sameModule:
-      nul_replace_with_module(handle, span.lowerBound, path, &placement)
-    default: nul_replace_with_memory(handle, span.lowerBound, span.count, &placement)
+      nul_replace_with_module(handle, span.lowerBound.rawValue, path, &placement)
+    default:
+      nul_replace_with_memory(
+        handle, span.lowerBound.rawValue, Int(span.byteCount), &placement)
     }
     self.placement = placement
     library = placement.handle.map { [path] in Library(path: path, handle: $0) }
@@ -43,7 +45,7 @@ public final class OccupiedAddress {
     if occupant != .nothing, !placement.landed, !placement.placed {
       throw PlacementError(occupant: occupant, address: span.lowerBound)
     }
-    let registers = UnsafeMutableRawPointer(bitPattern: UInt(ip & ~page))
+    let registers = ip.rounded(downTo: 4096).pointer
     switch occupant {
     case .nothing: compared = span.lowerBound..<span.lowerBound
     case .otherModule, .sameModule: compared = try OccupiedAddress.openText(containing: ip)
@@ -59,25 +61,26 @@ public final class OccupiedAddress {
   }
 
   /// The text of the module that now stands at `ip`, opened as that kernel's module text was.
-  private static func openText(containing ip: UInt64) throws -> Range<UInt64> {
+  private static func openText(containing ip: CodeAddress) throws -> Range<CodeAddress> {
     guard let module = LoadedModule.find(containing: ip), module.text.contains(ip) else {
       throw PlacementError(occupant: .otherModule, address: ip)
     }
-    let status = nul_open_text(module.text.lowerBound, module.text.upperBound)
+    let status = nul_open_text(
+      module.text.lowerBound.rawValue, module.text.upperBound.rawValue)
     guard status == 0 else { throw PlacementError(occupant: .otherModule, address: ip) }
     return module.text
   }
 
-  private static func fill(_ span: Range<UInt64>, _ ip: UInt64, _ bytes: [UInt8]) {
-    guard let start = UnsafeMutableRawPointer(bitPattern: UInt(span.lowerBound)) else { return }
-    memset(start, 0xa5, span.count)
+  private static func fill(_ span: Range<CodeAddress>, _ ip: CodeAddress, _ bytes: [UInt8]) {
+    guard let start = span.lowerBound.pointer else { return }
+    memset(start, 0xa5, Int(span.byteCount))
     memcpy(start + Int(ip - span.lowerBound), bytes, bytes.count)
   }
 
-  private static func bytes(_ range: Range<UInt64>) -> [UInt8] {
+  private static func bytes(_ range: Range<CodeAddress>) -> [UInt8] {
     [UInt8](
       UnsafeRawBufferPointer(
-        start: UnsafeRawPointer(bitPattern: UInt(range.lowerBound)), count: range.count))
+        start: range.lowerBound.pointer, count: Int(range.byteCount)))
   }
 
   private static func state(_ device: E1000eDevice) -> [UInt8] {
@@ -120,12 +123,11 @@ public final class OccupiedAddress {
   }
 
   private func watch(_ event: () throws -> Void) throws -> Observation {
-    let page: UInt64 = 4095
-    let pages = compared.lowerBound & ~page..<((compared.upperBound + page) & ~page)
+    let pages = compared.wholePages
     let isText = library != nil
     let watch = try WatchedMemory(
       UnsafeMutableRawBufferPointer(
-        start: UnsafeMutableRawPointer(bitPattern: UInt(pages.lowerBound)), count: pages.count),
+        start: pages.lowerBound.pointer, count: Int(pages.byteCount)),
       unwatched: isText ? .readsAndFetches : .nothing)
     try event()
     let counts = watch.counts
@@ -139,17 +141,24 @@ public final class OccupiedAddress {
     if let library {
       library.close()
     } else if placement.start != nil {
-      munmap(placement.start, span.count)
+      munmap(placement.start, Int(span.byteCount))
     }
+  }
+}
+
+extension Range<CodeAddress> {
+  /// All pages that it lies in.
+  fileprivate var wholePages: Range<CodeAddress> {
+    lowerBound.rounded(downTo: 4096)..<upperBound.rounded(upTo: 4096)
   }
 }
 
 /// The occupant is not where the module was.
 struct PlacementError: Error, CustomStringConvertible {
   var occupant: Occupant
-  var address: UInt64
+  var address: CodeAddress
   var description: String {
-    "\(occupant.rawValue): could not be put at \(hexadecimal(address: address)), where the module "
+    "\(occupant.rawValue): could not be put at \(address), where the module "
       + "was; another mapping took the place (run it again)"
   }
 }

@@ -5,6 +5,7 @@ import CUnloadLab
 import CallSites
 import LivePatching
 import MachineCode
+public import Units
 
 /// One call site of the specimen on its way to being stale: an engine has a record of it, its
 /// module goes, something else comes, and the engine does what it does next.
@@ -19,7 +20,7 @@ public final class StaleSite {
   /// The state that the record was brought into.
   public let record: RecordState
   /// The site's address: of its module while that is loaded, of whatever comes afterwards.
-  public let ip: UInt64
+  public let ip: CodeAddress
   /// No site is a call and none has called mcount, although the module's constructor has run: a
   /// static engine's answer to "pending".
   public private(set) var isConvertedBeforeFirstCall = false
@@ -166,8 +167,7 @@ public final class StaleSite {
 
 /// Bytes of this process's memory by ordinary loads, under the fault fix-up; empty where nothing is
 /// mapped.
-func readBytes(at address: UInt64, count: Int) -> [UInt8] {
+func readBytes(at address: CodeAddress, count: Int) -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: count)
-  let source = UnsafeRawPointer(bitPattern: UInt(address))
-  return npc_read_fixed_up(&bytes, source, count) ? bytes : []
+  return npc_read_fixed_up(&bytes, address.pointer, count) ? bytes : []
 }

@@ -2,15 +2,16 @@
 
 import CUnloadLab
 import Glibc
+public import Units
 
 /// One instruction's access to watched memory, as the CPU ran it.
 public struct MemoryAccess: Sendable, Equatable {
   /// Of the first watched byte touched.
-  public var address: UInt64
+  public var address: CodeAddress
   /// Of that byte, from the watch's start.
   public var offset: UInt64
   /// Of the instruction.
-  public var programCounter: UInt64
+  public var programCounter: CodeAddress
   /// Of the page fault: bit 0 the page was present, bit 1 a write (Intel SDM, volume 3, 4.7).
   public var errorCode: UInt64
   /// Bytes; 0 if Capstone could not tell.
@@ -29,9 +30,9 @@ public struct MemoryAccess: Sendable, Equatable {
   public var valueAfter: UInt64
 
   init(_ access: nul_access) {
-    address = access.address
+    address = CodeAddress(access.address)
     offset = access.offset
-    programCounter = access.pc
+    programCounter = CodeAddress(access.pc)
     errorCode = access.error_code
     width = Int(access.width)
     isRead = access.is_read
@@ -54,13 +55,13 @@ public struct MemoryAccess: Sendable, Equatable {
 
 /// Why memory could not be watched.
 public enum WatchError: Error, Equatable, CustomStringConvertible {
-  case misaligned(address: UInt64, length: Int)
+  case misaligned(address: CodeAddress, length: Int)
   case alreadyWatching
   case noHandlerPlace
   case noDecoder
-  case refused(address: UInt64, errno: Int32)
+  case refused(address: CodeAddress, errno: Int32)
 
-  init(status: Int32, address: UInt64, length: Int) {
+  init(status: Int32, address: CodeAddress, length: Int) {
     switch status {
     case EINVAL: self = .misaligned(address: address, length: length)
     case EBUSY: self = .alreadyWatching
@@ -74,7 +75,7 @@ public enum WatchError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .misaligned(let address, let length):
-      "watch at 0x\(String(address, radix: 16)), \(length) bytes: expected whole pages of 4096"
+      "watch at \(address), \(length) bytes: expected whole pages of 4096"
     case .alreadyWatching:
       "watch: expected none, found one that is on: close that one (or its device) first"
     case .noHandlerPlace:
@@ -82,7 +83,7 @@ public enum WatchError: Error, Equatable, CustomStringConvertible {
     case .noDecoder:
       "watch: Capstone gave no decoder: out of memory, or libcapstone is not the one built against"
     case .refused(let address, let errno):
-      "watch at 0x\(String(address, radix: 16)): mprotect: \(String(cString: strerror(errno))): "
+      "watch at \(address): mprotect: \(String(cString: strerror(errno))): "
         + "is the whole range mapped?"
     }
   }
@@ -121,7 +122,7 @@ public struct WatchedMemory: ~Copyable {
     let status = nul_watch_start(
       pages.baseAddress, pages.count, unwatched.rawValue, nul_watch_hooks())
     guard status == 0 else {
-      let address = UInt64(UInt(bitPattern: pages.baseAddress))
+      let address = pages.baseAddress.map { CodeAddress($0) } ?? .zero
       throw WatchError(status: status, address: address, length: pages.count)
     }
     final = PROT_READ | PROT_WRITE | (unwatched == .readsAndFetches ? PROT_EXEC : 0)

@@ -5,6 +5,7 @@ import LivePatching
 import MachineCode
 import TestSupport
 import Testing
+import Units
 
 @testable import Audit
 
@@ -109,7 +110,7 @@ struct AuditTests {
     let library = try AuditedLibrary()
     func change(_ offset: Int, _ current: [UInt8]) -> KnownChange {
       KnownChange(
-        address: library.function + UInt64(offset),
+        address: CodeAddress(library.function + UInt64(offset)),
         original: [UInt8](repeating: 0xcc, count: current.count), current: current)
     }
     // Bytes that a change leaves as they were belong to it; a neighbour that nobody knows does not.
@@ -143,7 +144,7 @@ struct AuditTests {
     for known in [[], [change]] {
       let found = inLoader(try audit(known: known))
       #expect(found.map(\.isKnown) == [true])
-      #expect(found.first?.address == change.address)
+      #expect(found.first?.address == change.address.rawValue)
       #expect(found.first?.fileBytes == change.original)
       #expect(found.first?.liveBytes == change.current)
       #expect(found.first.map { "\($0)".hasSuffix(" (ours)") } == true)
@@ -151,7 +152,7 @@ struct AuditTests {
     // The same shape to another place is somebody else's.
     let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
     defer { close(memory) }
-    let displacement = off_t(change.address + 1)
+    let displacement = off_t(change.address.rawValue + 1)
     #expect(pwrite(memory, [0, 0, 0, 0] as [UInt8], 4, displacement) == 4)
     #expect(inLoader(try audit()).allSatisfy { !$0.isKnown })
     #expect(pwrite(memory, Array(change.current[1...]), 4, displacement) == 4)

@@ -7,6 +7,7 @@ import CallSites
 import Foundation
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -50,7 +51,7 @@ import Testing
     let error = try refused(fixture, patched, .nop, way.options)
     #expect(error.reason == .mismatch)
     #expect(error.phase == .verify)
-    let offset = hexadecimal(address: fixture.table.sites[site].offset)
+    let offset = fixture.table.sites[site].offset
     #expect(
       error.description
         == "\(fixture.path)+\(offset) (f17): expected \(hexadecimal(original)), "
@@ -66,7 +67,7 @@ import Testing
     let original = fixture.bytes(of: site)
     try fixture.overwrite(patched.address(of: site), [0xcc])
     let error = try refused(fixture, patched)
-    let offset = hexadecimal(address: fixture.table.sites[site].offset)
+    let offset = fixture.table.sites[site].offset
     let found = hexadecimal([0xcc] + original.dropFirst())
     #expect(
       error.description
@@ -98,7 +99,7 @@ import Testing
     let name = try #require(fixture.table.functionName(of: site))
     #expect(
       error.description
-        == "\(fixture.path)+\(hexadecimal(address: site.offset)) (\(name)): "
+        == "\(fixture.path)+\(site.offset) (\(name)): "
         + "\(hexadecimal(fixture.bytes(of: 11))) is not the instruction expected there, "
         + "by Capstone's decoding")
   }
@@ -126,7 +127,7 @@ import Testing
     let last = fixture.table.sites.count - 1
     for address in [fixture.module.text.upperBound - 2, fixture.module.span.upperBound - 64] {
       let raw = RawTransaction(fixture, Array(fixture.table.sites.indices))
-      raw.pokes[last].address = address
+      raw.pokes[last].address = address.rawValue
       let result = refused(fixture, raw)
       #expect(result.status == NPC_OUTSIDE_TEXT && result.index == UInt64(last))
     }
@@ -160,14 +161,14 @@ import Testing
       PatchRow(.gcc, "-pg -mfentry -falign-functions=1", .ff15, .fentry))
     let patched = try fixture.patched()
     let odd = try #require(
-      fixture.table.sites.indices.first { patched.address(of: $0) % 2 == 1 },
+      fixture.table.sites.indices.first { patched.address(of: $0).rawValue % 2 == 1 },
       "no site at an odd address in \(fixture.path)")
     let error = try refused(fixture, patched, .nop, PatchOptions(method: .jumpGuard))
     let site = fixture.table.sites[odd]
     #expect(error.reason == .unsuitable)
     #expect(
       error.description
-        == "\(fixture.path)+\(hexadecimal(address: site.offset)) "
+        == "\(fixture.path)+\(site.offset) "
         + "(\(fixture.table.functionName(of: site) ?? "?")): "
         + "the protocol cannot serve this site; use stop-machine")
   }
@@ -181,7 +182,7 @@ import Testing
     #expect(error.reason == .outOfReach)
     #expect(
       error.description
-        == "\(fixture.path)+\(hexadecimal(address: site.offset)) "
+        == "\(fixture.path)+\(site.offset) "
         + "(\(fixture.table.functionName(of: site) ?? "?")): "
         + "its stub is out of reach of a 32-bit displacement")
   }
@@ -192,22 +193,23 @@ import Testing
     let raw = RawTransaction(fixture, Array(fixture.table.sites.indices))
     fixture.library.close()
     let span = fixture.module.span
+    let size = Int(span.byteCount)
     // The same bytes at the same address, in memory of somebody else's.
     let memory = try #require(
       mmap(
-        UnsafeMutableRawPointer(bitPattern: UInt(span.lowerBound)), span.count,
+        span.lowerBound.pointer, size,
         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0))
-    #expect(UInt64(UInt(bitPattern: memory)) == span.lowerBound)
-    defer { munmap(memory, span.count) }
+    #expect(CodeAddress(memory) == span.lowerBound)
+    defer { munmap(memory, size) }
     for site in fixture.table.sites {
-      (memory + Int(site.offset)).copyMemory(
+      (memory + Int(site.offset.rawValue)).copyMemory(
         from: fixture.table.originalBytes(of: site), byteCount: site.length)
     }
-    let before = fixture.live(span.lowerBound, span.count)
+    let before = fixture.live(span.lowerBound, size)
     let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
     #expect(error?.reason == .moduleGone)
     #expect(raw.execute().status == NPC_MODULE_GONE)
-    #expect(fixture.live(span.lowerBound, span.count) == before)
+    #expect(fixture.live(span.lowerBound, size) == before)
   }
 
   @Test func anUnloadOfAnythingMakesATransactionStaleThatAsksForIt() throws {
@@ -232,16 +234,16 @@ import Testing
       let fixture = try PatchFixture(path: path)
       let patched = try fixture.patched()
       let site = try fixture.site(of: "f12")
-      let page = patched.address(of: site) & ~4095
+      let page = patched.address(of: site).rounded(downTo: 4096)
       let first = fixture.module.text.lowerBound
       let before = fixture.live(first, Int(page - first))
       // Not unmapped: this very process would soon have something else there.
-      #expect(mprotect(UnsafeMutableRawPointer(bitPattern: UInt(page)), 4096, PROT_NONE) == 0)
+      #expect(mprotect(page.pointer, 4096, PROT_NONE) == 0)
       for way in Way.all where way.serves(.e8) {
         let error = #expect(throws: PatchError.self) {
           try patched.set(to: .nop, options: way.options)
         }
-        let offset = hexadecimal(address: fixture.table.sites[site].offset)
+        let offset = fixture.table.sites[site].offset
         #expect(error?.reason == .unreadable)
         #expect(
           error?.description == "\(path)+\(offset) (f12): expected "

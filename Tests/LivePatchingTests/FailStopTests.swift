@@ -7,6 +7,7 @@ import Foundation
 import MachineCode
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -35,7 +36,7 @@ private enum Phase {
       site = try fixture.site(of: "f9")
     }
 
-    var address: UInt64 { fixture.module.loadBias + fixture.table.sites[site].offset }
+    var address: CodeAddress { fixture.module.loadBias + fixture.table.sites[site].offset }
     func start() throws { try engine.startTracer(StaticEngineTests.counter) }
 
     /// Expects the bug, its whole text, and that nothing is patched by it or after it.
@@ -49,7 +50,7 @@ private enum Phase {
         bytes.map { String(format: "%02x", $0) }.joined(separator: ":")
       }
       var lines = ["------------[ ftrace bug ]------------", kind]
-      if isAboutSite { lines.append(String(format: " [<%016lx>] f9 [a.out]", address)) }
+      if isAboutSite { lines.append(String(format: " [<%016lx>] f9 [a.out]", address.rawValue)) }
       if !actual.isEmpty { lines.append(" actual:   " + colons(actual)) }
       if !expected.isEmpty { lines.append(" expected: " + colons(expected)) }
       lines += [phase, "ftrace record flags: \(flags)", "the tracer is off for good"]
@@ -157,7 +158,7 @@ private enum Phase {
     await #expect(processExitsWith: .success) { [path = path as String] in
       let stage = try Stage(path: path)
       // Not unmapped: this very process would soon have something else there.
-      let page = UnsafeMutableRawPointer(bitPattern: UInt(stage.address & ~4095))
+      let page = stage.address.rounded(downTo: 4096).pointer
       #expect(mprotect(page, 4096, PROT_NONE) == 0)
       let bug = try #require(#expect(throws: FtraceBug.self) { try stage.start() })
       let lines = bug.description.split(separator: "\n")

@@ -5,6 +5,7 @@ import CTestSupport
 import CallSites
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 

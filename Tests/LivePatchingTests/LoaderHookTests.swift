@@ -7,6 +7,7 @@ import Foundation
 import MachineCode
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -118,7 +119,7 @@ import Testing
     let patched = try fixture.patched()
     // Never closed: its destructors' text is about to go.
     _ = fixture.library.relinquish()
-    let start = UnsafeMutableRawPointer(bitPattern: UInt(fixture.module.span.lowerBound))
+    let start = fixture.module.span.lowerBound.pointer
     if isCovered {
       let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
       #expect(mmap(start, 4096, PROT_NONE, flags, -1, 0) == start)
@@ -259,7 +260,7 @@ import Testing
     func text() -> [UInt8] {
       Array(
         UnsafeRawBufferPointer(
-          start: UnsafeRawPointer(bitPattern: UInt(own.text.lowerBound)), count: own.text.count))
+          start: own.text.lowerBound.pointer, count: Int(own.text.byteCount)))
     }
     let before = text()
     try LoaderHook.install(decoder: decoder)
@@ -284,7 +285,7 @@ import Testing
       let place = try #require(LoaderHook.change)
       try LoaderHook.remove()
       let memory = open("/proc/self/mem", O_RDWR)
-      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address)) == 1)
+      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address.rawValue)) == 1)
       let error = #expect(throws: LoaderHookError.self) {
         try LoaderHook.install(decoder: decoder)
       }
@@ -293,12 +294,12 @@ import Testing
         error?.description == "the loader's debug hook holds other bytes than the loader's own: a "
           + "debugger's breakpoint, or another tracer? Detach it first")
       #expect(!LoaderHook.isInstalled && LoaderHook.change == nil)
-      let at = UnsafePointer<UInt8>(bitPattern: UInt(place.address))
+      let at = place.address.pointer?.assumingMemoryBound(to: UInt8.self)
       #expect(at?.pointee == 0xcc)
-      #expect(pwrite(memory, place.original, 1, off_t(place.address)) == 1)
+      #expect(pwrite(memory, place.original, 1, off_t(place.address.rawValue)) == 1)
       // The same when somebody puts one over our jump.
       try LoaderHook.install(decoder: decoder)
-      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address)) == 1)
+      #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address.rawValue)) == 1)
       #expect(throws: LoaderHookError.self) { try LoaderHook.remove() }
       #expect(at?.pointee == 0xcc)
     }

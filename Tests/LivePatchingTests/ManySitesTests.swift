@@ -7,6 +7,7 @@ import MachineCode
 import PatchBench
 import TestSupport
 import Testing
+import Units
 
 /// Transactions of more sites than go through a protocol's steps together.
 @Suite(.ownProcess) struct ManySitesTests {
@@ -31,14 +32,14 @@ import Testing
     }
 
     func bytes(_ site: Int) -> [UInt8] {
-      let start = UnsafePointer<UInt8>(bitPattern: UInt(patched.address(of: site)))
+      let start = patched.address(of: site).pointer?.assumingMemoryBound(to: UInt8.self)
       return Array(UnsafeBufferPointer(start: start, count: patched.table.sites[site].length))
     }
 
     /// As somebody else would, behind the patcher's back.
     func damage(_ site: Int) {
       protect(site, PROT_READ | PROT_WRITE | PROT_EXEC)
-      let start = UnsafeMutablePointer<UInt8>(bitPattern: UInt(patched.address(of: site)))
+      let start = patched.address(of: site).pointer?.assumingMemoryBound(to: UInt8.self)
       start?[4] ^= 0x40
       protect(site, PROT_READ | PROT_EXEC)
     }
@@ -55,7 +56,7 @@ import Testing
     }
 
     func protect(_ site: Int, _ protection: Int32) {
-      let page = UnsafeMutableRawPointer(bitPattern: UInt(patched.address(of: site)) & ~4095)
+      let page = patched.address(of: site).rounded(downTo: 4096).pointer
       #expect(mprotect(page, 4096, protection) == 0)
     }
   }

@@ -6,6 +6,7 @@ import Foundation
 import Glibc
 import MachineCode
 import TestSupport
+import Units
 
 @testable import LivePatching
 
@@ -86,7 +87,7 @@ final class PatchFixture {
   let decoder: Decoder
   let table: SiteTable
   let module: LoadedModule
-  private let segments: [(address: UInt64, bytes: [UInt8])]
+  private let segments: [(address: ModuleOffset, bytes: [UInt8])]
 
   convenience init(_ row: PatchRow) throws { try self.init(path: row.fixture.build()) }
 
@@ -95,7 +96,7 @@ final class PatchFixture {
     decoder = try Decoder()
     table = try SiteTable.discover(path: path, decoder: decoder)
     library = try Library(path: path)
-    let inside = UInt64(UInt(bitPattern: try library.symbol("f0")))
+    let inside = CodeAddress(try library.symbol("f0"))
     guard let module = LoadedModule.find(containing: inside) else {
       throw TestSupportError("\(path) is not listed")
     }
@@ -119,9 +120,8 @@ final class PatchFixture {
 
   var textIsAsInFile: Bool { text == segments.flatMap(\.bytes) }
 
-  func live(_ address: UInt64, _ count: Int) -> [UInt8] {
-    Array(
-      UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: UInt(address)), count: count))
+  func live(_ address: CodeAddress, _ count: Int) -> [UInt8] {
+    Array(UnsafeRawBufferPointer(start: address.pointer, count: count))
   }
 
   func bytes(of site: Int) -> [UInt8] {
@@ -162,11 +162,11 @@ final class PatchFixture {
   }
 
   /// Changes text without the engine, as a foreign writer would.
-  func overwrite(_ address: UInt64, _ bytes: [UInt8]) throws {
+  func overwrite(_ address: CodeAddress, _ bytes: [UInt8]) throws {
     let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
     defer { close(memory) }
-    guard pwrite(memory, bytes, bytes.count, off_t(address)) == bytes.count else {
-      throw TestSupportError("cannot write at \(hexadecimal(address: address))")
+    guard pwrite(memory, bytes, bytes.count, off_t(address.rawValue)) == bytes.count else {
+      throw TestSupportError("cannot write at \(address)")
     }
   }
 }
@@ -205,29 +205,31 @@ final class Callers {
 }
 
 /// The mappings of this process as /proc/self/maps prints them.
-func mappings() -> [(range: Range<UInt64>, permissions: String)] {
+func mappings() -> [(range: Range<CodeAddress>, permissions: String)] {
   guard let file = fopen("/proc/self/maps", "re") else { return [] }
   defer { fclose(file) }
-  var found: [(Range<UInt64>, String)] = []
+  var found: [(Range<CodeAddress>, String)] = []
   var line: UnsafeMutablePointer<CChar>?
   var capacity = 0
   defer { free(line) }
   while getline(&line, &capacity, file) > 0, let line {
     let words = String(cString: line).split(separator: " ")
-    let ends = words[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
+    let ends = words[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }.map {
+      CodeAddress($0)
+    }
     found.append((ends[0]..<ends[1], String(words[1])))
   }
   return found
 }
 
 /// The permissions of all mappings that overlap `range`.
-func permissions(in range: Range<UInt64>) -> Set<String> {
+func permissions(in range: Range<CodeAddress>) -> Set<String> {
   Set(mappings().filter { $0.range.overlaps(range) }.map(\.permissions))
 }
 
 /// PT_LOAD segments with PF_X: link-time address and bytes (ELF64: e_phoff at 32, e_phnum at 56;
 /// p_type, p_flags, p_offset, p_vaddr, _, p_filesz).
-private func executableSegments(of path: String) throws -> [(UInt64, [UInt8])] {
+private func executableSegments(of path: String) throws -> [(ModuleOffset, [UInt8])] {
   let file = try Data(contentsOf: URL(fileURLWithPath: path))
   return file.withUnsafeBytes { bytes in
     let count = Int(bytes.loadUnaligned(fromByteOffset: 56, as: UInt16.self))
@@ -240,7 +242,7 @@ private func executableSegments(of path: String) throws -> [(UInt64, [UInt8])] {
       let type = bytes.loadUnaligned(fromByteOffset: header, as: UInt32.self)
       let flags = bytes.loadUnaligned(fromByteOffset: header + 4, as: UInt32.self)
       guard type == 1, flags & 1 != 0 else { return nil }
-      return (word(16), Array(bytes[Int(word(8))..<Int(word(8) + word(32))]))
+      return (ModuleOffset(word(16)), Array(bytes[Int(word(8))..<Int(word(8) + word(32))]))
     }
   }
 }

@@ -5,6 +5,7 @@ import CPatchCore
 import CTestSupport
 import CallSites
 import MachineCode
+import Units
 
 @testable import LivePatching
 
@@ -25,7 +26,7 @@ final class RawTransaction {
     _ = buildID.initialize(from: fixture.module.buildID ?? [])
     transaction.pokes = UnsafePointer(pokes.baseAddress)
     transaction.count = pokes.count
-    transaction.load_bias = fixture.module.loadBias
+    transaction.load_bias = fixture.module.loadBias.rawValue
     transaction.build_id = UnsafePointer(buildID.baseAddress)
     transaction.build_id_length = UInt32(buildID.count)
     transaction.protocol = method.rawValue
@@ -67,12 +68,12 @@ final class RawTransaction {
     let nop = Code.nop(length: site.length)
     let target = fixture.table.target(of: site)
     var poke = npc_poke()
-    poke.address = fixture.module.loadBias + site.offset
+    poke.address = (fixture.module.loadBias + site.offset).rawValue
     poke.length = UInt8(site.length)
     poke.expected = back ? nop.tuple : original.tuple
     poke.replacement = back ? original.tuple : nop.tuple
     poke.expected_kind = back ? UInt8(NMC_NOP) : kind(of: site.form)
-    poke.target = back || target == 0 ? 0 : fixture.module.loadBias + target
+    poke.target = back || target == 0 ? 0 : (fixture.module.loadBias + target).rawValue
     if !back, site.form == .nop1x5 { poke.flags = UInt8(NPC_POKE_RUN_OF_NOPS) }
     return poke
   }

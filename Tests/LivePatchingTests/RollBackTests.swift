@@ -6,6 +6,7 @@ import CallSites
 import Foundation
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -19,8 +20,8 @@ import Testing
     let site = fixture.table.sites[try fixture.site(of: "f12")]
     let image = fixture.table.image
     let file = open(fixture.path, O_RDONLY | O_CLOEXEC)
-    let page = site.offset & ~4095
-    saboteur.pointee.page = fixture.module.loadBias + page
+    let page = site.offset.rounded(downTo: 4096)
+    saboteur.pointee.page = (fixture.module.loadBias + page).rawValue
     saboteur.pointee.file = file
     saboteur.pointee.offset = Int64(try #require(image.fileOffset(ofAddress: page, size: 4096)))
     return file
@@ -44,7 +45,7 @@ import Testing
       result, pokes: Array(raw.pokes), module: fixture.module, table: fixture.table)
     let site = fixture.table.sites[try fixture.site(of: "f12")]
     #expect(
-      error.description == "\(fixture.path)+\(hexadecimal(address: site.offset)) (f12): "
+      error.description == "\(fixture.path)+\(site.offset) (f12): "
         + "the write was refused (\(String(cString: strerror(result.error)))): "
         + "try the other writer (mprotect, procmem) (what had been written was put back)")
   }

@@ -6,6 +6,7 @@ import CallSites
 import Glibc
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -133,8 +134,8 @@ import Testing
       let patched = try fixture.patched()
       try patched.set(to: .nop)
       try patched.set(to: .original)
-      let page = UInt(patched.address(of: try fixture.site(of: "f12")) & ~4095)
-      #expect(mprotect(UnsafeMutableRawPointer(bitPattern: page), 4096, PROT_NONE) == 0)
+      let page = patched.address(of: try fixture.site(of: "f12")).rounded(downTo: 4096)
+      #expect(mprotect(page.pointer, 4096, PROT_NONE) == 0)
       let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
       #expect(error?.reason == .unreadable && error?.function == "f12")
       #expect(cts_signals_handled() == 0)
@@ -169,9 +170,9 @@ import Testing
         #expect(try fixture.callAll() == 0)
       }
       let site = fixture.table.sites[try fixture.site(of: "f12")]
-      let page = (fixture.module.loadBias + site.offset) & ~4095
+      let page = (fixture.module.loadBias + site.offset).rounded(downTo: 4096)
       let raw = RawTransaction(fixture, sites, method: .none)
-      let place = UnsafeMutableRawPointer(bitPattern: UInt(page))
+      let place = page.pointer
       #expect(mprotect(place, 4096, PROT_NONE) == 0)
       #expect(!npc_transaction_execute(&raw.transaction, &result))
       #expect(result.status == NPC_UNREADABLE && result.phase == NPC_PHASE_VERIFY)
@@ -246,19 +247,19 @@ import Testing
     var next: UInt64 = 0
     for module in patched {
       let site = module.address(of: 0)
-      #expect(cts_forged_trap(site + 1, &next) && next == site)
+      #expect(cts_forged_trap((site + 1).rawValue, &next) && next == site.rawValue)
     }
     // Not ours: text that was never written, a debugger's int3, and the program's own `int $3`.
     let untouched = try PatchFixture(.gccPatchable)
-    #expect(!cts_forged_trap(try untouched.patched().address(of: 0) + 1, &next))
+    #expect(!cts_forged_trap(try untouched.patched().address(of: 0).rawValue + 1, &next))
     let site = patched[0].address(of: 0)
     let nop = fixtures[0].live(site, 5)
     try fixtures[0].overwrite(site, [0xcc])
-    #expect(!cts_forged_trap(site + 1, &next))
+    #expect(!cts_forged_trap(site.rawValue + 1, &next))
     try fixtures[0].overwrite(site, [0xcd, 0x03])
-    #expect(!cts_forged_trap(site + 2, &next))
+    #expect(!cts_forged_trap(site.rawValue + 2, &next))
     try fixtures[0].overwrite(site, nop)
-    #expect(cts_forged_trap(site + 1, &next) && next == site)
+    #expect(cts_forged_trap((site + 1).rawValue, &next) && next == site.rawValue)
     for module in patched { try module.set(to: .original) }
   }
 }

@@ -7,6 +7,7 @@ import Foundation
 import MachineCode
 import TestSupport
 import Testing
+import Units
 
 @testable import LivePatching
 
@@ -193,9 +194,9 @@ import Testing
       let jump = try #require(LoaderHook.change)
       let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
       defer { close(memory) }
-      #expect(pwrite(memory, Array(jump.original[..<1]), 1, off_t(jump.address)) == 1)
+      #expect(pwrite(memory, Array(jump.original[..<1]), 1, off_t(jump.address.rawValue)) == 1)
       let unseen = try PatchFixture(path: tables[0].path)
-      #expect(pwrite(memory, Array(jump.current[..<1]), 1, off_t(jump.address)) == 1)
+      #expect(pwrite(memory, Array(jump.current[..<1]), 1, off_t(jump.address.rawValue)) == 1)
       let other = try engine.load(tables[1].path)
       // Neither is the next one known to run nothing yet.
       #expect(unseen.textIsAsInFile)

@@ -3,27 +3,30 @@
 import MachineCode
 import TestSupport
 import Testing
+import Units
 
 /// Instructions as a patcher of call sites has to tell them apart.
 @Suite struct DecoderTests {
   struct Expected: Equatable, Sendable {
-    var kind: Instruction.Kind
+    var kind: InstructionKind
     var length: Int
-    var target: UInt64
+    var target: ModuleOffset
 
-    init(kind: Instruction.Kind, length: Int, target: UInt64) {
+    init(kind: InstructionKind, length: Int, target: ModuleOffset) {
       self.kind = kind
       self.length = length
       self.target = target
     }
 
-    init(_ instruction: Instruction) {
+    init(_ instruction: Instruction<ModuleSpace>) {
       self.init(
         kind: instruction.kind, length: instruction.length, target: instruction.target)
     }
   }
 
-  private func decode(_ bytes: [UInt8], at address: UInt64) throws -> Instruction? {
+  private func decode(_ bytes: [UInt8], at address: ModuleOffset) throws -> Instruction<
+    ModuleSpace
+  >? {
     try bytes.withUnsafeBytes { try Decoder().decode($0, at: address) }
   }
 
@@ -69,13 +72,15 @@ import Testing
     let decoder = try Decoder()
     var random = SeededGenerator(seed: 2008)
     for round in 0..<4000 {
-      let address = UInt64.random(in: 0..<(1 << 47), using: &random) >> UInt64(round % 47)
+      let address = ModuleOffset(
+        UInt64.random(in: 0..<(1 << 47), using: &random) >> UInt64(round % 47))
       let displacement = Int32.random(in: .min ... .max, using: &random) >> Int32(round % 31)
       let tail = (0..<4).map { UInt8(truncatingIfNeeded: displacement >> (8 * $0)) }
-      for (opcode, kind) in [([0xe8], Instruction.Kind.call), ([0xff, 0x15], .callSlot)] {
+      for (opcode, kind) in [([0xe8], InstructionKind.call), ([0xff, 0x15], .callSlot)] {
         let bytes = opcode.map(UInt8.init) + tail
         let found = bytes.withUnsafeBytes { decoder.decode($0, at: address) }
-        let target = address &+ UInt64(bytes.count) &+ UInt64(bitPattern: Int64(displacement))
+        let target = ModuleOffset(
+          address.rawValue &+ UInt64(bytes.count) &+ UInt64(bitPattern: Int64(displacement)))
         #expect(
           found.map(Expected.init) == Expected(kind: kind, length: bytes.count, target: target))
       }
@@ -85,8 +90,8 @@ import Testing
   @Test("text is as people read it")
   func text() throws {
     let decoder = try Decoder()
-    #expect(decoder.text([0xe8, 0xfb, 0xff, 0xff, 0xff], at: 0x1000) == "call 0x1000")
-    #expect(decoder.text([0x90], at: 0) == "nop")
-    #expect(decoder.text([0x06], at: 0) == "(bad)")
+    #expect(decoder.text([0xe8, 0xfb, 0xff, 0xff, 0xff], at: CodeAddress(0x1000)) == "call 0x1000")
+    #expect(decoder.text([0x90], at: CodeAddress(0)) == "nop")
+    #expect(decoder.text([0x06], at: CodeAddress(0)) == "(bad)")
   }
 }

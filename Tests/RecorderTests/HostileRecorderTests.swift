@@ -6,6 +6,7 @@ import ELFImage
 import Foundation
 import TestSupport
 import Testing
+import Units
 
 @testable import Recorder
 
@@ -159,7 +160,8 @@ import Testing
     _ entry: nrec_plan_entry
   ) -> (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)? {
     guard let path = try? fixture.build(), let image = try? ELFImage(path: path),
-      let at = image.fileOffset(ofAddress: entry.offset + UInt64(entry.length), size: 5),
+      let at = image.fileOffset(
+        ofAddress: ModuleOffset(entry.offset) + UInt64(entry.length), size: 5),
       let file = try? Data(contentsOf: URL(fileURLWithPath: path))
     else { return nil }
     let bytes = [UInt8](file[at..<(at + 5)])

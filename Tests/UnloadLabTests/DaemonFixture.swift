@@ -5,6 +5,7 @@ import CUnloadLab
 import Foundation
 import TestSupport
 import Testing
+import Units
 
 @testable import UnloadLab
 
@@ -24,6 +25,18 @@ func withEngine(
 }
 
 let nop: [UInt8] = [0x0f, 0x1f, 0x44, 0x00, 0x00]
+
+/// The fixtures keep addresses as numbers, as the C that most of the tests call takes them.
+extension DaemonEngine {
+  func record(at ip: UInt64) -> SiteRecord? { record(at: CodeAddress(ip)) }
+  func lastPatch(at ip: UInt64) -> SitePatch? { lastPatch(at: CodeAddress(ip)) }
+  func filter(_ ip: UInt64) throws(DaemonEngineError) { try filter(CodeAddress(ip)) }
+  func notrace(_ ip: UInt64) throws(DaemonEngineError) { try notrace(CodeAddress(ip)) }
+
+  func release(start: UInt64, end: UInt64) -> Int {
+    release(CodeAddress(start)..<CodeAddress(end))
+  }
+}
 
 /// `call target` as it stands at `ip`.
 func call(from ip: UInt64, to target: UInt64) -> [UInt8] {
@@ -61,7 +74,10 @@ final class CallField {
   deinit { munmap(UnsafeMutableRawPointer(bitPattern: UInt(start)), size) }
 
   var end: UInt64 { start + UInt64(size) }
-  var text: InstrumentedText { InstrumentedText(start: start, end: end, mcountStub: start) }
+  var text: InstrumentedText {
+    InstrumentedText(
+      start: CodeAddress(start), end: CodeAddress(end), mcountStub: CodeAddress(start))
+  }
   func site(_ index: Int) -> UInt64 { start + 16 + UInt64(index) * 16 }
 
   func protect(_ protection: Int32) {
@@ -222,7 +238,7 @@ final class LoadedLibrary {
 
   func text() throws -> InstrumentedText {
     let site = try site("fixture_touch")
-    guard let text = InstrumentedText(aroundCallAt: site) else {
+    guard let text = InstrumentedText(aroundCallAt: CodeAddress(site)) else {
       throw FixtureError(reason: "no module lists 0x\(String(site, radix: 16))")
     }
     return text

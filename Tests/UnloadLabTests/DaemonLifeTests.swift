@@ -4,6 +4,7 @@ import CPatchCore
 import CUnloadLab
 import Foundation
 import Testing
+import Units
 
 @testable import UnloadLab
 
@@ -65,7 +66,7 @@ extension DaemonTests {
         let ip = try library.site("fixture_six")
         let original = bytes(at: ip)
         let text = try library.text()
-        #expect(original == call(from: ip, to: text.mcountStub))
+        #expect(original == call(from: ip, to: text.mcountStub.rawValue))
         try withEngine(version) { engine in
           try engine.register(text)
           #expect(engine.record(at: ip) == nil)
@@ -122,7 +123,9 @@ extension DaemonTests {
         let (one, two) = (try library.site("fixture_touch"), try library.site("fixture_other"))
         try withEngine { engine in
           try engine.register(library.text())
-          #expect(throws: DaemonEngineError.noRecord(ip: one)) { try engine.filter(one) }
+          #expect(throws: DaemonEngineError.noRecord(ip: CodeAddress(one))) {
+            try engine.filter(one)
+          }
           try library.touch()
           try library.touch("fixture_other")
           func enabled() -> [Bool] {

@@ -4,6 +4,7 @@ import CPatchCore
 import CUnloadLab
 import Foundation
 import Testing
+import Units
 
 @testable import UnloadLab
 

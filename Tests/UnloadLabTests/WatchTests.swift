@@ -6,6 +6,7 @@ import CUnloadLab
 import Glibc
 import TestSupport
 import Testing
+import Units
 import UnloadLab
 
 /// One instruction, and how the CPU is expected to touch four watched bytes that hold 0x11223344.
@@ -89,7 +90,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     try #require(accesses.count == 1)
     let access = accesses[0]
     #expect(access.offset == 0x124)
-    #expect(access.address == UInt64(UInt(bitPattern: target)))
+    #expect(access.address == CodeAddress(target))
     #expect(access.width == instruction.width)
     #expect(access.isRead == instruction.reads)
     #expect(access.isWrite == instruction.writes)
@@ -158,7 +159,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     let access = try #require(watch.accesses.first)
     watch.close()
     #expect(access.width == 4 && access.isRead && !access.isWrite)
-    #expect(access.programCounter == UInt64(UInt(bitPattern: at)))
+    #expect(access.programCounter == CodeAddress(at))
   }
 
   @Test func anAccessAtTheEndIsClippedToTheWatch() throws {
@@ -235,7 +236,7 @@ struct Instruction: CustomTestStringConvertible, Sendable {
     }
   }
 
-  private func address(_ pointer: UnsafeMutableRawPointer) -> UInt64 {
-    UInt64(UInt(bitPattern: pointer))
+  private func address(_ pointer: UnsafeMutableRawPointer) -> CodeAddress {
+    CodeAddress(pointer)
   }
 }

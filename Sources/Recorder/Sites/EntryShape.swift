@@ -4,6 +4,7 @@ import CRecordingABI
 import CallSites
 import ELFImage
 import MachineCode
+import Units
 
 /// Where a site's return address stands, read from the instructions between its function's start
 /// and itself.
@@ -57,7 +58,7 @@ struct EntryShape {
   }
 
   /// What the instructions in `code` do; nil where Capstone does not decode them up to its end.
-  private func walk(_ code: ArraySlice<UInt8>, at address: UInt64) -> Seen? {
+  private func walk(_ code: ArraySlice<UInt8>, at address: ModuleOffset) -> Seen? {
     var seen = Seen()
     var index = code.startIndex
     while index < code.endIndex {

@@ -49,7 +49,7 @@ extension FileSites {
     var unconfirmed = 0
     for site in table.sites {
       var entry = nrec_plan_entry()
-      entry.offset = site.offset
+      entry.offset = site.offset.rawValue
       entry.length = UInt8(site.length)
       entry.action = UInt8(NREC_ACTION_LEAVE)
       entry.flags = shape.flags(of: site)
@@ -59,7 +59,8 @@ extension FileSites {
         continue
       }
       let line = SymbolLine(
-        offset: site.offset, flags: entry.flags, name: table.functionName(of: site) ?? "")
+        offset: site.offset.rawValue, flags: entry.flags,
+        name: table.functionName(of: site) ?? "")
       entry.function = UInt32(truncatingIfNeeded: line.append(to: &symbols))
       entries.append(entry)
     }

@@ -4,6 +4,7 @@ import CUnloadLab
 import Glibc
 import LivePatching
 import TextFormat
+import Units
 
 extension Stage {
   /// The life of a call site in 2.6.27: first call, hash, daemon, nop.
@@ -25,7 +26,7 @@ extension Stage {
     let record = engine.record(at: ip)
     report.say([
       "  The kernel's design of 2008, rebuilt; code and addresses are this process's.",
-      "  \(name)(), a function built with -pg, has its call at \(hexadecimal(address: ip)):",
+      "  \(name)(), a function built with -pg, has its call at \(ip):",
       "",
       "  before        \(listing(before, at: ip))",
     ])
@@ -101,11 +102,11 @@ extension Stage {
   }
 
   private func children(
-    _ count: Int, _ function: PlainFunction, _ ip: UInt64, _ mode: some BinaryInteger
+    _ count: Int, _ function: PlainFunction, _ ip: CodeAddress, _ mode: some BinaryInteger
   ) throws -> [nul_smp_result] {
     try (0..<count).map { _ in
       var result = nul_smp_result()
-      guard nul_smp_experiment(function, ip, Int32(mode), 300, &result) else {
+      guard nul_smp_experiment(function, ip.rawValue, Int32(mode), 300, &result) else {
         throw FileError(path: "a child process", errorNumber: result.error)
       }
       return result

@@ -77,7 +77,7 @@ extension Stage {
     let place = try site.unload(leaving: .device, writeBack: trial.writeBack)
     defer { place.vacate() }
     guard let device = place.device else {
-      throw LibraryError(text: "the device could not be put at \(hexadecimal(address: site.ip))")
+      throw LibraryError(text: "the device could not be put at \(site.ip)")
     }
     let driver = try E1000eDriver(device)
     if trial.isProtected { try driver.writeProtect() }

@@ -6,6 +6,7 @@ import CallSites
 import Glibc
 import LivePatching
 import TextFormat
+import Units
 
 extension Stage {
   /// Both designs on a library that nobody here wrote.

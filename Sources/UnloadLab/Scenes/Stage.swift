@@ -3,6 +3,7 @@
 import CallSites
 import LivePatching
 import MachineCode
+import Units
 
 /// Where the scenes of the demo are played: the specimens, and what all scenes share.
 public final class Stage {
@@ -57,13 +58,13 @@ public final class Stage {
   }
 
   /// The run-time address of the site in `function`.
-  func address(of function: String) throws -> UInt64 {
+  func address(of function: String) throws -> CodeAddress {
     let site = specimens.table.sites[try specimens.site(of: function)]
     return try specimenModule().loadBias + site.offset
   }
 
   /// `e8 1b fd ff ff   call 0x7f0012341030`.
-  func listing(_ bytes: [UInt8], at address: UInt64) -> String {
+  func listing(_ bytes: [UInt8], at address: CodeAddress) -> String {
     "{code}\(hexadecimal(bytes)){/}   \(decoder.text(bytes, at: address))"
   }
 }

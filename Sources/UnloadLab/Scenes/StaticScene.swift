@@ -5,6 +5,7 @@ import CallSites
 import Glibc
 import LivePatching
 import TextFormat
+import Units
 
 extension Stage {
   /// 2.6.28: sites from the build, converted before the first call, fail-stop.
@@ -65,16 +66,16 @@ extension Stage {
   ) throws {
     let ip = try address(of: "specimen_at_freg0")
     let text = module.text
-    let before = readBytes(at: text.lowerBound, count: text.count)
+    let before = readBytes(at: text.lowerBound, count: Int(text.byteCount))
     try writeByte(0xcc, at: ip, in: text)
-    let wrong = readBytes(at: text.lowerBound, count: text.count)
+    let wrong = readBytes(at: text.lowerBound, count: Int(text.byteCount))
     var bug: FtraceBug?
     do { try engine.startTracer(nul_count_entry_address()) } catch let found as FtraceBug {
       bug = found
     }
     var isOff = false
     do { try engine.startTracer(nul_count_entry_address()) } catch is FtraceBug { isOff = true }
-    let after = readBytes(at: text.lowerBound, count: text.count)
+    let after = readBytes(at: text.lowerBound, count: Int(text.byteCount))
     report.say("  Now a wrong byte (cc) is put on one site, and a tracer starts:")
     report.say()
     for line in (bug?.description ?? "no report").split(separator: "\n") {
@@ -88,12 +89,12 @@ extension Stage {
   }
 
   /// As a debugger would: behind everybody's back.
-  private func writeByte(_ byte: UInt8, at address: UInt64, in text: Range<UInt64>) throws {
-    guard nul_open_text(address, address + 1) == 0,
-      let pointer = UnsafeMutablePointer<UInt8>(bitPattern: UInt(address))
+  private func writeByte(_ byte: UInt8, at address: CodeAddress, in text: Range<CodeAddress>) throws
+  {
+    guard nul_open_text(address.rawValue, address.rawValue + 1) == 0,
+      let pointer = address.pointer
     else { throw FileError(path: "the specimen's text", errorNumber: errno) }
-    pointer.pointee = byte
-    let page = UnsafeMutableRawPointer(bitPattern: UInt(address & ~4095))
-    mprotect(page, 4096, PROT_READ | PROT_EXEC)
+    pointer.storeBytes(of: byte, as: UInt8.self)
+    mprotect(address.rounded(downTo: 4096).pointer, 4096, PROT_READ | PROT_EXEC)
   }
 }

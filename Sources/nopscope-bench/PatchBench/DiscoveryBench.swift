@@ -3,6 +3,7 @@
 import CMachineCode
 import CallSites
 import ELFImage
+import Units
 
 /// Times the two halves of discovery apart.
 struct DiscoveryBench {
@@ -60,7 +61,7 @@ struct DiscoveryBench {
     image.bytes.storage.withUnsafeBufferPointer { file in
       guard let bytes = file.baseAddress else { return }
       var instruction = nmc_instruction()
-      var at: UInt64 = 0
+      var at = ModuleOffset.zero
       for site in sites {
         let end = site.offset + UInt64(site.length)
         at = max(at, site.functionStart)
@@ -69,7 +70,8 @@ struct DiscoveryBench {
         while at < end {
           let offset = start + Int(at - first)
           let isDecoded = nmc_decode(
-            subject.decoder.handle, bytes + offset, min(15, file.count - offset), at, &instruction)
+            subject.decoder.handle, bytes + offset, min(15, file.count - offset), at.rawValue,
+            &instruction)
           precondition(isDecoded, "what was confirmed decodes")
           at += UInt64(instruction.length)
         }

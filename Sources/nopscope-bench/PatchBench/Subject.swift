@@ -6,6 +6,7 @@ import CallSites
 import Glibc
 import LivePatching
 import MachineCode
+import Units
 
 /// The library that is measured, and what is known of it before it is loaded.
 struct Subject {
@@ -67,7 +68,7 @@ struct Subject {
     var pages = 0
     var last: UInt64?
     for site in table.sites {
-      for page in [site.offset >> 12, (site.offset + UInt64(site.length) - 1) >> 12]
+      for page in [site.offset, site.offset + UInt64(site.length - 1)].map({ $0.rawValue >> 12 })
       where page != last {
         pages += 1
         last = page
@@ -81,10 +82,10 @@ struct Subject {
 
 /// The bytes of all sites, apart from the text they come from: decoding them touches nothing else.
 struct SiteCodes {
-  private var entries: [(address: UInt64, bytes: UInt64, length: Int)]
+  private var entries: [(offset: ModuleOffset, bytes: UInt64, length: Int)]
 
-  init(_ codes: [(address: UInt64, code: Code)]) {
-    entries = codes.map { ($0.address, $0.code.word, $0.code.length) }
+  init(_ codes: [(offset: ModuleOffset, code: Code)]) {
+    entries = codes.map { ($0.offset, $0.code.word, $0.code.length) }
   }
 
   var count: Int { entries.count }
@@ -92,11 +93,11 @@ struct SiteCodes {
   /// Decodes all of them by the function that a transaction's verifier is made of, at the addresses
   /// where they stand: Capstone prints these, and a long one takes longer. The number of
   /// instructions.
-  func decodeAll(_ decoder: Decoder, loadBias: UInt64) -> Int {
+  func decodeAll(_ decoder: Decoder, loadBias: LoadBias) -> Int {
     var instructions = 0
     var found = nmc_instruction()
     for entry in entries {
-      let address = loadBias &+ entry.address
+      let address = (loadBias + entry.offset).rawValue
       withUnsafeBytes(of: entry.bytes) { word in
         guard let bytes = word.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
         var done = 0

@@ -64,7 +64,7 @@ struct SitesCommand: ParsableCommand {
 extension SitesCommand {
   private func printSites(_ table: SiteTable) {
     if table.sites.isEmpty { return }
-    let width = max(8, hexAddress(table.sites.last?.offset ?? 0).count)
+    let width = max(8, table.sites.last.map { "\($0.offset)".count } ?? 0)
     let columns = TextTable([
       .init("OFFSET", width: width), .init("LEN"), .init("FORM", width: 6),
       .init("KIND", width: 9), .init("FUNCTION"),
@@ -73,7 +73,7 @@ extension SitesCommand {
     for site in table.sites {
       let name = table.functionName(of: site).map(neutralised) ?? "?"
       text += columns.line([
-        hexAddress(site.offset), "\(site.length)", site.form.name, site.kind.name,
+        "\(site.offset)", "\(site.length)", site.form.name, site.kind.name,
         "\(name)+\(hexAddress(site.functionOffset))",
       ])
     }
@@ -82,7 +82,7 @@ extension SitesCommand {
 
   private func printSkipped(_ table: SiteTable) {
     let columns = TextTable([.init("OFFSET", width: 10), .init("REASON")])
-    let lines = table.skipped.map { columns.line([hexAddress($0.offset), "\($0.reason)"]) }
+    let lines = table.skipped.map { columns.line(["\($0.offset)", "\($0.reason)"]) }
     write(lines.joined(), to: 1)
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ELFImage
+import Units
 
 /// Reads all that the ELF reader offers.
 func fuzzELF(_ input: [UInt8], _ broken: inout Broken) {
@@ -39,7 +40,7 @@ private func read(_ symbols: SymbolTable) {
 
 /// The binary search agrees with a search from end to end, and what it finds lies in the file.
 private func checkAddresses(_ image: ELFImage, _ broken: inout Broken) {
-  var probes: [UInt64] = [0, .max]
+  var probes: [ModuleOffset] = [.zero, .max]
   for segment in image.loadable.prefix(16) {
     probes += [segment.address, segment.address &- 1, segment.fileAddresses.upperBound]
     probes.append(segment.address + segment.fileSize / 2)

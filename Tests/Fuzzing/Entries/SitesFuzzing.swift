@@ -3,6 +3,7 @@
 import CallSites
 import ELFImage
 import MachineCode
+import Units
 
 /// Discovery, the table that is recorded in the file, and reading that back.
 struct SitesFuzzing {
@@ -24,7 +25,7 @@ struct SitesFuzzing {
 
   /// What whoever patches relies on.
   private func check(_ table: SiteTable, _ how: String, _ broken: inout Broken) {
-    var end: UInt64 = 0
+    var end = ModuleOffset.zero
     for site in table.sites {
       broken.unless(
         site.offset >= end, "\(how): \(site.offset) overlaps or is unsorted")
@@ -55,7 +56,7 @@ struct SitesFuzzing {
     case .ff15:
       broken.unless(
         places.contains { $0.place == .slot && $0.address == target }, "\(how): another slot")
-    case .nop5, .nop6, .nop1x5: broken.unless(target == 0, "\(how): a nop with a target")
+    case .nop5, .nop6, .nop1x5: broken.unless(target == .zero, "\(how): a nop with a target")
     }
   }
 

@@ -7,7 +7,7 @@ import Glibc
 import LivePatching
 import MachineCode
 import Synchronization
-import TextFormat
+import Units
 
 /// Loads and unloads libraries in its slots, in every way there is.
 final class SoakLoader {
@@ -19,7 +19,7 @@ final class SoakLoader {
   private let patching, discovering: Decoder
   private var open: [Loaded?]
   private var tables: [Int: SiteTable] = [:]
-  private var last: [(index: Int, span: Range<UInt64>)?]
+  private var last: [(index: Int, span: Range<CodeAddress>)?]
   /// No other loader takes these: one file is one module, whoever opens it.
   private let ownIndices: Range<Int>
   /// Of these, those that never stand in a slot.
@@ -160,8 +160,7 @@ final class SoakLoader {
       try tables[index] ?? SiteTable.discover(path: libraries.path(index), decoder: discovering)
     tables[index] = table
     for _ in 0..<10_000 {
-      let address = UInt64(UInt(bitPattern: function))
-      guard let module = LoadedModule.find(containing: address) else {
+      guard let module = LoadedModule.find(containing: CodeAddress(function)) else {
         throw SoakDeviation(description: "\(path): loaded, but not listed")
       }
       do {
@@ -216,16 +215,16 @@ final class SoakLoader {
     defer { dlclose(handle) }
     usleep(UInt32(generator.below(200)))
     let function = try symbol("f0", handle)
-    let bias = UInt64(UInt(bitPattern: function))
-    guard let table, let module = LoadedModule.find(containing: bias) else { return }
+    guard let table, let module = LoadedModule.find(containing: CodeAddress(function)) else {
+      return
+    }
     for site in table.sites {
       let live = UnsafeRawBufferPointer(
-        start: UnsafeRawPointer(bitPattern: UInt(module.loadBias &+ site.offset)),
-        count: site.length)
+        start: (module.loadBias + site.offset).pointer, count: site.length)
       guard live.elementsEqual(table.originalBytes(of: site)) else {
         throw SoakDeviation(
           description:
-            "\(module.name)+\(hexAddress(site.offset)): a new generation was written to: "
+            "\(module.name)+\(site.offset): a new generation was written to: "
             + "expected \(table.originalBytes(of: site)), found \(Array(live))")
       }
     }
@@ -268,9 +267,9 @@ final class SoakLoader {
     defer { dlclose(handle) }
     let generation = try take(index, path, symbol("f0", handle), slots[0])
     let text = generation.module.text
-    let first = text.lowerBound & ~4095
-    let start = UnsafeMutableRawPointer(bitPattern: UInt(first))
-    let length = Int((text.upperBound + 4095) & ~4095) - Int(first)
+    let first = text.lowerBound.rounded(downTo: 4096)
+    let start = first.pointer
+    let length = Int(text.upperBound.rounded(upTo: 4096) - first)
     let protection = generator.isOne(in: 2) ? PROT_NONE : PROT_READ | PROT_EXEC
     mmap(start, length, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
     var found: PatchError?
@@ -279,7 +278,7 @@ final class SoakLoader {
     let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
     mmap(
       start, length, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, file,
-      off_t(first &- generation.module.loadBias))
+      off_t((first - generation.module.loadBias).rawValue))
     Glibc.close(file)
     // Where the build-id lies beside the text, it is gone too.
     let expected: [PatchError.Reason] = [
@@ -299,9 +298,9 @@ struct Occupied {
   private let start: UnsafeMutableRawPointer
   private let length: Int
 
-  init?(_ span: Range<UInt64>) {
-    length = Int((span.upperBound - span.lowerBound + 4095) & ~4095)
-    let at = UnsafeMutableRawPointer(bitPattern: UInt(span.lowerBound))
+  init?(_ span: Range<CodeAddress>) {
+    length = Int((span.byteCount + 4095) & ~4095)
+    let at = span.lowerBound.pointer
     let fixed = MAP_PRIVATE | MAP_ANONYMOUS | Int32(0x10_0000)  // MAP_FIXED_NOREPLACE
     guard let memory = mmap(at, length, PROT_NONE, fixed, -1, 0), memory != MAP_FAILED else {
       return nil

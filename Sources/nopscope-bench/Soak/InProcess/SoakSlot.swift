@@ -6,7 +6,7 @@ import Glibc
 import LivePatching
 import MachineCode
 import Synchronization
-import TextFormat
+import Units
 
 /// One library while it is loaded, and what is done to its sites.
 final class SoakGeneration {
@@ -71,7 +71,7 @@ final class SoakGeneration {
       let state =
         isArmed ? "armed all the time" : silent.contains(function) ? "never armed" : "toggled"
       throw SoakDeviation(
-        description: "\(module.name) at \(hexAddress(module.loadBias)): f\(function), \(state), "
+        description: "\(module.name) at \(module.loadBias): f\(function), \(state), "
           + "was called \(calls) times and counted \(entries) times")
     }
   }
