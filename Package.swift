@@ -77,12 +77,16 @@ let package = Package(
     // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
     .systemLibrary(
       name: "CCapstone", path: "CSupport/CCapstone", providers: [.apt(["libcapstone-dev"])]),
+    // Header only: what the decoder finds and the patch core's verifier is asked to confirm.
     .target(
-      name: "CMachineCode", dependencies: ["CCapstone"], path: "CSupport/CMachineCode",
+      name: "CInstructionKinds", path: "CSupport/CInstructionKinds", cSettings: [warnings]),
+    .target(
+      name: "CMachineCode", dependencies: ["CCapstone", "CInstructionKinds"],
+      path: "CSupport/CMachineCode",
       cSettings: [warnings]),
     // Parts of it run while a traced thread has arguments in vector registers.
     .target(
-      name: "CPatchCore", path: "CSupport/CPatchCore",
+      name: "CPatchCore", dependencies: ["CInstructionKinds"], path: "CSupport/CPatchCore",
       cSettings: [warnings, .unsafeFlags(["-mgeneral-regs-only"])]),
     .target(
       name: "CUnloadLab", dependencies: ["CMachineCode", "CPatchCore"],
@@ -172,17 +176,21 @@ let package = Package(
       swiftSettings: strictness),
     // What the text files of a recording say: for the recorder and for the reader.
     .target(
-      name: "RecordingSchema", dependencies: ["CRecordingABI"], swiftSettings: strictness),
+      name: "RecordingSchema", dependencies: ["CRecordingABI", "Units"],
+      swiftSettings: strictness),
     .target(
-      name: "RecordingReader", dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema"],
+      name: "RecordingReader",
+      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceAnalysis",
-      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat"],
+      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceExport",
-      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat", "TraceAnalysis"],
+      dependencies: [
+        "RecordingReader", "RecordingSchema", "TextFormat", "TraceAnalysis", "Units",
+      ],
       swiftSettings: strictness),
     .target(
       name: "Recorder",
@@ -240,7 +248,7 @@ let package = Package(
     .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport", "Units"]),
     .testTarget(
       name: "MachineCodeTests",
-      dependencies: ["MachineCode", "CMachineCode", "TestSupport", "Units"]),
+      dependencies: ["MachineCode", "CInstructionKinds", "CMachineCode", "TestSupport", "Units"]),
     .testTarget(name: "ProductFilesTests", dependencies: ["ProductFiles"]),
     .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport", "Units"]),
     .testTarget(
@@ -259,10 +267,10 @@ let package = Package(
         "Units",
       ]),
     .testTarget(
-      name: "RecordingSchemaTests", dependencies: ["RecordingSchema", "TestSupport"]),
+      name: "RecordingSchemaTests", dependencies: ["RecordingSchema", "TestSupport", "Units"]),
     .testTarget(
       name: "RecordingReaderTests",
-      dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport"]),
+      dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceAnalysisTests",
       dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),

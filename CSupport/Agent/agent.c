@@ -22,12 +22,11 @@ static const char *environment(char **variables, const char *name) {
 static bool is_padding(void *context, uint8_t kind, uint8_t length, uint64_t target,
                        uint64_t address, const uint8_t *bytes) {
   (void)context, (void)target, (void)address;
-  enum { NOP = 3, RETURN = 4, ENDBR64 = 7 };
-  if (kind == RETURN) return length == 1 && bytes[0] == 0xc3;
-  if (kind == ENDBR64)
+  if (kind == NIK_RETURN) return length == 1 && bytes[0] == 0xc3;
+  if (kind == NIK_ENDBR64)
     return length == 4 && bytes[0] == 0xf3 && bytes[1] == 0x0f && bytes[2] == 0x1e &&
            bytes[3] == 0xfa;
-  if (kind != NOP) return false;
+  if (kind != NIK_NOP) return false;
   uint8_t i = 0;
   while (i < length && (bytes[i] == 0x66 || bytes[i] == 0x2e)) i++;
   if (i + 1 == length && bytes[i] == 0x90) return true;

@@ -66,7 +66,7 @@ static bool learn_and_check(nmc_decoder *decoder) {
          learn(decoder, jump, sizeof jump, "jmp", &decoder->ids.jump) &&
          learn(decoder, call, sizeof call, "call", &decoder->ids.call) &&
          nmc_decode(decoder, call, sizeof call, 0, &instruction) &&
-         instruction.kind == NMC_CALL && instruction.target == 6 &&
+         instruction.kind == NIK_CALL && instruction.target == 6 &&
          // lock add %eax, (%rdi)
          nmc_decode_access(decoder, add, sizeof add, 0, &access) && access.length == 3 &&
          access.width == 4 && access.reads && access.writes && access.locked;
@@ -142,22 +142,22 @@ bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, ui
   instruction->length = (uint8_t)insn->size;
   uint64_t next = address + insn->size;
   if (insn->id == ids->nop) {
-    instruction->kind = NMC_NOP;
+    instruction->kind = NIK_NOP;
   } else if (insn->id == ids->ret) {
-    instruction->kind = NMC_RETURN;
+    instruction->kind = NIK_RETURN;
   } else if (insn->id == ids->call || insn->id == ids->jump) {
     bool call = insn->id == ids->call;
     const char *operands = nmc_operands(decoder);
     if (is_number(operands)) {
-      instruction->kind = call ? NMC_CALL : NMC_JUMP;
+      instruction->kind = call ? NIK_CALL : NIK_JUMP;
       instruction->target = number_at(operands);
     } else if (rip_slot(operands, next, &instruction->target)) {
-      instruction->kind = call ? NMC_CALL_SLOT : NMC_JUMP_SLOT;
+      instruction->kind = call ? NIK_CALL_SLOT : NIK_JUMP_SLOT;
     }
   }
   // Capstone 4 knows endbr64 as a nop; 5 has an id of its own. The bytes decide.
   static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
-  if (insn->size == 4 && memcmp(bytes, endbr64, 4) == 0) instruction->kind = NMC_ENDBR64;
+  if (insn->size == 4 && memcmp(bytes, endbr64, 4) == 0) instruction->kind = NIK_ENDBR64;
   return true;
 }
 
@@ -182,10 +182,10 @@ bool nmc_confirms(void *opaque, uint8_t kind, uint8_t length, uint64_t target, u
                   const uint8_t *bytes) {
   nmc_decoder *decoder = opaque;
   nmc_instruction instruction;
-  if (kind == NMC_NOP_RUN) {
+  if (kind == NIK_NOP_RUN) {
     for (uint8_t i = 0; i < length; i++) {
       if (!nmc_decode(decoder, bytes + i, 1, address + i, &instruction)) return false;
-      if (instruction.kind != NMC_NOP || instruction.length != 1) return false;
+      if (instruction.kind != NIK_NOP || instruction.length != 1) return false;
     }
     return true;
   }

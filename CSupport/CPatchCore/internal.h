@@ -29,8 +29,6 @@ NPC_HIDDEN uint64_t npc_read_site(const void *site, size_t length);
 /// Stores `replacement` if the word is `expected`; false where it is not, or the access faulted.
 NPC_HIDDEN bool npc_swap_word(uint64_t *place, uint64_t expected, uint64_t replacement);
 NPC_HIDDEN extern const char npc_swap_word_at[];
-/// Copies `length` bytes of which the kernel said, page by page, that a load would not fault.
-NPC_HIDDEN bool npc_read_asking(void *to, const void *from, size_t length);
 NPC_HIDDEN bool npc_write_bytes(void *destination, const void *source, size_t length);
 NPC_HIDDEN bool npc_write_pair(void *destination, uint16_t pair);
 
@@ -43,8 +41,6 @@ typedef struct npc_text {
 } npc_text;
 /// Opens the pages that hold `pokes`. On failure every page is as it was, and errno is set.
 NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
-/// Whether a load from its page would not fault, as the kernel says it.
-NPC_HIDDEN bool npc_text_is_readable(uint64_t address);
 /// The first poke on a page that cannot be read, as the kernel says it; `count`: there is none.
 NPC_HIDDEN size_t npc_text_find_absent(const npc_poke *pokes, size_t count);
 /// Closes them. 0 or the errno of the page that could not be closed.
@@ -133,6 +129,16 @@ typedef bool (*npc_frame_visitor)(const npc_stopped *thread, uint64_t *place, ui
 /// returns false. A frame that is over may be among them. 0; EAGAIN (too many stacks); or the errno
 /// of /proc/self/maps.
 NPC_HIDDEN int npc_signal_frames_visit(npc_frame_visitor visit, void *context);
+
+// load_plans.c, for the loader's hook; all under the patch lock
+/// Applies the plans of modules that have come, which are listed behind the first `listed_before`.
+NPC_HIDDEN void npc_load_plans_apply(size_t listed_before);
+/// Forgets the modules that are not listed any more.
+NPC_HIDDEN void npc_load_plans_drop_vanished(void);
+/// The jump is about to be taken out: notes the loader's count of unloads.
+NPC_HIDDEN void npc_load_plans_note_unloads(void);
+/// The jump is about to come back: forgets the modules that may have gone meanwhile.
+NPC_HIDDEN void npc_load_plans_drop_unannounced(void);
 
 // stop.c, for the others
 NPC_HIDDEN void npc_stop_begin_child(void);

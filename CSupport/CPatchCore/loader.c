@@ -19,16 +19,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "faults.h"
 #include "internal.h"
+#include "memory_reading.h"
+#include "modules.h"
+#include "near_memory.h"
 
 enum { MAX_SUBSCRIBERS = 8, JUMP_BYTES = 5, SLOT_BYTES = 16, STUB_BYTES = 14 };
-enum { KIND_NOP = 3, KIND_RETURN = 4, KIND_ENDBR64 = 7 };  // as CMachineCode.h numbers them
 
 NPC_HIDDEN extern const char npc_loader_entry[];
 
 static struct { npc_loader_callback callback; void *context; } subscribers[MAX_SUBSCRIBERS];
-static npc_load_plan *plans;
 static struct r_debug *debug;
 static npc_poke jump;  // length 0: not planted
 static int jump_protection;
@@ -47,50 +47,6 @@ static uint64_t adds_before;  // and the loader's count of loads then
 static void announce(int event) {
   for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
     if (subscribers[i].callback) subscribers[i].callback(event, subscribers[i].context);
-  }
-}
-
-static bool is_listed(const npc_module *module, void *context) {
-  const npc_load_plan *plan = context;
-  return module->build_id_length == plan->build_id_length &&
-         memcmp(module->build_id, plan->build_id, plan->build_id_length) == 0 &&
-         (!plan->loaded || module->load_bias == plan->load_bias);
-}
-
-typedef struct { npc_load_plan *plan; size_t place; } taking;
-
-static bool take(const npc_module *module, void *context) {
-  taking *t = context;
-  npc_load_plan *plan = t->plan;
-  // Modules without a build-id cannot be told apart.
-  if (t->place++ < listed_before || plan->build_id_length == 0 || !is_listed(module, plan))
-    return false;
-  plan->load_bias = module->load_bias;
-  plan->subs = module->subs;
-  plan->loaded = true;
-  return true;
-}
-
-static void apply(npc_load_plan *plan) {
-  plan->generation++;
-  for (size_t i = 0; i < plan->count; i++) {
-    plan->scratch[i] = plan->pokes[i];
-    plan->scratch[i].address += plan->load_bias;
-    if (plan->scratch[i].target != 0) plan->scratch[i].target += plan->load_bias;
-  }
-  npc_transaction transaction = {
-    .pokes = plan->scratch, .count = plan->count, .load_bias = plan->load_bias,
-    .build_id = plan->build_id, .build_id_length = plan->build_id_length,
-    .protocol = NPC_PROTOCOL_NONE, .writer = plan->writer,
-    .verify = plan->verify, .verifier = plan->verifier,
-  };
-  npc_transaction_execute(&transaction, &plan->result);
-}
-
-static void look_for_plans(void) {
-  for (npc_load_plan *plan = plans; plan; plan = plan->next) {
-    taking t = {plan, 0};
-    if (!plan->loaded && npc_modules_visit(take, &t)) apply(plan);
   }
 }
 
@@ -113,39 +69,9 @@ size_t npc_loader_listed_before(void) { return listed_before; }
 static void end_adding(void) {
   adding = false;
   npc_patch_lock();
-  look_for_plans();
+  npc_load_plans_apply(listed_before);
   announce(NPC_LOADER_ADDED);
   npc_patch_unlock();
-}
-
-static bool read_unloads(const npc_module *module, void *context) {
-  *(uint64_t *)context = module->subs;
-  return true;
-}
-
-static uint64_t count_unloads(void) {
-  uint64_t count = 0;
-  npc_modules_visit(read_unloads, &count);
-  return count;
-}
-
-// While the jump is out nobody tells of unloads: as long as the loader's count of them stands,
-// nothing has gone.
-static void note_unloads(void) {
-  uint64_t count = count_unloads();
-  for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->subs = count;
-}
-
-// Behind a count that does not stand, a module at its place may be another generation of it.
-static void drop_untold(void) {
-  uint64_t count = count_unloads();
-  for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->loaded &= plan->subs == count;
-}
-
-static void drop_vanished(void) {
-  for (npc_load_plan *plan = plans; plan; plan = plan->next) {
-    if (plan->loaded && !npc_modules_visit(is_listed, plan)) plan->loaded = false;
-  }
 }
 
 // Any namespace (dlmopen) in `state`; r_next came with r_version 2 (glibc 2.35).
@@ -172,7 +98,7 @@ void npc_loader_announced(void) {
     }
   } else if (deleting) {
     deleting = false;
-    drop_vanished();
+    npc_load_plans_drop_vanished();
     announce(NPC_LOADER_DELETED);
     npc_patch_unlock();
   }
@@ -208,13 +134,13 @@ static bool find_protection(const npc_module *module, void *context) {
 static int check_slot(uint64_t brk, npc_verifier verify, void *verifier, uint64_t *at) {
   uint8_t bytes[SLOT_BYTES];
   if (!npc_read_fixed_up(bytes, (const void *)brk, sizeof bytes)) return EFAULT;
-  size_t offset = verify(verifier, KIND_ENDBR64, 4, 0, brk, bytes) ? 4 : 0;
-  if (!verify(verifier, KIND_RETURN, 1, 0, brk + offset, bytes + offset)) return EBUSY;
+  size_t offset = verify(verifier, NIK_ENDBR64, 4, 0, brk, bytes) ? 4 : 0;
+  if (!verify(verifier, NIK_RETURN, 1, 0, brk + offset, bytes + offset)) return EBUSY;
   *at = brk + offset;
   for (size_t next = offset + 1; next < offset + JUMP_BYTES;) {
     uint8_t length = 1;
     while (length < 12 && next + length <= SLOT_BYTES &&
-           !verify(verifier, KIND_NOP, length, 0, brk + next, bytes + next)) length++;
+           !verify(verifier, NIK_NOP, length, 0, brk + next, bytes + next)) length++;
     if (length == 12 || next + length > SLOT_BYTES) return ENOTSUP;
     next += length;
   }
@@ -266,7 +192,7 @@ static int plant(npc_verifier verify, void *verifier) {
   if (!error && stub == NULL) error = make_stub(at);
   if (error) return error;
   int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
-  drop_untold();
+  npc_load_plans_drop_unannounced();
   count_listed();
   adding = false;  // a load that was under way when the jump was last taken out has ended unseen
   jump.address = at;
@@ -303,11 +229,11 @@ bool npc_loader_hook_is_anothers(void) {
   int32_t displacement;
   memcpy(&displacement, (const void *)(at + 1), sizeof displacement);
   uint64_t there = at + JUMP_BYTES + (uint64_t)(int64_t)displacement;
-  if (!npc_text_is_readable(there) || !npc_text_is_readable(there + STUB_BYTES - 1) ||
+  if (!npc_page_is_readable(there) || !npc_page_is_readable(there + STUB_BYTES - 1) ||
       memcmp((const void *)there, jump_through, sizeof jump_through) != 0)
     return false;
   memcpy(&entry, (const void *)(there + sizeof jump_through), sizeof entry);
-  return npc_text_is_readable(entry) && npc_text_is_readable(entry + COMPARED - 1) &&
+  return npc_page_is_readable(entry) && npc_page_is_readable(entry + COMPARED - 1) &&
          memcmp((const void *)entry, npc_loader_entry, COMPARED) == 0;
 }
 
@@ -325,7 +251,7 @@ int npc_loader_hook_remove(void) {
         memcmp(actual, jump.replacement, JUMP_BYTES) != 0) error = EBUSY;
     else error = write_jump(jump.expected, true);
     if (!error) {
-      note_unloads();
+      npc_load_plans_note_unloads();
       jump.length = 0;
     }
   }
@@ -351,48 +277,6 @@ void npc_loader_unsubscribe(npc_loader_callback callback, void *context) {
   for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
     if (subscribers[i].callback == callback && subscribers[i].context == context)
       subscribers[i].callback = NULL;
-  }
-  npc_patch_unlock();
-}
-
-void npc_load_plan_add(npc_load_plan *plan) {
-  npc_patch_lock();
-  plan->next = plans;
-  plans = plan;
-  npc_patch_unlock();
-}
-
-static bool is_fresh(const npc_module *module, void *context) {
-  const npc_load_plan *plan = context;
-  return module->load_bias == plan->load_bias && module->subs == plan->subs &&
-         is_listed(module, context);
-}
-
-// Under the patch lock from the look to the entry: nothing is unmapped in between.
-bool npc_load_plan_track(npc_load_plan *plan) {
-  npc_patch_lock();
-  plan->loaded = npc_modules_visit(is_fresh, plan);
-  plan->generation = 1;
-  npc_load_plan_add(plan);
-  npc_patch_unlock();
-  return plan->loaded;
-}
-
-bool npc_load_plan_is_loaded(npc_load_plan *plan) {
-  npc_patch_lock();
-  if (jump.length == 0 && plan->loaded) plan->loaded = plan->subs == count_unloads();
-  bool loaded = plan->loaded;
-  npc_patch_unlock();
-  return loaded;
-}
-
-void npc_load_plan_remove(npc_load_plan *plan) {
-  npc_patch_lock();
-  for (npc_load_plan **link = &plans; *link; link = &(*link)->next) {
-    if (*link == plan) {
-      *link = plan->next;
-      break;
-    }
   }
   npc_patch_unlock();
 }

@@ -6,16 +6,13 @@
 
 #define _GNU_SOURCE
 #include <elf.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "faults.h"
 #include "internal.h"
-#include "loader.h"
+#include "memory_reading.h"
+#include "modules.h"
 
 static int protection_of(uint32_t flags) {
   return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
@@ -25,22 +22,6 @@ static int protection_of(uint32_t flags) {
 static void widen(uint64_t *start, uint64_t *end, uint64_t from, uint64_t to) {
   if (*end == 0 || from < *start) *start = from;
   if (to > *end) *end = to;
-}
-
-// Text may have been unmapped or covered behind the loader's back, and a linker that separates no
-// code puts headers and notes beside it. The kernel is asked where a fault would not be ours.
-bool npc_read_memory(void *to, const void *from, size_t length) {
-  return npc_faults_are_installed() ? npc_read_fixed_up(to, from, length)
-                                    : npc_read_asking(to, from, length);
-}
-
-bool npc_read_asking(void *to, const void *from, size_t length) {
-  enum { PAGE = 4096 };
-  uint64_t start = (uint64_t)from, end = start + length;
-  for (uint64_t at = start; at < end; at = (at / PAGE + 1) * PAGE)
-    if (!npc_text_is_readable(at)) return false;
-  memcpy(to, from, length);
-  return true;
 }
 
 static void find_build_id(npc_module *module, const ElfW(Phdr) * header) {
@@ -158,87 +139,4 @@ size_t npc_modules_copy(npc_module_record *records, size_t capacity) {
   copying c = {records, capacity, 0};
   npc_modules_visit(copy, &c);
   return c.count;
-}
-
-// --- near memory ------------------------------------------------------------------------------
-
-static uint64_t round_up(uint64_t value) { return (value + 4095) & ~(uint64_t)4095; }
-
-// Reads one line of /proc/self/maps from `file`, of which only the two addresses matter.
-typedef struct { int file; char buffer[4096]; ssize_t length, at; } maps_reader;
-
-static int next_byte(maps_reader *reader) {
-  if (reader->at == reader->length) {
-    reader->length = read(reader->file, reader->buffer, sizeof reader->buffer);
-    reader->at = 0;
-    if (reader->length <= 0) return -1;
-  }
-  return (unsigned char)reader->buffer[reader->at++];
-}
-
-static bool next_mapping(maps_reader *reader, uint64_t *start, uint64_t *end) {
-  uint64_t *field = start;
-  *start = *end = 0;
-  int byte;
-  while ((byte = next_byte(reader)) >= 0 && byte != ' ') {
-    if (byte == '-') field = end;
-    else *field = *field << 4 | (uint64_t)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
-  }
-  while (byte >= 0 && byte != '\n') byte = next_byte(reader);
-  return byte >= 0;
-}
-
-// The hole nearest to the module that leaves all of it in reach of a 32-bit displacement.
-static uint64_t find_hole(uint64_t low, uint64_t high, uint64_t length) {
-  const uint64_t reach = 0x7ff00000;
-  uint64_t floor = high > reach ? high - reach : 0x10000, ceiling = low + reach;
-  uint64_t best = 0, best_distance = UINT64_MAX, start, end, previous = 0x10000;
-  maps_reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
-  if (reader.file < 0) return 0;
-  while (next_mapping(&reader, &start, &end)) {
-    uint64_t from = previous > floor ? previous : floor, to = start < ceiling ? start : ceiling;
-    if (to > from && to - from >= length) {
-      uint64_t candidate = to <= low ? to - length : from;
-      uint64_t distance = candidate < low ? low - candidate : candidate - low;
-      if (distance < best_distance) best = candidate, best_distance = distance;
-    }
-    previous = end;
-  }
-  close(reader.file);
-  return best;
-}
-
-static void *map_at(uint64_t address, size_t length) {
-  return mmap((void *)address, length, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-}
-
-// Where /proc is not mounted: one place after the other, in growing steps.
-static void *map_by_trial(uint64_t low, uint64_t high, size_t length) {
-  const uint64_t reach = 0x7ff00000, step = 1 << 16, lowest = 1 << 16;
-  low &= ~(uint64_t)4095;
-  high = round_up(high);
-  for (uint64_t distance = 0; high - low + distance + length < reach;
-       distance += round_up(distance / 16) + step) {
-    void *memory = MAP_FAILED;
-    if (low > lowest + distance + length) memory = map_at(low - distance - length, length);
-    if (memory == MAP_FAILED) memory = map_at(high + distance, length);
-    if (memory != MAP_FAILED) return memory;
-  }
-  errno = ENOMEM;
-  return NULL;
-}
-
-void *npc_map_near(uint64_t low, uint64_t high, size_t length) {
-  length = round_up(length);
-  if (access("/proc/self/maps", R_OK) != 0) return map_by_trial(low, high, length);
-  for (int attempt = 0; attempt < 16; attempt++) {
-    uint64_t hole = find_hole(low, high, length);
-    if (hole == 0) break;
-    void *memory = map_at(hole, length);
-    if (memory != MAP_FAILED) return memory;
-    if (errno != EEXIST) return NULL;  // EEXIST: another thread was faster
-  }
-  errno = ENOMEM;
-  return NULL;
 }

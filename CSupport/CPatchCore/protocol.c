@@ -29,6 +29,7 @@
 
 #include "faults.h"
 #include "internal.h"
+#include "memory_reading.h"
 
 // For the trap handler: what is being written, how many transactions there were, and the pages that
 // ever held an int3 of ours. A thread that has met one may come to its handler only after many other

@@ -28,6 +28,7 @@
 
 #include "faults.h"
 #include "internal.h"
+#include "memory_reading.h"
 
 enum {
   // How much stack a handler has used, and those that interrupted it: alternate stacks have a tenth.

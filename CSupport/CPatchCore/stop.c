@@ -13,16 +13,12 @@
 #define _GNU_SOURCE
 #include "stop.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -30,6 +26,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "task_list.h"
 
 enum { SIGNALLED = 1, PARKED = 2, ASLEEP = 3, GONE = 4 };
 
@@ -116,34 +113,14 @@ int npc_sync_cores(void) {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0 ? 0 : errno;
 }
 
-// Reads /proc/self/task/TID/`leaf` into `buffer`, NUL-terminated. False if it is gone or refused.
-static bool read_task_file(int tasks, int32_t thread, const char *leaf, char *buffer, size_t size) {
-  char path[64];
-  snprintf(path, sizeof path, "%d/%s", thread, leaf);
-  int file = openat(tasks, path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  ssize_t length = read(file, buffer, size - 1);
-  close(file);
-  if (length <= 0) return false;
-  buffer[length] = 0;
-  return true;
-}
-
-// "running"; "NR a0 a1 a2 a3 a4 a5 SP PC" in a system call; "-1 SP PC" blocked outside one.
 // True if the thread sleeps in a system call.
 static bool is_asleep(int tasks, stop_slot *slot) {
-  char text[256];
-  if (!read_task_file(tasks, slot->thread, "syscall", text, sizeof text)) return false;
-  char *end;
-  int64_t number = strtoll(text, &end, 10);
-  if (end == text || number < 0) return false;
+  npc_task_sleep sleep;
+  if (!npc_task_sleeps(tasks, slot->thread, &sleep)) return false;
   // Parked by the stop before, let go, and not awake yet: it is on its way back to its code.
-  if (number == SYS_futex && strtoull(end, NULL, 16) == (uint64_t)&released) return false;
-  char *pc = strrchr(text, ' '), *sp;
-  if (pc) *pc = 0;
-  sp = strrchr(text, ' ');
-  slot->system_call = number;
-  slot->sp = pc && sp ? strtoull(sp + 1, NULL, 16) : 0;
+  if (sleep.system_call == SYS_futex && sleep.first_argument == (uint64_t)&released) return false;
+  slot->system_call = sleep.system_call;
+  slot->sp = sleep.sp;
   return true;
 }
 
@@ -158,20 +135,10 @@ static void signal_thread(uint32_t index) {
   if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
 }
 
-// 1, 0, or a negative errno where it cannot be seen. A thread that has ended blocks nothing.
-static int blocks(int tasks, int32_t thread, int signal) {
-  char text[4096];
-  errno = 0;
-  if (!read_task_file(tasks, thread, "status", text, sizeof text))
-    return errno == 0 || errno == ENOENT || errno == ESRCH ? 0 : -errno;
-  const char *line = strstr(text, "\nSigBlk:");
-  return line ? (int)(strtoull(line + 8, NULL, 16) >> (signal - 1) & 1) : -ENODATA;
-}
-
 // A thread that sleeps with the stop signal blocked cannot be woken by it: libdispatch's idle
 // workers block every signal. It is left asleep, and looked at again like every sleeper.
 static bool is_deaf(int tasks, stop_slot *slot) {
-  return is_asleep(tasks, slot) && blocks(tasks, slot->thread, stop_signal) == 1;
+  return is_asleep(tasks, slot) && npc_task_blocks(tasks, slot->thread, stop_signal) == 1;
 }
 
 static void classify(int tasks, uint32_t index) {
@@ -187,25 +154,6 @@ static bool is_known(int32_t thread) {
     if (slots[i].thread == thread && atomic_load(&slots[i].state) != GONE) return true;
   }
   return false;
-}
-
-// Calls `visit` for every thread of this process until it returns something other than 0, which is
-// returned; -1 with errno if the list cannot be read.
-static int each_thread(int tasks, int (*visit)(int tasks, int32_t thread, void *context),
-                       void *context) {
-  static char buffer[32768] __attribute__((aligned(8)));
-  if (lseek(tasks, 0, SEEK_SET) < 0) return -1;
-  for (;;) {
-    long length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer);
-    if (length <= 0) return length < 0 ? -1 : 0;
-    for (long at = 0; at < length;) {
-      struct dirent64 *entry = (struct dirent64 *)(buffer + at);
-      at += entry->d_reclen;
-      int32_t thread = atoi(entry->d_name);
-      int status = thread > 0 ? visit(tasks, thread, context) : 0;
-      if (status != 0) return status;
-    }
-  }
 }
 
 static int add_if_new(int tasks, int32_t thread, void *found) {
@@ -274,7 +222,7 @@ static bool settle(int tasks, npc_stop_report *report) {
   report->woken = 0;
   for (;;) {
     int changed = 0;
-    if (each_thread(tasks, add_if_new, &changed) != 0) {
+    if (npc_tasks_each(tasks, add_if_new, &changed) != 0) {
       report->error = errno;
       return false;
     }
@@ -292,7 +240,7 @@ static bool settle(int tasks, npc_stop_report *report) {
 }
 
 bool npc_stop_settle(npc_stop_report *report) {
-  int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int tasks = npc_tasks_open();
   if (tasks < 0) {
     report->error = errno;
     return false;
@@ -358,16 +306,16 @@ static int blocks_in_query(int tasks, int32_t thread, void *context) {
            (slots[i].thread != thread || atomic_load(&slots[i].state) != ASLEEP)) i++;
     if (i == slot_count) return 0;
   }
-  int status = blocks(tasks, thread, query->signal);
+  int status = npc_task_blocks(tasks, thread, query->signal);
   return status > 0 ? thread : status;
 }
 
 int32_t npc_stop_find_blocking(int signal, bool asleep_only) {
-  int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int tasks = npc_tasks_open();
   if (tasks < 0) return -errno;
   blocking_query query = {signal, asleep_only};
   errno = 0;
-  int found = each_thread(tasks, blocks_in_query, &query);
+  int found = npc_tasks_each(tasks, blocks_in_query, &query);
   if (found == -1 && errno != 0) found = -errno;  // the list itself could not be read
   close(tasks);
   return found;

@@ -10,14 +10,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
-#include "loader.h"
+#include "memory_reading.h"
+#include "modules.h"
 
 enum { PAGE = 4096 };
 
@@ -56,21 +54,13 @@ static bool protect(const npc_text *text, const npc_poke *pokes, size_t count, i
   return true;
 }
 
-// A futex wait reads its word, and fails with EFAULT where a load would have faulted. No time to
-// wait: the word may be what it asks for.
-bool npc_text_is_readable(uint64_t address) {
-  static const struct timespec none;
-  return syscall(SYS_futex, address & ~(uint64_t)3, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, &none, NULL,
-                 0) == 0 || errno != EFAULT;
-}
-
 size_t npc_text_find_absent(const npc_poke *pokes, size_t count) {
   uint64_t known = 0;  // the page looked at last
   for (size_t i = 0; i < count; i++) {
     uint64_t ends[2] = {pokes[i].address, pokes[i].address + pokes[i].length - 1u};
     for (int end = 0; end < 2; end++) {
       if (page_of(ends[end]) == known) continue;
-      if (!npc_text_is_readable(ends[end])) return i;
+      if (!npc_page_is_readable(ends[end])) return i;
       known = page_of(ends[end]);
     }
   }

@@ -14,7 +14,8 @@
 
 #include "faults.h"
 #include "internal.h"
-#include "loader.h"
+#include "memory_reading.h"
+#include "modules.h"
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 

@@ -18,11 +18,11 @@ static bool encode(uint64_t ip, int state, uint8_t bytes[NUL_SITE_LENGTH], uint8
   if (text == NULL) return false;
   if (state == NUL_NOP) {
     memcpy(bytes, nop, NUL_SITE_LENGTH);
-    *kind = NMC_NOP;
+    *kind = NIK_NOP;
     *target = 0;
     return true;
   }
-  *kind = NMC_CALL;
+  *kind = NIK_CALL;
   *target = state == NUL_CALL_MCOUNT ? text->stub : text->trampoline;
   uint32_t distance = (uint32_t)(*target - (ip + NUL_SITE_LENGTH));
   bytes[0] = 0xe8;
@@ -65,7 +65,7 @@ int nul_patch_site(uint64_t ip, int from, int to, uint8_t purpose) {
   entry->ip = ip;
   entry->purpose = purpose;
   entry->result = NUL_PATCH_MISMATCH;
-  uint8_t kind = NMC_OTHER, ignored_kind;
+  uint8_t kind = NIK_OTHER, ignored_kind;
   uint64_t target = 0, ignored_target;
   // A record without a text is one that the zap has to find: nothing is known to compare with.
   if (encode(ip, from, entry->expected, &kind, &target) &&

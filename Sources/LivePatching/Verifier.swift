@@ -10,13 +10,13 @@ public import Units
 let capstoneVerifier: npc_verifier = nmc_confirms
 
 extension CallSite.Form {
-  /// What Capstone has to see in the site's original bytes: an `NMC_` kind.
+  /// What Capstone has to see in the site's original bytes: an `NIK_` kind.
   var originalKind: UInt8 {
     switch self {
-    case .e8, .addr32e8: UInt8(NMC_CALL)
-    case .ff15: UInt8(NMC_CALL_SLOT)
-    case .nop5, .nop6: UInt8(NMC_NOP)
-    case .nop1x5: UInt8(NMC_NOP_RUN)
+    case .e8, .addr32e8: UInt8(NIK_CALL)
+    case .ff15: UInt8(NIK_CALL_SLOT)
+    case .nop5, .nop6: UInt8(NIK_NOP)
+    case .nop1x5: UInt8(NIK_NOP_RUN)
     }
   }
 }

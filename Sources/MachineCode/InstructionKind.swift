@@ -2,7 +2,7 @@
 
 /// The kinds of instructions that a patcher of call sites tells apart.
 ///
-/// The raw values are `NMC_OTHER` to `NMC_ENDBR64` of `CMachineCode.h`.
-public enum InstructionKind: UInt8, Sendable {
+/// The raw values are those of `CInstructionKinds.h`, `NIK_OTHER` to `NIK_ENDBR64`.
+public enum InstructionKind: UInt8, Sendable, CaseIterable {
   case other, call, callSlot, nop, `return`, jump, jumpSlot, endbr64
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CDemangle
+public import Units
 
 /// Which function a number means.
 public struct FunctionName: Sendable, Hashable {
@@ -19,7 +20,7 @@ public struct FunctionName: Sendable, Hashable {
   /// Which load of the module, from 1; 0 where it is not known.
   public var generation: Int
   /// Link-time address of the call site; nil where it is not known.
-  public var offset: UInt64?
+  public var offset: ModuleOffset?
   /// Its return was not hooked: it has entries and no exits.
   public var isEntryOnly: Bool
 
@@ -27,7 +28,7 @@ public struct FunctionName: Sendable, Hashable {
   public func label(number: UInt64) -> String {
     if let name { return name }
     let file = modulePath.map { String($0.split(separator: "/").last ?? "?") }
-    if let file, let offset { return "\(file)+0x\(hexadecimal(offset))" }
+    if let file, let offset { return "\(file)+\(offset)" }
     if let file { return "\(file):\(number)" }
     return "function \(number)"
   }

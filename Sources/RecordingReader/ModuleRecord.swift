@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingSchema
+public import Units
 
 /// One loaded instance of an ELF file, as `PID-N.modules` has it.
 public struct ModuleRecord: Sendable, Equatable {
@@ -11,11 +12,11 @@ public struct ModuleRecord: Sendable, Equatable {
   /// Lower-case hexadecimal; nil where the file has none.
   public var buildID: String?
   /// Run-time minus link-time address.
-  public var loadBias: UInt64
+  public var loadBias: LoadBias
   /// Where its text is mapped.
-  public var textStart: UInt64
+  public var textStart: CodeAddress
   /// Where its text ends.
-  public var textEnd: UInt64
+  public var textEnd: CodeAddress
   /// In units of the recording's clock.
   public var loadTime: UInt64
   /// In units of the recording's clock; nil: it was loaded to the end.

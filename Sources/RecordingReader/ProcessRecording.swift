@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import RecordingSchema
+public import Units
 
 /// One program image that ran: a process between two execs.
 public struct ProcessRecording: Sendable {
@@ -105,7 +106,7 @@ extension ProcessRecording {
 
   /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
   /// symbols has, and no more than its line says.
-  public func siteOffsets(ofModule index: Int) -> [UInt64] {
+  public func siteOffsets(ofModule index: Int) -> [ModuleOffset] {
     let module = modules[index]
     return (symbols.symbols(of: module)?.sites ?? []).prefix(module.sites).map(\.offset)
   }
@@ -127,15 +128,15 @@ extension ProcessRecording {
   /// was there at `time`; `libc.so.6+0x2724a` where there is none before it; nil where no module was.
   ///
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
-  public func caller(at address: UInt64, time: UInt64) -> String? {
+  public func caller(at address: CodeAddress, time: UInt64) -> String? {
     for module in modules
     where module.textStart <= address && address < module.textEnd && module.loadTime <= time
       && time <= module.unloadTime ?? .max
     {
-      let offset = address &- module.loadBias
+      let offset = address - module.loadBias
       let file = module.sites > 0 ? symbols.symbols(of: module) : nil
       if let site = file?.site(atOrBefore: offset), !site.name.isEmpty { return site.name }
-      return "\(module.path.split(separator: "/").last ?? "?")+0x\(String(offset, radix: 16))"
+      return "\(module.path.split(separator: "/").last ?? "?")+\(offset)"
     }
     return nil
   }

@@ -2,6 +2,7 @@
 
 import RecordingSchema
 import Synchronization
+import Units
 
 /// The names of one module's call sites, from `symbols/`.
 final class SymbolFile: Sendable {
@@ -69,7 +70,7 @@ final class SymbolFile: Sendable {
   }
 
   /// The last site at or before a link-time address: the function that most likely holds it.
-  func site(atOrBefore offset: UInt64) -> SymbolLine? {
+  func site(atOrBefore offset: ModuleOffset) -> SymbolLine? {
     let byOffset = byOffset
     var low = 0
     var high = byOffset.count

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// A line of `PID-N.modules`: a module came or went.
 public enum ModuleLine: Sendable, Equatable {
   case load(ModuleLoad)
@@ -19,11 +21,11 @@ public struct ModuleLoad: Sendable, Equatable {
   /// Lower-case hexadecimal; nil where the file has none.
   public var buildID: String?
   /// Run-time minus link-time address.
-  public var loadBias: UInt64 = 0
+  public var loadBias = LoadBias.zero
   /// Where its text is mapped.
-  public var textStart: UInt64 = 0
+  public var textStart = CodeAddress.zero
   /// Where its text ends.
-  public var textEnd: UInt64 = 0
+  public var textEnd = CodeAddress.zero
   /// In units of the recording's clock.
   public var time: UInt64 = 0
   /// The number of its call site 0.
@@ -124,9 +126,9 @@ extension ModuleLoad: Codable {
     generation = try fields.decode(Int.self, forKey: .generation)
     path = try fields.decode(String.self, forKey: .path)
     buildID = try fields.decodeIfPresent(String.self, forKey: .buildID)
-    loadBias = try fields.address(.loadBias)
-    textStart = try fields.address(.textStart)
-    textEnd = try fields.address(.textEnd)
+    loadBias = LoadBias(try fields.address(.loadBias))
+    textStart = CodeAddress(try fields.address(.textStart))
+    textEnd = CodeAddress(try fields.address(.textEnd))
     time = try fields.unsigned(.time)
     firstFunction = try fields.unsigned(.firstFunction)
     sites = try count(.sites)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// The first line of a symbol file: `nopscope.symbols 1 COUNT PATH`.
 public struct SymbolHeader: Sendable, Equatable {
   /// Call sites: as many lines follow.
@@ -35,8 +37,8 @@ public struct SymbolHeader: Sendable, Equatable {
 
 /// A call site in a symbol file: `HEXADDRESS TAB FLAGS TAB NAME`, in the order of the table.
 public struct SymbolLine: Sendable, Equatable {
-  /// Link-time address.
-  public var offset: UInt64
+  /// Of the call site's first byte.
+  public var offset: ModuleOffset
   /// `NREC_SITE_*` bits.
   public var flags: UInt8
   /// As in the ELF file; empty where it is not known.
@@ -47,7 +49,7 @@ public struct SymbolLine: Sendable, Equatable {
   private static let longestName = 3 * 4096
 
   /// The line of one call site.
-  public init(offset: UInt64, flags: UInt8, name: String) {
+  public init(offset: ModuleOffset, flags: UInt8, name: String) {
     self.offset = offset
     self.flags = flags
     self.name = name
@@ -59,7 +61,7 @@ public struct SymbolLine: Sendable, Equatable {
   /// whoever prints it. A program waits for this: no string is made on the way.
   @discardableResult
   public func append(to bytes: inout [UInt8]) -> Int {
-    Self.appendHexadecimal(offset, to: &bytes)
+    Self.appendHexadecimal(offset.rawValue, to: &bytes)
     bytes.append(UInt8(ascii: "\t"))
     Self.appendDecimal(flags, to: &bytes)
     bytes.append(UInt8(ascii: "\t"))
@@ -102,7 +104,7 @@ public struct SymbolLine: Sendable, Equatable {
     // No writer makes a longer one: what it is shown as would be long for each of its calls.
     let isName = words[2].count <= Self.longestName
     self.init(
-      offset: offset, flags: UInt8(truncatingIfNeeded: flags),
+      offset: ModuleOffset(offset), flags: UInt8(truncatingIfNeeded: flags),
       name: isName ? String(decoding: words[2], as: UTF8.self) : "")
   }
 }

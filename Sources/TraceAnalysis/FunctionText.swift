@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// Writes the entries of a recording as ftrace's function tracer prints them: task, CPU (always 0:
 /// it is not recorded), seconds since the recording began, function and caller.
@@ -64,7 +65,7 @@ public struct FunctionText: CallSink {
     out.add(names.name(frame.function, process: lane.processIndex))
     out.add(" <-")
     if let next = lane.peek(&self), next.kind == .parent {
-      out.add(names.caller(next.number, time: event.time, process: lane.processIndex))
+      out.add(names.caller(CodeAddress(next.number), time: event.time, process: lane.processIndex))
       lane.take(&self)
     } else if let caller {
       out.add(names.name(caller, process: lane.processIndex))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// Puts the functions of several processes together: the same module, generation and call site are
 /// the same function.
@@ -9,7 +10,7 @@ struct ReportMerging {
     var module: String?
     var buildID: String?
     var generation: Int
-    var offset: UInt64?
+    var offset: ModuleOffset?
     /// Where no offset is known: which number of which process.
     var process: Int32?
     var number: UInt32?

@@ -2,6 +2,7 @@
 
 import RecordingReader
 import TextFormat
+import Units
 
 /// Text on its way out, a block at a time.
 public struct TextBuffer {
@@ -83,9 +84,9 @@ struct NameCache {
   }
 
   /// Who called: a function's name, or the address where no module has it.
-  func caller(_ address: UInt64, time: UInt64, process: Int) -> String {
+  func caller(_ address: CodeAddress, time: UInt64, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
-    return found.map { shown(demangled($0)) } ?? hexAddress(address)
+    return found.map { shown(demangled($0)) } ?? "\(address)"
   }
 
   /// A thread's name, cut to `most` characters.

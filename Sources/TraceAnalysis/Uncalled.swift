@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// A function that could have been recorded and was not called.
 public struct UncalledFunction: Sendable {
@@ -38,7 +39,7 @@ public struct Uncalled: Sendable {
         modules[identity, default: Sites(process, index)].merge(module)
       }
     }
-    var called: [Identity: Set<UInt64>] = [:]
+    var called: [Identity: Set<ModuleOffset>] = [:]
     for row in report.rows {
       guard let offset = row.function.offset, let path = row.function.modulePath else { continue }
       let identity = Identity(path: path, buildID: row.function.buildID)
@@ -52,7 +53,7 @@ public struct Uncalled: Sendable {
     }
   }
 
-  private mutating func count(_ sites: Sites, _ called: Set<UInt64>) {
+  private mutating func count(_ sites: Sites, _ called: Set<ModuleOffset>) {
     for (index, state) in sites.states.enumerated() {
       switch state {
       case .unknown: unknown += 1
@@ -84,7 +85,7 @@ private struct Identity: Hashable {
 private struct Sites {
   let process: ProcessRecording
   let module: Int
-  let offsets: [UInt64]
+  let offsets: [ModuleOffset]
   var states: [SiteState]
   /// Processes that were forked have their parent's modules: the same once more.
   private var last: ModuleRecord?

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// A function of one process, on its way out.
 struct ExportedFunction {
@@ -75,10 +76,10 @@ struct ExportedFunctions {
   }
 
   private mutating func add(
-    _ label: String, _ rawName: String?, _ module: String, _ offset: UInt64?
+    _ label: String, _ rawName: String?, _ module: String, _ offset: ModuleOffset?
   ) -> Int32 {
     // Functions of one name, as two constructors or two statics, differ in where they are.
-    let key = "\(module)\0\(offset ?? 0)\0\(rawName ?? label)"
+    let key = "\(module)\0\(offset ?? .zero)\0\(rawName ?? label)"
     if let index = byName[key] { return index }
     let index = Int32(all.count)
     all.append(Known(label: label, rawName: rawName, module: module))

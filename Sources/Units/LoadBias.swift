@@ -23,14 +23,6 @@ public struct LoadBias: Hashable, Sendable, BitwiseCopyable {
     CodeAddress(bias.rawValue &+ offset.rawValue)
   }
 
-  /// Where `extent` of a module loaded with this bias is in the process; nil where it would wrap
-  /// around the address space.
-  @inlinable
-  public static func + (bias: Self, extent: Range<ModuleOffset>) -> Range<CodeAddress>? {
-    let (start, end) = (bias + extent.lowerBound, bias + extent.upperBound)
-    return start <= end ? start..<end : nil
-  }
-
   @inlinable
   public static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
 

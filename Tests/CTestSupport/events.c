@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "loader.h"
+#include "modules.h"
 
 enum { CAPACITY = 64 };
 

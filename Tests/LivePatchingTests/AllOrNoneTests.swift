@@ -77,7 +77,7 @@ import Units
   }
 
   /// Right bytes, wrong instruction: the comparison alone would let it pass.
-  @Test(arguments: [NMC_NOP, NMC_CALL_SLOT, NMC_JUMP]) func theKindIsConfirmed(kind: Int) throws {
+  @Test(arguments: [NIK_NOP, NIK_CALL_SLOT, NIK_JUMP]) func theKindIsConfirmed(kind: Int) throws {
     let fixture = try PatchFixture(.clangMcount)
     let raw = RawTransaction(fixture, Array(fixture.table.sites.indices))
     raw.pokes[9].expected_kind = UInt8(kind)

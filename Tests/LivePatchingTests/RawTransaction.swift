@@ -72,7 +72,7 @@ final class RawTransaction {
     poke.length = UInt8(site.length)
     poke.expected = back ? nop.tuple : original.tuple
     poke.replacement = back ? original.tuple : nop.tuple
-    poke.expected_kind = back ? UInt8(NMC_NOP) : kind(of: site.form)
+    poke.expected_kind = back ? UInt8(NIK_NOP) : kind(of: site.form)
     poke.target = back || target == 0 ? 0 : (fixture.module.loadBias + target).rawValue
     if !back, site.form == .nop1x5 { poke.flags = UInt8(NPC_POKE_RUN_OF_NOPS) }
     return poke
@@ -80,10 +80,10 @@ final class RawTransaction {
 
   private static func kind(of form: CallSite.Form) -> UInt8 {
     switch form {
-    case .e8, .addr32e8: UInt8(NMC_CALL)
-    case .ff15: UInt8(NMC_CALL_SLOT)
-    case .nop5, .nop6: UInt8(NMC_NOP)
-    case .nop1x5: UInt8(NMC_NOP_RUN)
+    case .e8, .addr32e8: UInt8(NIK_CALL)
+    case .ff15: UInt8(NIK_CALL_SLOT)
+    case .nop5, .nop6: UInt8(NIK_NOP)
+    case .nop1x5: UInt8(NIK_NOP_RUN)
     }
   }
 }

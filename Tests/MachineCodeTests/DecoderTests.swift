@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CInstructionKinds
 import MachineCode
 import TestSupport
 import Testing
@@ -93,5 +94,17 @@ import Units
     #expect(decoder.text([0xe8, 0xfb, 0xff, 0xff, 0xff], at: CodeAddress(0x1000)) == "call 0x1000")
     #expect(decoder.text([0x90], at: CodeAddress(0)) == "nop")
     #expect(decoder.text([0x06], at: CodeAddress(0)) == "(bad)")
+  }
+
+  @Test("the kinds have the numbers that C knows them by")
+  func numbersOfKinds() {
+    let numbers = [
+      (InstructionKind.other, NIK_OTHER), (.call, NIK_CALL), (.callSlot, NIK_CALL_SLOT),
+      (.nop, NIK_NOP), (.return, NIK_RETURN), (.jump, NIK_JUMP), (.jumpSlot, NIK_JUMP_SLOT),
+      (.endbr64, NIK_ENDBR64),
+    ]
+    for (kind, number) in numbers { #expect(Int(kind.rawValue) == Int(number), "\(kind)") }
+    #expect(InstructionKind.allCases == numbers.map(\.0))
+    #expect(InstructionKind(rawValue: UInt8(NIK_NOP_RUN)) == nil, "no instruction: an expectation")
   }
 }

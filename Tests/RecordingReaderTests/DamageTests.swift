@@ -5,6 +5,7 @@ import Foundation
 import RecordingReader
 import TestSupport
 import Testing
+import Units
 
 /// Damaged recordings: what is whole is kept, what is missing is said, nothing crashes or hangs.
 ///
@@ -52,7 +53,9 @@ import Testing
         problems += thread.forEachEvent { event in
           count += 1
           if event.kind == .entry { _ = process.function(event.number).label(number: event.number) }
-          if event.kind == .parent { _ = process.caller(at: event.number, time: event.time) }
+          if event.kind == .parent {
+            _ = process.caller(at: CodeAddress(event.number), time: event.time)
+          }
         }
         problems += thread.forEachTreeNode { _, node in _ = process.function(UInt64(node.function))
         }

@@ -4,6 +4,7 @@ import Foundation
 import RecordingSchema
 import TestSupport
 import Testing
+import Units
 
 /// Documents that this version did not write: with their keys in any order, of an earlier version,
 /// of a later one, damaged.
@@ -134,7 +135,7 @@ import Testing
       "time":-1,"sites":-5,"armed":18446744073709551615}}
       """
     var load = ModuleLoad(generation: 1, path: "/x")
-    load.loadBias = UInt64.max - 4095
+    load.loadBias = LoadBias(.max - 4095)
     load.textEnd = .max
     load.armed = .max
     #expect(RecordingJSON.decode(ModuleLine.self, from: text.utf8) == .load(load))

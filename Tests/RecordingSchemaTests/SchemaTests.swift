@@ -4,6 +4,7 @@ import Foundation
 import RecordingSchema
 import TestSupport
 import Testing
+import Units
 
 /// What is written is what is read, whatever it says.
 @Suite struct SchemaTests {
@@ -53,8 +54,8 @@ import Testing
     var load = ModuleLoad(generation: .max, path: text)
     load.buildID = text
     // A prelinked library may be loaded below its own address: the difference wraps around.
-    load.loadBias = .max
-    load.textStart = 1 << 63
+    load.loadBias = LoadBias(.max)
+    load.textStart = CodeAddress(1 << 63)
     load.textEnd = .max
     load.time = .max
     load.firstFunction = UInt64(UInt32.max)
@@ -107,7 +108,7 @@ import Testing
   @Test("a symbol file's lines are read as they were written", arguments: hostileTexts)
   func symbols(text: String) throws {
     var bytes = SymbolHeader(count: 3, path: text).line
-    let sites: [(UInt64, UInt8)] = [(0, 0), (0x1030, 9), (.max, .max)]
+    let sites: [(ModuleOffset, UInt8)] = [(0, 0), (0x1030, 9), (.max, .max)]
     for (offset, flags) in sites {
       let start = SymbolLine(offset: offset, flags: flags, name: text).append(to: &bytes)
       #expect(bytes[start - 1] == UInt8(ascii: "\t"))

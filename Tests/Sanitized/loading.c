@@ -78,7 +78,7 @@ static bool look_at_plugin(const char *path, npc_load_plan *plan, npc_poke *poke
   CHECK(*(const int *)dlsym(handle, "plugin_constructed") == 7);
   CHECK(npc_modules_visit(find, plan));
   *poke = (npc_poke){.address = (uint64_t)dlsym(handle, "plugin_value") - plan->load_bias,
-                     .length = 5, .expected_kind = NMC_NOP,
+                     .length = 5, .expected_kind = NIK_NOP,
                      .expected = {0x0f, 0x1f, 0x44, 0x00, 0x00},
                      .replacement = {0xb8, 41, 0, 0, 0}};
   dlclose(handle);

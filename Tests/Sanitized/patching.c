@@ -113,7 +113,7 @@ void check_running_text(void) {
 void check_run_of_nops(void) {
   npc_poke on = spec_arm((uint64_t)spec_run, cts_count_entry_address());
   memset(on.expected, 0x90, 5);
-  on.expected_kind = NMC_NOP_RUN;
+  on.expected_kind = NIK_NOP_RUN;
   on.flags = NPC_POKE_RUN_OF_NOPS;
   npc_transaction transaction =
       spec_transaction(&on, 1, NPC_PROTOCOL_STOP_MACHINE, NPC_WRITER_MPROTECT);
@@ -137,7 +137,7 @@ void check_refusals(void) {
   npc_poke good = pokes[1];
   pokes[1].expected[4] = 1;
   CHECK(!npc_transaction_execute(&t, &result) && result.status == NPC_MISMATCH);
-  pokes[1] = good, pokes[1].expected_kind = NMC_CALL;
+  pokes[1] = good, pokes[1].expected_kind = NIK_CALL;
   CHECK(!npc_transaction_execute(&t, &result) && result.status == NPC_UNCONFIRMED);
   pokes[1] = good, pokes[1].length = 7;
   CHECK(!npc_transaction_execute(&t, &result) && result.status == NPC_BAD_POKE);

@@ -13,7 +13,7 @@ uint64_t spec_site(unsigned i) {
 }
 
 npc_poke spec_arm(uint64_t address, const void *entry) {
-  npc_poke poke = {.address = address, .length = 5, .expected_kind = NMC_NOP,
+  npc_poke poke = {.address = address, .length = 5, .expected_kind = NIK_NOP,
                    .expected = {0x0f, 0x1f, 0x44, 0x00, 0x00}, .replacement = {0xe8}};
   int32_t displacement = (int32_t)((int64_t)(uint64_t)entry - (int64_t)(address + 5));
   memcpy(poke.replacement + 1, &displacement, sizeof displacement);
@@ -26,7 +26,7 @@ npc_poke spec_disarm(npc_poke armed) {
   memcpy(back.expected, armed.replacement, sizeof back.expected);
   memcpy(back.replacement, armed.expected, sizeof back.replacement);
   memcpy(&displacement, armed.replacement + 1, sizeof displacement);
-  back.expected_kind = NMC_CALL;
+  back.expected_kind = NIK_CALL;
   back.target = armed.address + 5 + (uint64_t)(int64_t)displacement;
   back.flags = 0;
   return back;

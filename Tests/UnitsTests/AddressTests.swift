@@ -25,13 +25,6 @@ import Units
     #expect(LoadBias(.max) + ModuleOffset.max == CodeAddress(.max - 1))
   }
 
-  @Test("an extent of a module is one of the process, unless it would wrap around")
-  func biasedExtents() {
-    let extent = ModuleOffset(0x1000)..<ModuleOffset(0x3000)
-    #expect(bias + extent == CodeAddress(0x7f00_1234_1000)..<CodeAddress(0x7f00_1234_3000))
-    #expect(LoadBias(0 &- 0x2000) + extent == nil)
-  }
-
   @Test("two addresses of one space give a distance, and a distance moves an address")
   func distances() {
     let end = offset + 0x10

@@ -18,24 +18,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct nmc_decoder nmc_decoder;
+#include "CInstructionKinds.h"
 
-/// What an instruction is to a patcher.
-enum {
-  NMC_OTHER = 0,
-  NMC_CALL = 1,           ///< `e8 rel32`, also `67 e8 rel32`; target: the destination
-  NMC_CALL_SLOT = 2,      ///< `ff 15 disp32`: call *slot(%rip); target: the slot's address
-  NMC_NOP = 3,            ///< a nop of any length; no target
-  NMC_RETURN = 4,         ///< near return; no target
-  NMC_JUMP = 5,           ///< `eb`/`e9`; target: the destination
-  NMC_JUMP_SLOT = 6,      ///< `ff 25 disp32`: jmp *slot(%rip); target: the slot's address
-  NMC_ENDBR64 = 7,        ///< `f3 0f 1e fa`
-  NMC_NOP_RUN = 8,        ///< only as an expectation: `length` bytes of one-byte nops (90)
-};
+typedef struct nmc_decoder nmc_decoder;
 
 typedef struct nmc_instruction {
   uint64_t target;   ///< see the kinds; 0 where they name none
-  uint8_t kind;
+  uint8_t kind;      ///< NIK_*
   uint8_t length;    ///< bytes
 } nmc_instruction;
 
@@ -63,7 +52,7 @@ bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, ui
 bool nmc_decode_access(nmc_decoder *decoder, const uint8_t *bytes, size_t available,
                        uint64_t address, nmc_access *access);
 
-/// Whether the `length` bytes at `bytes` are exactly one instruction (NMC_NOP_RUN: `length`
+/// Whether the `length` bytes at `bytes` are exactly one instruction (NIK_NOP_RUN: `length`
 /// one-byte nops) of `kind` with `target`, by Capstone's decoding of those bytes alone.
 /// The signature is the patch core's `npc_verifier`; `decoder` is an `nmc_decoder *`.
 bool nmc_confirms(void *decoder, uint8_t kind, uint8_t length, uint64_t target, uint64_t address,

@@ -15,7 +15,11 @@
 #endif
 
 #include "faults.h"
+#include "load_plans.h"
 #include "loader.h"
+#include "memory_reading.h"
+#include "modules.h"
+#include "near_memory.h"
 #include "poke.h"
 #include "stop.h"
 

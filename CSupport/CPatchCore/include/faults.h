@@ -25,10 +25,6 @@ int npc_faults_install(void);
 bool npc_faults_owns(int signal);
 bool npc_faults_are_installed(void);
 
-/// Copies `length` bytes; false where they cannot be read. With the dispatcher a fault is caught,
-/// without it the kernel is asked for each page first.
-bool npc_read_memory(void *to, const void *from, size_t length);
-
 /// Set-up. Adds a handler; those added later are asked first. At most 8; 0 or ENOSPC.
 int npc_faults_add(npc_fault_handler handler);
 
@@ -43,8 +39,5 @@ uint64_t npc_fault_pc(const void *context);
 void npc_fault_set_pc(void *context, uint64_t pc);
 /// Sets or clears the trap flag: one instruction runs, then SIGTRAP with si_code TRAP_TRACE.
 void npc_fault_single_step(void *context, bool on);
-
-/// Copies `length` bytes by ordinary loads, under the fix-up. False if a load faulted.
-bool npc_read_fixed_up(void *destination, const void *source, size_t length);
 
 #endif

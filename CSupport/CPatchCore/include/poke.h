@@ -24,6 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CInstructionKinds.h"
+
 enum { NPC_SITE_BYTES = 6 };
 
 /// One site's change. 32 bytes: with the 16 of a call site, 48 bytes of table per site.
@@ -33,7 +35,7 @@ typedef struct npc_poke {
   uint8_t expected[NPC_SITE_BYTES];
   uint8_t replacement[NPC_SITE_BYTES];
   uint8_t length;                          ///< 5 or 6
-  uint8_t expected_kind;                   ///< the verifier's name for `expected`
+  uint8_t expected_kind;                   ///< what `expected` is: NIK_*
   uint8_t flags;                           ///< NPC_POKE_*
   uint8_t reserved;
 } npc_poke;
@@ -46,7 +48,7 @@ enum {
 };
 
 /// Confirms that the `length` bytes at `bytes`, standing at `address`, are one instruction of
-/// `kind` with `target`. Must not allocate.
+/// `kind` (NIK_*) with `target`. Must not allocate.
 typedef bool (*npc_verifier)(void *context, uint8_t kind, uint8_t length, uint64_t target,
                              uint64_t address, const uint8_t *bytes);
 

@@ -27,8 +27,9 @@ typedef struct npc_stop_report {
   int32_t error;       ///< 0; ETIMEDOUT; EAGAIN (over NPC_STOP_MAX_THREADS); or errno of /proc
 } npc_stop_report;
 
-/// Set-up. Installs the stop signal's handler (the highest real-time signal that has none) and
-/// opens /proc/self/task. 0 or an errno.
+/// Set-up. Installs the stop signal's handler, on the highest real-time signal that has none, and
+/// registers this process for npc_sync_cores. 0 or an errno; EAGAIN: every real-time signal has a
+/// handler.
 int npc_stop_prepare(void);
 
 /// Stops every other thread of this process. True when all are stopped; else none is left stopped.

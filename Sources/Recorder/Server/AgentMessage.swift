@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import Units
 
 /// A message from an agent.
 ///
@@ -9,7 +10,11 @@ import CRecordingABI
 package enum AgentMessage {
   package struct Module: Equatable {
     package var generation: UInt32
-    package var loadBias, textStart, textEnd, time: UInt64
+    package var loadBias: LoadBias
+    /// The hull of its executable segments, in the traced process: [start, end).
+    package var textStart, textEnd: CodeAddress
+    /// In units of the recording's clock.
+    package var time: UInt64
     package var buildID: [UInt8]
     /// As the loader has it: relative to the process's folder where dlopen was told so.
     package var path: String
@@ -69,9 +74,9 @@ extension AgentMessage.Module {
       bytes.loadUnaligned(fromByteOffset: biasAt + 8 * index, as: UInt64.self)
     }
     generation = bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
-    loadBias = number(0)
-    textStart = number(1)
-    textEnd = number(2)
+    loadBias = LoadBias(number(0))
+    textStart = CodeAddress(number(1))
+    textEnd = CodeAddress(number(2))
     time = number(3)
     buildID = Array(bytes[idStart..<(idStart + idLength)])
     path = String(decoding: name, as: UTF8.self)

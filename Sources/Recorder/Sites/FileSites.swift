@@ -59,8 +59,7 @@ extension FileSites {
         continue
       }
       let line = SymbolLine(
-        offset: site.offset.rawValue, flags: entry.flags,
-        name: table.functionName(of: site) ?? "")
+        offset: site.offset, flags: entry.flags, name: table.functionName(of: site) ?? "")
       entry.function = UInt32(truncatingIfNeeded: line.append(to: &symbols))
       entries.append(entry)
     }

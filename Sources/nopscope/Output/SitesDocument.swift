@@ -26,9 +26,9 @@ struct SitesDocument: Encodable {
     buildID = table.buildID.map { hexDigits($0) }
     sites = table.sites.map { site in
       Site(
-        offset: site.offset, length: site.length, form: site.form.name, kind: site.kind.name,
+        offset: site.offset.rawValue, length: site.length, form: site.form.name, kind: site.kind.name,
         function: table.functionName(of: site))
     }
-    skipped = table.skipped.map { Skipped(offset: $0.offset, reason: $0.reason) }
+    skipped = table.skipped.map { Skipped(offset: $0.offset.rawValue, reason: $0.reason) }
   }
 }

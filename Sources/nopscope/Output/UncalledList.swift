@@ -84,7 +84,7 @@ private struct UncalledDocument: Encodable {
       function = row.function.name
       module = row.function.modulePath
       buildID = row.function.buildID
-      address = row.function.offset
+      address = row.function.offset?.rawValue
     }
   }
 

@@ -4,6 +4,7 @@ import Glibc
 import RecordingReader
 import TraceAnalysis
 import TraceExport
+import Units
 
 /// Writes a recording's directory and reads it in every way.
 ///
@@ -68,7 +69,9 @@ struct RecordingFuzzing {
           guard named < 256, event.kind == .entry || event.kind == .parent else { return }
           named += 1
           if event.kind == .entry { _ = process.function(event.number).label(number: event.number) }
-          if event.kind == .parent { _ = process.caller(at: event.number, time: event.time) }
+          if event.kind == .parent {
+            _ = process.caller(at: CodeAddress(event.number), time: event.time)
+          }
         }
       }
     }

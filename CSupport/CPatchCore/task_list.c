@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The look at threads: /proc/self/task, and of each thread the files `syscall` and `status`.
+
+#define _GNU_SOURCE
+#include "task_list.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int npc_tasks_open(void) {
+  return open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int npc_tasks_each(int tasks, int (*visit)(int tasks, int32_t thread, void *context),
+                   void *context) {
+  static char buffer[32768] __attribute__((aligned(8)));
+  if (lseek(tasks, 0, SEEK_SET) < 0) return -1;
+  for (;;) {
+    long length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer);
+    if (length <= 0) return length < 0 ? -1 : 0;
+    for (long at = 0; at < length;) {
+      struct dirent64 *entry = (struct dirent64 *)(buffer + at);
+      at += entry->d_reclen;
+      int32_t thread = atoi(entry->d_name);
+      int status = thread > 0 ? visit(tasks, thread, context) : 0;
+      if (status != 0) return status;
+    }
+  }
+}
+
+// Reads /proc/self/task/TID/`leaf` into `buffer`, NUL-terminated. False if it is gone or refused.
+static bool read_file(int tasks, int32_t thread, const char *leaf, char *buffer, size_t size) {
+  char path[64];
+  snprintf(path, sizeof path, "%d/%s", thread, leaf);
+  int file = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  ssize_t length = read(file, buffer, size - 1);
+  close(file);
+  if (length <= 0) return false;
+  buffer[length] = 0;
+  return true;
+}
+
+// "running"; "NR a0 a1 a2 a3 a4 a5 SP PC" in a system call; "-1 SP PC" blocked outside one.
+bool npc_task_sleeps(int tasks, int32_t thread, npc_task_sleep *sleep) {
+  char text[256];
+  if (!read_file(tasks, thread, "syscall", text, sizeof text)) return false;
+  char *end;
+  sleep->system_call = strtoll(text, &end, 10);
+  if (end == text || sleep->system_call < 0) return false;
+  sleep->first_argument = strtoull(end, NULL, 16);
+  char *pc = strrchr(text, ' '), *sp;
+  if (pc) *pc = 0;
+  sp = strrchr(text, ' ');
+  sleep->sp = pc && sp ? strtoull(sp + 1, NULL, 16) : 0;
+  return true;
+}
+
+int npc_task_blocks(int tasks, int32_t thread, int signal) {
+  char text[4096];
+  errno = 0;
+  if (!read_file(tasks, thread, "status", text, sizeof text))
+    return errno == 0 || errno == ENOENT || errno == ESRCH ? 0 : -errno;
+  const char *line = strstr(text, "\nSigBlk:");
+  return line ? (int)(strtoull(line + 8, NULL, 16) >> (signal - 1) & 1) : -ENODATA;
+}
