@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
-import TextFormat
 import Units
 
 /// Text on its way out, a block at a time.

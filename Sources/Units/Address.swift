@@ -25,6 +25,7 @@ public struct Address<Space>: Hashable, Sendable, BitwiseCopyable {
   /// The number itself, for C, for files and for printing in a layout of one's own.
   public var rawValue: UInt64
 
+  /// The value with this number.
   @inlinable
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
@@ -36,14 +37,17 @@ public struct Address<Space>: Hashable, Sendable, BitwiseCopyable {
   @inlinable
   public static var max: Self { Self(.max) }
 
+  /// Whether the numbers are equal.
   @inlinable
   public static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
 
+  /// Hashes the number.
   @inlinable
   public func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 }
 
 extension Address: Comparable {
+  /// Whether `left` is the lower address.
   @inlinable
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
@@ -55,10 +59,12 @@ extension Address: CustomStringConvertible {
 
 /// In a file an address is a plain number.
 extension Address: Codable {
+  /// Reads the number.
   public init(from decoder: any Decoder) throws {
     self.init(try decoder.singleValueContainer().decode(UInt64.self))
   }
 
+  /// Writes the number.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(rawValue)

@@ -10,6 +10,7 @@ public struct LoadBias: Hashable, Sendable, BitwiseCopyable {
   /// The distance, modulo 2^64.
   public var rawValue: UInt64
 
+  /// The value with this number.
   @inlinable
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
@@ -23,9 +24,11 @@ public struct LoadBias: Hashable, Sendable, BitwiseCopyable {
     CodeAddress(bias.rawValue &+ offset.rawValue)
   }
 
+  /// Whether the numbers are equal.
   @inlinable
   public static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
 
+  /// Hashes the number.
   @inlinable
   public func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 }
@@ -45,10 +48,12 @@ extension LoadBias: CustomStringConvertible {
 
 /// In a file a load bias is a plain number.
 extension LoadBias: Codable {
+  /// Reads the number.
   public init(from decoder: any Decoder) throws {
     self.init(try decoder.singleValueContainer().decode(UInt64.self))
   }
 
+  /// Writes the number.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(rawValue)

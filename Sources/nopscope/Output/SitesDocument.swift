@@ -26,7 +26,8 @@ struct SitesDocument: Encodable {
     buildID = table.buildID.map { hexDigits($0) }
     sites = table.sites.map { site in
       Site(
-        offset: site.offset.rawValue, length: site.length, form: site.form.name, kind: site.kind.name,
+        offset: site.offset.rawValue, length: site.length, form: site.form.name,
+        kind: site.kind.name,
         function: table.functionName(of: site))
     }
     skipped = table.skipped.map { Skipped(offset: $0.offset.rawValue, reason: $0.reason) }
