@@ -180,8 +180,8 @@ let package = Package(
     .target(
       name: "Recorder",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "RecordingSchema", "CDemangle", "CRecordingABI",
-        "CRecorder",
+        "CallSites", "ELFImage", "MachineCode", "ProductFiles", "RecordingSchema", "CDemangle",
+        "CRecordingABI", "CRecorder",
       ],
       swiftSettings: strictness),
     .executableTarget(

@@ -8,11 +8,11 @@ import TextFormat
 struct RecordSummary {
   let program: TargetProgram
   let server: RecordServer
-  let output: String
+  private var output: String { server.recordingPath }
 
   func print() {
     for line in server.warnings { complain(line) }
-    let totals = server.totals
+    let totals = server.moduleTotals
     let events = server.eventTotals()
     if server.tracedProcesses == 0 {
       complain(
@@ -38,9 +38,7 @@ struct RecordSummary {
   }
 
   /// `4,812 sites, 4,790 armed, 22 skipped (nopscope sites --skipped); 4.9 MB, 0 lost`.
-  private func closing(
-    _ totals: RecordServer.ModuleTotals, _ events: RecordServer.EventTotals
-  ) -> String {
+  private func closing(_ totals: ModuleTotals, _ events: EventTotals) -> String {
     var line = "\(grouped(totals.sites)) site\(totals.sites == 1 ? "" : "s"), "
     line += "\(grouped(totals.armed)) armed, "
     if totals.unwanted > 0 { line += "\(grouped(totals.unwanted)) not wanted, " }

@@ -63,14 +63,14 @@ import Testing
     ]
     for (mode, isSafe) in modes {
       #expect(chmod(folder, mode) == 0)
-      #expect(RecordServer.isSafeParent(folder) == isSafe, "\(String(mode, radix: 8))")
+      #expect(SocketFolder.isSafeParent(folder) == isSafe, "\(String(mode, radix: 8))")
     }
-    #expect(!RecordServer.isSafeParent(folder + "/none"))
+    #expect(!SocketFolder.isSafeParent(folder + "/none"))
     try Data().write(to: URL(fileURLWithPath: folder + "/file"))
-    #expect(!RecordServer.isSafeParent(folder + "/file"))
+    #expect(!SocketFolder.isSafeParent(folder + "/file"))
     if geteuid() == 0 {
       #expect(chmod(folder, 0o700) == 0 && chown(folder, 65534, 65534) == 0)
-      #expect(!RecordServer.isSafeParent(folder))
+      #expect(!SocketFolder.isSafeParent(folder))
     }
   }
 

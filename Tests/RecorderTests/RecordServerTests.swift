@@ -322,11 +322,11 @@ import Testing
       try #require(getrlimit(descriptors, &limit) == 0)
       limit.rlim_cur = rlim_t(spare)
       try #require(setrlimit(descriptors, &limit) == 0)
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
       #expect(bench.server.activeProcesses == 1)
       withExtendedLifetime(first) {}
       first = nil
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
       #expect(bench.server.activeProcesses == 1)
       withExtendedLifetime(second) {}
     }
