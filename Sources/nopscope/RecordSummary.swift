@@ -16,23 +16,26 @@ struct RecordSummary {
     let events = server.eventTotals()
     if server.tracedProcesses == 0 {
       complain(
-        "\(program.image): its agent was not heard of: nothing is recorded (nopscope doctor "
-          + "\(program.image))")
+        "\(program.image): no agent connected from it, so nothing is recorded: nopscope doctor "
+          + "\(program.image) says what hinders it")
     } else if totals.sites == 0 {
       complain(
         "\(program.image): no instrumented function in it or its libraries: compile with -pg or "
           + "-fpatchable-function-entry=5")
     }
     if totals.sites > 0, totals.armed == 0, totals.unwanted == totals.sites {
-      complain("no function is wanted by --filter and --notrace: nopscope sites lists their names")
+      complain(
+        "--filter and --notrace leave no function to trace: nopscope sites lists all names")
     }
-    if events.isCorrupted { complain("\(output): an anomaly turned the tracer off: see info") }
+    if events.isCorrupted {
+      complain("\(output): an anomaly turned the tracer off: nopscope info says more")
+    }
     if events.isFull {
-      complain("\(output): no space was left: later events are only counted")
+      complain("\(output): no space was left: later events are only counted as lost")
     } else if events.lostEvents > 0 {
       complain(
-        "\(output): no buffer was to be had for some threads' events (ulimit -f, ulimit -v, a large "
-          + "--overwrite): they are only counted")
+        "\(output): some threads found no memory for their events, which are only counted as lost: "
+          + "raise ulimit -f or ulimit -v, or give --overwrite a smaller size")
     }
     write(neutralised(closing(totals, events)) + "\n", to: 2)
   }

@@ -115,13 +115,14 @@ import Testing
   }
 
   @Test("rules match a template's instance by its name, with and without its parameters")
-  func templates() throws {
+  func templates() {
     let linked = "_ZN3zoo5powerIlLi5EEET_S1_"  // long zoo::power<long, 5>(long)
     for pattern in ["zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*"] {
-      #expect(FunctionSpellings(linked, demangle: demangledCxx).matches(try Glob(pattern)), "\(pattern)")
+      #expect(
+        FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)), "\(pattern)")
     }
     for pattern in ["power*", "zoo::power", "long"] {
-      #expect(!FunctionSpellings(linked, demangle: demangledCxx).matches(try Glob(pattern)))
+      #expect(!FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)))
     }
   }
 

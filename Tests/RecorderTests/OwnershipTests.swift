@@ -94,6 +94,23 @@ import Testing
     #expect(!RecordingFolder.isRecording(folder + "/other"))
   }
 
+  @Test("a recording is known by its session's schema, wherever that stands")
+  func schema() throws {
+    let folder = try TemporaryFolder.shared.fresh("schema")
+    let texts = [
+      (#"{"version":2,"processes":[],"schema":"nopscope.recording/1"}"#, true),
+      (#"{"schema":"nopscope.recording/1"} and more"#, false),
+      (#"{"note":"{\"schema\":\"nopscope.recording/1\"}"}"#, false),
+    ]
+    for (text, isRecording) in texts {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/session.json"))
+      #expect(RecordingFolder.isRecording(folder) == isRecording, "\(text)")
+    }
+    // What we write ourselves is one.
+    let bench = try ServerBench()
+    #expect(RecordingFolder.isRecording(bench.path))
+  }
+
   @Test("of an old recording only files go, and not by a link out of it")
   func oldRecordings() throws {
     let folder = try TemporaryFolder.shared.fresh("old")

@@ -305,6 +305,20 @@ import Testing
     #expect(bench.server.warnings.isEmpty)
   }
 
+  @Test("session.json names every process soon, however many there are")
+  func manyInSession() throws {
+    let bench = try ServerBench()
+    let agents = try (0..<40).map { _ in try FakeAgent(bench.server) }
+    for agent in agents { agent.send(FakeAgent.hello()) }
+    func listed() throws -> Int { (try bench.session()["processes"] as? [Any])?.count ?? 0 }
+    // Each turn ends when something is to be done: where nothing is, ten turns are ten seconds.
+    for _ in 0..<200 where try listed() < agents.count {
+      bench.server.loop.turn(milliseconds: bench.server.tracedProcesses < agents.count ? 1 : 1000)
+    }
+    #expect(try listed() == agents.count)
+    withExtendedLifetime(agents) {}
+  }
+
   /// A forked child connects and then lets its parent's go. Where nobody is active for one turn, all
   /// is taken for over.
   @Test("who waits to be let in is active once another has left")

@@ -147,7 +147,9 @@ extension RecordingWriter {
     let header = SymbolHeader(count: sites.entries.count, path: path).line
     do {
       guard try folder.saveSymbols(module.symbolsName, header + sites.symbols) else {
-        warn("\(path): symbols/\(module.symbolsName) is there and holds something else")
+        warn(
+          "\(path): symbols/\(module.symbolsName) is there already, with other names: the module is "
+            + "left alone")
         return false
       }
       savedSymbols[module.symbolsName] = hash
