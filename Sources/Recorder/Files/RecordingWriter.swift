@@ -179,10 +179,13 @@ extension RecordingWriter {
 
 /// Call sites of the modules that were loaded, each file counted once.
 public struct ModuleTotals: Equatable, Sendable {
+  /// All call sites.
   public var sites = 0
+  /// Those that call their stubs.
   public var armed = 0
   /// No rule wants them.
   public var unwanted = 0
+  /// Places that looked like call sites and are none.
   public var skipped = 0
 }
 

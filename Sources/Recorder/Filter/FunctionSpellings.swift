@@ -10,6 +10,7 @@ public struct FunctionSpellings {
   /// Made when a pattern does not match the linked name, and only for mangled ones.
   private let demangle: (String) -> String?
 
+  /// A function by its linked name; `demangle` is asked for its source name when a rule needs that.
   public init(_ linked: String, demangle: @escaping (String) -> String?) {
     self.linked = linked
     self.demangle = demangle

@@ -4,6 +4,7 @@
 public struct ModuleSpellings: Sendable {
   let spellings: [String]
 
+  /// The spellings of the library at `path`.
   public init(path: String) {
     let file = String(path.split(separator: "/").last ?? "")
     var spellings = [path]

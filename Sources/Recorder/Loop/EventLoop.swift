@@ -41,6 +41,7 @@ public final class EventLoop {
   /// When something was ready last.
   private var lastReady = nrc_monotonic_nanoseconds()
 
+  /// A loop that waits for nothing yet.
   public init() {}
 
   /// Calls `handler` in each turn in which `descriptor` is readable, has ended or has failed.

@@ -12,6 +12,7 @@ import RecordingSchema
 public final class RecordServer {
   /// What else is to be waited for goes here too.
   public let loop: EventLoop
+  /// What is recorded.
   public let options: RecordOptions
   let connections: AgentConnections
   let writer: RecordingWriter
@@ -25,6 +26,7 @@ public final class RecordServer {
   /// How long nothing may be ready before Capstone is opened for a file that may come.
   private static let quietNanoseconds: UInt64 = 20_000_000
 
+  /// Listens for agents and writes the first session.json to `folder`; throws where either fails.
   public init(
     folder: RecordingFolder, command: [String], options: RecordOptions, source: SiteSource,
     clock: TraceClock
@@ -57,7 +59,9 @@ public final class RecordServer {
   public var tracedProcesses: Int { writer.session.processes.count }
   /// What the user should know, one line each, the same line once.
   public var warnings: [String] { writer.warnings }
+  /// Sums of all modules that were loaded until now.
   public var moduleTotals: ModuleTotals { writer.moduleTotals }
+  /// Sums of what the headers of all event files say.
   public func eventTotals() -> EventTotals { writer.eventTotals() }
 
   /// Once the program has ended: waits for the processes that it or its children started and that

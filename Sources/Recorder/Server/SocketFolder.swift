@@ -5,6 +5,7 @@ import Glibc
 
 /// Why the recorder cannot listen: one line.
 public struct ServerError: Error, CustomStringConvertible, Sendable {
+  /// The message.
   public var description: String
 }
 

@@ -6,6 +6,7 @@ import RecordingSchema
 
 /// The shared object that goes into traced programs.
 public enum AgentLibrary {
+  /// Its file's name.
   public static let name = "libNopscopeAgent.so"
 
   /// The absolute path of the agent that belongs to this program; nil where there is none.

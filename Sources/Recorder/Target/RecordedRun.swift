@@ -4,6 +4,7 @@ import CRecorder
 
 /// One run of a program that is recorded: from the making of the recording to its last word.
 public final class RecordedRun {
+  /// The recorder of the run.
   public let server: RecordServer
   private let folder: RecordingFolder
   private let program: TargetProgram
