@@ -104,6 +104,8 @@ let package = Package(
 
     // Headers only: what the agent writes and the readers read.
     .target(name: "CRecordingABI", path: "CSupport/CRecordingABI", cSettings: [warnings]),
+    // Header only: the patterns of filters, for the agent and the recorder.
+    .target(name: "CGlob", path: "CSupport/CGlob", cSettings: [warnings]),
     // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
     // The static library: the shared one does not export the printer that can be stopped.
     .target(
@@ -111,7 +113,7 @@ let package = Package(
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
     // What runs in the traced program. C and assembly, NEEDED libc alone.
     .target(
-      name: "Agent", dependencies: ["CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
+      name: "Agent", dependencies: ["CGlob", "CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
       exclude: ["exports.map"],
       cSettings: [
         warnings, .headerSearchPath("../Trampolines/include"),
@@ -195,8 +197,8 @@ let package = Package(
     .target(
       name: "Recorder",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "RecordingSchema", "CDemangle", "CRecordingABI",
-        "CRecorder", "Units",
+        "CallSites", "ELFImage", "MachineCode", "ProductFiles", "RecordingSchema", "CDemangle",
+        "CGlob", "CRecordingABI", "CRecorder", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(

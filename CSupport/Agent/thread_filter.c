@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <sys/prctl.h>
 
+#include "CGlob.h"
 #include "agent.h"
 #include "syscalls.h"
 
@@ -22,58 +23,11 @@ enum { NAME_BYTES = 16, STEP = 2 };
 /// threads' words are.
 uint32_t nag_thread_generation __attribute__((visibility("hidden"))) = STEP;
 
-// --- ftrace's globs, as Sources/Recorder/Filter/Glob.swift has them
-// -----------------------------------
-
-// Where the class that opens at `at` is closed; NULL: it is not one. The first ] is a member.
-static const char *class_end(const char *at) {
-  at += at[1] == '!' ? 2 : 1;
-  if (*at == 0) return NULL;
-  for (at++; *at; at++)
-    if (*at == ']') return at;
-  return NULL;
-}
-
-static bool is_in_class(unsigned char byte, const char *at, const char *end) {
-  bool is_inverted = *at == '!';
-  if (is_inverted) at++;
-  while (at < end) {
-    unsigned char first = (unsigned char)*at, last = first;
-    bool is_range = at + 2 < end && at[1] == '-';
-    if (is_range) last = (unsigned char)at[2];
-    if (first <= byte && byte <= last) return !is_inverted;
-    at += is_range ? 3 : 1;
-  }
-  return is_inverted;
-}
-
-// Bytes of the pattern that stand for `byte`; 0: they do not.
-static int step(const char *at, unsigned char byte) {
-  const char *end = *at == '[' ? class_end(at) : NULL;
-  if (*at == 0) return 0;
-  if (*at == '?') return 1;
-  if (end != NULL) return is_in_class(byte, at + 1, end) ? (int)(end + 1 - at) : 0;
-  if (*at == '\\' && at[1]) return (unsigned char)at[1] == byte ? 2 : 0;
-  return (unsigned char)*at == byte ? 1 : 0;
-}
-
-static bool matches(const char *pattern, const char *name) {
-  const char *star = NULL, *from = NULL;
-  while (*name || *pattern) {
-    int width;
-    if (*pattern == '*') {
-      star = ++pattern;
-      from = name;
-    } else if (*name && (width = step(pattern, (unsigned char)*name)) > 0) {
-      pattern += width;
-      name++;
-    } else {
-      if (star == NULL || *from == 0) return false;
-      pattern = star;
-      name = ++from;
-    }
-  }
-  return true;
+static bool matches(const nrec_thread_rule *rule, const char *name) {
+  const unsigned char *pattern = (const unsigned char *)rule->pattern;
+  size_t length = ngl_length(rule->pattern, NREC_THREAD_PATTERN);
+  return ngl_matches(pattern, length, ngl_shape_of(pattern, length), (const unsigned char *)name,
+                     ngl_length(name, NAME_BYTES));
 }
 
 // The last rule that matches decides, as for functions.
@@ -82,7 +36,7 @@ static bool is_wanted(const char *name) {
   uint32_t count = config->thread_rules;
   if (count > NREC_MOST_THREAD_RULES) count = NREC_MOST_THREAD_RULES;
   for (uint32_t i = count; i-- > 0;)
-    if (matches(config->threads[i].pattern, name)) return !config->threads[i].is_removal;
+    if (matches(&config->threads[i], name)) return !config->threads[i].is_removal;
   return count == 0 || config->threads[0].is_removal;
 }
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The recorder: which sites a tracer wants, the plan that says so, and the server that answers the
-// agents of traced processes.
+// The recorder: which call sites a tracer wants, the plan that says so, and the server that answers
+// the agents of traced processes.
 //
-//   SiteFilter     rules of ftrace's grammar -> wanted, graph function, or neither
-//   FileSites      what the recorder knows of one file: sites, fixed flags, names
-//   SiteCache      the same, kept between runs by build-id
-//   Planner        FileSites + SiteFilter -> one action a site
-//   RecordServer   agents' messages -> plans, and the recording's text files
+//   SiteFilter         rules of ftrace's grammar -> wanted, graph function, or neither
+//   FileSites          what the recorder knows of one file: sites, fixed flags, names
+//   SiteCache          the same, kept between runs by build-id
+//   Planner            FileSites + SiteFilter -> one action a site
+//
+//   EventLoop          waits for descriptors and times, and calls their handlers
+//   AgentConnections   the processes that are connected, ending, or not connected yet
+//   RecordingWriter    the recording's text files, warnings and sums
+//   RecordServer       agents' messages -> plans; holds the three above together
+//
+//   TargetProcess      the program: its start, its signals, its end
+//   RecordedRun        one run from the making of the recording to its last word

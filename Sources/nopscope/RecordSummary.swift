@@ -8,39 +8,40 @@ import TextFormat
 struct RecordSummary {
   let program: TargetProgram
   let server: RecordServer
-  let output: String
+  private var output: String { server.recordingPath }
 
   func print() {
     for line in server.warnings { complain(line) }
-    let totals = server.totals
+    let totals = server.moduleTotals
     let events = server.eventTotals()
     if server.tracedProcesses == 0 {
       complain(
-        "\(program.image): its agent was not heard of: nothing is recorded (nopscope doctor "
-          + "\(program.image))")
+        "\(program.image): no agent connected from it, so nothing is recorded: nopscope doctor "
+          + "\(program.image) says what hinders it")
     } else if totals.sites == 0 {
       complain(
         "\(program.image): no instrumented function in it or its libraries: compile with -pg or "
           + "-fpatchable-function-entry=5")
     }
     if totals.sites > 0, totals.armed == 0, totals.unwanted == totals.sites {
-      complain("no function is wanted by --filter and --notrace: nopscope sites lists their names")
+      complain(
+        "--filter and --notrace leave no function to trace: nopscope sites lists all names")
     }
-    if events.isCorrupted { complain("\(output): an anomaly turned the tracer off: see info") }
+    if events.isCorrupted {
+      complain("\(output): an anomaly turned the tracer off: nopscope info says more")
+    }
     if events.isFull {
-      complain("\(output): no space was left: later events are only counted")
+      complain("\(output): no space was left: later events are only counted as lost")
     } else if events.lostEvents > 0 {
       complain(
-        "\(output): no buffer was to be had for some threads' events (ulimit -f, ulimit -v, a large "
-          + "--overwrite): they are only counted")
+        "\(output): some threads found no memory for their events, which are only counted as lost: "
+          + "raise ulimit -f or ulimit -v, or give --overwrite a smaller size")
     }
     write(neutralised(closing(totals, events)) + "\n", to: 2)
   }
 
   /// `4,812 sites, 4,790 armed, 22 skipped (nopscope sites --skipped); 4.9 MB, 0 lost`.
-  private func closing(
-    _ totals: RecordServer.ModuleTotals, _ events: RecordServer.EventTotals
-  ) -> String {
+  private func closing(_ totals: ModuleTotals, _ events: EventTotals) -> String {
     var line = "\(grouped(totals.sites)) site\(totals.sites == 1 ? "" : "s"), "
     line += "\(grouped(totals.armed)) armed, "
     if totals.unwanted > 0 { line += "\(grouped(totals.unwanted)) not wanted, " }

@@ -70,7 +70,7 @@ import Testing
       + "the tracer is off in this process, and patches nothing more"
     #expect(result.standardError.contains("the bytes are not the file's, at 0x"))
     #expect(result.standardError.contains(report))
-    #expect(result.standardError.contains("an anomaly turned the tracer off: see info"))
+    #expect(result.standardError.contains("an anomaly turned the tracer off: nopscope info"))
     let text = try runNopscope(["info", data])
     #expect(text.ending == .exit(0))
     #expect(text.output.contains("stopped by an anomaly: events may be missing"))
@@ -99,7 +99,7 @@ import Testing
     let data = try TemporaryFolder.shared.fresh("anomaly") + "/data"
     let result = try runNopscope(["record", "-o", data, program])
     #expect(result.ending == .signal(SIGILL))
-    #expect(result.standardError.contains("an anomaly turned the tracer off: see info"))
+    #expect(result.standardError.contains("an anomaly turned the tracer off: nopscope info"))
     #expect(
       try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)["corrupted"] as? Bool
         == true)

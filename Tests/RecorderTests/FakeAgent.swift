@@ -104,7 +104,7 @@ final class ServerBench {
   }
 
   /// Serves until no message is waiting.
-  func serve() { for _ in 0..<4 { _ = server.turn(others: [], milliseconds: 1) } }
+  func serve() { for _ in 0..<4 { server.loop.turn(milliseconds: 1) } }
 
   func session() throws -> [String: Any] {
     try jsonObject(Data(contentsOf: URL(fileURLWithPath: path + "/session.json")))

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+import TestSupport
 import Testing
 
 @testable import Recorder
@@ -50,14 +52,14 @@ import Testing
       (["ns::f"], "_Znonsense", program, false),
     ] as [([String], String, String, Bool)])
   func order(rules: [String], function: String, module: String, isWanted: Bool) throws {
-    let choice = try filter(rules).choice(function: function, module: ModuleName(path: module))
+    let choice = try filter(rules).choice(function: function, module: ModuleSpellings(path: module))
     #expect((choice != .unwanted) == isWanted)
   }
 
   @Test("notrace wins over the filter and over graph functions")
   func notrace() throws {
     let filter = try filter(["f*"], notrace: ["fo*", "!foo"], graph: ["fob", "g"])
-    let module = ModuleName(path: Self.program)
+    let module = ModuleSpellings(path: Self.program)
     #expect(filter.choice(function: "fan", module: module) == .wanted)
     #expect(filter.choice(function: "fob", module: module) == .unwanted)
     #expect(filter.choice(function: "foo", module: module) == .wanted)
@@ -90,7 +92,7 @@ import Testing
       ("(anonymous namespace)::f()", "(anonymous namespace)::f"),
     ])
   func parameters(name: String, bare: String) {
-    #expect(FunctionName.withoutParameters(name) == bare)
+    #expect(FunctionSpellings.withoutParameters(name) == bare)
   }
 
   @Test(
@@ -109,17 +111,53 @@ import Testing
       ("int my_operator<int>", "my_operator<int>"), ("main", "main"), ("", ""),
     ])
   func results(name: String, short: String) {
-    #expect(FunctionName.withoutResult(name) == short)
+    #expect(FunctionSpellings.withoutResult(name) == short)
   }
 
   @Test("rules match a template's instance by its name, with and without its parameters")
-  func templates() throws {
+  func templates() {
     let linked = "_ZN3zoo5powerIlLi5EEET_S1_"  // long zoo::power<long, 5>(long)
     for pattern in ["zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*"] {
-      #expect(FunctionName(linked, demangle: demangledCxx).matches(try Glob(pattern)), "\(pattern)")
+      #expect(
+        FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)), "\(pattern)")
     }
     for pattern in ["power*", "zoo::power", "long"] {
-      #expect(!FunctionName(linked, demangle: demangledCxx).matches(try Glob(pattern)))
+      #expect(!FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)))
     }
+  }
+
+  private static let library = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"
+
+  /// c++filt is binutils': its demangler has a flag for what is cut by hand here. A thunk's name, a
+  /// static variable's and the like have a function's inside; they have no call sites.
+  @Test(
+    "of every function of libstdc++ the cut name is what c++filt prints without parameters",
+    .enabled(if: FileManager.default.fileExists(atPath: library), "Debian's libstdc++"))
+  func everyFunction() throws {
+    let names = try Tools.run("nm", ["-D", "--defined-only", Self.library]).split(separator: "\n")
+      .compactMap { line -> String? in
+        let words = line.split(separator: " ")
+        guard words.count == 3, ["T", "W"].contains(words[1]) else { return nil }
+        return words[2].split(separator: "@").first.map(String.init)
+      }
+      .filter { name in
+        name.hasPrefix("_Z") && !["_ZT", "_ZGV", "_ZGT", "_ZZ"].contains { name.hasPrefix($0) }
+      }
+    let list = try TemporaryFolder.shared.fresh("names") + "/list"
+    try names.joined(separator: "\n").write(toFile: list, atomically: true, encoding: .utf8)
+    let whole = try Tools.run("c++filt", ["@\(list)"]).split(separator: "\n").map(String.init)
+    let expected = try Tools.run("c++filt", ["-p", "@\(list)"]).split(separator: "\n")
+    try #require(whole.count == names.count && expected.count == names.count)
+    var compared = 0
+    // Of another version, c++filt may print the whole name differently already.
+    for (index, name) in names.enumerated() where demangledCxx(name) == whole[index] {
+      compared += 1
+      let bare = FunctionSpellings.withoutParameters(whole[index])
+      let short = FunctionSpellings.withoutResult(bare)
+      if short != expected[index] {
+        Issue.record("\(name): cut to \(short), expected \(expected[index])")
+      }
+    }
+    #expect(compared > 3000)
   }
 }

@@ -134,7 +134,7 @@ import Testing
         }
         bad.send(Array(packet.prefix(Int.random(in: 1...packet.count, using: &generator))))
       }
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
     }
     bench.serve()
     #expect(!good.isClosed)
@@ -149,7 +149,7 @@ import Testing
     let deaf = try bench.join()
     for generation in 1..<3000 {
       deaf.send(FakeAgent.module("/no/such", buildID: [], generation: UInt32(generation)))
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
     }
     _ = try bench.join()
   }

@@ -63,14 +63,14 @@ import Testing
     ]
     for (mode, isSafe) in modes {
       #expect(chmod(folder, mode) == 0)
-      #expect(RecordServer.isSafeParent(folder) == isSafe, "\(String(mode, radix: 8))")
+      #expect(SocketFolder.isSafeParent(folder) == isSafe, "\(String(mode, radix: 8))")
     }
-    #expect(!RecordServer.isSafeParent(folder + "/none"))
+    #expect(!SocketFolder.isSafeParent(folder + "/none"))
     try Data().write(to: URL(fileURLWithPath: folder + "/file"))
-    #expect(!RecordServer.isSafeParent(folder + "/file"))
+    #expect(!SocketFolder.isSafeParent(folder + "/file"))
     if geteuid() == 0 {
       #expect(chmod(folder, 0o700) == 0 && chown(folder, 65534, 65534) == 0)
-      #expect(!RecordServer.isSafeParent(folder))
+      #expect(!SocketFolder.isSafeParent(folder))
     }
   }
 
@@ -92,6 +92,23 @@ import Testing
       atPath: folder + "/other", withIntermediateDirectories: false)
     #expect(symlink(folder + "/real/session.json", folder + "/other/session.json") == 0)
     #expect(!RecordingFolder.isRecording(folder + "/other"))
+  }
+
+  @Test("a recording is known by its session's schema, wherever that stands")
+  func schema() throws {
+    let folder = try TemporaryFolder.shared.fresh("schema")
+    let texts = [
+      (#"{"version":2,"processes":[],"schema":"nopscope.recording/1"}"#, true),
+      (#"{"schema":"nopscope.recording/1"} and more"#, false),
+      (#"{"note":"{\"schema\":\"nopscope.recording/1\"}"}"#, false),
+    ]
+    for (text, isRecording) in texts {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/session.json"))
+      #expect(RecordingFolder.isRecording(folder) == isRecording, "\(text)")
+    }
+    // What we write ourselves is one.
+    let bench = try ServerBench()
+    #expect(RecordingFolder.isRecording(bench.path))
   }
 
   @Test("of an old recording only files go, and not by a link out of it")

@@ -305,6 +305,21 @@ import Testing
     #expect(bench.server.warnings.isEmpty)
   }
 
+  @Test("session.json names every process soon, however many there are")
+  func manyInSession() throws {
+    let bench = try ServerBench()
+    var agents: [FakeAgent] = []
+    for count in [20, 40] {
+      while agents.count < count { agents.append(try FakeAgent(bench.server)) }
+      for agent in agents.suffix(20) { agent.send(FakeAgent.hello()) }
+      while bench.server.tracedProcesses < count { bench.server.loop.turn(milliseconds: -1) }
+      func listed() throws -> Int { (try bench.session()["processes"] as? [Any])?.count ?? 0 }
+      // The next turns wait for the time when it is due: where it is not, they are a minute.
+      for _ in 0..<6 where try listed() < count { bench.server.loop.turn(milliseconds: 10_000) }
+      #expect(try listed() == count)
+    }
+  }
+
   /// A forked child connects and then lets its parent's go. Where nobody is active for one turn, all
   /// is taken for over.
   @Test("who waits to be let in is active once another has left")
@@ -322,11 +337,11 @@ import Testing
       try #require(getrlimit(descriptors, &limit) == 0)
       limit.rlim_cur = rlim_t(spare)
       try #require(setrlimit(descriptors, &limit) == 0)
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
       #expect(bench.server.activeProcesses == 1)
       withExtendedLifetime(first) {}
       first = nil
-      _ = bench.server.turn(others: [], milliseconds: 0)
+      bench.server.loop.turn(milliseconds: 0)
       #expect(bench.server.activeProcesses == 1)
       withExtendedLifetime(second) {}
     }

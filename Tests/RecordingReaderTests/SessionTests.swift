@@ -111,6 +111,64 @@ import Testing
     #expect(longer.problems == ["4711-0.modules:1: expected a module's JSON line, skipped"])
   }
 
+  @Test("a recording's text files of the version before are read")
+  func earlier() throws {
+    let recording = try open { $0.hasSession = false }
+    let session = #"""
+      {"schema":"nopscope.recording/1","version":2,"command":["./prog","a\"b"],\#
+      "tracer":"function_graph","options":{"filter":["parse_*"],"notrace":[],"graph":[],\#
+      "maximumDepth":7,"thresholdNanoseconds":0,"threads":[],"overwriteBytes":null},\#
+      "startRealtimeNanoseconds":1700000000000000000,"ticksPerSecond":3000000000,"timeShift":1,\#
+      "host":"name","ended":true,"exitStatus":3,"processes":[{"pid":4711,"incarnation":0,\#
+      "parent":4700,"begin":"fork","program":"/bin/prog","events":"4711-0.events",\#
+      "modules":"4711-0.modules"}]}
+
+      """#
+    let modules = #"""
+      {"load":{"generation":1,"path":"/lib/one.so","buildID":\#
+      "00112233445566778899aabbccddeeff00112233","loadBias":140000000000000,\#
+      "textStart":140000000004096,"textEnd":140000000065536,"time":123456,"firstFunction":0,\#
+      "sites":3,"armed":2,"unwanted":1,"skipped":3,"skippedReasons":[{"reason":"a reason",\#
+      "count":3}],"status":"ok","plan":"2au"}}
+      {"unload":{"generation":1,"time":234567}}
+
+      """#
+    let folder = recording.directory
+    try session.write(toFile: folder + "/session.json", atomically: true, encoding: .utf8)
+    try modules.write(toFile: folder + "/4711-0.modules", atomically: true, encoding: .utf8)
+    let read = try Recording(directory: folder)
+    #expect(read.problems == [])
+    #expect(read.session.command == ["./prog", "a\"b"] && read.session.exitStatus == 3)
+    #expect(read.session.options.filter == ["parse_*"] && read.session.options.maximumDepth == 7)
+    let process = try #require(read.processes.first)
+    #expect(process.parent == 4700 && process.program == "/bin/prog")
+    #expect(process.nanoseconds(ofUnits: 3000) == 2000)
+    let module = try #require(process.modules.first)
+    #expect(module.loadBias == 140_000_000_000_000 && module.unloadTime == 234567)
+    #expect(module.armed == 2 && module.skippedReasons.first?.count == 3)
+    #expect(process.function(1).name == "one::two()")
+  }
+
+  @Test("numbers as large as there are do no harm")
+  func largeNumbers() throws {
+    let recording = try open { $0.processes[0].modules[0].entryOnly = [0, 1, 2] }
+    let path = recording.directory + "/4711-0.modules"
+    let most = "18446744073709551615"
+    let line = """
+      {"load":{"generation":1,"path":"/lib/one.so",\
+      "buildID":"00112233445566778899aabbccddeeff00112233","loadBias":\(most),"textEnd":\(most),\
+      "time":\(most),"firstFunction":\(most),"sites":\(most),"armed":\(most),"skipped":\(most)}}
+      {"unload":{"generation":1,"time":\(most)}}
+
+      """
+    try line.write(toFile: path, atomically: true, encoding: .utf8)
+    let process = try Recording(directory: recording.directory).processes[0]
+    #expect(process.modules.first?.loadBias == .max)
+    #expect(process.entryOnlyFunctions().count == 3)
+    #expect(process.function(.max).name == nil)
+    #expect(process.caller(at: .max - 1, time: .max) == nil)
+  }
+
   @Test("a session that lists a process without its files says so")
   func missingFile() throws {
     let recording = try open { recording in

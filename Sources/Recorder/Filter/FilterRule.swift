@@ -92,7 +92,7 @@ public struct FilterRule: Equatable, Sendable {
 }
 
 extension FilterRule {
-  func matches(function name: FunctionName, module: ModuleName) -> Bool {
+  func matches(function name: FunctionSpellings, module: ModuleSpellings) -> Bool {
     if let pattern = self.module, module.matches(pattern) == excludesModule { return false }
     guard let function else { return true }
     return name.matches(function)

@@ -29,7 +29,7 @@ struct TracedModule {
   }
 
   /// Its line in PID-N.modules.
-  var line: ModuleLine {
+  var load: ModuleLoad {
     var load = ModuleLoad(generation: Int(message.generation), path: message.path)
     load.buildID = message.buildID.isEmpty ? nil : hexadecimal(message.buildID)
     load.loadBias = message.loadBias
@@ -46,7 +46,7 @@ struct TracedModule {
     load.plan = plan
     // Said where it does not follow from the others.
     load.symbols = symbolsName == Self.usualSymbolsName(message) ? nil : symbolsName
-    return .load(load)
+    return load
   }
 
   /// Places that looked like call sites and are none.
@@ -59,7 +59,7 @@ struct TracedModule {
   }
 }
 
-/// A process's event file, and the memory file that it fills first.
+/// A process's event file, and the memory file that its agent fills first.
 final class ProcessFiles {
   let events, memory: Descriptor
 

@@ -31,7 +31,7 @@ public struct Planner: Sendable {
   /// `firstFunction`.
   public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
     var plan = Plan(entries: sites.entries, armed: 0, unwanted: 0)
-    let module = ModuleName(path: filter.wantsAll ? "" : path)
+    let module = ModuleSpellings(path: filter.wantsAll ? "" : path)
     if sites.hasTextRelocations, !sites.entries.isEmpty {
       plan.reason = "left alone: it has text relocations (DT_TEXTREL): link it position independent"
     }

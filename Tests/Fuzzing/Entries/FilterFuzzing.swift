@@ -20,7 +20,7 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
   for rule in rules {
     broken.unless((try? FilterRule(rule.text)) == rule, "'\(rule.text)' is read in two ways")
   }
-  let module = ModuleName(path: path)
+  let module = ModuleSpellings(path: path)
   for filter in [
     SiteFilter(filter: rules, demangle: demangledCxx),
     SiteFilter(notrace: rules, graph: rules, demangle: demangledCxx),

@@ -3,9 +3,9 @@
 import CRecordingABI
 import Glibc
 
-/// Processes that were started with our agent and may not have said so yet: between a program's start
-/// of a child and the child's first word lies what the loader needs for it.
-enum Newcomers {
+/// Processes that were started with our agent and may not have connected yet: between a program's
+/// start of a child and the child's HELLO lies what the loader needs for it.
+enum UnconnectedChildren {
   /// Those whose environment names `socketPath`, of this user, alive. Empty where no process or
   /// thread has been started since `program` was.
   static func find(socketPath: String, since program: pid_t) -> [pid_t] {

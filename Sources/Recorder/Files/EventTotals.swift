@@ -3,29 +3,28 @@
 import CRecordingABI
 import RecordingSchema
 
-extension RecordServer {
-  /// What the headers of the event files say, summed.
-  public struct EventTotals: Equatable, Sendable {
-    /// Bytes of event files.
-    public var bytes: UInt64 = 0
-    /// Events that found no room.
-    public var lostEvents: UInt64 = 0
-    /// Times that a program waited for the disk.
-    public var waits: UInt64 = 0
-    /// Only of tracers that count; nil where events have to be read for it.
-    public var calls: UInt64?
-    /// Files whose agent had no chance to write a header.
-    public var unreadable = 0
-    /// An anomaly ended the tracing of a process.
-    public var isCorrupted = false
-    /// No space was left on the disk: what came after was only counted.
-    public var isFull = false
-  }
+/// What the headers of the event files say, summed.
+public struct EventTotals: Equatable, Sendable {
+  /// Bytes of event files.
+  public var bytes: UInt64 = 0
+  /// Events that found no room.
+  public var lostEvents: UInt64 = 0
+  /// Times that a program waited for the disk.
+  public var waits: UInt64 = 0
+  /// Only of tracers that count; nil where events have to be read for it.
+  public var calls: UInt64?
+  /// Files whose agent had no chance to write a header.
+  public var unreadable = 0
+  /// An anomaly ended the tracing of a process.
+  public var isCorrupted = false
+  /// No space was left on the disk: what came after was only counted.
+  public var isFull = false
+}
 
-  /// Reads the headers of all event files in the recording.
-  public func eventTotals() -> EventTotals {
+extension RecordingWriter {
+  func eventTotals() -> EventTotals {
     var totals = EventTotals()
-    if !options.tracer.writesEvents { totals.calls = 0 }
+    if session.tracer?.writesEvents == false { totals.calls = 0 }
     for process in session.processes {
       let size = MemoryLayout<nrec_file_header>.size
       guard let bytes = folder.head(of: process.image.events, count: size) else {

@@ -5,11 +5,12 @@ import ProductFiles
 import RecordingSchema
 
 /// The shared object that goes into traced programs.
-enum AgentLibrary {
-  private static let name = "libNopscopeAgent.so"
+public enum AgentLibrary {
+  /// Its file's name.
+  public static let name = "libNopscopeAgent.so"
 
   /// The absolute path of the agent that belongs to this program; nil where there is none.
-  static func find() -> String? {
+  public static func find() -> String? {
     guard let own = ProductFolders.resolved("/proc/self/exe") else { return nil }
     for folder in ProductFolders.candidates(forImage: own) {
       let path = "\(folder)/\(name)"
@@ -23,13 +24,13 @@ enum AgentLibrary {
 
   /// The library of trampolines beside the agent at `path`; nil where it is missing, and then no
   /// return is hooked.
-  static func trampolines(beside path: String) -> String? {
+  public static func trampolines(beside path: String) -> String? {
     let file = path.prefix(through: path.lastIndex(of: "/") ?? path.startIndex) + trampolines
     return access(String(file), R_OK) == 0 ? String(file) : nil
   }
 
   /// What `record` says where it is missing and `tracer` needs it.
-  static func missingTrampolines(beside path: String, for tracer: Tracer) -> String? {
+  public static func missingTrampolines(beside path: String, for tracer: Tracer) -> String? {
     guard tracer.hooksReturns, trampolines(beside: path) == nil else { return nil }
     return "\(trampolines): expected it beside \(path) for hooked returns, found none: calls are "
       + "recorded without times: build it, or use --tracer callgraph, function or hits"

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import CRecordingABI
+import Glibc
+import RecordingSchema
+
+/// What the recorder writes: session.json, the modules of each process, their symbols, and the last
+/// events of processes that have ended. It counts modules and keeps warnings for the user as it goes.
+final class RecordingWriter {
+  let folder: RecordingFolder
+  private(set) var session: Session
+  /// What the user should know, one line each, the same line once.
+  private(set) var warnings: [String] = []
+  private let clock: TraceClock
+  private let loop: EventLoop
+  /// Names in symbols/ that are written, with a hash of what they hold.
+  private var savedSymbols: [String: UInt64] = [:]
+  /// Each file once, however many processes loaded it.
+  private var modulesSeen: [String: ModuleTotals] = [:]
+  /// When session.json may be written again; its timer, where it is to be.
+  private var nextSession: UInt64 = 0
+  private var pendingSession: EventLoop.Registration?
+
+  /// Up to so many processes session.json is written when one joins; then some times a second, for
+  /// it names them all.
+  private static let fewProcesses = 16
+  private static let sessionNanoseconds: UInt64 = 50_000_000
+  /// Writing takes no more than one part in so many of the recorder's time.
+  private static let sessionShare: UInt64 = 20
+  private static let mostWarnings = 100
+
+  /// Writes the first session.json: what cannot be written is known before the program runs.
+  init(
+    folder: RecordingFolder, command: [String], options: RecordOptions, clock: TraceClock,
+    loop: EventLoop
+  ) throws {
+    self.folder = folder
+    self.clock = clock
+    self.loop = loop
+    session = Session()
+    session.command = command
+    session.tracerName = options.tracer.name
+    session.options = options.session
+    session.startRealtimeNanoseconds = clock.startRealtimeNanoseconds
+    session.host = hostName()
+    try writeSession()
+  }
+
+  func warn(_ line: String) {
+    if warnings.count < Self.mostWarnings, !warnings.contains(line) { warnings.append(line) }
+  }
+}
+
+// MARK: - session.json
+
+extension RecordingWriter {
+  /// A process has joined: session.json will say so at the end of this turn, or soon.
+  func add(_ process: TracedProcess) {
+    session.processes.append(process.session)
+    guard pendingSession == nil else { return }
+    let isAtOnce = session.processes.count < Self.fewProcesses
+    pendingSession = loop.at(isAtOnce ? 0 : nextSession) { [weak self] in
+      self?.writeSessionOrWarn()
+    }
+  }
+
+  /// The recording ends: session.json says so.
+  func finish(exitStatus: Int32?) {
+    session.hasEnded = true
+    session.exitStatus = exitStatus.map(Int.init)
+    writeSessionOrWarn()
+  }
+
+  private func writeSessionOrWarn() {
+    do { try writeSession() } catch { warn("\(error)") }
+  }
+
+  private func writeSession() throws {
+    if let pendingSession { loop.remove(pendingSession) }
+    pendingSession = nil
+    let start = nrc_monotonic_nanoseconds()
+    session.ticksPerSecond = clock.ticksPerSecond()
+    try folder.replace(RecordingFormat.sessionName, RecordingJSON.encode(session) + [0x0a])
+    let end = nrc_monotonic_nanoseconds()
+    nextSession = end &+ max(Self.sessionNanoseconds, Self.sessionShare &* (end &- start))
+  }
+}
+
+// MARK: - Files of one process
+
+extension RecordingWriter {
+  /// Makes the files of a process, empty: the one for events, which its agent writes, is returned.
+  func makeFiles(of process: TracedProcess) throws(RecordingFolderError) -> Descriptor {
+    let events = Descriptor(try folder.create(process.image.events))
+    close(try folder.create(process.image.modules))
+    return events
+  }
+
+  /// Appends the module's line.
+  func writeLoad(_ module: TracedModule, of process: TracedProcess) {
+    write(.load(module.load), of: process)
+  }
+
+  func writeUnload(_ generation: UInt32, at time: UInt64, of process: TracedProcess) {
+    write(.unload(ModuleUnload(generation: Int(generation), time: time)), of: process)
+  }
+
+  private func write(_ line: ModuleLine, of process: TracedProcess) {
+    do {
+      try folder.append(RecordingJSON.encode(line), to: process.image.modules)
+    } catch {
+      warn("\(error)")
+    }
+  }
+
+  /// Appends what a process that has ended had recorded and not written.
+  ///
+  /// Not before its end: one that has closed our socket may still record.
+  func appendLastEvents(of process: TracedProcess) {
+    if let files = process.files,
+      nrc_salvage(files.memory.number, files.events.number) < 0
+    {
+      warn("\(process.image.events): \(systemError(errnoNow())): its last events are lost")
+    }
+    process.files = nil
+  }
+}
+
+// MARK: - Modules
+
+extension RecordingWriter {
+  /// Saves the names of the module's call sites, or finds them saved; false where that fails.
+  ///
+  /// Before its plan is sent: no event may name a function whose name is not saved. Other symbols
+  /// may be there under the module's usual name: builds whose build-id somebody has set by hand, or
+  /// files without one that took turns at a path. Then its file is named after the symbols too.
+  func saveSymbols(of module: inout TracedModule, _ sites: FileSites) -> Bool {
+    if sites.entries.isEmpty { return true }
+    let hash = fnv1a(sites.symbols)
+    let usual = module.symbolsName
+    if let saved = savedSymbols[usual], saved != hash {
+      module.symbolsName = "\(usual)-\(hexadecimal(hash))"
+    }
+    if savedSymbols[module.symbolsName] == hash { return true }
+    let path = module.message.path
+    let header = SymbolHeader(count: sites.entries.count, path: path).line
+    do {
+      guard try folder.saveSymbols(module.symbolsName, header + sites.symbols) else {
+        warn(
+          "\(path): symbols/\(module.symbolsName) is there already, with other names: the module is "
+            + "left alone")
+        return false
+      }
+      savedSymbols[module.symbolsName] = hash
+      return true
+    } catch {
+      warn("\(error)")
+      return false
+    }
+  }
+
+  /// Counts the module's sites, again where it has been counted.
+  func count(_ module: TracedModule) {
+    modulesSeen["\(module.symbolsName) \(module.message.path)"] = ModuleTotals(
+      sites: module.sites, armed: module.armed, unwanted: module.unwanted,
+      skipped: module.skippedPlaces)
+  }
+
+  var moduleTotals: ModuleTotals {
+    modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
+      sum.sites += module.sites
+      sum.armed += module.armed
+      sum.unwanted += module.unwanted
+      sum.skipped += module.skipped
+    }
+  }
+}
+
+/// Call sites of the modules that were loaded, each file counted once.
+public struct ModuleTotals: Equatable, Sendable {
+  /// All call sites.
+  public var sites = 0
+  /// Those that call their stubs.
+  public var armed = 0
+  /// No rule wants them.
+  public var unwanted = 0
+  /// Places that looked like call sites and are none.
+  public var skipped = 0
+}
+
+private func hostName() -> String {
+  var name = [CChar](repeating: 0, count: 256)
+  guard gethostname(&name, name.count - 1) == 0 else { return "" }
+  return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

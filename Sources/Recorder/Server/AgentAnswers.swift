@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import CRecordingABI
+import Glibc
+
+/// What the recorder does at each message of an agent.
+extension RecordServer {
+  /// HELLO: a process image begins.
+  ///
+  /// The answer holds the file for its events, empty: the agent writes the header.
+  func answerHello(_ hello: nrec_hello, on connection: AgentConnection) {
+    if let reason = whyRefused(hello, on: connection) {
+      return connections.drop(connection, because: reason)
+    }
+    let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.copied] : nil
+    let process = makeProcess(hello)
+    connections.introduce(connection, as: process)
+    writer.add(process)
+    do {
+      let events = try writer.makeFiles(of: process)
+      if let parent { inherit(process, from: parent, at: hello.time) }
+      let config = options.config(incarnation: process.incarnation, clock: clock)
+      let memory = Descriptor(nrc_shared_memory())
+      guard memory.number >= 0 else {
+        throw RecordingFolderError.system(
+          path: process.image.events, operation: "cannot make shared memory for its events",
+          errno: errnoNow())
+      }
+      connection.send(config, descriptors: [events.number, memory.number])
+      process.files = ProcessFiles(events: events, memory: memory)
+    } catch {
+      warn("\(error)")
+      connection.isClosing = true
+    }
+  }
+
+  private func whyRefused(_ hello: nrec_hello, on connection: AgentConnection) -> String? {
+    if connection.process != nil { return "sent a second HELLO" }
+    if hello.version != UInt32(NREC_MESSAGE_VERSION) {
+      return "speaks version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
+    }
+    if hello.process != connection.peer {
+      return "says that it is process \(hello.process): is it in another PID namespace?"
+    }
+    if hello.begin > UInt32(NREC_BEGIN_FORK) { return "sent a HELLO that makes no sense" }
+    return nil
+  }
+
+  /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
+  private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: UInt64) {
+    child.nextFunction = parent.nextFunction
+    let modules = parent.modules.values.sorted { $0.message.generation < $1.message.generation }
+    for module in modules
+    where module.message.time <= time && !module.isPending {
+      var copy = module
+      copy.isInherited = true
+      child.modules[module.message.generation] = copy
+      writer.writeLoad(module, of: child)
+    }
+  }
+}
+
+// MARK: - A module was loaded
+
+extension RecordServer {
+  /// MODULE: a module was loaded.
+  ///
+  /// Planned, answered, and only then written down: a process waits.
+  func answerModule(_ sent: AgentMessage.Module, on connection: AgentConnection) {
+    guard let process = connection.process else {
+      return connections.drop(connection, because: "sent a module before its HELLO")
+    }
+    var message = sent
+    message.path = absolute(sent.path, of: connection.peer)
+    forgetInherited(message, process)
+    guard process.modules[message.generation] == nil, message.generation > process.lastGeneration
+    else {
+      return connections.drop(
+        connection, because: "sent generation \(message.generation) a second time")
+    }
+    process.lastGeneration = message.generation
+    var module = TracedModule(message: message, firstFunction: process.nextFunction)
+    switch source.sites(path: message.path, buildID: message.buildID) {
+    case .refused(let reason):
+      module.status = reason
+      warn("\(message.path): \(reason)")
+      sendPlan(of: module, entries: [], on: connection)
+    case .sites(let sites): plan(&module, sites, process, on: connection)
+    }
+    process.modules[message.generation] = module
+    writer.count(module)
+    if !module.isPending { writer.writeLoad(module, of: process) }
+    if source.hasUnkept { loop.whenQuiet { [source] in source.keep() } }
+  }
+
+  /// The loader keeps the path that dlopen was given, which may be relative, or the process's own
+  /// way to a file that has no name any more.
+  private func absolute(_ path: String, of process: Int32) -> String {
+    for own in ["/proc/self/", "/proc/thread-self/"] where path.hasPrefix(own) {
+      return "/proc/\(process)/" + path.dropFirst(own.count)
+    }
+    if path.hasPrefix("/dev/fd/") { return "/proc/\(process)/fd/" + path.dropFirst(8) }
+    if path.hasPrefix("/") || path.isEmpty { return path }
+    let folder = linkTarget("/proc/\(process)/cwd")
+    return folder.hasPrefix("/") ? "\(folder)/\(path)" : path
+  }
+
+  /// A forked child that loads a module under a number that was inherited has never had the
+  /// parent's: the parent loaded that one after the fork, before the child sent its HELLO.
+  private func forgetInherited(_ message: AgentMessage.Module, _ process: TracedProcess) {
+    guard let known = process.modules[message.generation], known.isInherited else { return }
+    process.modules[message.generation] = nil
+    writer.writeUnload(message.generation, at: message.time, of: process)
+  }
+
+  private func plan(
+    _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess,
+    on connection: AgentConnection
+  ) {
+    module.skipped = sites.skippedCounts
+    let most = Int(UInt32.max - process.nextFunction)
+    guard sites.entries.count <= most else {
+      module.status = "left alone: the process has no numbers left for its functions"
+      warn("\(module.message.path): \(module.status)")
+      return sendPlan(of: module, entries: [], on: connection)
+    }
+    guard writer.saveSymbols(of: &module, sites) else {
+      module.status = "left alone: its symbols cannot be saved"
+      return sendPlan(of: module, entries: [], on: connection)
+    }
+    let plan = planner.plan(
+      sites, module: module.message.path, firstFunction: process.nextFunction)
+    module.sites = plan.entries.count
+    module.armed = plan.armed
+    module.unwanted = plan.unwanted
+    module.plan = plan.choices.text
+    process.nextFunction += UInt32(plan.entries.count)
+    if let reason = plan.reason {
+      module.status = reason
+      warn("\(module.message.path): \(reason)")
+    }
+    module.isPending = !plan.entries.isEmpty && plan.reason == nil
+    sendPlan(of: module, entries: plan.entries, on: connection)
+  }
+
+  private func sendPlan(
+    of module: TracedModule, entries: [nrec_plan_entry], on connection: AgentConnection
+  ) {
+    var message = nrec_plan_message()
+    message.message = UInt32(NREC_MESSAGE_PLAN)
+    message.generation = module.message.generation
+    message.first_function = module.firstFunction
+    message.count = UInt32(entries.count)
+    if entries.isEmpty { return connection.send(message) }
+    let file = Descriptor(
+      entries.withUnsafeBytes { nrc_memory_file($0.baseAddress, $0.count) })
+    guard file.number >= 0 else {
+      let error = errnoNow()
+      message.count = 0
+      warn("\(module.message.path): its plan cannot be sent: \(systemError(error))")
+      return connection.send(message)
+    }
+    connection.send(message, descriptors: [file.number])
+  }
+}
+
+// MARK: - What became of it
+
+extension RecordServer {
+  /// APPLIED: the agent has applied a plan, or could not.
+  func handleApplied(_ applied: nrec_applied, on connection: AgentConnection) {
+    guard let process = connection.process else {
+      return connections.drop(connection, because: "applied a plan before its HELLO")
+    }
+    guard var module = process.modules[applied.generation] else {
+      return refuseUnknown(applied.generation, of: process, on: connection)
+    }
+    guard module.isPending else { return }
+    guard Int(applied.armed) <= module.sites, Int(applied.nopped) <= module.sites else {
+      return connections.drop(
+        connection, because: "armed \(applied.armed) of \(module.sites) call sites")
+    }
+    module.isPending = false
+    module.armed = Int(applied.armed)
+    module.status = ApplyStatus.text(applied)
+    if module.status != ApplyStatus.done {
+      warn("process \(process.process): \(module.message.path): \(module.status)")
+    }
+    process.modules[applied.generation] = module
+    writer.count(module)
+    writer.writeLoad(module, of: process)
+  }
+
+  /// GONE: a module was unloaded.
+  func handleGone(_ gone: nrec_gone, on connection: AgentConnection) {
+    guard let process = connection.process else {
+      return connections.drop(connection, because: "unloaded a module before its HELLO")
+    }
+    guard var module = process.modules[gone.generation] else {
+      return refuseUnknown(gone.generation, of: process, on: connection)
+    }
+    if module.isPending { writeUnconfirmed(&module, of: process) }
+    process.modules[gone.generation] = nil
+    writer.writeUnload(gone.generation, at: gone.time, of: process)
+  }
+
+  /// A forked child may know modules that its parent had not sent; nobody else may.
+  private func refuseUnknown(
+    _ generation: UInt32, of process: TracedProcess, on connection: AgentConnection
+  ) {
+    if process.isFork { return }
+    connections.drop(connection, because: "named generation \(generation), which it has not loaded")
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+
+/// One run of a program that is recorded: from the making of the recording to its last word.
+public final class RecordedRun {
+  /// The recorder of the run.
+  public let server: RecordServer
+  private let folder: RecordingFolder
+  private let program: TargetProgram
+  private let words: [String]
+  private let agent: String
+
+  /// How long processes that outlive the program are waited for before the user is told.
+  private static let tellNanoseconds: UInt64 = 200_000_000
+
+  /// Makes the recording at `output`. Where that fails, nothing is left of it, and an earlier
+  /// recording stands where it stood.
+  ///
+  /// `words` are the program's name and its arguments, `agent` the path of the agent's library.
+  public init(
+    _ program: TargetProgram, words: [String], agent: String, output: String,
+    options: RecordOptions, source: SiteSource, clock: TraceClock
+  ) throws {
+    nrc_ignore_file_size_signal()
+    let folder = try RecordingFolder(path: output)
+    do {
+      server = try RecordServer(
+        folder: folder, command: words, options: options, source: source, clock: clock)
+    } catch {
+      folder.discard()
+      throw error
+    }
+    self.folder = folder
+    self.program = program
+    self.words = words
+    self.agent = agent
+  }
+
+  /// Starts the program, serves until it and every process that it left behind have ended, and
+  /// closes the recording. A Ctrl-C after the program's end stops waiting for the others.
+  ///
+  /// `tell` is called once where processes are waited for, with their number. Where the program
+  /// cannot be started, nothing is left of the recording.
+  public func run(whenWaiting tell: @escaping (Int) -> Void) throws(TargetError) -> TargetEnding {
+    let target: TargetProcess
+    do {
+      target = try TargetProcess(program, words, agent: agent, server: server)
+    } catch {
+      folder.discard()
+      throw error
+    }
+    let ending = follow(target)
+    // What was on its way when it ended.
+    server.loop.turn(milliseconds: 0)
+    tellLater(tell)
+    while !target.isInterrupted,
+      server.activeProcesses > 0 || server.waitForUnconnectedChildren(of: target.pid)
+    {
+      server.loop.turn(milliseconds: -1)
+    }
+    server.finish(exitStatus: ending.status)
+    return ending
+  }
+
+  private func follow(_ target: TargetProcess) -> TargetEnding {
+    while true {
+      if let ending = target.ending { return ending }
+      server.loop.turn(milliseconds: -1)
+    }
+  }
+
+  private func tellLater(_ tell: @escaping (Int) -> Void) {
+    server.loop.after(nanoseconds: Self.tellNanoseconds) { [weak self] in
+      guard let self else { return }
+      let count = server.connectedProcesses
+      if count > 0 { tell(count) } else { tellLater(tell) }
+    }
+  }
+}

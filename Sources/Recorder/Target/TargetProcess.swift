@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CRecorder
+import Glibc
+
+/// The process of the program that is recorded: its start, the signals that are passed to it, its end.
+final class TargetProcess {
+  let pid: pid_t
+  /// Nil while it runs.
+  private(set) var ending: TargetEnding?
+  /// From its end on Ctrl-C and its like are ours: whether one has come.
+  private(set) var isInterrupted = false
+  private let loop: EventLoop
+  private let signals: Descriptor
+  /// Readable at its end; -1 before Linux 5.3.
+  private let end: Descriptor
+  private var signalRegistration, endRegistration: EventLoop.Registration?
+
+  private static let heldSignals = [SIGINT, SIGQUIT, SIGTERM, SIGHUP].map { UInt32($0) }
+  /// How often a process is asked whether it has ended, where no descriptor tells.
+  private static let askNanoseconds: UInt64 = 20_000_000
+
+  /// Starts it with the agent preloaded, before whatever was preloaded already.
+  ///
+  /// `loop` takes note of its end and of signals, as long as this object is there.
+  init(
+    _ program: TargetProgram, _ words: [String], agent: String, server: RecordServer
+  ) throws(TargetError) {
+    guard let preload = AgentLibrary.preloadable(agent, folder: server.socketFolder) else {
+      throw .notExecutable(
+        path: program.path,
+        reason: "the agent's path has a space or a colon, and cannot be linked in "
+          + "\(server.socketFolder)")
+    }
+    loop = server.loop
+    // Held before it starts, so that Ctrl-C during the start does not leave it alone.
+    signals = Descriptor(nrc_signals_hold(Self.heldSignals, Self.heldSignals.count))
+    pid = try Self.start(program, words, Self.environment(preload, server.socketPath))
+    end = Descriptor(nrc_process_descriptor(pid))
+    if signals.number >= 0 {
+      signalRegistration = loop.add(signals.number) { [weak self] in self?.handleSignals() }
+    }
+    if end.number >= 0 {
+      endRegistration = loop.add(end.number) { [weak self] in self?.checkEnd() }
+    } else {
+      askAgain()
+    }
+  }
+
+  deinit {
+    for case let registration? in [signalRegistration, endRegistration] {
+      loop.remove(registration)
+    }
+  }
+
+  private static func start(
+    _ program: TargetProgram, _ words: [String], _ variables: [String]
+  ) throws(TargetError) -> pid_t {
+    var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+    var settings = variables.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+    defer { for text in arguments + settings { free(text) } }
+    var child: pid_t = 0
+    let error = program.path.withCString { path in
+      arguments.withUnsafeMutableBufferPointer { arguments in
+        settings.withUnsafeMutableBufferPointer { settings in
+          var options = nrc_spawn_options()
+          options.path = path
+          options.arguments = UnsafePointer(arguments.baseAddress)
+          options.environment = UnsafePointer(settings.baseAddress)
+          options.output = -1
+          options.error = -1
+          return nrc_spawn(&options, &child)
+        }
+      }
+    }
+    guard error == 0 else {
+      throw .notExecutable(path: program.path, reason: systemError(error))
+    }
+    return child
+  }
+
+  private static func environment(_ agent: String, _ socket: String) -> [String] {
+    var variables: [String] = []
+    var preload = agent
+    var next = environ
+    while let entry = next.pointee {
+      let variable = String(cString: entry)
+      next += 1
+      if variable.hasPrefix("NOPSCOPE_AGENT=") { continue }
+      if variable.hasPrefix("LD_PRELOAD=") {
+        let others = variable.dropFirst("LD_PRELOAD=".count)
+        if !others.isEmpty { preload += ":" + others }
+      } else {
+        variables.append(variable)
+      }
+    }
+    return variables + ["LD_PRELOAD=" + preload, "NOPSCOPE_AGENT=" + socket]
+  }
+}
+
+// MARK: - While it runs
+
+extension TargetProcess {
+  private func checkEnd() {
+    var status: Int32 = 0
+    var result: pid_t
+    repeat { result = waitpid(pid, &status, WNOHANG) } while result < 0 && errno == EINTR
+    guard result != 0, ending == nil else { return }
+    ending = result < 0 ? .exit(125) : TargetEnding(waitStatus: status)
+    // Its descriptor stays readable.
+    if let endRegistration { loop.remove(endRegistration) }
+  }
+
+  private func askAgain() {
+    checkEnd()
+    if ending != nil { return }
+    loop.after(nanoseconds: Self.askNanoseconds) { [weak self] in self?.askAgain() }
+  }
+
+  /// The terminal sends Ctrl-C and Ctrl-\ to the program itself; what others send us is for it.
+  private func handleSignals() {
+    var isFromTerminal = false
+    while true {
+      let signal = nrc_signals_next(signals.number, &isFromTerminal)
+      if signal == 0 { return }
+      if ending != nil {
+        isInterrupted = true
+      } else if !isFromTerminal || signal == SIGTERM {
+        kill(pid, signal)
+      }
+    }
+  }
+}
