@@ -4,6 +4,7 @@ import Foundation
 import RecordingReader
 import TestSupport
 import Testing
+import Units
 
 /// Modules, names and clocks.
 @Suite struct SessionTests {
@@ -163,10 +164,10 @@ import Testing
       """
     try line.write(toFile: path, atomically: true, encoding: .utf8)
     let process = try Recording(directory: recording.directory).processes[0]
-    #expect(process.modules.first?.loadBias == .max)
+    #expect(process.modules.first?.loadBias.rawValue == .max)
     #expect(process.entryOnlyFunctions().count == 3)
     #expect(process.function(.max).name == nil)
-    #expect(process.caller(at: .max - 1, time: .max) == nil)
+    #expect(process.caller(at: CodeAddress(.max - 1), time: .max) == nil)
   }
 
   @Test("a session that lists a process without its files says so")
