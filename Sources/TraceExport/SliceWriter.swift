@@ -26,7 +26,7 @@ struct ExportedThread {
   var threadName: String { thread.name.isEmpty ? "thread \(thread.id)" : thread.name }
 }
 
-/// One format's hand: it is told of slices that nest properly, thread after thread.
+/// Writes one format: it gets slices that nest properly, thread after thread.
 ///
 /// Times are in nanoseconds since the recording's start and never fall within a thread.
 protocol SliceWriter {
