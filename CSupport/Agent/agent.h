@@ -6,13 +6,13 @@
 //     entry may hold arguments in every vector register.
 //   - On the hot path and in its slow paths no libc function, no lock that a signal handler or a
 //     forked child may find held, no allocation but mmap: system calls are made directly.
-//   - State that a forked child must not share lies in pages marked MADV_WIPEONFORK: the child
+//   - State that a forked child must not share is kept in pages marked MADV_WIPEONFORK. The child
 //     finds zeroes there, however it was forked, and joins as a process of its own.
 //   - The program never depends on the recorder: without one it runs on, untraced.
 //
-// Below, what each file offers to the others. Files call downwards only: agent.c calls all, and
-// none calls what stands above it. What a lower file has to call in a higher one it finds in the
-// row of the tracer that runs (tracer.h).
+// Below: what each file offers to the others. A file calls only the files below it: agent.c may
+// call all of them, and no file calls one above it. A lower file that must call a function of a
+// higher one calls it through the row of the current tracer (tracer.h).
 
 #ifndef NAG_AGENT_H
 #define NAG_AGENT_H
@@ -22,23 +22,25 @@
 #include "thread_state.h"
 #include "tracer.h"
 
-// agent.c: the beginning and the end of a program image. Offers nothing.
+// agent.c: the beginning and the end of a program image. Offers nothing to the others.
 
 // modules.c
 void nag_modules_changed(void);
 bool nag_modules_start(void);
 
 // sites.c
-/// Patches a module's call sites. Returns its stubs, to be unmapped with the module; NULL: none.
-/// `protocol`: NPC_PROTOCOL_NONE before its first instruction runs, the jump guard where it may.
+/// Patches a module's call sites. Returns the module's stubs, which are to be unmapped with it;
+/// NULL: there are none. `protocol`: NPC_PROTOCOL_NONE before the module's first instruction runs,
+/// the jump guard where its code may run already.
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
                           nrec_applied *applied, size_t *stub_bytes);
-/// From now on the sites that call these stubs record nothing. Patches nothing of the program's.
+/// From now on the sites that call these stubs record nothing. The program's own code is not
+/// patched.
 void nag_sites_turn_off(uint8_t *stubs);
 
-// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c: the tracers. What
-// they offer to the others stands in their rows (tracer_table.h, tracers.c).
+// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c: the tracers. The
+// other files reach them through their rows (tracer_table.h, tracers.c).
 void nag_event_called(uint32_t function, uint64_t time, uint64_t parent);  ///< of tracer function
 uint64_t nag_callgraph_calls(const nag_buffer *buffer);  ///< in all
 
@@ -47,17 +49,18 @@ void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
 void nag_event_exit(uint64_t time);
 void nag_event_unwound(uint32_t count);
 void nag_event_exit_at(uint32_t depth, uint64_t time);
-/// Stores an event of `bytes` (8 at most) behind the last one. There must be room.
+/// Stores an event of `bytes` (8 at most) behind the last one. The chunk must have room for it.
 void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time);
-/// The time since the last event, `most` at most: else a TIME event tells the rest. `time` becomes
-/// that of the last event where it lies before it.
+/// The time since the last event. Where that is more than `most`, a TIME event is stored for the
+/// rest. Where `time` is earlier than the last event, it is set to that event's time.
 uint64_t nag_event_delta(uint64_t *time, uint64_t most);
 
 // event_chunks.c
-/// A chunk with room for an event; false: it is counted as lost. `more_open`: by how many functions
-/// the shadow stack is behind the events: -1 for a frame that is hooked and whose entry comes now.
+/// Makes sure that the chunk has room for an event. False: there is none, and the event is counted
+/// as lost. `more_open`: how many functions the shadow stack is behind the events; -1 for a frame
+/// that is hooked already and whose entry event is stored next.
 bool nag_event_make_room(int32_t more_open);
-/// The chunk's state, with room made for what comes next; 0: there is none.
+/// The chunk's state, once there is room for the next event; 0: there is no room.
 uint64_t nag_event_mark(void);
 
 // chunks.c: what all chunks have in common, and the chunks of counters
@@ -69,16 +72,16 @@ void nag_chunk_unmap(const void *contents);
 
 // thread.c
 void nag_thread_prepare(void);
-/// This thread's buffer, made at need; NULL: nothing is recorded.
+/// This thread's buffer, made when first needed; NULL: nothing is recorded.
 nag_buffer *nag_thread_buffer(void);
 void nag_thread_finish(nag_buffer *buffer);  ///< writes what it holds
 
 // shadow.c
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
-/// `location`: where the return address stood, just below the stack pointer after the return.
+/// `location`: where the return address was, just below the stack pointer after the return.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
-/// The same with signals as they are, for the common case; else they block them.
+/// The same without blocking signals first, for the common case; the other cases block them.
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
@@ -99,8 +102,8 @@ bool nag_orphans_prepare(void);
 uint8_t *nag_trampolines_find(void);    ///< loads it; NULL: returns cannot be hooked
 
 // code.c
-/// Moves pages that hold code to their place, executable: they are never writable there. False: the
-/// system refuses, and the pages are unmapped.
+/// Moves pages that hold code to `place` and makes them executable. The code is never writable
+/// there. False: the system refused, and the pages are unmapped.
 bool nag_code_place(uint8_t *pages, size_t bytes, uint8_t *place);
 
 // process.c
@@ -116,13 +119,15 @@ void nag_mark_full(void);
 void nag_mark_ended(void);
 
 // vectors.S
-/// Calls into libc from a slow path, with all vector registers kept. `area`: bytes that XSAVE needs.
+/// Calls a libc function from a slow path and keeps all vector registers. `area`: bytes that XSAVE
+/// needs.
 void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
 
 // space.c
 bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
-/// Space in a file, allocated before it is mapped: a hole in a full file system would be a SIGBUS
-/// at a store, a file-size limit a SIGXFSZ. False: there is none.
+/// Allocates space in a file before it is mapped. Without that, a store to a hole of a full file
+/// system would raise SIGBUS, and growing past a file-size limit would raise SIGXFSZ. False: there
+/// is no space.
 bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 
 // link.c

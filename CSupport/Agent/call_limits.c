@@ -35,8 +35,8 @@ static void enter(uint32_t function, uint64_t *location, bool opens) {
 void nag_enter_limited(uint32_t function, uint64_t *location) { enter(function, location, false); }
 void nag_enter_window(uint32_t function, uint64_t *location) { enter(function, location, true); }
 
-// A function whose return cannot be hooked: its entry, where it is wanted. With a least duration it
-// is not, for nobody knows how long it takes.
+// A function whose return cannot be hooked: records its entry if it is wanted. With a least
+// duration it is never recorded, because its duration cannot be measured.
 void nag_enter_limited_only(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
   if (!nag_config.config.threshold && is_wanted(location, false))
@@ -48,7 +48,8 @@ void nag_limited_dropped(const nag_slot *slot) {
   if (nag_self.buffer && slot->extra & OPENS_WINDOW) nag_self.buffer->open_windows--;
 }
 
-// Takes a call that was too short back out of the buffer: possible while nothing follows its entry.
+// Removes a call that was too short from the buffer. That is possible while nothing follows its
+// entry.
 static bool take_back(const nag_slot *slot) {
   nag_buffer *buffer = nag_self.buffer;
   if (buffer->chunk == NULL || *nag_state(buffer) != slot->time) return false;

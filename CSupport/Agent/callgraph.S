@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `callgraph`: counts the call in the thread's call tree (callgraph.c), and takes no time.
+// Tracer `callgraph`: counts the call in the thread's call tree (callgraph.c). It reads no clock.
 
 #include "stubs.h"
 
@@ -12,7 +12,7 @@
         movq    nag_self@gottpoff(%rip), %r9
         LOCATION \location, SAVED, %rax
         BUFFER  9f
-        // Another stack than the thread's own, or no tree yet (a size of zero).
+        // The stack is not the thread's own, or there is no tree yet (its size is zero then).
         movq    %rax, %rdx
         subq    NAG_BUFFER_STACK_LOW(%r9), %rdx
         cmpq    NAG_BUFFER_STACK_SIZE(%r9), %rdx
@@ -22,7 +22,7 @@
 1:      subq    $16, %rcx
 2:      cmpq    %rax, (%rcx)
         jbe     1b
-        // One of the caller's children that were called before: see callgraph.c.
+        // Look among the caller's children that were called before: see callgraph.c.
         movq    8(%rcx), %rdx
         movl    %r11d, %r8d
         andl    $(NAG_KNOWN - 1), %r8d

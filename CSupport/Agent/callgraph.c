@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `callgraph`: the merged call tree with exact counts, and no hooked return. A frame is over
-// when another is entered whose return address stands as high as its own or higher on the stack,
-// so the entries alone tell the tree:
+// Tracer `callgraph`: the merged call tree with exact counts. It hooks no return. A frame is over
+// when another function is entered whose return address is at the same place on the stack or above
+// it, so the entries alone are enough to build the tree:
 //
 //   frames   { root } { main, node } { f, node } { g, node }  <- top
-//   entry    frames at or below the new one are taken off; the child of what remains is counted
+//   entry    remove the frames at or below the new one; count the child of the frame that remains
 //
-// callgraph.S does that where it finds the child among its parent's `known`: the children that were
-// called last, one for each value of the low bits of a function's number. Here are the other cases.
-// The counts stand in the event file.
+// callgraph.S does this where it finds the child among its parent's `known`: the children that were
+// called last, one for each value of the low bits of a function's number. This file handles the
+// other cases. The counts are in the event file.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -49,7 +49,7 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
     if (tree->fresh == NULL) return NULL;
   }
   if (tree->shared == tree->shared_end) {
-    // Nodes fill their chunk to its end, so that the next chunk goes on with the array.
+    // The nodes of a chunk end exactly at its end, so that the next chunk continues the array.
     size_t room = SHARED_NODES * sizeof(nrec_tree_node) - sizeof(nrec_chunk_header);
     tree->shared = (nrec_tree_node *)nag_chunk_map(buffer, room);
     tree->shared_end = tree->shared ? tree->shared + room / sizeof(nrec_tree_node) : NULL;
@@ -70,7 +70,7 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
 }
 
 static bool begin(nag_buffer *buffer) {
-  // A tree that found no space for its first node is there already, and tries again.
+  // A tree without space for its first node exists already, and is tried again.
   nag_tree *tree = buffer->tree ? buffer->tree : nag_pages(TREE_BYTES);
   if (tree == NULL) return false;
   buffer->tree = tree;
@@ -98,10 +98,10 @@ static nag_node *child_of(nag_buffer *buffer, nag_node *parent, uint32_t functio
   return node != NULL ? node : make_node(buffer, parent, function);
 }
 
-// The common case of those that callgraph.S leaves to C: another child has taken this one's place
-// among the known. Signals are not blocked: a handler's own calls find nothing half done, for
-// frames above the top belong to nobody, the count is one instruction, and the list of children
-// only grows at its head.
+// The most common of the cases that callgraph.S leaves to C: another child has replaced this one
+// among the known ones. Signals need not be blocked, because a signal handler's own calls find
+// consistent data: frames above the top are free, the count is one instruction, and the list of
+// children grows only at its head.
 static bool enter_known(nag_buffer *buffer, uint32_t function, uint64_t location) {
   if (buffer == NULL || buffer->tree_top == NULL ||
       location - buffer->stack_low >= buffer->stack_size)
@@ -140,13 +140,13 @@ void nag_enter_callgraph(uint32_t function, uint64_t *at) {
 uint64_t nag_callgraph_calls(const nag_buffer *buffer) {
   if (buffer->tree == NULL) return 0;
   uint64_t calls = 0;
-  // Newest first, each made after its parent: a list needs no stack to be walked.
+  // Newest first; each node was made after its parent. A list can be walked without a stack.
   for (const nag_node *node = buffer->tree->newest; node != NULL; node = node->older)
     calls += node->shared->calls;
   return calls;
 }
 
-// The nodes stay mapped: all threads together have few, and the file has the counts.
+// The nodes stay mapped: all threads together have few of them, and the counts are in the file.
 uint64_t nag_callgraph_finish(nag_buffer *buffer) {
   uint64_t calls = nag_callgraph_calls(buffer);
   if (buffer->tree != NULL) NAG_CALL(SYS_munmap, buffer->tree, TREE_BYTES);

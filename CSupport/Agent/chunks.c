@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The header that every chunk begins with, and the chunks of counters, which are mapped from the
-// event file: what is counted there survives SIGKILL.
+// The header that every chunk begins with, and the chunks of counters. Those are mapped from the
+// event file, so their counts survive SIGKILL.
 
 #include <sys/prctl.h>
 
 #include "agent.h"
 #include "syscalls.h"
 
-// The magic is stored last: if the process is killed in between, there is no chunk.
+// The magic is stored last. If the process is killed before that, readers find no chunk there.
 void nag_chunk_begin(nag_buffer *buffer, nrec_chunk_header *header, uint32_t bytes, uint32_t open) {
   uint32_t kind = nag_config.tracer->chunk_kind;
   uint64_t time = nag_time(), used = sizeof *header + open * sizeof(uint32_t);

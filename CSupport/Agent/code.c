@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Code that the agent makes: written to pages elsewhere, which become executable and then move to
-// their place. So no page is writable and executable at once, and a thread that runs the place's
-// old code finds the old pages or the new ones: the kernel exchanges them under its lock on the
-// address space.
+// Places the code that the agent generates. The agent writes it to pages elsewhere, makes them
+// executable, and then moves them to their place. So no page is ever writable and executable at
+// once. A thread that runs the old code of the place sees either the old pages or the new ones: the
+// kernel exchanges them under its lock on the address space.
 
 #include "agent.h"
 #include "syscalls.h"

@@ -5,10 +5,10 @@
 //   current    events go here
 //   previous   full; written to the event file when the current one is full too
 //
-// The same pages are used again and again, so the hot path meets no page fault, and the file grows
-// by what was recorded and nothing else. After SIGKILL the recorder finds in the memory file what
-// had not been written. `previous` waits one turn because a signal handler may have interrupted a
-// store into it.
+// The same pages are used again and again. So the hot path meets no page fault, and the file grows
+// only by what was recorded. After SIGKILL the recorder finds in the memory file what had not been
+// written. A full chunk waits as `previous` for one turn, because a signal handler may have
+// interrupted a store into it.
 //
 // The flight recorder has a ring of as many chunks as the user asked for; it is written at the end.
 //
@@ -25,8 +25,9 @@ static uint64_t now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-// Appends a closed chunk to the event file, and marks it as written last. If the process is killed
-// in between, the recorder writes it a second time, and readers know it by its sequence.
+// Appends a closed chunk to the event file, and then marks it as written. If the process is killed
+// between the two, the recorder writes the chunk a second time; readers recognise the copy by its
+// sequence number.
 static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   nag_process *process = nag_process_state;
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
@@ -40,14 +41,14 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   while (fits && done < bytes) {
     int64_t wrote = NAG_CALL(SYS_pwrite64, process->events, chunk + done, bytes - done,
                              offset + done);
-    // The program has closed our descriptor. The recorder has both files too: at the end it writes
-    // what lies in the memory file.
+    // The program has closed our descriptor. The recorder has both files open too: at the end it
+    // writes the chunks that are in the memory file.
     if (wrote == -EBADF && is_last) return;
     if (wrote <= 0) fits = false;
     else done += (uint64_t)wrote;
   }
   if (!fits) {
-    const uint32_t none = 0;  // half a chunk is none: it loses its magic
+    const uint32_t none = 0;  // half a chunk does not count: clear its magic
     if (done > 0) NAG_CALL(SYS_pwrite64, process->events, &none, sizeof none, offset);
     nag_mark_full();
     buffer->lost++;
@@ -61,7 +62,7 @@ static void write_chunk(nag_buffer *buffer, uint8_t *chunk, bool is_last) {
   __atomic_store_n(&header->magic, 0, __ATOMIC_RELEASE);
 }
 
-// A part of the memory file that no other thread has; false: all are taken.
+// Takes a part of the memory file that no other thread has; false: all are taken.
 static bool take_place(nag_process *process, uint64_t bytes, uint64_t *place) {
   bool is_there = true;
   nag_lock(&process->lock);
@@ -80,7 +81,7 @@ static void leave_place(nag_process *process, uint64_t place) {
   nag_unlock(&process->lock);
 }
 
-// A thread's part of the memory file: so many chunks.
+// Maps a thread's part of the memory file: its ring of chunks.
 static bool make_ring(nag_buffer *buffer) {
   nag_process *process = nag_process_state;
   bool overwrites = nag_config.config.flags & NREC_FLAG_OVERWRITE;
@@ -105,11 +106,11 @@ static bool make_ring(nag_buffer *buffer) {
   return true;
 }
 
-// The functions that are open now stand at the chunk's head, so that it can be read alone.
-// Of too many, the innermost.
+// Writes the functions that are open now to the chunk's head, so that the chunk can be read alone.
+// If there are too many, it writes the innermost ones.
 static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
   const uint32_t most = NAG_CHUNK_BYTES / 4 / sizeof(uint32_t);
-  // A call beyond the deepest slot is no frame of the shadow stack.
+  // A call beyond the deepest slot has no frame on the shadow stack.
   if (nag_self.top + more_open > nag_self.end) more_open = 0;
   int64_t open = (int64_t)nag_shadow_depth() + more_open;
   uint32_t depth = open < 0 ? 0 : open > most ? most : (uint32_t)open;

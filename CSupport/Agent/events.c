@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events in their long forms, for the slow paths: graph.S and function.S write the common forms.
-// Signals are blocked.
+// Events in their long forms, for the slow paths; graph.S and function.S write the common forms.
+// Callers have blocked signals.
 
 #include "agent.h"
 
@@ -12,9 +12,9 @@ void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time) {
   __atomic_store_n(nag_state(buffer), time << 16 | (offset + bytes), __ATOMIC_RELEASE);
 }
 
-// Where time falls (a chunk was begun after the event was stamped, or one CPU's TSC is behind
-// another's) the event gets the time of the last one: with an earlier time, all events that follow
-// would read late by as much.
+// The time can be earlier than that of the last event: a chunk was begun after the event was
+// stamped, or one CPU's TSC is behind another's. The event then gets the time of the last one. With
+// an earlier time, all events after it would be read too late by the difference.
 uint64_t nag_event_delta(uint64_t *time, uint64_t most) {
   uint64_t last = *nag_state(nag_self.buffer) >> 16;
   uint64_t delta = (*time - last) & 0xffffffffffff;

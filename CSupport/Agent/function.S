@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `function`: who was called from where. A function and a return address are a pair, which
-// has a number by a hash. Where the chunk has told of the pair before, its number is all that is
-// written; else ENTRY and PARENT tell of it (CRecordingABI.h). The buffer knows what was told:
+// Tracer `function`: which function was called from where. A function and a return address make a
+// pair; a hash gives the pair its number. Where the chunk already defines the pair, only its number
+// is written. Otherwise ENTRY and PARENT define it (CRecordingABI.h). The buffer keeps which pairs
+// the chunk has defined:
 //
-//      callers[pair] = return address << 16 | epoch           (zero: nothing)
-//      called[pair]  = function
+//     callers[pair] = return address << 16 | epoch           (zero: nothing)
+//     called[pair]  = function
 //
-// and a new chunk has a new epoch, so that it can be read alone. Before a pair is told of, its
-// place is emptied; once ENTRY and PARENT are committed it is taken, if it is empty still: else a
-// handler has told of another pair of that number since.
+// A new chunk gets a new epoch, so that it can be read alone. Before a pair is defined, its place
+// in `callers` is cleared. After ENTRY and PARENT are committed, the place is filled only if it is
+// still clear: otherwise a signal handler has meanwhile defined another pair with the same number.
 
 #include "stubs.h"
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `function` in C: the slow path of function.S, which explains the pairs, and the whole of
-// it where threads have no rseq area. Signals are blocked here.
+// Tracer `function` in C: the slow path of function.S, which explains the pairs, and the whole
+// tracer where threads have no rseq area. Signals are blocked here.
 
 #include "agent.h"
 #include "syscalls.h"
 
-// What an earlier chunk has told is not known in this one. Where the numbers begin again, all is
-// forgotten.
+// A new chunk does not know the pairs that earlier chunks defined: it gets a new epoch. When the
+// epoch numbers wrap around, all pairs are cleared.
 void nag_function_begin_chunk(nag_buffer *buffer) {
   buffer->epoch = (buffer->epoch + 1) & 0xffff;
   if (buffer->epoch == 0) nag_zero(buffer->callers, sizeof buffer->callers);

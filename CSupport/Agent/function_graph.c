@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `function_graph` in C: the slow paths of graph.S, and the whole of it where threads have
-// no rseq area. TO_C (stubs.h) calls it with every register kept. Signals are blocked here: a
-// handler's own traced calls would find the thread's state half done.
+// Tracer `function_graph` in C: the slow paths of graph.S, and the whole tracer where threads have
+// no rseq area. TO_C (stubs.h) calls it with every register kept. Signals are blocked here, because
+// a signal handler's own traced calls would otherwise find the thread's state half changed.
 
 #include "agent.h"
 #include "syscalls.h"
 
-// The first event of a thread comes here too: then the buffer is made before the frame is hooked.
+// The first event of a thread comes here too: the buffer must exist before the frame is hooked.
 void nag_enter_graph(uint32_t function, uint64_t *location, uint64_t is_kept) {
   uint64_t signals = nag_block_signals();
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
     if (slot != NULL) slot->extra = (uint32_t)is_kept;
     nag_event_entry(function, nag_time(), slot != NULL);
-    // There is no slot (the deepest recursion, no memory): the call is counted, its end is not
-    // seen.
+    // There is no slot (the recursion is too deep, or there is no memory): the call is counted, its
+    // end is not recorded.
     if (slot == NULL) nag_event_unwound(1);
   }
   nag_restore_signals(signals);
 }
 
-// The event had no room, or is too long for the hot path's forms; the frame is hooked, unless its
-// function's return cannot be.
+// Records an entry that had no room, or is too long for the hot path's forms. The frame is hooked
+// already, unless the function's return cannot be hooked.
 void nag_enter_graph_only(uint32_t function, uint64_t *location) {
   (void)location;
   uint64_t signals = nag_block_signals();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program linked with -pg brings gcrt1.o, whose start-up calls __monstartup and whose end calls
-// _mcleanup, which writes gmon.out. Ours do nothing: no profiling timer, no file in the user's
-// folder.
+// A program linked with -pg contains gcrt1.o. Its start-up code calls __monstartup, and its exit
+// code calls _mcleanup, which writes gmon.out. The agent's versions do nothing: no profiling timer
+// runs, and no file appears in the user's folder.
 
 #define EXPORT __attribute__((visibility("default")))
 

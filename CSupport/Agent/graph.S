@@ -11,8 +11,8 @@
         movq    %fs:NAG_TLS_TOP(%r9), %rcx
         cmpq    %fs:NAG_TLS_END(%r9), %rcx
         jae     \slow
-        // A slot below whose frame lies at or under this one: a tail call, or frames that ended
-        // without returning.
+        // The slot below belongs to a frame at or under this one: this is a tail call, or frames
+        // ended without returning.
         cmpq    %rax, NAG_SLOT_STACK-NAG_SLOT_BYTES(%rcx)
         jbe     7f
 5:      leaq    NAG_SLOT_BYTES(%rcx), %rdx
@@ -20,7 +20,7 @@
         movq    %rax, NAG_SLOT_STACK(%rcx)
         movq    (%rax), %rdx
         movq    %rdx, NAG_SLOT_RETURN(%rcx)
-        movq    %r11, NAG_SLOT_FUNCTION(%rcx)  // and, by bit 32, whether it is a `kept` one
+        movq    %r11, NAG_SLOT_FUNCTION(%rcx)  // bit 32 says whether the site is a `kept` one
         leaq    -NAG_SHADOW_DISTANCE(%rcx), %rdx
         movq    %rdx, (%rax)
         .endm
@@ -54,10 +54,10 @@
         ret
         .ifnb   \slow
         HOOK_TAIL 8f
-8:      RESTORE  // no slot: the whole of it in C
+8:      RESTORE  // no slot: C does the whole of it
         jmp     \slow
         .endif
-9:      RESTORE  // hooked already: only the event is left to C
+9:      RESTORE  // hooked already: C writes only the event
         jmp     nag_slow_graph_only
         RESTART \name
         END     \name
@@ -72,12 +72,12 @@
 // --- returns
 // ---------------------------------------------------------------------------------------
 
-// A trampoline (32 bytes, the same for every slot) comes here with its slot in r11 and what r11 was
-// in -16(%rsp). The stack pointer is where the traced function's return has left it, and nothing is
-// pushed, so that unwinders find the trampoline's address at -8(%rsp) all the time. rax, rdx and
-// the vector registers hold results; rcx, rsi, rdi, r8 to r11 are free, but for a `kept` function's
-// caller: it finds all of them as they were. They are put into the red zone, which no signal
-// handler's frame overwrites.
+// A trampoline (32 bytes, the same for every slot) jumps here with its slot in r11 and the old
+// value of r11 in -16(%rsp). The stack pointer is where the traced function's return has left it.
+// Nothing is pushed, so that unwinders find the trampoline's address at -8(%rsp) at any time. rax,
+// rdx and the vector registers hold results. rcx, rsi, rdi and r8 to r11 are free, except where the
+// caller of a `kept` function expects all of them unchanged. They are then saved in the red zone,
+// which no signal handler's frame overwrites.
         .macro  KEEP
         movq    %rcx, -24(%rsp)
         movq    %rsi, -32(%rsp)
@@ -107,7 +107,8 @@
         leaq    NAG_SLOT_BYTES(%r11), %rcx
         cmpq    %rcx, %fs:NAG_TLS_TOP(%r10)
         jne     8f
-        // The frame that returns is the slot's own, not an older one that seemed to be over.
+        // Check that the frame that returns is the slot's own, not an older one that seemed to be
+        // over.
         leaq    -8(%rsp), %rcx
         cmpq    %rcx, NAG_SLOT_STACK(%r11)
         jne     8f

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The handlers of the tracers whose work is in C, made of the rows of tracer_table.h. The slow
-// modes among them also serve the assembled handlers' slow paths.
+// The handlers of the tracers that do their work in C, generated from the rows of tracer_table.h.
+// The slow modes among them also serve as the slow paths of the handlers in assembly.
 
 #include "stubs.h"
 
@@ -15,9 +15,9 @@
         KEPT    nag_\mode\()_kept, nag_\mode\()_behind
         .endm
 
-// Hooked returns come here from their trampolines (graph.S tells what they find), for every
-// function as for a `kept` one. The trampoline's address, at -8(%rsp) and never overwritten before,
-// makes room for the real one.
+// Hooked returns come here from their trampolines (graph.S describes the registers), for ordinary
+// and for `kept` functions alike. The real return address replaces the trampoline's address at
+// -8(%rsp), which is not overwritten before.
         .macro  RETURN_IN_C mode, leave
         BEGIN   nag_\mode\()_exit
         leaq    -16(%rsp), %rsp

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `hits`: counts, and takes no time. hits.c makes the counters.
+// Tracer `hits`: counts calls. It reads no clock. hits.c makes the counters.
 
 #include "stubs.h"
 

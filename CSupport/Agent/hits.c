@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `hits`: one counter a function and thread, in the event file, so that SIGKILL loses none.
+// Tracer `hits`: one counter per function and thread. The counters are in the event file, so
+// SIGKILL loses none.
 
 #include "agent.h"
 #include "syscalls.h"
 
 enum { STEP = 4096 };
 
-// Makes or widens the counters; what was counted is copied, and the wider ones count from now on.
+// Makes the counters or more of them. The old counts are copied, and the new counters are used from
+// then on.
 static void widen(nag_buffer *buffer, uint32_t function) {
   uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
   uint64_t *counts = (uint64_t *)nag_chunk_map(buffer, wanted * sizeof *counts);

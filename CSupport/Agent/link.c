@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's end of the socket to the recorder. Its waits are bounded; after any trouble the agent
-// asks the recorder no more, and the program goes on. The socket stays open: the recorder takes its
-// end for the end of the process.
+// The agent's end of the socket to the recorder. Every wait has a bound. After any trouble the
+// agent sends no more questions to the recorder, and the program goes on. The socket stays open,
+// because the recorder takes a closed socket to mean that the process has ended.
 
 #define _GNU_SOURCE
 #include <poll.h>
@@ -14,12 +14,13 @@
 #include "agent.h"
 #include "syscalls.h"
 
-// A recorder that died closes its end, and no wait is longer than that. This bound is for one that
-// lives and does not answer. It must be far above what a recorder needs on a busy machine for a
-// program that it sees for the first time: a program that gets no answer runs untraced.
+// When a recorder dies, its end of the socket is closed, and a wait ends at once. This bound is for
+// a recorder that is alive and does not answer. It must be far above what a recorder needs on a
+// busy machine for a program that it sees for the first time: a program without an answer runs
+// untraced.
 enum { WAIT_SECONDS = 10, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
 
-// The number from which on our descriptors lie: where few are allowed, among the last.
+// The lowest number for our descriptors. Where the limit is low, they are among the last numbers.
 static uint64_t high_descriptor(void) {
   struct rlimit limit;
   if (NAG_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return 0;
@@ -27,8 +28,8 @@ static uint64_t high_descriptor(void) {
   return limit.rlim_cur > MOST_DESCRIPTORS ? limit.rlim_cur - MOST_DESCRIPTORS : 0;
 }
 
-// Programs use low numbers, and some close all that they do not know: ours are high, and close at
-// an exec.
+// Programs use low descriptor numbers, and some close every descriptor that they did not open. So
+// ours get high numbers. They are close-on-exec.
 static int move_high(int64_t descriptor) {
   if (descriptor < 0) return -1;
   int64_t high = NAG_CALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, high_descriptor());
@@ -37,8 +38,8 @@ static int move_high(int64_t descriptor) {
   return (int)high;
 }
 
-// The recorder must be this user's or root's: what connects to anybody's socket takes anybody's
-// plans.
+// The recorder must run as this user or as root: an agent that connects to another user's socket
+// would apply that user's plans.
 static bool is_trusted(int64_t socket) {
   struct ucred peer;
   socklen_t size = sizeof peer;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the call sites call that nobody has patched.
+// What unpatched call sites call.
 
         .text
         .globl  mcount, _mcount, __fentry__

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a compiler calls when it copies, clears or compares a struct. libc's own use vector
-// registers, which hold an entry's arguments: these, hidden in the agent, come before them.
+// The functions that a compiler calls to copy, clear or compare a struct. libc's versions use
+// vector registers, which hold an entry's arguments. The agent links to these instead; they are
+// hidden from other libraries.
 
 #include <stddef.h>
 

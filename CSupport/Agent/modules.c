@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which modules are loaded, by generation. At the start the agent shows all of them to the
-// recorder; later the loader's hook tells of those that come, before their first instruction runs,
-// and of those that have gone, while nobody can patch.
+// Keeps the table of loaded modules, each with its generation. At the start the agent reports all
+// of them to the recorder. Later the loader's hook calls the agent when modules were loaded, before
+// their first instruction runs, and when modules were unloaded, while nobody can patch.
 //
-// The table has the loader's own order: a module that comes is put at the end of both, so the next
-// one listed is found behind the last one found, and a look costs as much as the list is long.
+// The table is in the loader's own order: a new module goes to the end of both lists. So the search
+// for the next listed module starts behind the last one found, and one look costs as much as the
+// list is long.
 //
-// A deviation ends all this: where a module's text is not what its file says, a plan is none, or
-// what was written cannot be read back, nobody knows what else is wrong. The recorder gets the full
-// report, the recording is marked, armed sites record nothing any more, and nothing is patched
+// A deviation stops all patching. A deviation means: a module's text is not what its file contains,
+// a plan is malformed, or bytes that were written cannot be read back. The agent then cannot know
+// what else is wrong. It sends the full report to the recorder and marks the recording; armed sites
+// record nothing from then on, and nothing is patched again.
 // again.
 
 #include <sys/auxv.h>
@@ -23,17 +25,17 @@ typedef struct known_module {
   uint64_t build;        ///< a hash of its build-id
   uint32_t generation;
   bool seen;
-  bool is_overlaid;      ///< another stands at its place, and nobody told that it went
-  uint64_t mark;         ///< where the first armed site is; 0: none is
-  uint8_t marked[8];     ///< and what was written there, of `mark_length` bytes
+  bool is_overlaid;      ///< another module has replaced it without an announcement
+  uint64_t mark;         ///< address of the first armed site; 0: there is none
+  uint8_t marked[8];     ///< the bytes there, `mark_length` of them
   uint8_t mark_length;
-  uint8_t *stubs;        ///< what its sites call; NULL: none is armed
+  uint8_t *stubs;        ///< what its sites call; NULL: no site is armed
   size_t stub_bytes;
 } known_module;
 
-static known_module *known;     // copied by a fork as it is
+static known_module *known;     // a fork copies it as it is
 static uint32_t known_count, known_capacity, last_generation;
-static uint32_t cursor;         // where the next one listed is looked for
+static uint32_t cursor;         // where the search for the next listed module starts
 static uint64_t last_adds, last_subs;  // the loader's counts at the last look
 
 static uint64_t hash(const uint8_t *bytes, uint32_t length) {
@@ -42,7 +44,8 @@ static uint64_t hash(const uint8_t *bytes, uint32_t length) {
   return hash;
 }
 
-// Where its headers cannot be read any more, somebody has unmapped part of it: it has its place.
+// Where the module's headers cannot be read any more, part of it has been unmapped. It counts as
+// still there.
 static bool is_at(const known_module *one, const npc_module *module) {
   if (one->load_bias != module->load_bias) return false;
   return module->span_end == 0 ||
@@ -81,12 +84,12 @@ static known_module *add(const npc_module *module) {
   return &known[known_count++];
 }
 
-// A module as it is shown to the recorder. The copy outlives the visit; what it points to lives as
-// long as the module.
+// A module as it is reported to the recorder. This copy outlives the visit. The memory that it
+// points to lives as long as the module.
 typedef struct shown_module {
   npc_module module;
   uint32_t place;       ///< in `known`
-  bool may_run;         ///< its code is not known to be still untouched
+  bool may_run;         ///< its code may have run already
   nrec_module_message message;
 } shown_module;
 
@@ -108,8 +111,8 @@ typedef struct visit_context {
   shown_module *shown;
   uint32_t count, capacity;
   uint64_t adds, subs;
-  size_t listed;         ///< so many were looked at
-  size_t run_before;     ///< the code of those before this place may run
+  size_t listed;         ///< how many were looked at
+  size_t run_before;     ///< the modules before this place may have run code
 } visit_context;
 
 static bool is_agent(const npc_module *module) {
@@ -133,11 +136,11 @@ static bool is_marked(const known_module *one) {
   return true;
 }
 
-// Notes which of the known modules are still there. Their places tell, because every unload is
-// announced; their text would not, because anybody may have changed it. The loader's count tells of
-// unloads that nobody announced (a debugger's breakpoint stood on the hook): where modules have
-// both come and gone since the last look, another generation may stand at the same place, and then
-// its text is its file's.
+// Notes which of the known modules are still there. A known place is enough, because every unload
+// is announced. The module's text would prove nothing, because anybody may have changed it. The
+// loader's count of unloads also shows those that were not announced (a debugger's breakpoint was
+// on the hook). If modules have both come and gone since the last look, another generation may be
+// at the same place: then the text there is what its file contains, without the mark.
 static bool note_seen(const npc_module *module, void *context) {
   visit_context *c = context;
   c->adds = module->adds, c->subs = module->subs;
@@ -165,14 +168,14 @@ static void describe(shown_module *shown, const npc_module *module, uint32_t gen
   message->path_length = fill_path(message, module->name);
 }
 
-// The new ones, as many as there is room for.
+// Collects the new modules, as many as there is room for.
 static bool collect(const npc_module *module, void *context) {
   visit_context *c = context;
   bool may_run = c->listed++ < c->run_before;
   if (is_agent(module) || is_vdso(module) || module->text_end == 0 || find(module)) return false;
   if (c->count == c->capacity) return true;
   known_module *entry = add(module);
-  if (entry == NULL) return false;  // no memory: it is left alone
+  if (entry == NULL) return false;  // no memory: the module is not patched
   shown_module *shown = &c->shown[c->count++];
   shown->place = known_count - 1;
   shown->may_run = may_run;
@@ -180,7 +183,8 @@ static bool collect(const npc_module *module, void *context) {
   return false;
 }
 
-// What tells this generation from the next one of the same build at the same place.
+// Remembers the bytes at the first armed site. They distinguish this generation from a later one of
+// the same build at the same place.
 static void set_mark(known_module *entry, const nrec_plan_entry *plan, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     if (plan[i].action != NREC_ACTION_ARM) continue;
@@ -192,7 +196,8 @@ static void set_mark(known_module *entry, const nrec_plan_entry *plan, uint32_t 
   }
 }
 
-// The lengths and numbers that the agent counts by. The transaction compares the rest.
+// Checks the lengths and numbers that the agent itself relies on. The transaction compares the
+// rest.
 static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entries) {
   for (uint32_t i = 0; i < plan->count; i++) {
     const nrec_plan_entry *entry = &entries[i];
@@ -202,8 +207,8 @@ static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entri
   return true;
 }
 
-// Whether a plan's failure is a deviation. The other failures have an explanation: the system
-// refuses something, or no protocol serves a site of code that may run.
+// Whether a plan's failure is a deviation. The other failures have a known cause: the system
+// refused something, or no protocol can serve a site of code that may be running.
 static bool is_anomaly(const nrec_applied *applied) {
   switch (applied->status) {
     case NPC_OUTSIDE_TEXT:
@@ -224,8 +229,8 @@ static void turn_off(void) {
     if (known[i].stubs != NULL) nag_sites_turn_off(known[i].stubs);
 }
 
-// A plan's entries, mapped; NULL, with the status, where it is not sound or there is no memory. A
-// plan that could change or shrink after this is not sound.
+// Maps a plan's entries. NULL, with the status, where the plan is not sound or there is no memory.
+// A plan that could still change or shrink is not sound.
 static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
                                        nrec_applied *applied) {
   size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
@@ -240,7 +245,7 @@ static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descri
 
 static void patch(shown_module *shown, const nrec_plan_message *plan,
                   const nrec_plan_entry *entries, nrec_applied *applied) {
-  // Where threads may run the code, the one protocol that takes no signal.
+  // Where threads may run the code, the only protocol that needs no signal.
   int32_t protocol = shown->may_run ? NPC_PROTOCOL_JUMP_GUARD : NPC_PROTOCOL_NONE;
   size_t stub_bytes;
   uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
@@ -264,7 +269,7 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, int descri
   nag_send(&applied, sizeof applied);
 }
 
-// The answer to a module. Answers to earlier ones that came too late are passed over.
+// Receives the answer for a module. Late answers for earlier modules are skipped.
 static bool receive_plan(uint32_t generation, nrec_plan_message *plan, int *descriptor) {
   while (true) {
     int64_t length = nag_receive(plan, sizeof *plan, descriptor, 1);
@@ -275,7 +280,7 @@ static bool receive_plan(uint32_t generation, nrec_plan_message *plan, int *desc
   }
 }
 
-// All questions first, then the answers: one wait for the whole start.
+// Sends all questions first and then reads the answers, so that the start waits only once.
 static void show(shown_module *shown, uint32_t count) {
   const size_t fixed = offsetof(nrec_module_message, path);
   uint32_t sent = 0;
@@ -290,10 +295,11 @@ static void show(shown_module *shown, uint32_t count) {
   }
 }
 
-// Takes modules that have gone out of the table, and unmaps their stubs. No thread is in a stub of
-// code that is unmapped, or would return into it: one that left it by a tail call (of dlclose
-// itself, say) returns to a trampoline, and trampolines stay. Where other text has come over a
-// module unseen, parts of the old may still be there and call their stubs: these stay too.
+// Removes unloaded modules from the table and unmaps their stubs. No thread runs in a stub of
+// unmapped code or will return into one: a thread that left a stub by a tail call (of dlclose
+// itself, say) returns to a trampoline, and trampolines stay mapped. Where other text has replaced
+// a module without an announcement, parts of the old text may still be mapped and call their stubs.
+// Those stubs stay mapped too.
 static void drop_gone(void) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < known_count; i++) {
@@ -310,9 +316,9 @@ static void drop_gone(void) {
   cursor = 0;
 }
 
-// How many of the modules that are listed first may have run code already. At the start none has
-// while there is one thread (constructors that ran before ours may have made more); later, those
-// that the loader had listed when it was last at rest.
+// How many modules at the head of the list may have run code already. At the start: none while
+// there is one thread (constructors that ran before the agent's may have created threads). Later:
+// those that the loader had listed when it was last at rest.
 static size_t count_of_running(bool is_start) {
   if (is_start) return __libc_single_threaded ? 0 : SIZE_MAX;
   return npc_loader_listed_before();
@@ -333,8 +339,9 @@ static void look(shown_module *shown, uint32_t capacity, bool is_start) {
   } while (context.count == capacity);
 }
 
-// Under the loader's load lock, or before there is a second thread. The process lock is not taken:
-// a thread inside dl_iterate_phdr would wait for it at its first event, and we for that thread.
+// Called under the loader's load lock, or before there is a second thread. It does not take the
+// process lock: a thread inside dl_iterate_phdr would wait for that lock at its first event, and
+// this thread would wait for that thread.
 static void look_again(bool is_start) {
   enum { AT_ONCE = 64 };
   uint64_t signals = nag_block_signals();
@@ -344,7 +351,7 @@ static void look_again(bool is_start) {
   size_t bytes = nag_whole_pages(AT_ONCE * sizeof(shown_module));
   shown_module *shown = nag_pages(bytes);
   if (shown == NULL) return;
-  npc_patch_prepare_quiet();  // before a module's first instruction no signal is needed
+  npc_patch_prepare_quiet();  // before a module's first instruction runs, patching needs no signal
   look(shown, AT_ONCE, is_start);
   NAG_CALL(SYS_munmap, shown, bytes);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The handlers of a tracer that is off: they return at once.
+// The handlers of a tracer that is turned off: they return at once.
 
 #include "stubs.h"
 
@@ -10,7 +10,7 @@
         ret
         END     nag_off_entry
 
-// The stub has pushed the function's number.
+// The stub has pushed the function's number: remove it.
         BEGIN   nag_off_kept
         leaq    8(%rsp), %rsp
         ret

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the assembly must know of the C structures: offsets, sizes, bytes of the recording's format.
-// C asserts each of them where the structure is declared: thread_state.h, callgraph.c.
+// What the assembly needs to know of the C structures and of the recording's format: offsets, sizes
+// and byte values. C asserts each of them where the structure is declared: thread_state.h,
+// callgraph.c.
 
 #ifndef NAG_OFFSETS_H
 #define NAG_OFFSETS_H
 
 // nag_tls
 #define NAG_TLS_TOP 0        // next free shadow slot
-#define NAG_TLS_END 8        // where the mapped slots end; 0: none are
+#define NAG_TLS_END 8        // where the mapped slots end; 0: no slot is mapped
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
-#define NAG_TLS_CHOICE 40    // the thread filter's: see thread_filter_entry.S
+#define NAG_TLS_CHOICE 40    // the thread filter's word: see thread_filter_entry.S
 
 // nag_slot
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
-#define NAG_SLOT_STACK 8     // where it was replaced; all ones while the slot is free
+#define NAG_SLOT_STACK 8     // where on the stack it was replaced; all ones while the slot is free
 #define NAG_SLOT_FUNCTION 24
 #define NAG_SLOT_EXTRA 28
 #define NAG_SLOT_BYTES 32
 
 // nag_buffer
 #define NAG_BUFFER_CHUNK 0       // address of the thread's chunk; 0: none
-#define NAG_BUFFER_COUNTS 8      // hits: the counters; 0: none
+#define NAG_BUFFER_COUNTS 8      // hits: the counters; 0: there are none
 #define NAG_BUFFER_COUNTED 16    // hits: how many counters there are
 #define NAG_BUFFER_TREE_TOP 24   // callgraph: the innermost frame
 #define NAG_BUFFER_TREE_END 32   // callgraph: where the room for frames ends

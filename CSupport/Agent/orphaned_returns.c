@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The return addresses of frames that seemed to be over, and whose slots other calls may have by
-// now. A frame below the stack pointer is as a rule one that longjmp or an exception left; but it
-// may be a coroutine's, or one that a signal on an alternate stack interrupted, and then it still
-// returns to its trampoline. The word in its frame is known to be unchanged, so (location,
-// trampoline) finds its return address here.
+// The return addresses of frames that seemed to be over and whose slots other calls may be using by
+// now. A frame below the stack pointer is usually one that longjmp or an exception has left. But it
+// may also belong to a coroutine, or be one that a signal on an alternate stack interrupted; such a
+// frame still returns to its trampoline. The word in the frame is known to be unchanged, so this
+// table finds the return address by (location, trampoline).
 //
-//   set = hash of the location    | way 0 | way 1 | … | way 7 |     the oldest makes room
+//   set = hash of the location    | way 0 | way 1 | … | way 7 |     the oldest way is replaced
 //
 // A location has one entry: a newer frame at the same place proves that the older is over. So a
 // loop of longjmps fills no more entries than the stack has frames.
@@ -20,7 +20,7 @@ typedef struct orphan {
   uint64_t location, trampoline, return_address;
 } orphan;
 
-static orphan (*sets)[WAYS];   // of all threads; copied by a fork as it is
+static orphan (*sets)[WAYS];   // of all threads; a fork copies it as it is
 static uint8_t oldest[SETS];
 
 bool nag_orphans_prepare(void) {
@@ -28,8 +28,8 @@ bool nag_orphans_prepare(void) {
   return sets != NULL;
 }
 
-// The kernel tries the address: the stack it was on may be gone. It is asked to wait for a word
-// that is not there, so it does not.
+// Lets the kernel try the address, because the stack that it was on may be gone. The call asks the
+// kernel to wait while the word has a value that it does not have, so the call never waits.
 bool nag_holds(uint64_t address, uint64_t word) {
   const struct timespec none = {0, 0};
   int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,
@@ -69,8 +69,8 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   }
   nag_unlock(&nag_process_state->orphans_lock);
   if (back == 0) {
-    // The return address is lost, so the program cannot go on: it ends here rather than at a random
-    // place. The recording says that this is the tracer's fault, not the program's.
+    // The return address is lost and the program cannot go on. It ends here rather than at a random
+    // place. The mark in the recording says that the tracer caused this, not the program.
     nag_mark_corrupted();
     __builtin_trap();
   }

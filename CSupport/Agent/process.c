@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process as the recorder knows it: how it joins, its event file's header, and what is noted
-// there for the whole process.
+// The process as the recorder knows it: how it joins, the header of its event file, and what that
+// header notes for the whole process.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -12,7 +12,7 @@ static uint64_t realtime(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-// The event file's first page.
+// Maps the event file's first page.
 static bool map_header(nag_process *process, uint32_t flags) {
   if (!nag_make_space(process->events, 0, NREC_PAGE)) return false;
   nrec_file_header *header = nag_mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -30,7 +30,7 @@ static bool map_header(nag_process *process, uint32_t flags) {
   return true;
 }
 
-// Without a recorder the process is marked so that nobody asks again.
+// Marks a process without a recorder, so that no later call asks for one again.
 static bool give_up(nag_process *process) {
   if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
   process->socket = process->events = process->memory = -1;
@@ -39,9 +39,9 @@ static bool give_up(nag_process *process) {
   return false;
 }
 
-// Closes the parent's descriptors: while the child holds the parent's socket, the recorder does not
-// see the parent end. Only once the child has a connection of its own: without any, the recorder
-// would take the child for gone as soon as the parent has ended.
+// Closes the parent's descriptors. While the child holds the parent's socket, the recorder does not
+// see the parent end. They are closed only once the child has a connection of its own: a child
+// without any connection would look ended to the recorder as soon as the parent has ended.
 static void close_inherited(void) {
   for (int i = 0; i < 3; i++) {
     if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
@@ -81,10 +81,10 @@ bool nag_join(uint32_t begin) {
   return true;
 }
 
-// No id: the pages were wiped, so this is a forked child, which joins now. (Not where an anomaly
-// has turned its parent's tracer off: then it has nothing to record either.) Another's id: a child
-// that runs in its parent's memory until it execs (vfork), on its parent's stack; its calls are its
-// parent's.
+// An id of zero: the pages were wiped, so this is a forked child, which joins now. (Unless an
+// anomaly has turned its parent's tracer off: then the child has nothing to record either.) The id
+// of another process: this is a child that runs in its parent's memory, on its parent's stack,
+// until it execs (vfork). Its calls count as its parent's.
 bool nag_is_joined(void) {
   nag_process *process = nag_process_state;
   if (process->id == 0 && !nag_config.is_off) {

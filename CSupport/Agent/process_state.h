@@ -2,8 +2,8 @@
 //
 // What the agent keeps of the process:
 //
-//   nag_process_state   what a forked child must make anew, in pages that it finds wiped
-//   nag_config          what parent and child have in common: a fork copies it
+//   nag_process_state   what a forked child must set up anew, in pages that it finds wiped
+//   nag_config          what parent and child share: a fork copies it
 
 #ifndef NAG_PROCESS_STATE_H
 #define NAG_PROCESS_STATE_H
@@ -19,23 +19,23 @@ enum { NAG_FREE_PLACES = 896 };
 typedef struct nag_process {
   _Atomic uint32_t lock;         ///< futex: 0 free, 1 held, 2 held and awaited
   _Atomic uint32_t orphans_lock; ///< see orphaned_returns.c
-  int32_t id;                    ///< of the process that joined or gave up; 0: it has done neither
+  int32_t id;                    ///< of the process that joined or gave up; 0: neither yet
   int32_t socket, events;        ///< descriptors, or -1
   int32_t memory;                ///< the memory file, or -1
-  bool is_unanswered;            ///< the recorder was silent for too long: it is asked no more
+  bool is_unanswered;            ///< the recorder did not answer in time: it is asked nothing more
   uint64_t memory_bytes;         ///< how much of the memory file may be mapped
   nrec_file_header *header;      ///< NULL: no recorder, nothing is recorded
   uint32_t next_serial;          ///< of threads
   uint32_t next_place, free_places;
-  uint32_t places[NAG_FREE_PLACES];  ///< parts of the memory file that ended threads left
+  uint32_t places[NAG_FREE_PLACES];  ///< parts of the memory file that ended threads have freed
 } nag_process;
 
 typedef struct nag_shared {
   nrec_config config;
-  const struct nag_tracer *tracer;  ///< the row of tracer_table.h that runs; NULL: none does
+  const struct nag_tracer *tracer;  ///< the current row of tracer_table.h; NULL: there is none
   char socket_path[108];
   int32_t joined;               ///< the last process that joined: this one or its ancestor
-  int32_t descriptors[3];       ///< its socket and files, which a forked child has too
+  int32_t descriptors[3];       ///< its socket and files; a forked child has them too
   bool is_off;                  ///< an anomaly turned the tracer off for good: see anomaly.c
 } nag_shared;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `profile`: hits and times by function and thread, no events. Signals are not blocked here:
-// every sum is one instruction on memory, which a handler's own calls cannot tear.
+// Tracer `profile`: hits and times by function and thread, no events. Signals need not be blocked
+// here: each sum is changed by one instruction on memory, so a signal handler's own calls never
+// find a half-changed sum.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -33,7 +34,7 @@ static bool widen(nag_buffer *buffer, uint32_t function) {
   return true;
 }
 
-// The function's entry, made at need; NULL: no space, or no recording.
+// The function's entry, made when first needed; NULL: there is no space, or nothing is recorded.
 static nrec_profile_entry *entry_of(uint32_t function) {
   nag_buffer *buffer = nag_self.buffer;
   if (buffer != NULL && function < buffer->profiled) return &buffer->profile[function];
@@ -66,7 +67,7 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   else nag_lose(1);
 }
 
-// Adds a call that ended at `time`, and takes its time out of its caller's own.
+// Adds a call that ended at `time`, and subtracts its time from its caller's own time.
 static void end_call(const nag_slot *slot, uint64_t time) {
   uint64_t spent = time - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
@@ -95,9 +96,9 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
   return nag_shadow_pop_running(slot, location);
 }
 
-// A frame was unwound by an exception or longjmp, which the agent notices later, maybe much later:
-// the call is taken to have ended with the last entry or return before. A frame that returned on
-// another thread has no end here.
+// A frame ended by an exception or longjmp. The agent notices that later, perhaps much later, so it
+// takes the time of the last entry or return before as the end of the call. A frame that returned
+// on another thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
   if (slot->stack < NAG_STACK_ELSEWHERE && nag_self.buffer != NULL) {
     end_call(slot, nag_self.buffer->last_time);

@@ -2,16 +2,16 @@
 //
 // The shadow stack: which return addresses were replaced by trampolines.
 //
-// Each slot has its own trampoline: what returns to trampoline i returns from the frame of slot i,
-// whatever exceptions, longjmp or stack switches did in between. All trampolines lie in one
-// reserved range, every slot NAG_SHADOW_DISTANCE above its trampoline, so that one unwind rule
-// serves them all (CSupport/Trampolines).
+// Each slot has its own trampoline. A return to trampoline i comes from the frame of slot i,
+// whatever exceptions, longjmp or stack switches happened in between. All trampolines are in one
+// reserved address range, and every slot is NAG_SHADOW_DISTANCE above its trampoline, so that one
+// unwind rule serves them all (CSupport/Trampolines).
 //
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
 //
-// A slot is free while its `stack` is all ones. `top` goes up before a slot is filled: a signal
-// handler in between takes the next one.
+// A slot is free while its `stack` is all ones. `top` is raised before a slot is filled, so that a
+// signal handler that runs in between takes the next slot.
 
 #include <signal.h>
 
@@ -24,7 +24,7 @@ enum {
   GROWTH = 1 << 16,
 };
 
-static uint8_t *range;                    // of trampolines; NULL: no return is hooked
+static uint8_t *range;                    // of trampolines; NULL: returns are not hooked
 static _Atomic uint32_t used_regions[REGIONS / 32 + 1];  // a bit each
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
@@ -80,8 +80,8 @@ static uint32_t take_region(void) {
   return 0;
 }
 
-// The first slot is a sentinel: no frame lies above it, so a comparison with the slot below always
-// has one.
+// The first slot is a sentinel: every comparison with the slot below has a slot to compare with,
+// and no frame is above the sentinel's.
 static bool begin(void) {
   if (range == NULL || nag_self.refused) return false;
   uint32_t region = take_region();
@@ -107,7 +107,7 @@ void nag_shadow_release(void) {
   uint32_t region = nag_self.region;
   if (region == 0) return;
   for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) {
-    // A coroutine that goes on on another thread.
+    // This may be a coroutine that continues on another thread.
     if (slot->stack < NAG_STACK_ELSEWHERE && nag_holds(slot->stack, trampoline_of(slot)))
       nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
     slot->stack = NAG_STACK_FREE;
@@ -122,7 +122,7 @@ uint32_t nag_shadow_depth(void) {
   return nag_self.first ? (uint32_t)(nag_self.top - nag_self.first) - 1 : 0;
 }
 
-// Whether this runs on a signal's alternate stack, and a slot is none of that stack's.
+// Whether this code runs on a signal's alternate stack, and the slot's frame is on another stack.
 static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
   stack_t alternate = {.ss_flags = 0};
   if (NAG_CALL(SYS_sigaltstack, NULL, &alternate) != 0) return false;
@@ -130,12 +130,13 @@ static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
   return location - low < alternate.ss_size && stack - low >= alternate.ss_size;
 }
 
-// Whether a slot's frame is over, as far as a frame can tell whose return address stands at
-// `location`: its trampoline is there no more, or it lies below on the same stack. That a word is
-// unchanged proves nothing (longjmp leaves it), nor does its being below (a coroutine's stack, or a
-// signal's, may be an array in main's frame). A wrong guess spoils what is recorded of that one
-// call, never its return: the return address of a frame that may come back is kept among the
-// orphans.
+// Whether a slot's frame is over, judged from a frame whose return address is at `location`: the
+// frame's trampoline address is gone, or the frame is below `location` on the same stack. Neither
+// sign is a proof. An unchanged word does not prove that the frame is live, because longjmp leaves
+// the word. A lower place does not prove that it is over, because the stack of a coroutine or of a
+// signal may be an array in main's frame. A wrong guess spoils only what is recorded of that one
+// call. It never breaks the return: the return address of a frame that may come back is kept among
+// the orphans.
 static bool is_dead(const nag_slot *slot, uint64_t location) {
   if (slot->stack >= NAG_STACK_ELSEWHERE) return true;
   bool is_outer = slot->stack >= location && location >= nag_self.stack_low &&
@@ -149,7 +150,7 @@ static bool is_dead(const nag_slot *slot, uint64_t location) {
   return true;
 }
 
-// Takes dead slots off the top, down to `floor`, and tells the tracer.
+// Removes dead slots from the top, down to `floor`, and calls the tracer for each.
 static void drop_dead(const nag_slot *floor, uint64_t location) {
   const nag_tracer *tracer = nag_config.tracer;
   uint32_t dropped = 0;
@@ -184,7 +185,7 @@ static bool is_this_threads(const nag_slot *slot) {
   return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
 }
 
-// How many open functions lie below a slot: the closed ones among them do not count.
+// How many open functions are below a slot. Closed slots among them do not count.
 static uint32_t open_below(const nag_slot *slot) {
   uint32_t count = 0;
   for (const nag_slot *one = nag_self.first + 1; one < slot; one++)
@@ -192,8 +193,9 @@ static uint32_t open_below(const nag_slot *slot) {
   return count;
 }
 
-// A coroutine's frame returned on another thread than it began on, or one that seemed to be over.
-// The address first, then the proof that the slot was still its own.
+// A coroutine's frame returned on another thread than the one it began on, or a frame returned that
+// seemed to be over. Reads the address first, and then checks that the slot was still the frame's
+// own.
 static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *how) {
   *how = (nag_returned){.is_unknown = true};
   uint64_t back = __atomic_load_n(&slot->return_address, __ATOMIC_ACQUIRE), expected = location;
@@ -208,8 +210,8 @@ bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
   return is_this_threads(slot) && slot->stack == location;
 }
 
-// A frame returned to its trampoline. The slots above it are frames that ended without returning,
-// or frames of another stack that will go on.
+// A frame returned to its trampoline. The slots above it belong to frames that ended without
+// returning, or to frames of another stack that will continue.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
   if (!nag_shadow_matches(slot, location)) return pop_elsewhere(slot, location, how);
   uint64_t back = slot->return_address;
@@ -218,7 +220,7 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
   if (how->is_top) {
     slot->stack = NAG_STACK_FREE;
     nag_self.top = slot;
-    // Slots below that were closed out of order while this one was open.
+    // Also removes the slots below that were closed out of order while this one was open.
     while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == NAG_STACK_FREE)
       nag_self.top--;
   } else {
@@ -236,7 +238,7 @@ uint32_t nag_shadow_live_depth(uint64_t location) {
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
   nag_slot *slot = nag_self.top;
   if (slot < nag_self.end && slot[-1].stack > (uint64_t)location) {
-    // In the order that a signal handler's own calls leave whole: the slot is taken, then filled.
+    // This order keeps a signal handler's own calls correct: the slot is taken first, then filled.
     *(nag_slot *volatile *)&nag_self.top = slot + 1;
     *(volatile uint64_t *)&slot->stack = (uint64_t)location;
     slot->function = function;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A module's call sites, as the recorder planned them: stubs near the module, and one transaction
-// that makes every wanted site call its stub and every other a nop.
+// Patches a module's call sites as the recorder planned it: makes stubs near the module, and
+// executes one transaction in which every wanted site becomes a call of its stub and every other
+// site a nop.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -17,8 +18,8 @@ _Static_assert(sizeof((nrec_plan_entry *)0)->expected == NPC_SITE_BYTES &&
                    sizeof((nrec_applied *)0)->actual == NPC_SITE_BYTES,
                "plans and reports have as many bytes of a site as the patch core");
 
-// What a site calls, by its flags. A run of nops is gcc's -fpatchable-function-entry, with its
-// IPA-RA.
+// Chooses the handler that a site calls, by the site's flags. A site that is a run of nops comes
+// from gcc's -fpatchable-function-entry, with its IPA-RA (stubs.h).
 static void choose_handlers(const char *handlers[HANDLERS], const nag_tracer *tracer) {
   bool chooses_threads = nag_config.config.thread_rules > 0;
   for (int i = 0; i < HANDLERS; i++) {
@@ -44,7 +45,7 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
   for (at += 10; at < stub + STUB_BYTES; at++) *at = 0xcc;
 }
 
-// The stubs of a module: the handlers' addresses, then one stub for each armed site.
+// Makes the stubs of a module: first the handlers' addresses, then one stub for each armed site.
 static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
                            uint32_t armed, size_t *mapped, int32_t *error) {
   size_t bytes = HEAD_BYTES + (size_t)armed * STUB_BYTES;
@@ -59,7 +60,7 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
     write_stub(stub, &plan[i], head);
     stub += STUB_BYTES;
   }
-  // Where the system lets nothing become executable, no site may call here.
+  // Where the system forbids new executable pages, no site may call the stubs.
   int64_t status = NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
   if (status == 0) return head;
   *error = (int32_t)-status;
@@ -119,8 +120,8 @@ static bool decoded_by_the_recorder(void *context, uint8_t kind, uint8_t length,
          (bytes[0] == 0x66 && __builtin_memcmp(bytes + 1, nop, 3) == 0);
 }
 
-// The full report: what went wrong, when, at which site, what was expected there and what was
-// found.
+// Fills the full report: what went wrong, in which phase, at which site, which bytes were expected
+// there and which were found.
 static void describe_failure(nrec_applied *applied, const npc_result *result,
                              const npc_transaction *transaction) {
   applied->status = result->status;
@@ -173,9 +174,10 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   return stubs;
 }
 
-// The handlers' addresses stand in the stubs' first page, which is exchanged for one with others: a
-// thread in a stub reads the old address or the new one. Where the system refuses, the handlers go
-// on; their slow paths record nothing then, so that each thread stops when its chunk is full.
+// The handlers' addresses are in the stubs' first page. That page is exchanged for one with other
+// addresses: a thread in a stub reads either the old address or the new one. Where the system
+// refuses the exchange, the handlers keep running. Their slow paths record nothing then, so each
+// thread stops recording when its chunk is full.
 void nag_sites_turn_off(uint8_t *stubs) {
   uint8_t *page = nag_pages(NREC_PAGE);
   if (page == NULL) return;

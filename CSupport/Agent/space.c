@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Space in files: whether there is any, asked before a store or a write would be a signal.
+// Space in files. The agent asks for it before a store or a write could raise a signal.
 
 #include <sys/resource.h>
 
@@ -13,7 +13,7 @@ bool nag_exceeds_limit(uint64_t end) {
   return end > limit.rlim_cur;
 }
 
-// What a file system without fallocate has instead: zeroes, which take their space at once.
+// Replaces fallocate on file systems without it: writes zeroes, which take their space at once.
 static int64_t write_zeroes(int file, uint64_t offset, uint64_t bytes) {
   static const uint8_t zeroes[NREC_PAGE];
   while (bytes > 0) {

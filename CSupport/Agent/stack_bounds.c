@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a thread's stack begins and ends. libc knows, but its functions allocate and lock.
+// Finds where a thread's stack begins and ends. libc's own functions for that allocate and lock.
 
 #include "agent.h"
 #include "syscalls.h"
 
-// Reads /proc/self/maps up to the mapping that `address` lies in: the thread's stack.
+// Reads /proc/self/maps up to the mapping that contains `address`: that is the thread's stack.
 void nag_find_stack(void) {
   uint64_t address = (uint64_t)__builtin_frame_address(0);
   static const char path[] = "/proc/self/maps";
@@ -22,7 +22,7 @@ void nag_find_stack(void) {
         index = 0;
       } else if (index < 2 && (byte == '-' || byte == ' ')) {
         if (++index == 2 && address >= field[0] && address < field[1]) {
-          // The first thread's stack grows down; nothing else is mapped so near below it.
+          // The first thread's stack grows down, and nothing else is mapped close below it.
           bool grows = nag_thread_id() == nag_process_id();
           nag_self.stack_low = field[0] - (grows ? 8 << 20 : 0);
           nag_self.stack_high = field[1];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's state that several files use: thread_state.h and process_state.h describe it.
+// Defines the agent's state that several files use. thread_state.h and process_state.h describe it.
 
 #include "process_state.h"
 #include "thread_state.h"

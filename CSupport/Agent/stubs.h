@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Macros of the handlers, which are the hot path: graph.S, function.S, callgraph.S, hits.S, and
-// what handlers_in_c.S makes. An armed site calls its own stub (sites.c),
+// Macros of the handlers, which are the hot path: those in graph.S, function.S, callgraph.S and
+// hits.S, and those that handlers_in_c.S generates. An armed site calls its own stub (sites.c):
 //
 //      41 bb imm32      mov  $function, %r11d
 //      ff 25 disp32     jmp  *handler(%rip)
 //
-// and the handler finds its function's number in %r11d, and the traced function's return address at
+// The handler finds its function's number in %r11d, and the traced function's return address at
 //
 //      entry   8(%rsp)    a call at the function's first byte (fentry, patchable)
 //      frame   8(%rbp)    a call behind the prologue (mcount)
 //      kept    32(%rsp)   as `entry`, behind what KEPT (below) has pushed
 //
-// Every register but r11 and the flags is kept: r11 is no argument and dead at an entry. gcc's
-// -fpatchable-function-entry leaves IPA-RA on, under which a caller may keep values in any register
-// that the callee, as compiled, leaves alone, r11 among them: its sites have the `kept` handlers.
+// Every register but r11 and the flags is kept: r11 holds no argument and is dead at an entry.
+// gcc's -fpatchable-function-entry leaves IPA-RA on. Under it, a caller may keep values in any
+// register that the callee, as compiled, does not change, r11 among them. So these sites have the
+// `kept` handlers.
 //
-// An event is a restartable sequence (rseq(2); the kernel's Documentation and glibc's manual,
-// 2.35): it is stored behind the chunk's last and then committed by one store of the chunk's state,
-// time << 16 | offset. Where a signal is delivered in between, the kernel makes the sequence begin
-// again, so that a handler's own events never find a half of one, and what is never resumed (a
-// handler that leaves by siglongjmp, asynchronous cancellation, SIGKILL) has left nothing. Where
-// threads have no rseq area, other rows of tracer_table.h run: events are recorded in C, with
-// signals blocked.
+// An event is written by a restartable sequence (rseq(2); the kernel's Documentation and glibc's
+// manual, 2.35). The event is stored behind the chunk's last one and then committed by one store of
+// the chunk's state, time << 16 | offset. If a signal arrives in between, the kernel restarts the
+// sequence. So a signal handler's own events never find half an event, and a sequence that never
+// resumes (the signal handler leaves by siglongjmp, asynchronous cancellation, SIGKILL) leaves
+// nothing behind. Where threads have no rseq area, other rows of tracer_table.h run: C records the
+// events, with signals blocked.
 
 #ifndef NAG_STUBS_H
 #define NAG_STUBS_H
@@ -56,7 +57,7 @@
         .endm
         .set    SAVED, 40
 
-// \register := where the traced function's return address stands; \pushed: bytes that the handler
+// \register := the address of the traced function's return address; \pushed: bytes that the handler
 // has pushed.
         .macro  LOCATION location, pushed, register
         .ifc    \location, entry
@@ -70,16 +71,16 @@
         .endif
         .endm
 
-// r9 := the thread's buffer. Goes to \none where it has none.
+// r9 := the thread's buffer. Jumps to \none where there is none.
         .macro  BUFFER none
         movq    %fs:NAG_TLS_BUFFER(%r9), %r9
         testq   %r9, %r9
         jz      \none
         .endm
 
-// Begins an event; r9 is the buffer. rax := where it goes; rdx := time << 16 | offset; r8 := time
-// since the last event. Goes to \slow where there is no chunk, or no room in it. Until COMMIT
-// nothing that `1` needs may change, for there the sequence begins again.
+// Begins an event; r9 is the buffer. rax := where to store it; rdx := time << 16 | offset; r8 :=
+// time since the last event. Jumps to \slow where there is no chunk, or no room in it. The sequence
+// restarts at `1`, so until COMMIT nothing that the code at `1` needs may change.
         .macro  EVENT name, slow
 1:      leaq    nag_sequence_\name(%rip), %rcx
         movq    nag_rseq(%rip), %rdx
@@ -111,7 +112,7 @@
 .Lcommitted_\name:
         .endm
 
-// Behind the handler: where the kernel goes on, and what it knows of the sequence.
+// Placed behind the handler: where the kernel restarts the sequence, and the sequence's descriptor.
         .macro  RESTART name
         .byte   0x0f, 0xb9, 0x3d  // ud1, with the signature that glibc registers
         .long   0x53053053
@@ -125,8 +126,8 @@ nag_sequence_\name:
         .popsection
         .endm
 
-// Stores ENTRY of \number (\half: its low half) in the shortest form that holds it, and goes to
-// \done; to \long where none of these does.
+// Stores ENTRY of \number (\half: its low half) in the shortest form that holds it, and jumps to
+// \done. Jumps to \long where no short form can hold it.
         .macro  SHORT_ENTRY number, half, done, long
         cmpq    $63, %r8
         ja      2f
@@ -176,9 +177,9 @@ nag_sequence_\name:
         movq    %r8, (%rax)
         .endm
 
-// Calls C with every general register kept; C here touches no other. The stack is aligned for it.
-// C gets the function's number, where its return address stands, and whether its caller's
-// registers must be kept at its return too.
+// Calls a C function with every general register kept; C code here uses no other registers. The
+// stack is aligned for the call. The C function gets the function's number, the address of its
+// return address, and whether its caller's registers must also be kept at its return.
         .macro  TO_C name, function, location
         BEGIN   \name
         pushq   %rax
@@ -212,12 +213,12 @@ nag_sequence_\name:
         .endm
 
 // The handler of `kept` sites: keeps r11 too, and calls the handler \handler. The stub has pushed
-// the function's number and left r11 alone:
+// the function's number and left r11 unchanged:
 //
 //      (%rsp) number   8(%rsp) into the traced function   16(%rsp) its return address
 //
-// `hooks`: bit 32 of r11 tells the handler that the function's caller must find all registers kept
-// at its return too.
+// `hooks`: bit 32 of r11 tells the handler that all registers of the function's caller must also be
+// kept at the function's return.
         .macro  KEPT name, handler, hooks
         BEGIN   \name
         pushq   %r11

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// System calls made directly: libc's wrappers set errno, are cancellation points, and may use
-// vector registers on the way.
+// Direct system calls. libc's wrappers set errno, are cancellation points, and may use vector
+// registers.
 
 #ifndef NAG_SYSCALLS_H
 #define NAG_SYSCALLS_H
@@ -47,7 +47,7 @@ static inline void *nag_pages(size_t bytes) {
   return nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-/// Anonymous memory that a forked child finds zeroed again.
+/// Anonymous memory that a forked child finds zeroed.
 static inline void *nag_wiped_pages(size_t bytes) {
   void *memory = nag_pages(bytes);
   if (memory != NULL) NAG_CALL(SYS_madvise, memory, bytes, 18 /* MADV_WIPEONFORK */);
@@ -68,7 +68,8 @@ static inline void nag_unlock(_Atomic uint32_t *lock) {
 static inline int32_t nag_thread_id(void) { return (int32_t)NAG_CALL(SYS_gettid); }
 static inline int32_t nag_process_id(void) { return (int32_t)NAG_CALL(SYS_getpid); }
 
-/// All signals off and back: a handler in the middle of a slow path would find it half done.
+/// Blocks all signals; the next function restores them. A signal handler that runs in the middle of
+/// a slow path would find that path's state half changed.
 static inline uint64_t nag_block_signals(void) {
   uint64_t all = ~(uint64_t)0, old = 0;
   NAG_CALL(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, &old, 8);

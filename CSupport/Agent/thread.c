@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What belongs to one thread: its buffer, made at the first event, and its end.
+// What belongs to one thread: its buffer, which is made at the first event, and what happens when
+// the thread ends.
 
 #include <pthread.h>
 
 #include "agent.h"
 #include "syscalls.h"
 
-// glibc's, since 2.35; weak, so that the agent loads with an older one.
+// glibc defines it since 2.35. It is weak, so that the agent also loads with an older glibc.
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
@@ -18,12 +19,12 @@ static uint64_t vector_bytes;
 void nag_thread_finish(nag_buffer *buffer) {
   if (buffer->thread == 0) return;  // wiped: a forked child that recorded nothing
   uint64_t calls = nag_config.tracer->finish(buffer);
-  // The sum in the header spares readers the counters. Tracers that write events leave it at 0.
+  // This sum in the header lets readers skip the counters. Tracers that write events leave it at 0.
   __atomic_add_fetch(&nag_process_state->header->calls, calls, __ATOMIC_RELAXED);
 }
 
-// The thread ends: its chunk is closed and its shadow stack goes to the next thread. A function
-// that is traced after this (a later destructor's) begins anew.
+// Called when the thread ends: its chunk is closed, and its shadow stack is free for another
+// thread. A function that is traced after this (in a later destructor, say) makes a new buffer.
 static void ended(void *argument) {
   (void)argument;
   uint64_t signals = nag_block_signals();
@@ -42,7 +43,7 @@ static void arrange_end(void *argument) { pthread_setspecific(key, argument); }
 void nag_thread_prepare(void) {
   const int64_t sequence = 8;  // struct rseq: its rseq_cs
   if (&__rseq_size != NULL && __rseq_size > 0) nag_rseq = __rseq_offset + sequence;
-  uint32_t a = 0xd, b = 0, c = 0, d = 0;  // CPUID leaf 0DH: EBX, the XSAVE area's size as enabled
+  uint32_t a = 0xd, b = 0, c = 0, d = 0;  // CPUID leaf 0DH: EBX is the XSAVE area's size as enabled
   __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
   vector_bytes = (b + 63) & ~63u;
   has_key = pthread_key_create(&key, ended) == 0;

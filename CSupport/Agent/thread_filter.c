@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Filters by thread: a thread is wanted or not by its name. It is asked at its first traced call
-// and again at the first after any thread's name has changed. Two functions of libc change names,
-// and are interposed to hear of it; they do what libc's do, without a filter too.
+// Filters by thread: whether a thread is recorded depends on its name. A thread's name is checked
+// at its first traced call, and again at its first traced call after any thread's name has changed.
+// The agent intercepts name changes: it interposes the two libc functions that change names. They
+// do what libc's do, also when there is no filter.
 //
-// A name that changes unheard (a system call of the program's own, a write to
-// /proc/PID/task/TID/comm) counts from the next change that is heard of.
+// A name change that is not intercepted (a system call of the program's own, a write to
+// /proc/PID/task/TID/comm) takes effect at the next intercepted change.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,8 +20,8 @@
 
 enum { NAME_BYTES = 16, STEP = 2 };
 
-/// Even; a thread's word is this, or one more where the thread is not wanted. Never 0, as new
-/// threads' words are.
+/// An even number. A thread's word equals it, or is one more where the thread is not wanted. It is
+/// never 0, because a new thread's word is 0.
 uint32_t nag_thread_generation __attribute__((visibility("hidden"))) = STEP;
 
 static bool matches(const nrec_thread_rule *rule, const char *name) {
@@ -43,7 +44,7 @@ static bool is_wanted(const char *name) {
 void nag_thread_ask(uint32_t function, uint64_t *location) {
   (void)function, (void)location;
   char name[NAME_BYTES + 1] = {0};
-  // Before the name is read: a change in between makes the answer an old one.
+  // Read before the name is: if the name changes in between, the answer counts as outdated.
   uint32_t generation = __atomic_load_n(&nag_thread_generation, __ATOMIC_ACQUIRE);
   NAG_CALL(SYS_prctl, PR_GET_NAME, name);
   nag_self.choice = generation + !is_wanted(name);
@@ -60,7 +61,7 @@ static void changed(void) {
     __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);
 }
 
-// --- what changes names
+// --- functions that change names
 // ------------------------------------------------------------------------------
 
 #define EXPORT __attribute__((visibility("default")))

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The thread filter's entries. When threads are chosen by name, one stands before each handler of
-// tracer_table.h: nag_HANDLER_filtered. It reads one word of the thread's own, and then jumps to
-// the handler, returns at once, or asks C first:
+// The thread filter's entries. When threads are chosen by name, an entry nag_HANDLER_filtered runs
+// before each handler of tracer_table.h. It reads one word of the thread's own. Then it jumps to
+// the handler, returns at once, or first calls C to check the name:
 //
 //      word == generation        the thread is wanted
 //      word == generation + 1    it is not
-//      else                      it was not asked since any thread's name changed
+//     else                      its name was not checked since any thread's name changed
 //
-// The handler finds everything as its stub left it, r11 included (see stubs.h). Without a filter
-// stubs jump to the handlers themselves.
+// The handler finds all registers as its stub left them, r11 included (see stubs.h). Without a
+// filter, stubs jump to the handlers directly.
 
 #include "stubs.h"
 
         .text
 
-// `kept`: the stub has pushed the function's number, which is taken off where the handler does not
-// run. A handler that stands in the table several times has one entry.
+// `kept`: the stub has pushed the function's number; the entry removes it where the handler does
+// not run. A handler that is in the table several times has one entry.
         .macro  FILTERED handler, kept
         .ifndef \handler\()_filtered
         BEGIN   \handler\()_filtered

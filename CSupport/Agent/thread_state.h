@@ -2,7 +2,7 @@
 //
 // What the agent keeps of one thread:
 //
-//   nag_self     a thread variable, which a fork copies with the stack that it describes
+//   nag_self     a thread variable; a fork copies it together with the stack that it describes
 //   nag_buffer   events and counters, in pages that a forked child finds wiped
 //   nag_slot     one hooked return: an entry of the thread's shadow stack
 
@@ -19,20 +19,20 @@
 /// One hooked return. 32 bytes.
 typedef struct nag_slot {
   uint64_t return_address;
-  uint64_t stack;          ///< where the return address stood; else NAG_STACK_*
+  uint64_t stack;          ///< where the return address was on the stack; or NAG_STACK_*
   uint64_t time;           ///< of the entry, for tracers that need it
   uint32_t function;
-  uint32_t extra;          ///< graph: 1 where all registers are kept; call_limits.c: its own
+  uint32_t extra;          ///< graph: 1 where all registers are kept; call_limits.c uses it too
 } nag_slot;
 
-#define NAG_STACK_FREE (~0ull)           // nothing is hooked by this slot
+#define NAG_STACK_FREE (~0ull)           // this slot hooks nothing
 #define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
 
 /// How a hooked frame returned.
 typedef struct nag_returned {
   bool is_top;        ///< it is the innermost open function
-  bool is_unknown;    ///< this thread's shadow stack does not have it as open
-  uint32_t depth;     ///< else: how many open functions lie outside it
+  bool is_unknown;    ///< the frame is not open on this thread's shadow stack
+  uint32_t depth;     ///< otherwise: how many open functions lie outside it
 } nag_returned;
 
 /// A thread's events and counters.
@@ -66,14 +66,15 @@ typedef struct nag_tls {
   nag_buffer *buffer;
   nag_slot *first;              ///< the sentinel below the first slot
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
-  uint32_t refused;             ///< no shadow stack could be had: only entries are recorded
+  uint32_t refused;             ///< no shadow stack was available: only entries are recorded
   uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
 } nag_tls;
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/// Where a thread's rseq area has its sequence, from the thread pointer; 0: there is no area.
+/// Offset of the rseq area's sequence pointer from the thread pointer; 0: threads have no such
+/// area.
 extern int64_t nag_rseq __attribute__((visibility("hidden")));
 
 /// The state of a buffer's chunk. The buffer must have one.

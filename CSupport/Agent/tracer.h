@@ -14,19 +14,19 @@ typedef struct nag_handlers {
 
 typedef struct nag_tracer {
   uint32_t number;              ///< NREC_TRACER_*: which tracer of the command line it is
-  bool needs_rseq;              ///< it runs where threads have an rseq area
-  bool limits_calls;            ///< it runs where the configuration limits calls one by one
+  bool needs_rseq;              ///< it can run only where threads have an rseq area
+  bool limits_calls;            ///< it serves configurations that limit calls one by one
   uint32_t chunk_kind;          ///< NREC_CHUNK_*: what its chunks hold
   size_t buffer_bytes;          ///< how much of a nag_buffer it uses
-  nag_handlers handlers, filtered;  ///< `filtered`: behind the thread filter
-  int32_t graph_sites;          ///< the mode whose handlers sites of graph functions have; 0: these
-  const char *return_handler;   ///< where trampolines jump to; NULL: it hooks no return
+  nag_handlers handlers, filtered;  ///< `filtered`: the thread filter's entries for them
+  int32_t graph_sites;          ///< mode of the handlers at graph functions' sites; 0: these
+  const char *return_handler;   ///< where trampolines jump to; NULL: it hooks no returns
 
-  // Called with signals blocked. NULL: it has nothing to do then.
+  // Called with signals blocked. NULL: there is nothing to do then.
   void (*dropped)(const nag_slot *slot);  ///< a hooked frame ended without returning
-  void (*unwound)(uint32_t count);        ///< so many were dropped, one inside the other
+  void (*unwound)(uint32_t count);        ///< `count` frames were dropped, one inside the other
   void (*begin_chunk)(nag_buffer *buffer);  ///< before the first event of a chunk
-  uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; the calls that its counters hold
+  uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; returns the calls that its counters hold
 } nag_tracer;
 
 enum {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tracers, a row each, for C and for the assembly. This file is included again and again, with
-// the macros defined that its rows are made of: by tracers.c (the table itself), by
-// handlers_in_c.S (the handlers of tracers in C) and by thread_filter_entry.S (what stands before
-// each handler when threads are chosen by name). So it has no include guard.
+// The table of tracers, one row each, for C and for the assembly. Several files include this one,
+// each after defining the macros of the rows in its own way: tracers.c (the table itself),
+// handlers_in_c.S (the handlers of tracers in C) and thread_filter_entry.S (the entries that run
+// before each handler when threads are chosen by name). So it has no include guard.
 //
 //   ASSEMBLED(mode, entry, mcount, entry_only, kept, return, FIELDS)
-//       The handlers stand in assembly: what an armed site calls, by how it was compiled (stubs.h),
-//       and where hooked returns go. `return` is NULL where the tracer hooks none.
+//      The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h),
+//      and where hooked returns go. `return` is NULL where the tracer hooks none.
 //   IN_C(mode, enter, enter_only, FIELDS)
 //       The handlers call C: `enter(function, location)`, and `enter_only` for a function whose
 //       return cannot be hooked. handlers_in_c.S makes them: nag_MODE_entry and so on.
@@ -15,15 +15,15 @@
 //       The same for a tracer that hooks returns: `leave(slot, location)` returns where to.
 //
 // FIELDS are those of nag_tracer (tracer.h): which tracer of the command line the row serves, under
-// which conditions, what its chunks hold, what is called when frames end without returning, when a
-// chunk begins and when a thread ends. The first row that fits a configuration is the one that
-// runs, so that of several rows of one tracer the fastest stands first.
+// which conditions, what its chunks hold, and what is called when frames end without returning,
+// when a chunk begins and when a thread ends. The first row that fits a configuration runs, so the
+// fastest of several rows for one tracer comes first.
 //
-// To add a tracer: a row here, and the declarations of the C functions that it names; a file with
-// its C functions (or its assembly), which includes tracer.h; and its number in CRecordingABI.h,
-// which the recorder and the readers know it by. Nothing else in the agent knows tracers by name:
-// what calls upwards (shadow.c, thread.c, event_chunks.c) calls what the row says, on slow paths
-// only.
+// To add a tracer: add a row here, and the declarations of the C functions that it names; a file
+// with its C functions (or its assembly), which includes tracer.h; and its number in
+// CRecordingABI.h, by which the recorder and the readers know it. Nothing else in the agent knows
+// tracers by name: the files that call upwards (shadow.c, thread.c, event_chunks.c) call the
+// functions of the current row, and only on slow paths.
 
 #ifdef NAG_DECLARE_TRACERS
 #undef NAG_DECLARE_TRACERS
@@ -37,7 +37,7 @@ uint64_t nag_profile_finish(nag_buffer *buffer);
 uint64_t nag_hits_finish(nag_buffer *buffer);
 #endif
 
-// function_graph, as it usually runs.
+// function_graph in its usual form.
 ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_kept,
           nag_graph_exit,
           .number = NREC_TRACER_GRAPH, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
@@ -45,7 +45,7 @@ ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_gr
           .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // function_graph where threads have no rseq area: events are stored with signals blocked. Its
-// handlers are also the slow path of the ones above.
+// handlers are also the slow path of the handlers above.
 IN_C_RETURNING(slow_graph, nag_enter_graph, nag_enter_graph_only, nag_leave_graph,
                .number = NREC_TRACER_GRAPH, .chunk_kind = NREC_CHUNK_EVENTS,
                .unwound = nag_event_unwound, .finish = nag_event_chunks_finish,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The table of tracers, made of the rows of tracer_table.h, and the choice among them.
+// The table of tracers, built from the rows of tracer_table.h, and the choice among them.
 
 #include "tracer.h"
 
@@ -45,7 +45,7 @@ static const nag_tracer tracers[] = {
 #include "tracer_table.h"
 };
 
-// Whether entries have to be looked at one by one.
+// Whether the configuration requires a check of each single call.
 static bool has_call_limits(const nrec_config *config) {
   return config->tracer == NREC_TRACER_GRAPH &&
          (config->only_in_graph || config->maximum_depth || config->threshold);
@@ -58,7 +58,8 @@ const nag_tracer *nag_tracer_choose(const nrec_config *config) {
         (!one->needs_rseq || nag_rseq != 0))
       return one;
   }
-  // A recorder that asks for a tracer which is none of ours: the file says so, nobody can read it.
+  // The recorder asks for a tracer that this agent does not have. The file names that tracer, and
+  // no reader can read it.
   return &tracers[NAG_MODE_slow_graph];
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finds the address range of trampolines and slots. A library beside the agent reserves it,
-// libNopscopeTrampolines.so, which holds nothing but 4 GiB of range and the one unwind rule for it
-// (CSupport/Trampolines). Where it is missing, or the program may not have so much address space,
-// no return is hooked, and calls are recorded without their ends; `nopscope record` says so.
+// Finds the address range of trampolines and slots. libNopscopeTrampolines.so, a library beside the
+// agent, reserves it: the library contains only the range of 4 GiB and the one unwind rule for it
+// (CSupport/Trampolines). Where the library is missing, or the program may not have so much address
+// space, no return is hooked and calls are recorded without their ends. `nopscope record` says so.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,7 +17,7 @@ static bool is_roomy(void) {
   return NAG_CALL(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) != 0 || limit.rlim_cur >= NREC_ROOMY_BYTES;
 }
 
-// `name` in the agent's own folder.
+// Writes the path of `name` in the agent's own folder.
 static bool beside(char *path, size_t size, const char *name) {
   Dl_info agent;
   if (dladdr((void *)&nag_config, &agent) == 0 || agent.dli_fname == NULL) return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps the vector registers, which may hold an entry's arguments, over a call into libc.
+// Keeps the vector registers, which may hold an entry's arguments, across a call into libc.
 
 #include "stubs.h"
 
