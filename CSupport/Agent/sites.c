@@ -105,10 +105,11 @@ static uint32_t make_pokes(npc_poke *pokes, const npc_module *module, const nrec
   return made;
 }
 
-// The recorder's Capstone has decoded the expected bytes; the transaction compares them with what
-// is there. Decoding is a function of bytes and address alone, and the distance to a target inside
-// the module is the same at every address. Bytes that no form of call site has are refused all the
-// same: e8, ff 15, 67 e8; nops of 5 and 6 bytes; five nops.
+// The recorder's Capstone has decoded the expected bytes, and the transaction compares them with
+// the bytes in memory. That is enough, because decoding depends only on the bytes and the address,
+// and the distance to a target inside the module is the same at every address. Still, bytes that
+// are no form of a call site are refused. The forms: e8, ff 15, 67 e8; nops of 5 and 6 bytes; five
+// nops.
 static bool decoded_by_the_recorder(void *context, uint8_t kind, uint8_t length, uint64_t target,
                                     uint64_t address, const uint8_t *bytes) {
   (void)context, (void)kind, (void)target, (void)address;

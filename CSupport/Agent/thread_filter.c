@@ -51,8 +51,9 @@ void nag_thread_ask(uint32_t function, uint64_t *location) {
 }
 
 static void changed(void) {
-  // A chunk has the name that its thread had when it was begun: a thread that calls before it takes
-  // a name shall be known by it. Of another thread's name the next chunk tells.
+  // A chunk has the name that its thread had when the chunk was begun. A thread that makes traced
+  // calls before it takes a name should still appear under that name. The name of another thread
+  // appears in that thread's next chunk.
   nag_buffer *buffer = nag_self.buffer;
   if (buffer != NULL && buffer->chunk != NULL)
     NAG_CALL(SYS_prctl, PR_GET_NAME, ((nrec_chunk_header *)buffer->chunk)->thread_name);

@@ -26,7 +26,7 @@ typedef struct nag_tracer {
   void (*dropped)(const nag_slot *slot);  ///< a hooked frame ended without returning
   void (*unwound)(uint32_t count);        ///< `count` frames were dropped, one inside the other
   void (*begin_chunk)(nag_buffer *buffer);  ///< before the first event of a chunk
-  uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; returns the calls that its counters hold
+  uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; returns its calls so far
 } nag_tracer;
 
 enum {

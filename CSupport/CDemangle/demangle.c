@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-// libstdc++.a has its demangler with a callback for what it prints, which takes no memory of its own
-// (cp-demangle.c, "IN_GLIBCPP_V3"): leaving it by longjmp leaks nothing.
+// libstdc++.a contains its demangler with a callback for the output. The demangler allocates no
+// memory (cp-demangle.c, "IN_GLIBCPP_V3"), so leaving it by longjmp leaks nothing.
 extern int __gcclibcxx_demangle_callback(
     const char *mangled, void (*callback)(const char *, size_t, void *), void *opaque);
 
-// The Swift runtime's (stdlib/public/runtime/Demangle.cpp): the result is malloc's.
+// The Swift runtime's demangler (stdlib/public/runtime/Demangle.cpp): malloc allocates the result.
 extern char *swift_demangle(
     const char *mangled, size_t length, char *output, size_t *output_size, uint32_t flags);
 
@@ -37,8 +37,8 @@ static size_t demangle_cxx(const char *mangled, char *bytes, size_t capacity) {
   return output.length;
 }
 
-// How often back references (`A…`) may double what is printed: each can at most double it, or
-// repeat its operand as often as the number behind it says.
+// How often back references (`A…`) may double the output: each can at most double it, or repeat its
+// operand as often as the number behind it says.
 static unsigned doublings(const char *mangled) {
   unsigned count = 0;
   for (const char *at = mangled; *at != 0; at++) {

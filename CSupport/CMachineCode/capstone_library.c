@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// Measured with the headers of 4.0.2 and 5.0.7; the asserts below hold the one that is here to it.
+// Measured with the headers of 4.0.2 and 5.0.7. The asserts below check the header that is here.
 #define MNEMONIC_4 34
 #define OPERANDS_4 66
 #define DETAIL_4 232
@@ -35,7 +35,7 @@ _Static_assert(offsetof(cs_insn, op_str) == HERE(OPERANDS), "layouts[]");
 _Static_assert(offsetof(cs_insn, detail) == HERE(DETAIL), "layouts[]");
 _Static_assert(offsetof(cs_detail, x86) == HERE(X86), "layouts[]");
 
-// The same in both versions, so that the header's definitions of either do.
+// These are the same in both versions, so the definitions of either header will do.
 _Static_assert(offsetof(cs_insn, id) == 0 && offsetof(cs_insn, size) == 16, "cs_insn's head");
 _Static_assert(offsetof(cs_x86, prefix) == 0 && offsetof(cs_x86, op_count) == 64, "cs_x86");
 _Static_assert(offsetof(cs_x86, operands) == 72 && sizeof(cs_x86_op) == 48, "cs_x86");
@@ -87,7 +87,7 @@ static bool load_one(const char *name, nmc_capstone *capstone, char *reason, siz
   if (!find_functions(library, capstone)) {
     add_reason(reason, size, "%s", dlerror());
   } else {
-    // The version that it says it is, whatever its file is called.
+    // Ask for the version that the library itself reports, whatever its file is called.
     capstone->version(&major, &minor);
     capstone->layout = layout_of(major);
     if (capstone->layout != NULL) return true;
@@ -110,8 +110,9 @@ bool nmc_can_load_capstone(const char *const *names, char *reason, size_t size) 
   return nmc_capstone_load(names, &capstone, reason, size);
 }
 
-// Capstone has 78,000 relocations. It is loaded when something is decoded first, so that a start of
-// nopscope that needs no decoding, as of a recording whose modules are known, does not wait for them.
+// Capstone has 78,000 relocations. It is loaded when an instruction is decoded for the first time,
+// so that a start of nopscope that decodes nothing (of a recording whose modules are known, say)
+// does not wait for it.
 static nmc_capstone shared;
 static bool is_loaded;
 static char shared_reason[512];

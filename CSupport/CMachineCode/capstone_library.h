@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Capstone, loaded at run time. Debian 12 and Ubuntu 24.04 have its version 4, Debian 13 has version
-// 5, and one build of nopscope works with both. Their functions are the same; what differs:
+// Capstone, loaded at run time. Debian 12 and Ubuntu 24.04 have its version 4, Debian 13 has
+// version 5, and one build of nopscope works with both. Their functions are the same. These
+// structures differ:
 //
 //   cs_insn      bytes[] has 16 bytes in version 4 and 24 in version 5: the text after it moves
 //   cs_detail    the lists of registers before the x86 part are longer in version 5
 //   x86_insn     the numbers of the instructions
 //   cs_x86       nothing that a decoder reads
 //
-// So nothing reads cs_insn, cs_detail or an instruction's number by the header's definition, but
-// for cs_insn's first three fields. The rest is found by the offsets of `nmc_capstone_layout`, chosen
-// by what cs_version says, and the numbers are learned by decoding known bytes (decoder.c).
+// So the header's definitions are used only for cs_insn's first three fields. All other fields of
+// cs_insn and cs_detail are found by the offsets of `nmc_capstone_layout`, chosen by what
+// cs_version returns. The numbers of instructions are learned by decoding known bytes (decoder.c).
 
 #ifndef CAPSTONE_LIBRARY_H
 #define CAPSTONE_LIBRARY_H
@@ -21,7 +22,7 @@
 
 #include "CMachineCode.h"
 
-/// Where fields stand, in bytes from the start of their structure.
+/// Where fields are, in bytes from the start of their structure.
 typedef struct nmc_capstone_layout {
   int major;        ///< of the version that has it
   size_t mnemonic;  ///< in cs_insn: char[]
@@ -43,11 +44,11 @@ typedef struct nmc_capstone {
   const nmc_capstone_layout *layout;
 } nmc_capstone;
 
-/// Loads the first of `names` (the last is NULL) that is a Capstone of a known version. False if none
-/// is; then `reason` (`size` bytes) says why of each.
+/// Loads the first of `names` (the last is NULL) that is a Capstone of a known version. False if
+/// none is; `reason` (`size` bytes) then gets the reason for each.
 bool nmc_capstone_load(const char *const *names, nmc_capstone *capstone, char *reason, size_t size);
 
-/// The process's Capstone, loaded when it is asked for first. NULL, with `*reason`, if there is none.
+/// The process's Capstone, loaded at the first call. NULL, with `*reason`, if there is none.
 const nmc_capstone *nmc_capstone_shared(const char **reason);
 
 static inline const char *nmc_capstone_text(const cs_insn *instruction, size_t offset) {

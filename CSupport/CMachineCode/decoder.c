@@ -6,7 +6,8 @@
 
 #include "capstone_library.h"
 
-// Capstone's numbers of the instructions that a patcher tells apart. Each version has its own.
+// Capstone's numbers for the instructions that a patcher distinguishes. They differ between
+// versions.
 typedef struct known_ids {
   unsigned nop, ret, call, jump;
 } known_ids;
@@ -45,7 +46,7 @@ static bool decode_detailed(nmc_decoder *decoder, const uint8_t *bytes, size_t a
                                         decoder->detailed_insn);
 }
 
-// The number of the instruction `bytes`, and that it is the one meant.
+// Learns the number of the instruction `bytes`, and checks that it is the intended instruction.
 static bool learn(nmc_decoder *decoder, const uint8_t *bytes, size_t length, const char *mnemonic,
                   unsigned *id) {
   if (!decode_plain(decoder, bytes, length, 0)) return false;
@@ -53,9 +54,9 @@ static bool learn(nmc_decoder *decoder, const uint8_t *bytes, size_t length, con
   return decoder->plain_insn->size == length && strcmp(nmc_mnemonic(decoder), mnemonic) == 0;
 }
 
-// Capstone builds its tables on the first decoding: that is here, where allocation is allowed. What
-// it says of known instructions is compared too, so that a library with other structures than those
-// of its version is refused and not misread.
+// Capstone builds its tables on the first decoding: that happens here, where allocation is allowed.
+// Its results for known instructions are checked too, so that a library whose structures differ
+// from those of its version is refused and not misread.
 static bool learn_and_check(nmc_decoder *decoder) {
   static const uint8_t nop[] = {0x90}, ret[] = {0xc3}, call[] = {0xe8, 1, 0, 0, 0};
   static const uint8_t jump[] = {0xeb, 0}, add[] = {0xf0, 0x01, 0x07};
@@ -155,7 +156,7 @@ bool nmc_decode(nmc_decoder *decoder, const uint8_t *bytes, size_t available, ui
       instruction->kind = call ? NIK_CALL_SLOT : NIK_JUMP_SLOT;
     }
   }
-  // Capstone 4 knows endbr64 as a nop; 5 has an id of its own. The bytes decide.
+  // Capstone 4 decodes endbr64 as a nop; version 5 has an id for it. So the bytes decide.
   static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
   if (insn->size == 4 && memcmp(bytes, endbr64, 4) == 0) instruction->kind = NIK_ENDBR64;
   return true;

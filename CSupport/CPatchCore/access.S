@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loads and stores that may fault. Each faulting instruction has a label, and the fault dispatcher
-// goes on at the landing: the same idea as a kernel's exception table. Stores are one instruction
-// each, so that what a sibling CPU can see of them is known.
+// Loads and stores that may fault. Each faulting instruction has a label. If it faults, the fault
+// dispatcher continues at the landing; a kernel's exception table works the same way. Each store is
+// one instruction, so that it is known which bytes a sibling CPU can see.
 
         .text
 
-// bool npc_read_fixed_up(void *destination /*rdi*/, const void *source /*rsi*/, size_t length /*rdx*/)
+// bool npc_read_fixed_up(void *destination /*rdi*/, const void *source /*rsi*/,
+//                      size_t length /*rdx*/)
         .globl  npc_read_fixed_up
         .type   npc_read_fixed_up, @function
         .p2align 4
@@ -44,9 +45,10 @@ npc_read_landing:
         .cfi_endproc
         .size   npc_read_fixed_up, . - npc_read_fixed_up
 
-// uint64_t npc_read_site(const void *site /*rdi*/, size_t length /*rsi*/): five or six bytes, the
-// first one lowest, in a register; all ones where a load faulted. A transaction reads every site
-// three times: through memory, byte by byte, each would wait for its own stores.
+// uint64_t npc_read_site(const void *site /*rdi*/, size_t length /*rsi*/): returns five or six
+// bytes in a register, the first one lowest; all ones where a load faulted. A transaction reads
+// every site three times. If it read them into memory byte by byte, each read would wait for its
+// own stores.
         .globl  npc_read_site
         .hidden npc_read_site
         .type   npc_read_site, @function
@@ -124,7 +126,8 @@ npc_write_landing:
         .cfi_endproc
         .size   npc_write_pair, . - npc_write_pair
 
-// bool npc_swap_word(uint64_t *place, uint64_t expected, uint64_t replacement): compare and exchange.
+// bool npc_swap_word(uint64_t *place, uint64_t expected, uint64_t replacement): compares and
+// exchanges.
         .globl  npc_swap_word
         .hidden npc_swap_word
         .type   npc_swap_word, @function

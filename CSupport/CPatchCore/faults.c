@@ -17,13 +17,13 @@ enum { MAX_HANDLERS = 8, MAX_FIXUPS = 16 };
 static const int signals[] = {SIGSEGV, SIGBUS, SIGTRAP};
 enum { SIGNALS = sizeof signals / sizeof signals[0] };
 
-// Written by set-up functions only, in an order that a handler running meanwhile may see: the entry
+// Written only by set-up functions. A signal handler may run meanwhile, so the entry is written
 // first, then the count.
 static npc_fault_handler handlers[MAX_HANDLERS];
 static struct { uint64_t at, landing; } fixups[MAX_FIXUPS];
 static _Atomic int handler_count, fixup_count;
 static struct sigaction previous[SIGNALS];
-static _Atomic bool spent[SIGNALS];  // SA_RESETHAND: it has been called once
+static _Atomic bool spent[SIGNALS];  // SA_RESETHAND: the handler was called once
 static _Atomic bool installed;
 
 static greg_t *registers(const void *context) {
@@ -53,8 +53,8 @@ static bool land(void *context) {
 static void to_default(int signal, const siginfo_t *info) {
   struct sigaction action = {.sa_handler = SIG_DFL};
   sigaction(signal, &action, NULL);
-  // A fault happens again when the instruction is run again, with its own siginfo. A trap or a
-  // signal that somebody sent does not.
+  // A fault happens again, with its own siginfo, when its instruction runs again. A trap does not,
+  // nor does a signal that a process sent.
   if (signal == SIGTRAP || info->si_code <= 0) raise(signal);
 }
 
@@ -86,7 +86,7 @@ static void chain(int index, int signal, siginfo_t *info, void *context) {
 static void dispatch(int signal, siginfo_t *info, void *context) {
   int saved = errno;
   bool claimed = false;
-  if (info->si_code > 0) {  // by the CPU, not by kill(2)
+  if (info->si_code > 0) {  // raised by the CPU, not by kill(2)
     int count = atomic_load_explicit(&handler_count, memory_order_acquire);
     while (!claimed && count-- > 0) claimed = handlers[count](signal, info, context);
     if (!claimed && signal != SIGTRAP) claimed = land(context);
@@ -125,10 +125,11 @@ int npc_faults_install(void) {
     int error = add_own_fixups();
     if (error) return error;
   }
-  // SA_ONSTACK: a fault may come from a stack overflow, which is not ours but must reach its owner.
+  // SA_ONSTACK: the fault may be a stack overflow of the program's, which must still reach its
+  // handler.
   struct sigaction action = {.sa_sigaction = dispatch, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-  // No other handler may interrupt this one: a fault of its own, with SIGSEGV blocked, would be
-  // its death. Faults are the CPU's and cannot be put off.
+  // No other handler may interrupt this one: if that handler faulted while SIGSEGV is blocked, the
+  // process would die. The CPU raises faults, so they cannot be postponed.
   sigfillset(&action.sa_mask);
   static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGSYS};
   for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the patch core's files share among themselves.
+// What the patch core's files share.
 
 #ifndef NPC_INTERNAL_H
 #define NPC_INTERNAL_H
@@ -41,14 +41,14 @@ typedef struct npc_text {
 } npc_text;
 /// Opens the pages that hold `pokes`. On failure every page is as it was, and errno is set.
 NPC_HIDDEN bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count);
-/// The first poke on a page that cannot be read, as the kernel says it; `count`: there is none.
+/// The first poke on a page that the kernel reports as unreadable; `count`: there is none.
 NPC_HIDDEN size_t npc_text_find_absent(const npc_poke *pokes, size_t count);
 /// Closes them. 0 or the errno of the page that could not be closed.
 NPC_HIDDEN int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count);
 NPC_HIDDEN bool npc_text_write_memory(const npc_text *text, uint64_t address, const uint8_t *bytes,
                                       size_t length);
-/// Stores 1 byte, 2 bytes at once, or more byte by byte. False with errno set. Here, because it is
-/// called three times a site.
+/// Stores 1 byte, 2 bytes at once, or more byte by byte. False with errno set. It is inline because
+/// it is called three times for each site.
 static inline bool npc_text_write(const npc_text *text, uint64_t address, const uint8_t *bytes,
                                   size_t length) {
   if (text->writer == NPC_WRITER_PROC_MEM)
@@ -59,8 +59,8 @@ static inline bool npc_text_write(const npc_text *text, uint64_t address, const 
   return stored;
 }
 
-// The bytes of a poke as npc_read_site gives them. Eight are loaded, inside the poke, and the rest
-// cut off: one instruction compares two codes.
+// The bytes of a poke in the form that npc_read_site returns. Loads eight bytes, all inside the
+// poke structure, and masks the rest, so that one instruction compares two codes.
 static inline uint64_t npc_code_at(const npc_poke *poke, size_t offset) {
   uint64_t word;
   memcpy(&word, (const char *)poke + offset, sizeof word);
@@ -75,46 +75,46 @@ static inline uint64_t npc_replacement_code(const npc_poke *poke) {
 _Static_assert(offsetof(npc_poke, replacement) + sizeof(uint64_t) <= sizeof(npc_poke), "inside");
 
 // protocol.c: the steps that make a change safe against running threads.
-/// Whether the poke's old or new code is several instructions: a thread may stand between two of
-/// either.
+/// Whether the poke's old or new code is several instructions. A thread may be between two of them.
 NPC_HIDDEN bool npc_poke_has_run(const npc_poke *poke);
-/// Whether the new code is one.
+/// Whether the new code is several instructions.
 NPC_HIDDEN bool npc_poke_becomes_run(const npc_poke *poke);
 /// The last poke that begins before `pc`, or NULL.
 NPC_HIDDEN const npc_poke *npc_poke_before(const npc_transaction *transaction, uint64_t pc);
-/// What the first bytes of a site become first; length 0: nothing.
+/// What the first bytes of a site become first; length 0: no lead is written.
 typedef struct npc_lead { uint8_t length, bytes[2]; } npc_lead;
 NPC_HIDDEN npc_lead npc_lead_for(const npc_poke *poke, int32_t protocol, int32_t writer);
 NPC_HIDDEN bool npc_lead_is_trap(npc_lead lead);
-/// Writes all pokes, leads, tails, heads, a core sync after each, and reads them back; on failure
-/// puts back what it wrote. `result` has the status and the poke.
+/// Writes all pokes (leads, tails, heads, with a core sync after each) and reads them back. On
+/// failure it puts back what it wrote. `result` gets the status and the poke.
 NPC_HIDDEN void npc_protocol_write(const npc_transaction *transaction, const npc_text *text,
                                    int32_t protocol, npc_result *result);
 /// The SIGTRAP handler of int3 leads.
 NPC_HIDDEN bool npc_protocol_trap(int signal, siginfo_t *info, void *context);
 
-/// A forked child has none of the threads that the parent's handlers ran on.
+/// A forked child has none of the threads on which the parent's handlers ran.
 NPC_HIDDEN void npc_protocol_begin_child(void);
 
 // transaction.c
-/// With the threads stopped: no vfork child may be in the middle of what is about to change, and no
-/// sleeper can meet an int3 that its signal mask turns into its death. False with `result` filled.
+/// Called with the threads stopped. Checks that no vfork child may be in the middle of what is
+/// about to change, and that no sleeper blocks SIGTRAP where an int3 is a lead: executing the int3
+/// would kill it. False with `result` filled.
 NPC_HIDDEN bool npc_check_threads(const npc_transaction *transaction, npc_result *result,
                                   int phase);
 
 // runs.c
 typedef enum { NPC_OLD_RUNS, NPC_NEW_RUNS } npc_run_side;  // of the expected or the new bytes
 NPC_HIDDEN bool npc_runs_exist(const npc_transaction *transaction, npc_run_side side);
-/// With the threads stopped and the leads written: moves to the end of its run who stands in the
-/// middle of one; `result->moved` counts them. False, with `result` filled, where somebody may stand
-/// in one all the same.
+/// Called with the threads stopped and the leads written. Moves each thread that is in the middle
+/// of a run to the run's end; `result->moved` counts them. False, with `result` filled, where a
+/// thread may still be in the middle of one.
 NPC_HIDDEN bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side,
                                npc_result *result);
 
 // stop.c
 typedef struct npc_stopped {
   int32_t thread;
-  uint64_t *pc;  // where its PC stands, in the context that it will return to; NULL: it sleeps
+  uint64_t *pc;  // where its PC is stored, in the context that it returns to; NULL: it sleeps
   uint64_t sp;
 } npc_stopped;
 /// While stopped: calls `visit` for every parked or sleeping thread until it returns false.
@@ -122,32 +122,34 @@ NPC_HIDDEN void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *con
                               void *context);
 
 // signal_frames.c
-/// `place` is where the interrupted PC, `pc`, stands in the frame of a handler of `thread`.
+/// `place` is where the interrupted PC, `pc`, is stored in the frame of a signal handler of
+/// `thread`.
 typedef bool (*npc_frame_visitor)(const npc_stopped *thread, uint64_t *place, uint64_t pc,
                                   void *context);
 /// While stopped: calls `visit` for every frame of a signal handler on the threads' stacks until it
-/// returns false. A frame that is over may be among them. 0; EAGAIN (too many stacks); or the errno
-/// of /proc/self/maps.
+/// returns false. Frames that are over may be among them. Returns 0; EAGAIN (too many stacks); or
+/// the errno of /proc/self/maps.
 NPC_HIDDEN int npc_signal_frames_visit(npc_frame_visitor visit, void *context);
 
 // load_plans.c, for the loader's hook; all under the patch lock
-/// Applies the plans of modules that have come, which are listed behind the first `listed_before`.
+/// Applies the plans of new modules, which are listed behind the first `listed_before`.
 NPC_HIDDEN void npc_load_plans_apply(size_t listed_before);
-/// Forgets the modules that are not listed any more.
+/// Drops the modules that are no longer listed.
 NPC_HIDDEN void npc_load_plans_drop_vanished(void);
-/// The jump is about to be taken out: notes the loader's count of unloads.
+/// Called before the jump is removed: notes the loader's count of unloads.
 NPC_HIDDEN void npc_load_plans_note_unloads(void);
-/// The jump is about to come back: forgets the modules that may have gone meanwhile.
+/// Called before the jump is put back: drops the modules that may have been unloaded meanwhile.
 NPC_HIDDEN void npc_load_plans_drop_unannounced(void);
 
-// stop.c, for the others
+// stop.c, for the other files
 NPC_HIDDEN void npc_stop_begin_child(void);
-/// Stops what runs of the threads that were asleep or not there before; see npc_stop_threads.
+/// Stops the threads that run now and were asleep or not there before; see npc_stop_threads.
 NPC_HIDDEN bool npc_stop_settle(npc_stop_report *report);
-/// A thread that blocks `signal`: 0, or its id; a negative errno where the threads' masks cannot be
-/// read. `asleep_only`: of those left asleep by the stop.
+/// Finds a thread that blocks `signal`: 0 (none) or its id; a negative errno where the threads'
+/// masks cannot be read. `asleep_only`: looks only at threads that the stop left asleep.
 NPC_HIDDEN int32_t npc_stop_find_blocking(int signal, bool asleep_only);
-/// A thread inside vfork or clone, whose child may run our text and is in no list: 0, or its id.
+/// Finds a thread inside vfork or clone. Its child may run our text and is in no list. 0 (none) or
+/// its id.
 NPC_HIDDEN int32_t npc_stop_find_vfork(void);
 
 #endif

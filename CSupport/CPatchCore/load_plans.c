@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plans of modules that are to be poked when they come, and whether their modules are there. The
-// hook of the loader (loader.c) says when to look; while its jump is out, the loader's own count of
-// unloads says whether what was there still is.
+// The plans of modules that are to be poked when they are loaded, and whether their modules are
+// there. The loader's hook (loader.c) calls this file when modules come and go. While the hook's
+// jump is removed, the loader's own count of unloads shows whether a module is still there.
 
 #define _GNU_SOURCE
 #include "load_plans.h"
@@ -13,7 +13,7 @@
 #include "loader.h"
 #include "modules.h"
 
-static npc_load_plan *plans;  // under the patch lock
+static npc_load_plan *plans;  // guarded by the patch lock
 
 static bool is_listed(const npc_module *module, void *context) {
   const npc_load_plan *plan = context;
@@ -27,7 +27,7 @@ typedef struct { npc_load_plan *plan; size_t place, listed_before; } taking;
 static bool take(const npc_module *module, void *context) {
   taking *t = context;
   npc_load_plan *plan = t->plan;
-  // Modules without a build-id cannot be told apart.
+  // Modules without a build-id cannot be distinguished.
   if (t->place++ < t->listed_before || plan->build_id_length == 0 || !is_listed(module, plan))
     return false;
   plan->load_bias = module->load_bias;
@@ -70,14 +70,14 @@ static uint64_t count_unloads(void) {
   return count;
 }
 
-// While the jump is out nobody tells of unloads: as long as the loader's count of them stands,
-// nothing has gone.
+// While the jump is removed, nothing announces unloads. As long as the loader's count of them is
+// unchanged, no module has been unloaded.
 void npc_load_plans_note_unloads(void) {
   uint64_t count = count_unloads();
   for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->subs = count;
 }
 
-// Behind a count that does not stand, a module at its place may be another generation of it.
+// If the count has changed, the module at a plan's place may be another generation.
 void npc_load_plans_drop_unannounced(void) {
   uint64_t count = count_unloads();
   for (npc_load_plan *plan = plans; plan; plan = plan->next) plan->loaded &= plan->subs == count;
@@ -102,7 +102,8 @@ static bool is_fresh(const npc_module *module, void *context) {
          is_listed(module, context);
 }
 
-// Under the patch lock from the look to the entry: nothing is unmapped in between.
+// The patch lock is held from the look at the modules to the new entry, so nothing is unmapped in
+// between.
 bool npc_load_plan_track(npc_load_plan *plan) {
   npc_patch_lock();
   plan->loaded = npc_modules_visit(is_fresh, plan);

@@ -5,8 +5,8 @@
 //   before   [f3 0f 1e fa]  c3              nop padding        (endbr64 where built with CET)
 //   after    [f3 0f 1e fa]  e9 rel32 -> near stub -> npc_loader_entry, which returns
 //
-// The padding is never executed: its bytes are written first, then, after a core sync, c3 becomes
-// e9 in one single-byte store. Taking it out is the reverse.
+// The padding is never executed. Its bytes are written first; after a core sync, one single-byte
+// store turns c3 into e9. Removing the jump is the reverse.
 
 #define _GNU_SOURCE
 #include "loader.h"
@@ -37,13 +37,14 @@ static void *stub;
 // --- announcements, with the loader's load lock held -------------------------------------------
 
 static bool adding, deleting;
-// Modules listed when the loader was last seen at rest. Those behind them are the ones that come now
-// (a new one is put at the list's end): of any other it is not known that none of its code runs, be
-// it the very build that a plan is for. Not counted at RT_ADD: glibc 2.36 has listed one by then.
+// How many modules were listed when the loader was last at rest. The modules behind them are the
+// ones that are being loaded now, because a new module goes to the list's end. Any other module may
+// have run code already, even if it is the very build that a plan is for. This is not counted at
+// RT_ADD: glibc 2.36 has listed one new module by then.
 static size_t listed_before;
-static uint64_t adds_before;  // and the loader's count of loads then
+static uint64_t adds_before;  // the loader's count of loads at that time
 
-// With the patch lock held: nobody unsubscribes meanwhile.
+// Called with the patch lock held, so that nobody unsubscribes meanwhile.
 static void announce(int event) {
   for (int i = 0; i < MAX_SUBSCRIBERS; i++) {
     if (subscribers[i].callback) subscribers[i].callback(event, subscribers[i].context);
@@ -56,8 +57,9 @@ static void count_listed(void) {
   adds_before = counted.adds;
 }
 
-// A load begins, and at most its first module is listed. Where more have come, loads were not
-// announced (a debugger's breakpoint stood over our jump): their code runs, and so may this one's.
+// A load begins, and at most its first module is listed. If more modules have come, earlier loads
+// were not announced (a debugger's breakpoint was over our jump). Their code runs, so this module's
+// may run too.
 static void begin_adding(void) {
   npc_module_count counted = npc_modules_count();
   if (counted.adds > adds_before + 1) listed_before = counted.listed;
@@ -74,7 +76,7 @@ static void end_adding(void) {
   npc_patch_unlock();
 }
 
-// Any namespace (dlmopen) in `state`; r_next came with r_version 2 (glibc 2.35).
+// Whether any namespace (dlmopen) is in `state`; r_next exists since r_version 2 (glibc 2.35).
 static bool any_in(int state) {
   for (struct r_debug *d = debug; d;) {
     if (d->r_state == (unsigned)state) return true;
@@ -88,13 +90,13 @@ void npc_loader_announced(void) {
   int saved = errno;
   if (any_in(RT_ADD) && !adding) begin_adding();
   if (any_in(RT_DELETE)) {
-    // A load that fails half-way is taken back without having become consistent: nobody came.
+    // A load that failed half-way is undone and never becomes consistent: no module was added.
     if (!any_in(RT_ADD)) adding = false;
     if (!deleting) {
-      npc_patch_lock();  // until the memory is gone and forgotten, nobody patches
+      npc_patch_lock();  // nobody may patch until the memory is unmapped and the plans know it
       deleting = jump.length != 0;
       if (deleting) announce(NPC_LOADER_DELETING);
-      else npc_patch_unlock();  // taken out while this thread waited: nobody would come to unlock
+      else npc_patch_unlock();  // removed while this thread waited: no later call would unlock
     }
   } else if (deleting) {
     deleting = false;
@@ -130,7 +132,8 @@ static bool find_protection(const npc_module *module, void *context) {
   return true;
 }
 
-// The slot is `[endbr64] ret nop…`, by the verifier's word, with room for a jump behind the ret.
+// Checks that the slot is `[endbr64] ret nop…`, as the verifier decodes it, with room for a jump in
+// place of the ret and its padding.
 static int check_slot(uint64_t brk, npc_verifier verify, void *verifier, uint64_t *at) {
   uint8_t bytes[SLOT_BYTES];
   if (!npc_read_fixed_up(bytes, (const void *)brk, sizeof bytes)) return EFAULT;
@@ -148,7 +151,7 @@ static int check_slot(uint64_t brk, npc_verifier verify, void *verifier, uint64_
   return 0;
 }
 
-static const uint8_t jump_through[6] = {0xff, 0x25};  // jmp *0(%rip), the address behind it
+static const uint8_t jump_through[6] = {0xff, 0x25};  // jmp *0(%rip); the address follows
 
 static int make_stub(uint64_t at) {
   uint8_t *code = npc_map_near(at, at + JUMP_BYTES, STUB_BYTES);
@@ -165,7 +168,7 @@ static int make_stub(uint64_t at) {
   return 0;
 }
 
-// Writes `bytes` over the jump's place: the padding and the first byte in the order given.
+// Writes `bytes` over the jump's place: the padding and the first byte, in the given order.
 static int write_jump(const uint8_t *bytes, bool head_first) {
   npc_text text = {.writer = NPC_WRITER_MPROTECT, .protection = jump_protection};
   if (!npc_text_open(&text, &jump, 1)) {
@@ -194,7 +197,7 @@ static int plant(npc_verifier verify, void *verifier) {
   int32_t displacement = (int32_t)((int64_t)(uint64_t)stub - (int64_t)(at + JUMP_BYTES));
   npc_load_plans_drop_unannounced();
   count_listed();
-  adding = false;  // a load that was under way when the jump was last taken out has ended unseen
+  adding = false;  // a load under way when the jump was last removed has ended unseen
   jump.address = at;
   jump.length = JUMP_BYTES;
   jump.replacement[0] = 0xe9;
@@ -217,7 +220,8 @@ int npc_loader_hook_install(npc_verifier verify, void *verifier) {
 
 bool npc_loader_hook_installed(void) { return jump.length != 0; }
 
-// A jump to a stub like ours that leads to a function that begins as ours does.
+// Whether the slot has a jump to a stub like ours that leads to a function that begins as ours
+// does.
 bool npc_loader_hook_is_anothers(void) {
   enum { COMPARED = 64 };  // before its first relative operand
   static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the loader's debug hook jumps to instead of returning: an ordinary function, but every
-// register its caller may have live is kept, since ld.so was compiled knowing that the function it
-// calls here is empty.
+// The loader's debug hook jumps here instead of returning. This is an ordinary function, except
+// that it keeps every register that its caller may be using: ld.so was compiled knowing that the
+// function it calls is empty.
 //
 //   rsp on entry  -> return address into ld.so
 //   9 pushes      -> rax rcx rdx rsi rdi r8 r9 r10 r11   (rsp is 16-byte aligned after them)

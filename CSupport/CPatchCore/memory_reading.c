@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading memory that may not be there. npc_read_fixed_up itself is in access.S.
+// Reading memory that may not be mapped. npc_read_fixed_up itself is in access.S.
 
 #define _GNU_SOURCE
 #include "memory_reading.h"
@@ -14,16 +14,17 @@
 
 #include "faults.h"
 
-// A futex wait reads its word, and fails with EFAULT where a load would have faulted. No time to
-// wait: the word may be what it asks for.
+// A futex wait reads its word, and fails with EFAULT where a load would have faulted. The time
+// limit is zero, because the word may have the expected value.
 bool npc_page_is_readable(uint64_t address) {
   static const struct timespec none;
   return syscall(SYS_futex, address & ~(uint64_t)3, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, &none, NULL,
                  0) == 0 || errno != EFAULT;
 }
 
-// Text may have been unmapped or covered behind the loader's back, and a linker that separates no
-// code puts headers and notes beside it. The kernel is asked where a fault would not be ours.
+// Text may have been unmapped or replaced without the loader, and a linker that does not separate
+// code puts headers and notes beside it. Where a fault would not reach our dispatcher, the kernel
+// is asked.
 bool npc_read_memory(void *to, const void *from, size_t length) {
   return npc_faults_are_installed() ? npc_read_fixed_up(to, from, length)
                                     : npc_read_asking(to, from, length);

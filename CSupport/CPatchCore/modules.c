@@ -47,8 +47,8 @@ static void find_build_id(npc_module *module, const ElfW(Phdr) * header) {
 
 enum { MOST_HEADERS = 64 };
 
-// `headers` is filled: the module's own may not be readable, and then nothing is said of it but its
-// name and its bias.
+// `headers` is a copy to fill, because the module's own headers may not be readable. Then only its
+// name and its load bias are filled in.
 static void describe(const struct dl_phdr_info *info, npc_module *module, ElfW(Phdr) * headers) {
   *module = (npc_module){.load_bias = info->dlpi_addr, .name = info->dlpi_name,
                          .adds = info->dlpi_adds, .subs = info->dlpi_subs,

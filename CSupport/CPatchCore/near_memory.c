@@ -14,7 +14,7 @@
 
 static uint64_t round_up(uint64_t value) { return (value + 4095) & ~(uint64_t)4095; }
 
-// Reads one line of /proc/self/maps from `file`, of which only the two addresses matter.
+// Reads one line of /proc/self/maps from `file`; only the two addresses are used.
 typedef struct { int file; char buffer[4096]; ssize_t length, at; } maps_reader;
 
 static int next_byte(maps_reader *reader) {
@@ -38,7 +38,7 @@ static bool next_mapping(maps_reader *reader, uint64_t *start, uint64_t *end) {
   return byte >= 0;
 }
 
-// The hole nearest to the module that leaves all of it in reach of a 32-bit displacement.
+// The hole nearest to the module from which a 32-bit displacement reaches all of the module.
 static uint64_t find_hole(uint64_t low, uint64_t high, uint64_t length) {
   const uint64_t reach = 0x7ff00000;
   uint64_t floor = high > reach ? high - reach : 0x10000, ceiling = low + reach;
@@ -63,7 +63,7 @@ static void *map_at(uint64_t address, size_t length) {
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-// Where /proc is not mounted: one place after the other, in growing steps.
+// Used where /proc is not mounted: tries one place after the other, in growing steps.
 static void *map_by_trial(uint64_t low, uint64_t high, size_t length) {
   const uint64_t reach = 0x7ff00000, step = 1 << 16, lowest = 1 << 16;
   low &= ~(uint64_t)4095;
@@ -87,7 +87,7 @@ void *npc_map_near(uint64_t low, uint64_t high, size_t length) {
     if (hole == 0) break;
     void *memory = map_at(hole, length);
     if (memory != MAP_FAILED) return memory;
-    if (errno != EEXIST) return NULL;  // EEXIST: another thread was faster
+    if (errno != EEXIST) return NULL;  // EEXIST: another thread has taken the hole
   }
   errno = ENOMEM;
   return NULL;

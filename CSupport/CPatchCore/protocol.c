@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a set of pokes is written while other threads may run the same text. Three steps (for some
-// thousands of sites at a time), each followed by a core sync (membarrier), so that no CPU mixes
-// the bytes of two steps:
+// How a set of pokes is written while other threads may run the same text. The writing takes three
+// steps (for some thousands of sites at a time). A core sync (membarrier) follows each step, so
+// that no CPU mixes the bytes of two steps:
 //
-//   1. leads   the first bytes of every site become a lead, so that no thread that arrives executes
-//              what stands behind them:
-//                jump   eb xx, 2 bytes, over the rest;
-//                test   a9, 1 byte: `test $imm32, %eax`, whose operand the rest is, whatever it is;
-//                       of the thread it changes the flags, which mean nothing at a function's entry;
-//                trap   cc, 1 byte: int3, the trap handler does what the old instruction did;
-//   2. tails   everything behind the lead becomes the new bytes;
+//   1. leads   the first bytes of every site become a lead. A thread that arrives then does not
+//              execute the bytes behind it. The leads:
+//                jump   eb xx, 2 bytes: jumps over the rest;
+//                test   a9, 1 byte: `test $imm32, %eax`, whose operand is the rest, whatever it is.
+//                       It changes only the flags, which hold nothing at a function's entry;
+//                trap   cc, 1 byte: int3; the trap handler does what the old instruction did.
+//   2. tails   all bytes behind the lead become the new ones.
 //   3. heads   the first bytes become the new ones, in one store of the lead's size.
 //
 // protocol      lead                                        other threads
@@ -31,10 +31,10 @@
 #include "internal.h"
 #include "memory_reading.h"
 
-// For the trap handler: what is being written, how many transactions there were, and the pages that
-// ever held an int3 of ours. A thread that has met one may come to its handler only after many other
-// transactions, of other modules. The pages are a filter of bits: one that was never written may be
-// taken for one that was, no more.
+// For the trap handler: the transaction that is being written, how many transactions there were,
+// and the pages that ever held one of our int3s. A thread that executed one may enter its handler
+// only after many other transactions, of other modules. The pages are kept in a bit filter: it may
+// take a page that was never written for one that was, but never the reverse.
 static _Atomic(const npc_transaction *) active;
 static _Atomic uint32_t readers;
 static _Atomic uint64_t published;
@@ -69,9 +69,10 @@ npc_lead npc_lead_for(const npc_poke *poke, int32_t protocol, int32_t writer) {
   if (protocol == NPC_PROTOCOL_NONE) return none;
   if (protocol == NPC_PROTOCOL_BREAKPOINT) return trap;
   if (protocol == NPC_PROTOCOL_JUMP_GUARD) return jump;
-  // Two bytes have to be seen at once: not across fetch blocks (of 16 bytes or more), nor written by
-  // the kernel. Nor must the second one appear under a sleeper that woke after the last look and has
-  // run the first nop of a run (docs/model: wide-lead-over-nops).
+  // A jump is 2 bytes that must appear at once. That is not certain across fetch blocks (of 16
+  // bytes or more), or when the kernel writes them. Nor may the second byte change under a sleeper
+  // that woke after the last look at the threads and has run the first nop of a run (docs/model:
+  // wide-lead-over-nops).
   bool is_wide = writer != NPC_WRITER_PROC_MEM && poke->address % 16 != 15 && !npc_poke_has_run(poke);
   return is_wide ? jump : poke->length == 5 ? test : trap;
 }
@@ -101,22 +102,22 @@ static bool write_step(const writing *w, const npc_poke *poke, step which, const
   }
 }
 
-// Whether the bytes are some mixture that this transaction itself writes: only then may a roll-back
+// Whether the bytes are some mixture that this transaction itself writes. Only then may a roll-back
 // write there.
 static bool is_ours(npc_lead lead, const npc_poke *poke, const uint8_t *actual) {
   if (memcmp(actual, lead.bytes, lead.length) != 0 &&
       memcmp(actual, poke->expected, lead.length) != 0 &&
       memcmp(actual, poke->replacement, lead.length) != 0)
     return false;
-  // Tails are written byte by byte: a fault half-way leaves some of each.
+  // Tails are written byte by byte, so a fault half-way leaves some bytes of each.
   for (size_t i = lead.length; i < poke->length; i++) {
     if (actual[i] != poke->expected[i] && actual[i] != poke->replacement[i]) return false;
   }
   return true;
 }
 
-// Whether a step of a roll-back may be written over `actual`: a tail behind a lead alone, a head
-// before the old tail alone. What an earlier step could not write is left as it is.
+// Whether a step of a roll-back may write over `actual`. A tail may be written only behind a lead,
+// a head only before the old tail. What an earlier step could not write stays as it is.
 static bool may_put_back(npc_lead lead, const npc_poke *poke, step which, const uint8_t *actual) {
   if (!is_ours(lead, poke, actual)) return false;
   if (lead.length == 0 || which == LEADS) return true;
@@ -124,9 +125,9 @@ static bool may_put_back(npc_lead lead, const npc_poke *poke, step which, const 
   return memcmp(actual + lead.length, poke->expected + lead.length, poke->length - lead.length) == 0;
 }
 
-// Behind the leads of a roll-back: a thread that woke when the heads were new already may stand
-// between two new nops, under which the old bytes must not appear. It is stopped and moved. True if
-// somebody may stand there all the same. What failed first stays in `result`.
+// Called once the leads of a roll-back are written. A thread that woke when the heads were already
+// new may be between two new nops, and the old bytes must not appear there. This stops and moves
+// such a thread. True if a thread may still be there. `result` keeps the first failure.
 static bool may_stand_in_new_run(const writing *w, npc_result *result) {
   if (w->protocol != NPC_PROTOCOL_STOP_MACHINE || !npc_runs_exist(w->transaction, NPC_NEW_RUNS))
     return false;
@@ -152,9 +153,9 @@ static void roll_back_one(const writing *w, const npc_poke *poke, step which, ro
       write_step(w, poke, HEADS, poke->replacement);
     return;
   }
-  // Without a core sync a lead that stays is safe, half of each code is not; an old head may come
-  // back only before a tail that was never touched. But an int3 that stayed would be nobody's, and
-  // kill whoever comes: that one is taken away all the same.
+  // Without a core sync, a lead that stays is safe, and half of each code is not. An old head may
+  // be written back only before a tail that was never changed. But an int3 must go in any case: no
+  // handler would own it, and it would kill the next thread that reaches it.
   bool may_go_on = !now.unsynced || npc_lead_is_trap(lead) || (which == HEADS && !now.wrote_tails);
   if (may_go_on && may_put_back(lead, poke, which, actual))
     write_step(w, poke, which, poke->expected);
@@ -167,10 +168,10 @@ static void roll_back(const writing *w, size_t touched, npc_result *result) {
     for (size_t i = 0; i < touched; i++) roll_back_one(w, &w->transaction->pokes[i], which, now);
     if (which == TAILS) now.wrote_tails = !now.unsynced;
     if (npc_sync_cores() != 0) now.unsynced = true;
-    // Only now nobody new comes in.
+    // Only behind the leads can no further thread enter a site.
     if (which == LEADS) now.stands_in_new_run = may_stand_in_new_run(w, result);
   }
-  // Said only if it is so: a page may have become unwritable for good.
+  // Reported only after a check: a page may have become unwritable for good.
   result->rolled_back = true;
   for (size_t i = 0; i < touched; i++) {
     const npc_poke *poke = &w->transaction->pokes[i];
@@ -189,21 +190,23 @@ static void fail(npc_result *result, int status, int phase, size_t index, int er
 }
 
 // How many sites go through the three steps together. Their text and pokes stay in a core's own
-// cache from step to step (about 300 KiB); more core syncs, about 9 us each while others run, cost
-// less than reading a large library's text from memory three times. Under stop-machine all sites
-// go together: the threads are looked for again once, behind the leads of all.
+// cache from step to step (about 300 KiB). The extra core syncs, about 9 us each while other
+// threads run, cost less than reading a large library's text from memory three times. Under
+// stop-machine all sites go together, so that the threads are looked at again only once, behind the
+// leads of all sites.
 enum { BATCH = 4096 };
 
-// Other cores hold the lines that they execute: asked for early, they come while earlier sites are
-// written. A hint, which faults nowhere (Intel SDM vol. 2, PREFETCHW).
+// Other cores hold the cache lines that they execute. Requested early, the lines arrive while
+// earlier sites are written. This is only a hint, which never faults (Intel SDM vol. 2, PREFETCHW).
 static void claim_ahead(const npc_transaction *transaction, size_t i) {
   enum { AHEAD = 16 };
   if (i + AHEAD < transaction->count)
     __asm__ volatile("prefetchw %0" ::"m"(*(const char *)transaction->pokes[i + AHEAD].address));
 }
 
-// Behind the leads nobody new gets in. A thread that woke since the stop is stopped now. Whoever
-// stands between two nops, where nobody may be when the tails are written, is moved behind them.
+// Behind the leads no further thread can enter a site. This stops the threads that woke since the
+// stop. No thread may be between two nops when the tails are written: such a thread is moved behind
+// them.
 static bool settle(const writing *w, npc_result *result) {
   const npc_transaction *t = w->transaction;
   npc_stop_report report = {0};
@@ -293,7 +296,7 @@ static void publish(const writing *w) {
 
 static void retract(void) {
   atomic_store(&active, NULL);
-  while (atomic_load(&readers) != 0) sched_yield();  // the handler takes no lock: it ends
+  while (atomic_load(&readers) != 0) sched_yield();  // the handler takes no lock, so it soon leaves
 }
 
 void npc_protocol_write(const npc_transaction *transaction, const npc_text *text, int32_t protocol,
@@ -313,8 +316,8 @@ static const npc_poke *find(const npc_transaction *transaction, uint64_t address
   return poke && poke->address == address ? poke : NULL;
 }
 
-// Does what the expected instruction would have done: the text still means the old bytes until the
-// heads are written, and after a roll-back it means them for good.
+// Does what the expected instruction would have done. Until the heads are written the text still
+// means the old bytes; after a roll-back it means them for good.
 static void emulate(const npc_poke *poke, ucontext_t *context) {
   greg_t *registers = context->uc_mcontext.gregs;
   const uint8_t *bytes = poke->expected;
@@ -332,7 +335,7 @@ static void emulate(const npc_poke *poke, ucontext_t *context) {
   registers[REG_RIP] = (greg_t)(destination ? destination : next);
 }
 
-// A transaction's int3, as long as it is being written.
+// Handles the int3 of a transaction that is being written.
 static bool emulate_active(uint64_t address, void *context) {
   atomic_fetch_add(&readers, 1);
   const npc_transaction *transaction = atomic_load(&active);
@@ -342,15 +345,15 @@ static bool emulate_active(uint64_t address, void *context) {
   return poke != NULL;
 }
 
-// cd 03, `int $3`: the program's own.
+// cd 03, `int $3`: the program's own trap.
 static bool is_two_byte_trap(uint64_t address) {
   uint8_t byte = 0;
   return npc_read_fixed_up(&byte, (const void *)(address - 1), 1) && byte == 0xcd;
 }
 
 bool npc_protocol_trap(int signal, siginfo_t *info, void *context) {
-  // Of the kinds of SIGTRAP only an int3 leaves the pc behind its byte: a watchpoint's or a
-  // performance event's is anywhere.
+  // Of the kinds of SIGTRAP, only an int3 leaves the pc right behind its byte. After a watchpoint
+  // or a performance event the pc may be anywhere.
   if (signal != SIGTRAP || info->si_code != SI_KERNEL) return false;
   uint64_t address = npc_fault_pc(context) - 1, before;
   do {
@@ -361,11 +364,11 @@ bool npc_protocol_trap(int signal, siginfo_t *info, void *context) {
         (byte == 0x03 && is_two_byte_trap(address)))
       return false;
     if (byte != 0xcc) {
-      // Ours, and finished since: the int3 is gone, so run what stands there now.
+      // The int3 was ours and is gone: its transaction has finished. Run what is there now.
       npc_fault_set_pc(context, address);
       return true;
     }
-    // Somebody else's; unless a transaction has begun since the look at the active one.
+    // The int3 is not ours, unless a transaction has begun since the look at the active one.
   } while (atomic_load(&published) != before);
   return false;
 }

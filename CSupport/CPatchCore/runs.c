@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A run of nops must not change under a thread that stands between two of them. It need not be waited
-// for: all that is left for it to do there is nops, so it is moved to the run's end, as if it had done
-// them. Steps, behind the leads, which let nobody new into a run:
-//   1. of a thread that is parked, the PC that the stop signal's handler will return to is moved;
-//   2. where a signal interrupted a thread between two nops, and its handler is parked or asleep, the
-//      place that the handler will return to is moved (signal_frames.c);
-//   3. those that woke meanwhile are stopped, and if there were any it begins again: such a handler
-//      may have returned before it was looked at.
-// A sleeper's own PC is behind a syscall instruction. Only its vfork child may stand in a run.
+// A run of nops must not change under a thread that is between two of them. There is no need to
+// wait for the thread: it would only execute nops, so it is moved to the run's end, as if it had
+// executed them. The steps, behind the leads, which let no further thread into a run:
+//  1. For a parked thread: change the PC that the stop signal's handler will return to.
+//  2. Where a signal interrupted a thread between two nops, and its handler is parked or asleep:
+//     change the place that the handler will return to (signal_frames.c).
+//  3. Stop the threads that woke meanwhile. If there were any, begin again: such a thread's handler
+//     may have returned before step 2 looked at it.
+// A sleeper's own PC is behind a syscall instruction. Only its vfork child may be inside a run.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,7 +28,7 @@ static bool has_run(const npc_poke *poke, npc_run_side side) {
   return side == NPC_OLD_RUNS ? poke->flags & NPC_POKE_RUN_OF_NOPS : npc_poke_becomes_run(poke);
 }
 
-// The end of the run that `pc` stands in the middle of; 0: of none.
+// The end of the run that `pc` is in the middle of; 0: it is in none.
 static uint64_t end_of_run(const clearing *c, uint64_t pc) {
   const npc_poke *poke = npc_poke_before(c->transaction, pc);
   uint64_t end = poke ? poke->address + poke->length : 0;
@@ -45,8 +45,8 @@ static bool move_thread(const npc_stopped *thread, void *context) {
   return true;
 }
 
-// A sleeper may wake, return from its handler and use the place for something else, or give the stack
-// away: the word changes only if it is still what was read, and the store may fault.
+// A sleeper may wake, return from its handler and use the place for something else, or unmap the
+// stack. So the word changes only if it still has the value that was read, and the store may fault.
 static bool move_frame(const npc_stopped *thread, uint64_t *place, uint64_t pc, void *context) {
   clearing *c = context;
   uint64_t end = end_of_run(c, pc);

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread in a signal handler will go on where the signal interrupted it. That place stands in the
-// frame that the kernel put on a stack when it called the handler (x86-64, rt_sigframe):
+// A thread in a signal handler will continue where the signal interrupted it. That place is stored
+// in the frame that the kernel put on a stack when it called the handler (x86-64, rt_sigframe):
 //
 //   frame + 0    the address of the restorer, to which the handler returns: mov $15, %eax; syscall
 //         + 8    ucontext_t: the interrupted registers, RIP among them
 //         + 312  siginfo_t
 //         + 456  the floating-point state, to which the ucontext_t points
 //
-// Handlers nest, and may run on a stack of their own: a frame there has the interrupted stack's SP.
-// So the stacks are searched upwards, from the SP of each thread and then of each frame, as far as the
-// mapping goes and SEARCHED_BYTES at most. Only private anonymous memory is read: what a load from
-// a device's registers does nobody knows.
+// Signal handlers nest, and may run on a stack of their own: a frame there has the interrupted
+// stack's SP. So the search goes upwards, from the SP of each thread and then of each frame found,
+// to the end of the mapping and over SEARCHED_BYTES at most. It reads only private anonymous
+// memory: reading device registers may have side effects.
 //
-// A word is taken for a frame's RIP where everything around it is as the kernel writes it (is_frame).
-// A copy of a frame is none: its ucontext_t points to the floating-point state behind the original.
-// What may be found is a frame that is over, whose memory nothing has used since: nobody reads it.
+// The search takes a word for a frame's RIP where everything around it is as the kernel writes it
+// (is_frame). A copy of a frame does not pass: its ucontext_t points to the floating-point state
+// behind the original. The search may find a frame that is over and whose memory nothing has used
+// since. That does no harm, because nobody reads such a frame.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,7 +32,8 @@
 #include "memory_reading.h"
 
 enum {
-  // How much stack a handler has used, and those that interrupted it: alternate stacks have a tenth.
+  // The most stack that is searched for a signal handler and the handlers that interrupted it.
+  // Alternate stacks have a tenth of it.
   SEARCHED_BYTES = 1 << 20,
   PAGE = 4096,
   MAX_STACKS = 2 * NPC_STOP_MAX_THREADS,
@@ -46,7 +48,7 @@ enum {
 
 typedef struct { npc_stopped of; uint64_t start, end; } stack;
 
-// Under the patch lock.
+// Guarded by the patch lock.
 static stack stacks[MAX_STACKS];
 static size_t stack_count;
 static bool are_faults_caught;
@@ -60,7 +62,8 @@ static bool load(void *to, uint64_t from, size_t length) {
 
 typedef struct { int file; char buffer[PAGE]; ssize_t length, at; } maps_reader;
 
-// The next line of /proc/self/maps, cut to `size`. False at its end; errno is 0 if it is one.
+// Reads the next line of /proc/self/maps, cut to `size`. False at the end of the file, with errno
+// 0, or on failure.
 static bool next_line(maps_reader *reader, char *line, size_t size) {
   for (size_t length = 0;;) {
     if (reader->at == reader->length) {
@@ -93,7 +96,7 @@ static bool is_private_memory(const char *line, uint64_t *start, uint64_t *end) 
   return device && strncmp(device, " 00:00 0", 8) == 0;
 }
 
-// Gives the stacks from `first` on their ends. 0 or an errno.
+// Finds the ends of the stacks from `first` on. 0 or an errno.
 static int find_ends(size_t first) {
   maps_reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
   if (reader.file < 0) return errno;
@@ -112,7 +115,8 @@ static int find_ends(size_t first) {
   return error;
 }
 
-// `sp`: the restorer's address has been popped where the handler has returned to it.
+// `sp`: may be just above the frame's start, where the handler has popped the restorer's address by
+// returning to it.
 static bool add_stack(const npc_stopped *of, uint64_t sp) {
   uint64_t start = (sp - 8) & ~(uint64_t)7;
   for (size_t i = 0; i < stack_count; i++) {
@@ -145,8 +149,8 @@ static bool is_restorer(uint64_t address) {
 }
 
 static bool is_frame(const uint8_t *frame, uint64_t address) {
-  uint64_t known = 7;  // UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
-  uint64_t always = 0x202;  // of EFLAGS: the bit that is 1, and interrupts
+  uint64_t known = 7;  // all known flags: UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
+  uint64_t always = 0x202;  // in EFLAGS: the bit that is always 1, and the interrupt flag
   uint64_t floats = word_at(frame, FLOATING_POINT);
   return address % 16 == 8 && are_segments(word_at(frame, SEGMENTS)) &&
          word_at(frame, CONTEXT + offsetof(ucontext_t, uc_flags)) <= known &&
@@ -158,7 +162,7 @@ static bool is_frame(const uint8_t *frame, uint64_t address) {
 
 // --- the search ---------------------------------------------------------------------------------
 
-// A page of a stack; its words are loaded from here.
+// A copy of one page of a stack. The search loads the words from here.
 typedef struct { uint64_t start, words[PAGE / 8]; } page_copy;
 
 // The next place in [from, end) of a word that may be a frame's segments; `end`: there is none.
@@ -174,9 +178,9 @@ static uint64_t next_segments(page_copy *page, uint64_t from, uint64_t end) {
   return end;
 }
 
-// 0, or an errno; `*is_over` where the visitor wants no more.
+// 0, or an errno; `*is_over` is set where the visitor returned false.
 static int search(const stack *of, npc_frame_visitor visit, void *context, bool *is_over) {
-  stack s = *of;  // more may be added
+  stack s = *of;  // a copy: the list may grow
   page_copy page = {.start = 1};
   uint8_t frame[FRAME_BYTES];
   for (uint64_t at = s.start + SEGMENTS;; at += 8) {
@@ -201,7 +205,7 @@ int npc_signal_frames_visit(npc_frame_visitor visit, void *context) {
   are_faults_caught = npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS);
   npc_stop_each(add_thread, NULL);
   bool is_over = false;
-  // What a search finds is searched next; a stack is added once, so that this ends.
+  // Stacks that a search finds are searched next. A stack is added only once, so this ends.
   for (size_t first = 0; first < stack_count;) {
     size_t end = stack_count;
     int error = find_ends(first);

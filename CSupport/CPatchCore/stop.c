@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // stop-machine. Steps:
-//   1. read the list of threads; a thread that runs gets a queued real-time signal that carries its
-//      slot in the table; one that sleeps in a system call is left asleep (unless asked otherwise),
-//      its SP known from /proc/self/task/TID/syscall;
-//   2. each handler notes where its context is and parks on a futex;
-//   3. read the list again, until nobody new is in it;
-//   4. wait, bounded, for those signalled; a thread that died meanwhile is forgotten.
-// A sleeper may wake at any time. Whoever writes text must write so that it meets a safe lead, and
-// then call npc_stop_settle, which stops those that woke.
+//   1. Read the list of threads. A running thread gets a queued real-time signal that carries the
+//     number of its slot. A thread that sleeps in a system call is left asleep (unless the request
+//     says otherwise); /proc/self/task/TID/syscall shows its SP.
+//   2. Each signal handler stores the address of its context and parks on a futex.
+//   3. Read the list again, until it contains no new thread.
+//   4. Wait, for a bounded time, for the signalled threads. Drop those that ended meanwhile.
+// A sleeper may wake at any time. So a caller that writes text must first write safe leads, which
+// are all that such a thread then executes, and then call npc_stop_settle, which stops those that
+// woke.
 
 #define _GNU_SOURCE
 #include "stop.h"
@@ -38,16 +39,16 @@ typedef struct stop_slot {
   int64_t system_call;
 } stop_slot;
 
-// Under the patch lock, but for what the handlers write into their own slots.
+// Guarded by the patch lock, except what the handlers write into their own slots.
 static stop_slot slots[NPC_STOP_MAX_THREADS];
 static uint32_t slot_count;
 static npc_stop_request current;
 static struct timespec deadline;
 
-static _Atomic uint32_t epoch;     // of the stop under way; stale signals carry an older one
-static _Atomic uint32_t released;  // the last epoch that was let go; parked threads wait on it
+static _Atomic uint32_t epoch;     // of the current stop; a late signal carries an older one
+static _Atomic uint32_t released;  // the last epoch that was released; parked threads wait on it
 static _Atomic uint32_t arrivals;  // futex of the stopper
-static _Atomic uint32_t entering;  // handlers between their look at the epoch and their slot
+static _Atomic uint32_t entering;  // handlers between their check of the epoch and their last write
 static int stop_signal;
 
 static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
@@ -78,7 +79,7 @@ static void park(int signal, siginfo_t *info, void *context) {
   if (late) return;
   futex(&arrivals, FUTEX_WAKE, 1, NULL);
   uint32_t seen;
-  // Reached or passed: a stop that failed may have been let go while this thread slept on.
+  // Reached or passed: a stop that failed may have been released while this thread still slept.
   while ((int32_t)((seen = atomic_load(&released)) - mine) < 0)
     futex(&released, FUTEX_WAIT, seen, NULL);
   serialise();
@@ -93,7 +94,7 @@ int npc_stop_prepare(void) {
     struct sigaction old;
     if (sigaction(signal, NULL, &old) != 0) return errno;
     if (old.sa_handler != SIG_DFL) continue;
-    // While parked nothing else may run on this thread, so its handler blocks every signal.
+    // While the thread is parked, nothing else may run on it, so the handler blocks every signal.
     struct sigaction action = {.sa_sigaction = park,
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     sigfillset(&action.sa_mask);
@@ -107,7 +108,7 @@ int npc_stop_prepare(void) {
 int npc_sync_cores(void) {
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0) return 0;
   if (errno != EPERM) return errno;
-  // Not registered yet, or a forked child, which does not inherit it.
+  // The process is not registered yet, or it is a forked child, which does not inherit that.
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) != 0)
     return errno;
   return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0) == 0 ? 0 : errno;
@@ -117,7 +118,8 @@ int npc_sync_cores(void) {
 static bool is_asleep(int tasks, stop_slot *slot) {
   npc_task_sleep sleep;
   if (!npc_task_sleeps(tasks, slot->thread, &sleep)) return false;
-  // Parked by the stop before, let go, and not awake yet: it is on its way back to its code.
+  // The stop before has parked and released this thread, and it has not woken yet: it is about to
+  // return to its code.
   if (sleep.system_call == SYS_futex && sleep.first_argument == (uint64_t)&released) return false;
   slot->system_call = sleep.system_call;
   slot->sp = sleep.sp;
@@ -135,15 +137,16 @@ static void signal_thread(uint32_t index) {
   if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
 }
 
-// A thread that sleeps with the stop signal blocked cannot be woken by it: libdispatch's idle
-// workers block every signal. It is left asleep, and looked at again like every sleeper.
-static bool is_deaf(int tasks, stop_slot *slot) {
+// Whether the thread sleeps with the stop signal blocked, so that the signal cannot wake it.
+// (libdispatch's idle workers block every signal.) It is left asleep and checked again like every
+// sleeper.
+static bool sleeps_with_signal_blocked(int tasks, stop_slot *slot) {
   return is_asleep(tasks, slot) && npc_task_blocks(tasks, slot->thread, stop_signal) == 1;
 }
 
 static void classify(int tasks, uint32_t index) {
   stop_slot *slot = &slots[index];
-  if (current.wake_sleepers ? is_deaf(tasks, slot) : is_asleep(tasks, slot))
+  if (current.wake_sleepers ? sleeps_with_signal_blocked(tasks, slot) : is_asleep(tasks, slot))
     atomic_store(&slot->state, ASLEEP);
   else
     signal_thread(index);
@@ -174,7 +177,7 @@ static bool is_past(const struct timespec *time) {
   return now.tv_sec > time->tv_sec || (now.tv_sec == time->tv_sec && now.tv_nsec >= time->tv_nsec);
 }
 
-// The slot of a thread that was signalled and has not parked, or slot_count.
+// The slot of a thread that was signalled and has not parked yet; slot_count: there is none.
 static uint32_t find_missing(void) {
   for (uint32_t i = 0; i < slot_count; i++) {
     if (atomic_load(&slots[i].state) == SIGNALLED) return i;
@@ -182,13 +185,14 @@ static uint32_t find_missing(void) {
   return slot_count;
 }
 
-// A thread that ended after it was signalled never parks; nor does one that went to sleep with the
-// signal blocked, which is compared and exchanged because it may yet unblock it.
+// A thread that ended after it was signalled never parks. Nor does one that went to sleep with the
+// signal blocked. Its state is set by compare and exchange, because it may still unblock the signal
+// and park.
 static void look_again_at(int tasks, stop_slot *slot) {
   int32_t signalled = SIGNALLED;
   if (syscall(SYS_tgkill, getpid(), slot->thread, 0) != 0 && errno == ESRCH)
     atomic_store(&slot->state, GONE);
-  else if (is_deaf(tasks, slot))
+  else if (sleeps_with_signal_blocked(tasks, slot))
     atomic_compare_exchange_strong(&slot->state, &signalled, ASLEEP);
 }
 
@@ -217,7 +221,7 @@ static void count(npc_stop_report *report) {
   }
 }
 
-// Stops those that are new and those that woke, until a pass finds neither.
+// Stops the threads that are new and those that woke, until a pass finds none of either.
 static bool settle(int tasks, npc_stop_report *report) {
   report->woken = 0;
   for (;;) {
@@ -259,8 +263,8 @@ bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report) 
   deadline.tv_sec += milliseconds / 1000 + deadline.tv_nsec / 1000000000;
   deadline.tv_nsec %= 1000000000;
   atomic_fetch_add(&epoch, 1);
-  // A thread that the stop before gave up may be writing into its slot right now, which is about to
-  // be another's. It takes no lock there: it ends.
+  // A thread that the previous stop gave up may still be writing into its slot, which another
+  // thread is about to get. Its handler takes no lock there, so this wait ends.
   while (atomic_load(&entering) != 0) sched_yield();
   slot_count = 0;
   if (npc_stop_settle(report)) return true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The look at threads: /proc/self/task, and of each thread the files `syscall` and `status`.
+// Examines threads: /proc/self/task, and the files `syscall` and `status` of each thread.
 
 #define _GNU_SOURCE
 #include "task_list.h"
@@ -35,7 +35,8 @@ int npc_tasks_each(int tasks, int (*visit)(int tasks, int32_t thread, void *cont
   }
 }
 
-// Reads /proc/self/task/TID/`leaf` into `buffer`, NUL-terminated. False if it is gone or refused.
+// Reads /proc/self/task/TID/`leaf` into `buffer`, NUL-terminated. False if the file is gone or
+// refused.
 static bool read_file(int tasks, int32_t thread, const char *leaf, char *buffer, size_t size) {
   char path[64];
   snprintf(path, sizeof path, "%d/%s", thread, leaf);
@@ -48,7 +49,8 @@ static bool read_file(int tasks, int32_t thread, const char *leaf, char *buffer,
   return true;
 }
 
-// "running"; "NR a0 a1 a2 a3 a4 a5 SP PC" in a system call; "-1 SP PC" blocked outside one.
+// The file says "running"; "NR a0 a1 a2 a3 a4 a5 SP PC" in a system call; or "-1 SP PC" for a
+// thread blocked outside one.
 bool npc_task_sleeps(int tasks, int32_t thread, npc_task_sleep *sleep) {
   char text[256];
   if (!read_file(tasks, thread, "syscall", text, sizeof text)) return false;

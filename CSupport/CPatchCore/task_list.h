@@ -2,7 +2,7 @@
 //
 // The threads of this process, as /proc/self/task lists and describes them.
 //
-// Nothing here allocates. One caller at a time: the patch lock is held.
+// Nothing here allocates. Only one caller at a time: it holds the patch lock.
 
 #ifndef NPC_TASK_LIST_H
 #define NPC_TASK_LIST_H
@@ -24,15 +24,15 @@ NPC_HIDDEN int npc_tasks_each(int tasks, int (*visit)(int tasks, int32_t thread,
 typedef struct npc_task_sleep {
   int64_t system_call;      // its number
   uint64_t first_argument;
-  uint64_t sp;              // 0: not known
+  uint64_t sp;              // 0: unknown
 } npc_task_sleep;
 
-/// Whether the thread sleeps in a system call, and where. False for one that runs, is blocked
-/// outside a system call, has ended, or cannot be seen.
+/// Whether the thread sleeps in a system call, and where. False for a thread that runs, is blocked
+/// outside a system call, has ended, or whose files cannot be read.
 NPC_HIDDEN bool npc_task_sleeps(int tasks, int32_t thread, npc_task_sleep *sleep);
 
-/// Whether the thread blocks `signal`: 1, 0, or a negative errno where it cannot be seen. A thread
-/// that has ended blocks nothing.
+/// Whether the thread blocks `signal`: 1, 0, or a negative errno where its files cannot be read. A
+/// thread that has ended blocks nothing.
 NPC_HIDDEN int npc_task_blocks(int tasks, int32_t thread, int signal);
 
 #endif

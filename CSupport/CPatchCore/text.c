@@ -2,10 +2,11 @@
 //
 // The writers: how bytes reach text that is mapped read-only.
 //
-//   mprotect         RWX for the window. Not RW: a thread that meets a page without X dies, and
-//                    where making memory executable again is forbidden (PR_SET_MDWE, SELinux's
-//                    execmod) RW could not be undone, while RWX is refused at the start.
-//   /proc/self/mem   no page changes its protection; kernels from 6.12 can forbid it.
+//  mprotect         Pages are RWX while they are written. Not RW: a thread that runs into a page
+//                   without X dies. And where the system forbids making memory executable again
+//                   (PR_SET_MDWE, SELinux's execmod), RW could not be undone, while RWX is
+//                   refused at the start.
+//  /proc/self/mem   No page's protection changes. Kernels from 6.12 on can forbid it.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +25,7 @@ static uint64_t page_of(uint64_t address) { return address & ~(uint64_t)(PAGE - 
 typedef struct { uint64_t start, end; int protection; } pages;
 
 // The run of adjacent pages of one segment that begins with poke `first`, and the first poke behind
-// it. Pages between that hold no poke are not opened: nobody has proven anything of them.
+// it. Pages in between without a poke are not opened: nothing about them has been verified.
 static size_t page_run(const npc_text *text, const npc_poke *pokes, size_t first, size_t count,
                        pages *run) {
   uint64_t segment_end = UINT64_MAX;
@@ -39,7 +40,7 @@ static size_t page_run(const npc_text *text, const npc_poke *pokes, size_t first
   return i;
 }
 
-// mprotect of every run of pages up to poke `count`, to its protection and `more`. On failure
+// Gives every run of pages up to poke `count` its protection and `more`, by mprotect. On failure
 // `*done` is the first poke of the run that failed.
 static bool protect(const npc_text *text, const npc_poke *pokes, size_t count, int more,
                     size_t *done) {
@@ -55,7 +56,7 @@ static bool protect(const npc_text *text, const npc_poke *pokes, size_t count, i
 }
 
 size_t npc_text_find_absent(const npc_poke *pokes, size_t count) {
-  uint64_t known = 0;  // the page looked at last
+  uint64_t known = 0;  // the last page looked at
   for (size_t i = 0; i < count; i++) {
     uint64_t ends[2] = {pokes[i].address, pokes[i].address + pokes[i].length - 1u};
     for (int end = 0; end < 2; end++) {
@@ -71,8 +72,9 @@ size_t npc_text_find_absent(const npc_poke *pokes, size_t count) {
 #define MADV_POPULATE_WRITE 23
 #endif
 
-// The first write to a page of a file's private mapping copies it. All of them at once, by one call
-// per run (Linux 5.14), spare a page fault each; where the call is refused the faults do it.
+// The first write to a page of a private file mapping copies the page. One call per run (Linux
+// 5.14) copies all its pages and avoids a page fault for each. Where the call is refused, the
+// faults do it.
 static void copy_pages(const npc_text *text, const npc_poke *pokes, size_t count) {
   pages run;
   for (size_t i = 0; i < count;) {
@@ -94,7 +96,8 @@ bool npc_text_open(npc_text *text, const npc_poke *pokes, size_t count) {
   }
   int error = errno;
   size_t closed;
-  // The run that failed may have changed in part; closing it too is harmless.
+  // The protection of the run that failed may have changed in part; closing the run too does no
+  // harm.
   pages run;
   protect(text, pokes, page_run(text, pokes, done, count, &run), 0, &closed);
   errno = error;
@@ -112,7 +115,7 @@ int npc_text_close(npc_text *text, const npc_poke *pokes, size_t count) {
   for (size_t i = 0; i < count;) {
     i = page_run(text, pokes, i, count, &run);
     if (mprotect((void *)run.start, run.end - run.start, run.protection) == 0) continue;
-    // One call failed (a hole where somebody unmapped a page, say): page by page, so that no other
+    // One call failed (a page in the run was unmapped, say): close page by page, so that no other
     // page stays open because of it.
     for (uint64_t page = run.start; page < run.end; page += PAGE) {
       if (mprotect((void *)page, PAGE, run.protection) != 0 && errno != ENOMEM) error = errno;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A transaction, from its pokes to its result; poke.h has the order of the steps.
+// Executes a transaction, from its pokes to its result; poke.h gives the order of the steps.
 
 #define _GNU_SOURCE
 #include <elf.h>
@@ -26,9 +26,10 @@ static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTH
 static int forks_error, signals_error;
 static _Atomic bool hears_signals;
 
-// In a forked child: a recursive mutex belongs to a thread id, and the child's is another, so that
-// what the parent locked for it cannot be unlocked there. Nobody waits for it: the child has one
-// thread. (Anywhere else it is not made anew: somebody may hold it, or wait for it.)
+// Called in a forked child. A recursive mutex belongs to a thread id. The child's thread has
+// another id, so it cannot unlock what its parent locked; the mutex is made anew. Nobody waits for
+// it in the child, which has one thread. (Nowhere else may it be made anew: a thread may hold it or
+// wait for it.)
 static void begin_child(void) {
   lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
   npc_stop_begin_child();
@@ -36,7 +37,7 @@ static void begin_child(void) {
 }
 
 static void prepare_forks(void) {
-  // A child forked in the middle of a transaction would inherit half of one.
+  // Without the lock, a child forked in the middle of a transaction would inherit half of one.
   forks_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, begin_child);
 }
 
@@ -76,7 +77,7 @@ static bool fail_at(const execution *e, int status, int phase, size_t index) {
   return fail(e, status, phase, 0);
 }
 
-// The bytes at poke `i` are the expected ones.
+// Checks that the bytes at poke `i` are the expected ones.
 static bool compare(const execution *e, size_t i, int phase) {
   const npc_poke *poke = &e->transaction->pokes[i];
   uint64_t actual = npc_read_site((const void *)poke->address, poke->length);
@@ -96,7 +97,7 @@ static bool verify_all(const execution *e) {
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];
     if (!compare(e, i, NPC_PHASE_VERIFY)) return false;
-    // The bytes just compared, not the memory again: what is confirmed is what was proven.
+    // Verify the bytes just compared. Memory is not read again, so both checks see the same bytes.
     if (!t->verify(t->verifier, poke->expected_kind, poke->length, poke->target, poke->address,
                    poke->expected))
       return fail_at(e, NPC_UNCONFIRMED, NPC_PHASE_VERIFY, i);
@@ -132,7 +133,7 @@ static int32_t choose_protocol(const npc_transaction *t) {
   return NPC_PROTOCOL_JUMP_GUARD;
 }
 
-// `blocking` by npc_stop_find_blocking: where the masks cannot be seen, an int3 is not risked.
+// `blocking` comes from npc_stop_find_blocking. Where the masks cannot be read, no int3 is written.
 static bool may_trap(const execution *e, int32_t blocking, int phase) {
   if (!npc_faults_owns(SIGTRAP)) return fail(e, NPC_TRAP_TAKEN, phase, 0);
   if (blocking == 0) return true;
@@ -182,8 +183,9 @@ static uint64_t stop_deadline(const npc_transaction *t) {
 }
 
 static void write_stopped(const execution *e, const npc_text *text) {
-  // A vfork child may stand inside a run of nops. Most last for moments, until they execute another
-  // program (posix_spawn makes one): waited for as for a thread to stop.
+  // A vfork child may be inside a run of nops. Most such children last only until they execute
+  // another program (posix_spawn makes one). So this waits for them as long as for a thread to
+  // stop.
   uint64_t deadline = stop_deadline(e->transaction);
   for (;;) {
     *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
@@ -194,15 +196,16 @@ static void write_stopped(const execution *e, const npc_text *text) {
       npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
     npc_resume_threads();
     e->result->stopped_nanoseconds = now() - began;
-    // Not again over what could not be put back: that is said, and stays said.
+    // No second try over bytes that could not be put back: that result must be reported.
     if (e->result->status != NPC_THREAD_INSIDE || e->result->left_changed) return;
     if (now() >= deadline) return;
     nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
   }
 }
 
-// A thread that is being born, or on its way out of being stopped, has every signal blocked for a
-// moment: on a busy machine until it is its turn. Waits for those as it would for a thread to stop.
+// A thread that is being created, or that is just leaving a stop, has every signal blocked for a
+// moment; on a busy machine that lasts until it runs next. This waits for such threads as long as
+// for a thread to stop.
 static int32_t await_unblocked(const npc_transaction *t) {
   uint64_t deadline = stop_deadline(t);
   int32_t blocking;
@@ -233,10 +236,10 @@ static void run(const execution *e, const npc_module *module) {
   if (error != 0 && e->result->status == NPC_OK) fail(e, NPC_UNWRITABLE, NPC_PHASE_CLOSE, error);
 }
 
-// Every poke lies in one of the module's executable segments.
+// Checks that every poke is in one of the module's executable segments.
 static bool check_place(const execution *e, const npc_module *module) {
   const npc_transaction *t = e->transaction;
-  // Pokes ascend: as long as the last one's end is in the first one's segment, so are all between.
+  // Pokes ascend. While the end of the last one is in the segment of the first, so are all between.
   for (size_t i = 0, next; i < t->count; i = next) {
     const npc_poke *first = &t->pokes[i];
     next = t->count;
@@ -268,7 +271,7 @@ static bool visit(const npc_module *module, void *context) {
   return true;
 }
 
-// All but the CPU's own, which cannot be put off.
+// Blocks all signals except the CPU's own, which cannot be postponed.
 static void block_signals(sigset_t *before) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGSYS};
   sigset_t mask;
@@ -281,8 +284,9 @@ bool npc_transaction_execute(const npc_transaction *transaction, npc_result *res
   execution e = {transaction, result};
   *result = (npc_result){.status = NPC_MODULE_GONE};
   if (!check_shape(&e)) return false;
-  // A handler of the program's on this thread could wait for one that is stopped, or siglongjmp
-  // away from open text, from stopped threads and from two locks. It runs when all is done.
+  // A signal handler of the program's on this thread could wait for a thread that is stopped. It
+  // could also siglongjmp away while text is open, threads are stopped and two locks are held. It
+  // runs when all is done.
   sigset_t before;
   block_signals(&before);
   npc_patch_lock();

@@ -42,8 +42,8 @@ bool nrc_has_shadow_stack(void) {
 
 enum { PAGE = 4096 };
 
-// A private, executable page of `file`, as the loader maps text: what a security module may refuse
-// to open.
+// Maps a private, executable page of `file`, as the loader maps text. A security module may refuse
+// to make such a page writable.
 static void *map_text(const char *file) {
   int descriptor = open(file, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return MAP_FAILED;

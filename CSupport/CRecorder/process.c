@@ -12,11 +12,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-// The mask of this process before signals were held: the child's.
+// The mask of this process before it held signals. Children get it.
 static sigset_t original_mask;
 static bool has_original_mask;
 
-// SIGXFSZ was at its default when this process began to ignore it: the child's.
+// Whether SIGXFSZ had its default action when this process began to ignore it. Children get it
+// back.
 static bool has_default_file_size_signal;
 
 void nrc_ignore_file_size_signal(void) {
@@ -96,7 +97,7 @@ uint64_t nrc_address_space_limit(void) {
 }
 
 void nrc_die_of(int signal) {
-  // The child has left a core where the user wants cores: a second one says nothing.
+  // The child has left a core if the user wants cores. A core of this process would add nothing.
   const struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
   struct sigaction plain = {.sa_handler = SIG_DFL};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a process had recorded and not written when it ended: chunks in the memory file that it
-// shared with us. They are hostile input like the rest: nothing in them is followed.
+// Saves what a process had recorded and not written when it ended: the chunks in the memory file
+// that it shared with us. They are untrusted input like the rest: no offset or pointer in them is
+// followed.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,7 +19,7 @@
 
 int nrc_shared_memory(void) {
   int file = (int)syscall(SYS_memfd_create, "nopscope-buffers", MFD_CLOEXEC);
-  // A limit on files counts here too; the agent asks for the size and keeps to it.
+  // A limit on file sizes applies here too. The agent asks for this file's size and keeps to it.
   uint64_t limit = nrc_file_size_limit(), bytes = NREC_MEMORY_BYTES;
   if (limit < bytes) bytes = limit - limit % NREC_MEMORY_CHUNK;
   if (file >= 0 && ftruncate(file, (off_t)bytes) != 0) {
@@ -30,7 +31,8 @@ int nrc_shared_memory(void) {
   return file;
 }
 
-// The chunk's used bytes, as whole pages: the program that wrote the state is not to be trusted.
+// The chunk's used bytes, as whole pages. Checked, because the traced program may have written
+// anything.
 static size_t used_pages(const nrec_chunk_header *header) {
   size_t used = header->state & 0xffff;
   if (used < sizeof *header) used = sizeof *header;
@@ -66,9 +68,10 @@ static bool put(int events, const void *bytes, size_t size, off_t offset) {
   return wrote == (ssize_t)size;
 }
 
-// Behind the file's end and behind every place that was taken: who is killed while it fills one leaves
-// a chunk that says how long it was to be, and what stood in the rest of it would be read as its own.
-// A place out of all proportion was never taken.
+// Where new chunks go: behind the file's end, and behind every place that a thread has reserved. A
+// thread that was killed while it filled a reserved place leaves a chunk whose header gives its
+// full size, and readers would take whatever is in that range for a part of it. A reservation of an
+// implausible size is ignored.
 static uint64_t first_free(const nrec_file_header *header, uint64_t end) {
   const uint64_t most = (uint64_t)1 << 30, next = header->next_offset;
   return next > end && next - end <= most && next % NREC_PAGE == 0 ? next : end;
@@ -81,7 +84,7 @@ int64_t nrc_salvage(int memory, int events) {
   int error = 0;
   if (pread(events, &header, sizeof header, 0) != (ssize_t)sizeof header ||
       header.magic != NREC_FILE_MAGIC)
-    return 0;  // it ended before it began
+    return 0;  // the process ended before it wrote the header
   off_t size = lseek(events, 0, SEEK_END);
   uint64_t end = size > NREC_PAGE ? (uint64_t)size : NREC_PAGE;
   end = (end + NREC_PAGE - 1) & ~(uint64_t)(NREC_PAGE - 1);
@@ -98,7 +101,8 @@ int64_t nrc_salvage(int memory, int events) {
       if (lost++ == 0) error = errno;
     }
   }
-  // What was taken and never begun is no part of the file. The first page is there: no space is needed.
+  // Space that was reserved and never filled does not belong to the file. The first page exists
+  // already, so this write needs no space.
   uint64_t used = saved > 0 ? offset : end;
   if ((saved > 0 || header.next_offset > end) &&
       !put(events, &used, sizeof used, offsetof(nrec_file_header, next_offset)))

@@ -35,7 +35,7 @@ int nrc_listen(const char *path) {
   if (!name_socket(&address, path)) return -1;
   int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener < 0) return -1;
-  // The inode takes its mode from the socket: nobody else's at any moment.
+  // The inode takes its mode from the socket, so no other user can use it at any moment.
   if (fchmod(listener, 0600) != 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
       listen(listener, SOMAXCONN) != 0)
     return close_with(listener, errno);
@@ -100,7 +100,7 @@ int nrc_memory_file(const void *bytes, size_t size) {
     if (wrote <= 0) return close_with(file, wrote < 0 ? errno : ENOSPC);
     done += (size_t)wrote;
   }
-  // What the other side maps can no longer change or shrink under it.
+  // After this, the memory that the other side maps can no longer change or shrink.
   if (fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
     return close_with(file, errno);
   return file;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names as people wrote them, from names as the linker sees them. Both demanglers trust their input
-// more than a reader of recordings may: a short mangled name with back references can print as
-// gigabytes. Here the C++ one is stopped as soon as its output is full, and the Swift one is only
-// asked for names whose back references cannot multiply far.
+// Turns linker symbols into the names that people wrote. Both demanglers trust their input more
+// than a reader of recordings may: a short mangled name with back references can print as
+// gigabytes. So the C++ demangler is stopped as soon as its output is full, and the Swift one is
+// called only for names whose back references cannot multiply far.
 
 #ifndef CDEMANGLE_H
 #define CDEMANGLE_H

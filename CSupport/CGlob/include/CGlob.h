@@ -7,10 +7,12 @@
 //   [a-z]    one character of a class; its first ] is a member; [!a-z] one that is not of it
 //   \c       the character c
 //
-// As in the kernel, a class that is never closed is a literal [, as in operator[]. Bytes are compared.
+// As in the kernel, a class that is never closed is a literal [, as in operator[]. Patterns match
+// bytes.
 //
-// The agent runs this while a traced thread has arguments in vector registers, and before libc has
-// begun: everything is inline, calls nothing, allocates nothing, and is compiled as its user is.
+// The agent runs this while a traced thread has arguments in vector registers, and before libc is
+// set up. So every function is inline, calls nothing, allocates nothing, and is compiled with its
+// user's flags.
 
 #ifndef CGLOB_H
 #define CGLOB_H
@@ -18,11 +20,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/// What is known of a pattern before it is compared.
+/// What is computed from a pattern once, before comparisons.
 typedef struct ngl_shape {
-  /// No class is closed at or behind this index, which is then known without a search.
+  /// No class is closed at or behind this index, so there a search is unnecessary.
   size_t closing_end;
-  /// It has none of * ? [ \: only itself matches.
+  /// The pattern has none of * ? [ \: it matches only itself.
   bool is_literal;
 } ngl_shape;
 
@@ -60,7 +62,7 @@ static inline bool ngl_is_in_class(const unsigned char *pattern, size_t at, size
   return is_inverted;
 }
 
-// How many bytes of the pattern at `at` stand for `byte`; 0: they do not.
+// How many bytes of the pattern at `at` match `byte`; 0: they do not match.
 static inline size_t ngl_step(const unsigned char *pattern, size_t length, ngl_shape shape, size_t at,
                               unsigned char byte) {
   if (at >= length) return 0;
@@ -75,8 +77,8 @@ static inline size_t ngl_step(const unsigned char *pattern, size_t length, ngl_s
 
 /// Whether the whole of `name` matches the whole of `pattern`, of which `shape` is `ngl_shape_of`.
 ///
-/// On a mismatch it goes back to the last star and lets that take one byte more: no recursion, at
-/// most as many steps as the lengths' product.
+/// On a mismatch it goes back to the last star and lets that match one byte more. There is no
+/// recursion, and at most as many steps as the product of the lengths.
 static inline bool ngl_matches(const unsigned char *pattern, size_t length, ngl_shape shape,
                                const unsigned char *name, size_t name_length) {
   size_t at = 0, next = 0, behind_star = 0, from = 0;

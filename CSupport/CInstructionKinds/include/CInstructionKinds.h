@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kinds of instructions that a patcher tells apart: what a decoder finds, and what a verifier
-// is asked to confirm. Header only, for the decoder (CMachineCode), the patch core and the agent.
+// The kinds of instructions that a patcher distinguishes: a decoder reports them, and a verifier is
+// asked to confirm them. Header only, for the decoder (CMachineCode), the patch core and the agent.
 // `InstructionKind` of MachineCode has the same numbers in Swift; a test compares them.
 
 #ifndef CINSTRUCTIONKINDS_H

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one place that touches Capstone. Everything above sees instructions as the five things that
-// a patcher of call sites has to tell apart.
+// The only target that uses Capstone. The code above it sees an instruction as one of the eight
+// kinds that a patcher of call sites has to distinguish (CInstructionKinds).
 //
-// A decoder allocates when it is made and never again, so `nmc_decode`, `nmc_decode_access` and
-// `nmc_confirms` may run under the loader's lock, with threads stopped, or in a signal handler. A
-// decoder belongs to one thread at a time.
+// A decoder allocates when it is made and never again. So `nmc_decode`, `nmc_decode_access` and
+// `nmc_confirms` may run under the loader's lock, with threads stopped, or in a signal handler.
+// Only one thread at a time may use a decoder.
 
 #ifndef CMACHINECODE_H
 #define CMACHINECODE_H
@@ -35,11 +35,12 @@ typedef struct nmc_access {
   bool reads, writes, locked;
 } nmc_access;
 
-/// Whether one of `names` (file names for dlopen; the last is NULL) is a Capstone of a
-/// version that a decoder can use, 4 or 5. If none is, `reason` (`size` bytes) says why of each.
+/// Whether one of `names` (file names for dlopen; the last is NULL) is a Capstone of a version that
+/// a decoder can use, 4 or 5. If none is, `reason` (`size` bytes) gets the reason for each.
 bool nmc_can_load_capstone(const char *const *names, char *reason, size_t size);
 
-/// Opens Capstone for x86-64 and warms it. NULL on failure, with `*error` naming the reason.
+/// Opens Capstone for x86-64 and makes its first decodings. NULL on failure, with the reason in
+/// `*error`.
 nmc_decoder *nmc_decoder_create(const char **error);
 void nmc_decoder_destroy(nmc_decoder *decoder);
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The patch core: what runs while threads are stopped, under the loader's lock or in a signal
-// handler. C, libc alone. Nothing here allocates, logs or waits for a lock that a stopped thread
-// may hold, after the set-up functions (marked so) have run.
+// The patch core: the code that runs while threads are stopped, under the loader's lock or in a
+// signal handler. It is C and uses libc alone. After the set-up functions (marked so) have run, it
+// does not allocate, does not log, and waits for no lock that a stopped thread may hold.
 //
 // Lock order: the loader's load lock (dlopen, dlclose), then the patch lock, then the loader's
-// write lock (dl_iterate_phdr). Who holds the patch lock calls no dlopen, dlsym or dladdr.
+// write lock (dl_iterate_phdr). A thread that holds the patch lock calls no dlopen, dlsym or
+// dladdr.
 
 #ifndef CPATCHCORE_H
 #define CPATCHCORE_H

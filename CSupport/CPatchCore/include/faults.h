@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SIGSEGV, SIGBUS and SIGTRAP have several users in one process: the fault fix-up, watched pages,
-// int3 pokes, the program itself. One dispatcher asks each in turn and chains to the program's own
-// handler when nobody claims the signal.
+// int3 pokes, the program itself. One dispatcher asks each user in turn. If none claims the signal,
+// it calls the program's own handler.
 
 #ifndef NPC_FAULTS_H
 #define NPC_FAULTS_H
@@ -16,20 +16,20 @@
 /// Runs in the signal handler. `context` is a `ucontext_t *`.
 typedef bool (*npc_fault_handler)(int signal, siginfo_t *info, void *context);
 
-/// Set-up. Installs the dispatcher for SIGSEGV, SIGBUS and SIGTRAP, keeping the actions that were
-/// there; does nothing if it is installed. 0 or an errno.
+/// Set-up. Installs the dispatcher for SIGSEGV, SIGBUS and SIGTRAP and keeps the actions that were
+/// there. Does nothing if it is installed already. 0 or an errno.
 int npc_faults_install(void);
 
-/// Whether the dispatcher is what `signal` calls now: the program may have put a handler of its own
-/// in its place since.
+/// Whether `signal` still calls the dispatcher: the program may have replaced it since.
 bool npc_faults_owns(int signal);
 bool npc_faults_are_installed(void);
 
-/// Set-up. Adds a handler; those added later are asked first. At most 8; 0 or ENOSPC.
+/// Set-up. Adds a handler. Handlers added later are asked first. At most 8; 0 or ENOSPC.
 int npc_faults_add(npc_fault_handler handler);
 
-/// Fault fix-up: where one faulting instruction goes on. `at` and `landing` are code addresses,
-/// both in code that was written for it. Asked after the handlers. At most 16; 0 or ENOSPC.
+/// Set-up of the fault fix-up: if the instruction `at` faults, execution continues at `landing`.
+/// Both are code addresses, in code written for this. Fix-ups are asked after the handlers. At most
+/// 16; 0 or ENOSPC.
 int npc_faults_add_fixup(const void *at, const void *landing);
 
 /// Page-fault error code of the fault in `context`: bit 0 the page was present, bit 1 a write,

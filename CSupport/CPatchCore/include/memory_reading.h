@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading memory that may not be there: text can be unmapped or covered while the loader still
-// lists its module. Two ways: load under the fault fix-up (faults.h), or ask the kernel for each
-// page first.
+// Reading memory that may not be mapped: text can be unmapped or replaced while the loader still
+// lists its module. There are two ways: load under the fault fix-up (faults.h), or first ask the
+// kernel about each page.
 
 #ifndef NPC_MEMORY_READING_H
 #define NPC_MEMORY_READING_H
@@ -11,18 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Copies `length` bytes; false where they cannot be read. With the dispatcher a fault is caught,
-/// without it the kernel is asked for each page first.
+/// Copies `length` bytes; false where they cannot be read. If the dispatcher is installed, it
+/// catches a fault. Otherwise the kernel is first asked about each page.
 bool npc_read_memory(void *to, const void *from, size_t length);
 
-/// Copies `length` bytes by ordinary loads, under the fix-up. False if a load faulted. Only with
-/// the dispatcher installed: without it a fault is the program's.
+/// Copies `length` bytes by ordinary loads, under the fix-up. False if a load faulted. Call it only
+/// with the dispatcher installed: otherwise a fault goes to the program.
 bool npc_read_fixed_up(void *destination, const void *source, size_t length);
 
-/// Copies `length` bytes of which the kernel said, page by page, that a load would not fault.
+/// Copies `length` bytes. Before it reads a page, it asks the kernel whether a load would fault.
 bool npc_read_asking(void *to, const void *from, size_t length);
 
-/// Whether a load from the page of `address` would not fault, as the kernel says it.
+/// Whether the kernel reports that a load from the page of `address` would not fault.
 bool npc_page_is_readable(uint64_t address);
 
 #endif

@@ -15,8 +15,8 @@ typedef struct npc_module {
   const char *name;            ///< valid inside the callback only
   const uint8_t *build_id;     ///< in the module's memory; NULL: it has none
   uint32_t build_id_length;
-  uint64_t text_start, text_end;  ///< the hull of its executable segments
-  uint64_t span_start, span_end;  ///< the hull of all its segments
+  uint64_t text_start, text_end;  ///< from the first to the last byte of its executable segments
+  uint64_t span_start, span_end;  ///< the same for all its segments
   uint64_t adds, subs;         ///< the loader's counts
   const void *program_headers; ///< `Elf64_Phdr` array, valid inside the callback only
   uint32_t program_header_count;

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Maps `length` bytes, readable and writable, within 2 GiB of all of [low, high), never at an
-/// address that is in use. NULL with errno where there is no room.
+/// Maps `length` bytes, readable and writable, within 2 GiB of all of [low, high). Never replaces a
+/// mapping. NULL with errno where there is no room.
 void *npc_map_near(uint64_t low, uint64_t high, size_t length);
 
 #endif

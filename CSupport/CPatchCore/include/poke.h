@@ -4,18 +4,19 @@
 //
 //   poke         expected bytes -> new bytes at one site
 //   transaction  a set of pokes of one module, applied all or none
-//   protocol     how a transaction is made safe against running threads
+//   protocol     what makes a transaction safe while other threads run
 //   writer       how bytes reach read-only text
 //
-// A transaction, in order, with the patch lock and the loader's lock held throughout, and every
-// signal but the CPU's own blocked on the thread that executes it:
-//   1. find the module (load bias and build-id), and every poke inside its executable segments;
-//   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them;
-//      where no fault handler of ours is installed, the kernel is first asked for every page;
-//   3. open the text, stop threads where the protocol says so, and look again (bytes, PCs);
-//   4. write all, step by step of the protocol, each step followed by a core sync;
-//   5. read all back; on any failure write the old bytes the same way;
-//   6. close the text, whatever happened; let the threads go.
+// A transaction takes these steps in order. The patch lock and the loader's lock are held
+// throughout, and the executing thread blocks every signal except the CPU's own:
+//   1. find the module (load bias and build-id), and check that every poke is in its executable
+//      segments;
+//   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them; where
+//      our fault handler is not installed, first ask the kernel about every page;
+//   3. open the text, stop threads if the protocol requires it, and check bytes and PCs again;
+//   4. write all, step by step of the protocol, with a core sync after each step;
+//   5. read all back; on any failure write the old bytes in the same way;
+//   6. close the text, whatever happened; release the threads.
 
 #ifndef NPC_POKE_H
 #define NPC_POKE_H
@@ -28,10 +29,10 @@
 
 enum { NPC_SITE_BYTES = 6 };
 
-/// One site's change. 32 bytes: with the 16 of a call site, 48 bytes of table per site.
+/// The change of one site. 32 bytes: with the 16 of a call site, the table has 48 bytes per site.
 typedef struct npc_poke {
   uint64_t address;                        ///< of the first byte, in this process
-  uint64_t target;                         ///< what `expected` refers to, for the verifier
+  uint64_t target;                         ///< what `expected` refers to; the verifier checks it
   uint8_t expected[NPC_SITE_BYTES];
   uint8_t replacement[NPC_SITE_BYTES];
   uint8_t length;                          ///< 5 or 6
@@ -42,8 +43,8 @@ typedef struct npc_poke {
 _Static_assert(sizeof(npc_poke) == 32, "a poke is 32 bytes");
 
 enum {
-  /// `expected` is several nops: who stands between them is moved to their end. A `replacement` that is
-  /// (90 90 ...) is known by its bytes.
+  /// `expected` is several nops: a thread between them is moved to their end. A `replacement` that
+  /// is several nops (90 90 ...) is recognised by its bytes.
   NPC_POKE_RUN_OF_NOPS = 1,
 };
 
@@ -53,7 +54,7 @@ typedef bool (*npc_verifier)(void *context, uint8_t kind, uint8_t length, uint64
                              uint64_t address, const uint8_t *bytes);
 
 enum {
-  NPC_PROTOCOL_AUTOMATIC = 0,     ///< jump guard where every poke allows it, else stop-machine
+  NPC_PROTOCOL_AUTOMATIC = 0,     ///< jump guard where all pokes allow it, else stop-machine
   NPC_PROTOCOL_STOP_MACHINE = 1,
   NPC_PROTOCOL_JUMP_GUARD = 2,
   NPC_PROTOCOL_BREAKPOINT = 3,
@@ -61,11 +62,11 @@ enum {
 };
 
 enum {
-  NPC_WRITER_MPROTECT = 1,        ///< RWX for the window
-  NPC_WRITER_PROC_MEM = 2,        ///< /proc/self/mem: no page changes its protection
+  NPC_WRITER_MPROTECT = 1,        ///< the pages are RWX while they are written
+  NPC_WRITER_PROC_MEM = 2,        ///< /proc/self/mem: no page's protection changes
 };
 
-/// What went wrong; the phase says when.
+/// What went wrong. The phase says when.
 enum {
   NPC_OK = 0,
   NPC_MODULE_GONE = 1,       ///< no such module at that load bias, or another build
@@ -73,16 +74,16 @@ enum {
   NPC_BAD_POKE = 3,          ///< not sorted, overlapping, or a length not 5 or 6
   NPC_UNREADABLE = 4,        ///< reading faulted
   NPC_MISMATCH = 5,          ///< the bytes are not the expected ones: `actual`
-  NPC_UNCONFIRMED = 6,       ///< the bytes are, but they are not the instruction expected
+  NPC_UNCONFIRMED = 6,       ///< the bytes match, but are not the expected instruction
   NPC_UNWRITABLE = 7,        ///< mprotect, open or pwrite refused: `error`
-  NPC_NOT_STOPPED = 8,       ///< `thread` did not stop; or blocks SIGTRAP (breakpoint)
+  NPC_NOT_STOPPED = 8,       ///< `thread` did not stop, or blocks SIGTRAP (breakpoint)
   NPC_THREAD_INSIDE = 9,     ///< `thread`, or its vfork child, may stand in a run of nops
   NPC_UNSUITABLE = 10,       ///< the protocol cannot serve this poke (see `index`)
   NPC_READ_BACK = 11,        ///< the bytes written are not the bytes read
   NPC_NO_SYNC = 12,          ///< membarrier refused: `error`
   NPC_STALE = 13,            ///< modules were unloaded since the generation was taken
-  NPC_TRAP_TAKEN = 14,       ///< an int3 is needed, and SIGTRAP's handler is another's
-  NPC_RUNS_ALREADY = 15,     ///< its code may run, and it has sites that the jump guard cannot serve (agent)
+  NPC_TRAP_TAKEN = 14,       ///< an int3 is needed, and SIGTRAP has another handler
+  NPC_RUNS_ALREADY = 15,     ///< its code may run, with sites that jump guard cannot serve (agent)
 };
 
 enum {
@@ -103,8 +104,8 @@ typedef struct npc_result {
   uint64_t index;                     ///< the poke, where there is one
   uint8_t actual[NPC_SITE_BYTES];     ///< the bytes found there
   bool has_index, has_actual;
-  bool rolled_back;                   ///< something had been written, and all of it was put back
-  bool left_changed;                  ///< something was written, and could not be put back
+  bool rolled_back;                   ///< something was written, and all of it was put back
+  bool left_changed;                  ///< something was written and could not be put back
   int32_t protocol;                   ///< the one used
   uint32_t stopped, asleep;           ///< threads, under stop-machine
   uint32_t moved;                     ///< how many were moved from the middle of a run to its end
@@ -129,9 +130,9 @@ typedef struct npc_transaction {
 /// Idempotent. 0 or an errno.
 int npc_patch_prepare(void);
 
-/// Set-up for who patches with NPC_PROTOCOL_NONE and the jump guard alone: fork handlers, and no
-/// signal. Every other protocol fails with NPC_UNSUITABLE until npc_patch_prepare has run. Idempotent.
-/// 0 or an errno.
+/// Set-up for a caller that patches only with NPC_PROTOCOL_NONE and the jump guard: fork handlers,
+/// and no signal handlers. Every other protocol fails with NPC_UNSUITABLE until npc_patch_prepare
+/// has run. Idempotent. 0 or an errno.
 int npc_patch_prepare_quiet(void);
 
 /// Executes the transaction; true when every poke is in place.
@@ -141,8 +142,8 @@ bool npc_transaction_execute(const npc_transaction *transaction, npc_result *res
 void npc_patch_lock(void);
 void npc_patch_unlock(void);
 
-/// Whether the jump guard can serve this poke: one instruction before and after, its first two
-/// bytes at an even address, and so inside one cache line.
+/// Whether the jump guard can serve this poke: it is one instruction before and after, and its
+/// first two bytes are at an even address and therefore inside one cache line.
 bool npc_poke_allows_jump_guard(const npc_poke *poke);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stop-machine for one process: every other thread is stopped at a known place.
+// stop-machine for one process: every other thread is stopped, or left asleep in a system call. The
+// head of stop.c gives the steps.
 
 #ifndef NPC_STOP_H
 #define NPC_STOP_H
@@ -21,22 +22,24 @@ typedef struct npc_stop_request {
 
 typedef struct npc_stop_report {
   uint32_t stopped;    ///< threads parked by the signal
-  uint32_t asleep;     ///< threads left in a system call
-  uint32_t woken;      ///< threads that the last look at them found new, or awake, and stopped
+  uint32_t asleep;     ///< threads left asleep in a system call
+  uint32_t woken;      ///< new or awake threads that the last pass found and stopped
   int32_t thread;      ///< on failure: the thread that did not stop
   int32_t error;       ///< 0; ETIMEDOUT; EAGAIN (over NPC_STOP_MAX_THREADS); or errno of /proc
 } npc_stop_report;
 
-/// Set-up. Installs the stop signal's handler, on the highest real-time signal that has none, and
+/// Set-up. Installs the stop signal's handler on the highest real-time signal that has none, and
 /// registers this process for npc_sync_cores. 0 or an errno; EAGAIN: every real-time signal has a
 /// handler.
 int npc_stop_prepare(void);
 
-/// Stops every other thread of this process. True when all are stopped; else none is left stopped.
-/// Not reentrant: the caller holds the patch lock.
+/// Stops every other thread of this process, except those that it leaves asleep (`wake_sleepers`).
+/// True on success; otherwise no thread is left stopped. Not reentrant: the caller holds the patch
+/// lock.
 bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report);
 
-/// Lets them go. Each executes a serialising instruction before it returns to its code.
+/// Releases the stopped threads. Each executes a serialising instruction before it returns to its
+/// code. Sleepers do not: they were never stopped.
 void npc_resume_threads(void);
 
 /// membarrier(PRIVATE_EXPEDITED_SYNC_CORE): every thread of this process executes a serialising

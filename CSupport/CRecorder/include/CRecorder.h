@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the recorder needs of the system and Swift cannot say: control messages (macros do not import),
-// socket addresses, raw system calls, the time stamp counter, posix_spawn with signals set right.
+// What the recorder needs of the system and cannot express in Swift: control messages (macros are
+// not imported), socket addresses, raw system calls, the time stamp counter, and posix_spawn with
+// the right signals.
 //
 // Every function that can fail returns -1 or an errno as its comment says, and touches no global
 // state. None may be called from a signal handler.
@@ -14,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// --- sockets ---------------------------------------------------------------------------------------
+//--- sockets --------------------------------------------------------------------------------------
 
 /// A SOCK_SEQPACKET socket that listens at `path`, close-on-exec, never blocking; -1 and errno.
 int nrc_listen(const char *path);
@@ -25,35 +26,36 @@ int nrc_accept(int listener);
 /// The longest path that fits a socket's address, in bytes without its NUL.
 size_t nrc_longest_socket_path(void);
 
-/// Who connected; -1 and errno.
+/// The process and the user that connected; -1 and errno.
 int nrc_peer(int socket, int32_t *process, uint32_t *user);
 
-/// One packet into `bytes`: its length, 0 at the end, -1 and errno (EMSGSIZE: longer than `size`).
-/// Descriptors that come with it are not accepted: the kernel drops them.
+/// Receives one packet into `bytes`: its length, 0 at the end, -1 and errno (EMSGSIZE: longer than
+/// `size`). Descriptors that come with it are not accepted: the kernel closes them.
 ssize_t nrc_receive(int socket, void *bytes, size_t size);
 
 enum { NRC_MOST_DESCRIPTORS = 2 };
 
-/// Sends one packet, with `count` descriptors, at most NRC_MOST_DESCRIPTORS. 0, or -1 and errno. Never blocks.
+/// Sends one packet, with `count` descriptors, at most NRC_MOST_DESCRIPTORS. 0, or -1 and errno.
+/// Never blocks.
 int nrc_send(int socket, const void *bytes, size_t size, const int *descriptors, int count);
 
 /// RLIMIT_FSIZE and RLIMIT_AS of this process, in bytes; UINT64_MAX: none.
 uint64_t nrc_file_size_limit(void);
 uint64_t nrc_address_space_limit(void);
 
-/// The memory file that a traced process writes its events to: NREC_MEMORY_BYTES, or as many chunks
-/// as RLIMIT_FSIZE lets be, sparse; -1 and errno.
+/// The memory file to which a traced process writes its events: NREC_MEMORY_BYTES, or as many
+/// chunks as RLIMIT_FSIZE allows, sparse; -1 and errno.
 int nrc_shared_memory(void);
 
-/// Appends to the event file what still stands in the memory file of a process that has ended.
-/// Returns how many chunks; -1 and errno where the event file could not be written: the chunks that
-/// found no space are counted in its header as lost.
+/// Appends to the event file what is still in the memory file of a process that has ended. Returns
+/// how many chunks. -1 and errno where the event file could not be written: the chunks that found
+/// no space are counted in its header as lost.
 int64_t nrc_salvage(int memory, int events);
 
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int nrc_memory_file(const void *bytes, size_t size);
 
-// --- processes -------------------------------------------------------------------------------------
+//--- processes ------------------------------------------------------------------------------------
 
 /// A pipe, close-on-exec: the reading end, the writing end. 0, or -1 and errno.
 int nrc_pipe(int *ends);
@@ -64,16 +66,16 @@ typedef struct nrc_spawn_options {
   char *const *arguments, *const *environment;
   const uint32_t *default_signals;  ///< set to their defaults in the child
   size_t default_signal_count;
-  int output;                       ///< becomes its standard output; -1: ours
-  int error;                        ///< becomes its standard error; -1: ours
+  int output;                       ///< becomes its standard output; -1: it inherits ours
+  int error;                        ///< becomes its standard error; -1: it inherits ours
 } nrc_spawn_options;
 
-/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) in this process, not its death. A child that
-/// `nrc_spawn` starts has what was before.
+/// Makes a write beyond RLIMIT_FSIZE fail with EFBIG in this process instead of killing it. A child
+/// that `nrc_spawn` starts has the action from before.
 void nrc_ignore_file_size_signal(void);
 
-/// Starts a child with the signal mask that `nrc_signals_hold` found. 0 or an errno: ENOENT, EACCES,
-/// ENOEXEC and others of execve(2).
+/// Starts a child with the signal mask that `nrc_signals_hold` found. 0 or an errno: ENOENT,
+/// EACCES, ENOEXEC and others of execve(2).
 int nrc_spawn(const nrc_spawn_options *options, pid_t *child);
 
 /// Whether the file has capabilities (setcap).
@@ -82,16 +84,18 @@ bool nrc_has_capabilities(int file);
 /// A descriptor that becomes readable when the process ends; -1 and errno.
 int nrc_process_descriptor(pid_t process);
 
-/// Blocks `signals` and returns a descriptor to read them from; -1 and errno. Remembers the mask.
+/// Blocks `signals` and returns a descriptor to read them from; -1 and errno. Remembers the old
+/// mask.
 int nrc_signals_hold(const uint32_t *signals, size_t count);
 
-/// The next signal held, with who sent it (`from_kernel`: the terminal, not a process); 0: none.
+/// The next held signal and its sender (`from_kernel`: the terminal, not a process); 0: there is
+/// none.
 int nrc_signals_next(int descriptor, bool *from_kernel);
 
-/// Ends this process by `signal`, as its child ended, without a core of its own.
+/// Ends this process by `signal`, which ended its child, without a core of its own.
 void nrc_die_of(int signal);
 
-// --- the machine -----------------------------------------------------------------------------------
+//--- the machine ----------------------------------------------------------------------------------
 
 /// The time stamp counter.
 uint64_t nrc_ticks(void);
@@ -100,20 +104,20 @@ uint64_t nrc_ticks(void);
 uint64_t nrc_monotonic_nanoseconds(void);
 uint64_t nrc_realtime_nanoseconds(void);
 
-/// Whether the time stamp counter ticks at one rate and in every sleep state (CPUID 80000007).
+/// Whether the time stamp counter has a constant rate, in every sleep state too (CPUID 80000007).
 bool nrc_ticks_are_steady(void);
 
 /// What membarrier(2) offers: MEMBARRIER_CMD_QUERY's bits; -1 and errno.
 long nrc_membarrier_commands(void);
 
-/// Whether `wanted` stands in `bytes` (memmem, which is hidden from Swift).
+/// Whether `bytes` contain `wanted` (memmem, which Swift does not import).
 bool nrc_contains(const void *bytes, size_t size, const void *wanted, size_t wanted_size);
 
 /// Whether a CET shadow stack is on in this process.
 bool nrc_has_shadow_stack(void);
 
-/// Makes a page of program text writable as each writer would, in memory of this function's own.
-/// 0 or the errno of the refusal. `file`: an ELF file to map a page of.
+/// Makes a page of program text writable in the way of each writer, in this function's own memory.
+/// 0 or the errno of the refusal. `file`: an ELF file from which a page is mapped.
 int nrc_probe_mprotect(const char *file);
 int nrc_probe_process_memory(const char *file);
 

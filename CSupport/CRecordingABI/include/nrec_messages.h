@@ -1,29 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What agent and recorder say to each other, over a socket (SOCK_SEQPACKET, one message a packet):
+// The messages of agent and recorder, over a socket (SOCK_SEQPACKET, one message per packet):
 //
 //   agent                                      recorder
 //     HELLO: a process image begins       ->
 //                                         <-     CONFIG: tracer, limits; event file, memory file
-//     MODULE: a module came               ->
-//                                         <-     PLAN: what is to become of its call sites
-//     APPLIED: what became of the plan    ->
-//     GONE: a module went                 ->
+//    MODULE: a module was loaded         ->
+//                                        <-     PLAN: how to patch its call sites
+//    APPLIED: the result of the plan     ->
+//    GONE: a module was unloaded         ->
 //
-// The agent waits for an answer, with a bound, and goes on without one. It sends nothing else:
-// events go through the memory file and the event file (nrec_recording.h).
+// The agent waits for an answer, for a bounded time, and goes on without one. It sends nothing
+// else: events go through the memory file and the event file (nrec_recording.h).
 
 #ifndef NREC_MESSAGES_H
 #define NREC_MESSAGES_H
 
 #include <stdint.h>
 
-/// Of the messages alone: agent and recorder are of one build, recordings outlive it.
+/// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
 #define NREC_MESSAGE_VERSION 3u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
-/// The agent reserves address space for hooked returns where the program may have so much of it.
+/// The agent reserves address space for hooked returns only where the program's limit is at least
+/// this.
 static const uint64_t NREC_ROOMY_BYTES = (uint64_t)1 << 35;
 
 enum {
@@ -36,24 +37,25 @@ enum {
   NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
 };
 
-/// START: a fresh image (the first, or after an exec); its modules follow. FORK: a copy of process
-/// `copied`, made by fork in whatever way (its parent may have said nothing itself). Its modules,
-/// generations and function numbers are its parent's at that moment, and no MODULE is sent for
-/// them: the recorder copies the parent's PID-N.modules and goes on numbering from there.
+/// START: a fresh image (the first one, or after an exec); its modules follow. FORK: a copy of
+/// process `copied`, made by any kind of fork (the parent itself may never have sent a message).
+/// The copy's modules, generations and function numbers are its parent's at that moment, and no
+/// MODULE is sent for them: the recorder copies the parent's PID-N.modules and continues the
+/// numbering.
 enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
 
 typedef struct nrec_hello {
   uint32_t message, version;
   int32_t process, parent;
   uint32_t begin;             ///< NREC_BEGIN_*
-  int32_t copied;             ///< FORK: whose modules it has; an ancestor that said HELLO
+  int32_t copied;             ///< FORK: whose modules it has; an ancestor that sent HELLO
   uint64_t time;
 } nrec_hello;
 
 enum { NREC_MOST_THREAD_RULES = 16, NREC_THREAD_PATTERN = 63 };
 
-/// Which threads are recorded, by their names: the last rule that matches decides. Where the first
-/// removes, it removes from all.
+/// Which threads are recorded, by their names: the last rule that matches decides. A thread that no
+/// rule matches is recorded if the first rule is a removal, or if there is no rule.
 typedef struct nrec_thread_rule {
   char pattern[NREC_THREAD_PATTERN];  ///< ftrace's glob, ended by NUL
   uint8_t is_removal;
@@ -67,12 +69,12 @@ typedef struct nrec_config {
   uint32_t maximum_depth;     ///< 0: no limit
   uint32_t only_in_graph;     ///< 1: record only while a graph function (NREC_SITE_GRAPH) is open
   uint32_t thread_rules;      ///< how many of `threads`; 0: every thread is recorded
-  uint64_t threshold;         ///< units; 0: none. Calls shorter than this are not recorded
+  uint64_t threshold;         ///< in units; 0: none. Shorter calls are not recorded
   nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
 } nrec_config;
 
 typedef struct nrec_module_message {
-  uint32_t message, generation;  ///< generation: of the process, from 1
+  uint32_t message, generation;  ///< generation: of the module, from 1 in each process
   uint64_t load_bias, text_start, text_end, time;
   uint32_t build_id_length, path_length;
   uint8_t build_id[64];
@@ -81,10 +83,10 @@ typedef struct nrec_module_message {
 
 typedef struct nrec_plan_message {
   uint32_t message, generation;
-  uint32_t first_function, count;  ///< entries behind the descriptor; 0: none is sent
+  uint32_t first_function, count;  ///< entries of the plan; 0: no descriptor is sent
 } nrec_plan_message;
 
-/// What is to become of one call site.
+/// How one call site is to be patched.
 typedef struct nrec_plan_entry {
   uint64_t offset;            ///< link-time address
   uint32_t function;          ///< its number
@@ -104,13 +106,13 @@ enum {
 
 enum {
   NREC_SITE_AFTER_PROLOGUE = 1,  ///< mcount: the return address is at 8(%rbp), not above the call's
-  NREC_SITE_ENTRY_ONLY = 2,      ///< its return cannot be hooked: 8(%rbp) is a copy of it
+  NREC_SITE_ENTRY_ONLY = 2,      ///< its return cannot be hooked: 8(%rbp) is only a copy of it
   NREC_SITE_RUN_OF_NOPS = 4,     ///< several instructions
   NREC_SITE_GRAPH = 8,           ///< a graph function: what it calls is recorded while it is open
 };
 
-/// What became of a plan. Where a site failed, `length` is not 0, and offset, expected and actual
-/// tell of it.
+/// The result of a plan. If a site failed, `length` is not 0, and offset, expected and actual
+/// describe the site.
 typedef struct nrec_applied {
   uint32_t message, generation;
   uint32_t armed, nopped;

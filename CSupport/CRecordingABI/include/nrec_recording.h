@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A recording as it lies in memory and in files: what the agent (C, in the traced program) writes,
-// the recorder (Swift, `nopscope record`) completes, and the readers (Swift) read.
+// The format of a recording in memory and in files: the agent (C, in the traced program) writes it,
+// the recorder (Swift, `nopscope record`) completes it, and the readers (Swift) read it.
 //
 // TERMS
 //
@@ -58,8 +58,8 @@
 //   free      its magic is 0. Its thread may begin it.
 //   current   its magic is NREC_CHUNK_MAGIC. Its thread, and nobody else, adds events: it stores an
 //             event behind the last one and then commits it by one store of the state.
-//   full      no further event fits. Nobody changes it until its turn in the ring comes again: a
-//             handler may have interrupted a store into it, and finishes it on its return.
+//  full      no further event fits. Nothing changes it until its turn in the ring comes again: a
+//            signal handler may have interrupted a store into it, which finishes afterwards.
 //
 //   from           to             by           how
 //   free           current        its thread   writes header and open functions, the magic last
@@ -75,20 +75,20 @@
 //
 // TRADE-OFFS
 //
-//   - Rings belong to threads, so that an event costs no lock and no shared cache line; the price
-//     is 128 KiB for each thread.
-//   - Events go to memory and are written 64 KiB at a time: the hot path meets no page fault of a
-//     file system. SIGKILL loses nothing, since the recorder has the memory file too; if both are
-//     killed at once, two chunks of each thread are lost.
-//   - End and time are one word. An event is there with its time or not at all, and a signal
-//     handler between two events finds the chunk whole.
-//   - Each chunk says which functions were open when it began: 4 bytes for each of them buy that it
-//     can be read when chunks before it are lost or were overwritten.
+//  - Each ring belongs to one thread, so that an event costs no lock and no shared cache line. The
+//    price is 128 KiB for each thread.
+//  - Events go to memory and are written 64 KiB at a time, so that the hot path meets no page fault
+//    of a file system. SIGKILL loses nothing, since the recorder has the memory file too. If both
+//    are killed at once, two chunks of each thread are lost.
+//  - End and time are one word. So an event is present with its time or not at all, and a signal
+//    handler between two events finds the chunk consistent.
+//  - Each chunk says which functions were open when it began. For 4 bytes per open function, it can
+//    be read when chunks before it are lost or were overwritten.
 //
 // EVENTS
 //
-// Each event has the time since the event before it in its chunk; the first, since the chunk's base
-// time. No event begins with a zero byte.
+// Each event has the time since the event before it in its chunk; the first event has the time
+// since the chunk's base time. No event begins with a zero byte.
 //
 //   first byte      bytes  event
 //   …dddd dd01        1    EXIT     delta 6 bits                      the innermost open function
@@ -99,16 +99,16 @@
 //   0001 0000 (10)    8    TIME     56 bits: time that passes; the next event's delta is added
 //   0010 0000 (20)    4    UNWOUND  24 bits: so many innermost functions ended without returning
 //                                   (exception, longjmp, thread exit), at the last event's time
-//   0011 0000 (30)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
+//  0010 0000 (20)    4    UNWOUND  24 bits: how many innermost functions ended without returning
 //                                   one that returned (another stack's are inside it)
 //   0100 0000 (40)    8    LOST     56 bits: so many events were not recorded here
 //   0101 0000 (50)    8    PARENT   48 bits of return address, 8 bits 0: of the ENTRY before it
-//   0110 0000 (60)    8    ENTRY    delta 24 bits, function 32 bits
+//  0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
 //
-// The tracer `function` writes no EXIT, and tells of each ENTRY where it was called from: an ENTRY
-// of 8 bytes is followed by its PARENT, and the two have a number from then on in their chunk,
-// nrec_pair; an ENTRY of 2, 3 or 4 bytes has such a number in the place of its function's, the one
-// that was told last.
+// The tracer `function` writes no EXIT. It records where each ENTRY was called from: an ENTRY of 8
+// bytes is followed by its PARENT, and from then on the two have a number in their chunk,
+// nrec_pair. An ENTRY of 2, 3 or 4 bytes contains such a number in place of its function's number.
+// It stands for the pair that was last defined with that number.
 
 #ifndef NREC_RECORDING_H
 #define NREC_RECORDING_H
@@ -170,7 +170,7 @@ enum {
   NREC_FLAG_OVERWRITE = 1,    ///< flight recorder: the oldest chunks of a thread are reused
   NREC_FLAG_ENDED = 2,        ///< the agent closed the file properly
   NREC_FLAG_CORRUPTED = 4,    ///< an anomaly turned the tracer off; events may be missing
-  NREC_FLAG_FULL = 8,         ///< no space was left: what came after is only counted
+  NREC_FLAG_FULL = 8,         ///< no space was left: later events are only counted
 };
 
 typedef struct nrec_chunk_header {
@@ -179,7 +179,7 @@ typedef struct nrec_chunk_header {
   uint32_t thread_serial;     ///< of the process: a thread id may come again
   uint32_t sequence;          ///< of the thread, from 0: a gap means chunks were overwritten
   uint32_t kind;              ///< NREC_CHUNK_*
-  uint32_t lost_events;       ///< of the thread before this chunk; all ones: that many or more
+  uint32_t lost_events;       ///< of the thread before this chunk; all ones: this or more
   uint32_t open_functions;    ///< uint32_t numbers that follow the header
   uint64_t base_time;         ///< absolute, in units
   uint64_t state;             ///< events: time of the last << 16 | bytes used, header included
@@ -193,20 +193,20 @@ enum {
   NREC_CHUNK_HITS = 4,        ///< uint64_t calls by function number; a thread's last one counts
 };
 
-/// A node of a thread's merged call tree: the thread's CALL_TREE chunks, in order of sequence, are
-/// one array. Node 0 is the root; a parent precedes its children; a node with no calls and parent 0
-/// behind the first is not in use. Calls on other stacks than the thread's own (a signal's, a
+/// A node of a thread's merged call tree. The thread's CALL_TREE chunks, in order of sequence, are
+/// one array. Node 0 is the root, and a parent precedes its children. A node behind the first with
+/// no calls and parent 0 is unused. Calls on stacks other than the thread's own (a signal's, a
 /// coroutine's) are children of the root.
 typedef struct nrec_tree_node {
   uint32_t function, parent;  ///< parent: index of the node in the thread's tree
   uint64_t calls;
 } nrec_tree_node;
 
-/// One function of one thread; a PROFILE chunk holds one for every function number from 0, a
-/// thread's last chunk counts. Times in units. `calls` counts entries, the rest calls that ended.
-/// total_time leaves out calls inside another call of the same function; self_time is signed (a
-/// function that is still open has lost its callees' time and not yet got its own). Squares of
-/// inclusive times are a 128-bit sum.
+/// One function of one thread. A PROFILE chunk holds one entry for every function number from 0; a
+/// thread's last chunk counts. Times are in units. `calls` counts entries, the other fields count
+/// calls that ended. total_time leaves out calls inside another call of the same function.
+/// self_time is signed: a function that is still open has lost its callees' time and not yet got
+/// its own. Squares of inclusive times are a 128-bit sum.
 typedef struct nrec_profile_entry {
   uint32_t ended_calls, open_calls;
   uint64_t calls, total_time;
