@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The smallest tracer: one counter, no register touched. Flags are dead where a call site stands.
+// The smallest tracer: one counter, and no register is touched. Flags are dead at a call site.
 
         .text
         .globl  nul_count_entry

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine from outside: attach, detach, and looking in.
+// The engine's outside: attaching, detaching, and reading its state.
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,8 +38,8 @@ static void after_fork_in_parent(void) {
   npc_patch_unlock();
 }
 
-// Once per process: neither can be taken back, and need not be. A child forked while another
-// thread records would inherit a held lock; its patch lock is a new one already.
+// Done once per process: neither can be undone, and need not be. Without it, a child forked while
+// another thread records would inherit a held lock. (Its patch lock is made anew already.)
 static int set_up_once(void) {
   static bool added, handles_fork;
   int error = added ? 0 : npc_faults_add_fixup(nul_patch_cmpxchg, nul_patch_landing);
@@ -50,7 +50,8 @@ static int set_up_once(void) {
   return error;
 }
 
-// Announced unloads need the loader's hook; it stays when the engine goes, others may use it.
+// Announced unloads need the loader's hook. The hook stays when the engine goes, because others may
+// use it.
 static int follow_loader(void) {
   nmc_decoder *decoder = nmc_decoder_create(NULL);
   if (decoder == NULL) return ENOMEM;
@@ -86,7 +87,7 @@ static void tear_down(void) {
   nul.attached = false;
   npc_patch_unlock();
   if (nul.options.version == NUL_ZAPPED) npc_loader_unsubscribe(nul_loader_event, NULL);
-  // A reader that does not leave keeps the pages: leaked, rather than pulled from under it.
+  // If a reader does not leave, the pages are leaked rather than freed while it uses them.
   if (nul_readers_wait(1000)) nul_pages_free();
   nmc_decoder_destroy(nul.decoder);
   nul.decoder = NULL;

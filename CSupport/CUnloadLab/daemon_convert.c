@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What happens while everybody is stopped: converting new records, and switching a tracer on or
-// off. Nothing here allocates or calls anything that waits.
+// What happens while all threads are stopped: converting new records, and switching a tracer on or
+// off. Nothing here allocates or calls a function that waits.
 
 #include <errno.h>
 
 #include "daemon_internal.h"
 
-// Everybody, the sleeping too, as the kernel's stop_machine did. The hash's lock before the stop: no
-// stopped thread may hold it.
+// Stops every thread, sleeping ones too, as the kernel's stop_machine did. The hash's lock is taken
+// before the stop, so that no stopped thread holds it.
 static int stop_all(void) {
   npc_stop_request request = {.timeout_milliseconds = nul.options.stop_timeout_milliseconds,
                               .wake_sleepers = true};
@@ -25,8 +25,9 @@ static void resume_all(void) {
   npc_sync_cores();  // the others serialised on their way out; this thread has not
 }
 
-// The kernel frees a failed record at once, unless it is core text: a module may be gone. That is
-// all it ever knew of unloading. A reader may be stopped on this record: see daemon_records.c.
+// The kernel frees a failed record at once, unless it is core text: its module may be gone. That is
+// all that the kernel ever knew of unloading. A thread may be stopped while it reads this record:
+// see daemon_records.c.
 static void fail(nul_record *record) {
   record->flags |= NUL_FAILED;
   nul_unlink(record);
@@ -43,8 +44,8 @@ static void convert_record(nul_record *record) {
   nul.conversions++;
 }
 
-// Unconverted records stand before converted ones. Frozen ones go back to the head, so that this
-// holds for the next time.
+// Unconverted records are kept before converted ones. Frozen ones go back to the head, so that this
+// also holds the next time.
 static void convert_bucket(_Atomic(nul_record *) *bucket) {
   nul_record *frozen = NULL, *next;
   for (nul_record *record = atomic_load(bucket); record != NULL; record = next) {
@@ -68,7 +69,7 @@ static void convert_bucket(_Atomic(nul_record *) *bucket) {
 static void convert_all(void) {
   nul.triggered = false;
   for (int i = 0; i < NUL_BUCKETS; i++) convert_bucket(&nul.buckets[i]);
-  // More than this many cannot be right: something records the same sites again and again.
+  // More conversions than this cannot be right: the same sites are being recorded again and again.
   if (nul.conversions > nul.options.conversion_limit)
     __atomic_store_n(&nul.disabled, true, __ATOMIC_RELAXED);
 }
@@ -86,7 +87,7 @@ static bool is_wanted(const nul_record *record, bool enable) {
   return !nul.filtered || record->flags & NUL_FILTER;
 }
 
-// The flag changes before the bytes do: a record that fails says what was tried.
+// The flag changes before the bytes do, so that a failed record shows what was tried.
 static void replace_record(nul_record *record, bool enable) {
   if (record->flags & (NUL_FAILED | NUL_FREE | NUL_FROZEN)) return;
   bool wanted = is_wanted(record, enable);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Looking into the engine. All copies, made under its locks; the log is written with threads
-// stopped and the patch lock held, so the patch lock is enough to read it.
+// Reading the engine's state. These functions return copies, made under the engine's locks. The log
+// is written with threads stopped and the patch lock held, so the patch lock is enough to read it.
 
 #include <string.h>
 
 #include "daemon_internal.h"
 
-// Under the lock.
+// Call it with the lock held.
 static void count_free(nul_daemon_stats *stats) {
   const nul_record *record = nul.free_records;
   for (; record != NULL; record = (const nul_record *)(uintptr_t)record->ip) stats->free_records++;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of the engine share. One engine, in one static structure, its memory apart.
+// What the files of the engine share. There is one engine, in one static structure; its memory is
+// separate.
 
 #ifndef NUL_DAEMON_INTERNAL_H
 #define NUL_DAEMON_INTERNAL_H
@@ -17,7 +18,7 @@
 typedef struct nul_record {
   _Atomic(struct nul_record *) next;       // in the bucket
   union {
-    _Atomic(struct nul_record *) *back;    // what points here: a bucket or a `next`
+    _Atomic(struct nul_record *) *back;    // points to what points here: a bucket or a `next`
     struct nul_record *limbo;              // the next one waiting for readers, once unlinked
   };
   uint64_t ip;
@@ -81,11 +82,12 @@ NUL_HIDDEN void nul_mcount_hit(uint64_t ip);
 NUL_HIDDEN void nul_traced_hit(uint64_t ip);
 NUL_HIDDEN bool nul_readers_wait(uint32_t milliseconds);
 NUL_HIDDEN uint64_t nul_last_traced(void);
-// While a thread is between these, its calls of mcount are not recorded.
+// Between these two calls, the thread's calls of mcount are not recorded.
 NUL_HIDDEN void nul_recursion_enter(void);
 NUL_HIDDEN void nul_recursion_leave(void);
 
-// daemon_records.c. The lock spins; its holder runs a few hundred instructions, or has stopped all.
+// daemon_records.c. The lock spins; its holder runs a few hundred instructions, or has stopped all
+// threads.
 NUL_HIDDEN void nul_lock(void);
 NUL_HIDDEN void nul_unlock(void);
 NUL_HIDDEN nul_record *nul_find(uint64_t ip);
@@ -100,7 +102,7 @@ NUL_HIDDEN void nul_pages_free(void);
 NUL_HIDDEN const nul_text *nul_text_at(uint64_t ip);
 NUL_HIDDEN void nul_texts_forget(uint64_t start, uint64_t end);
 
-// daemon_patch.c: one site; the caller has stopped all and holds both locks
+// daemon_patch.c: changes one site; the caller has stopped all threads and holds both locks
 enum { NUL_CALL_MCOUNT, NUL_NOP, NUL_CALL_TRACER };
 NUL_HIDDEN int nul_patch_site(uint64_t ip, int from, int to, uint8_t purpose);
 
@@ -118,7 +120,7 @@ static inline void nul_spin_pause(unsigned round) {
     __builtin_ia32_pause();
     return;
   }
-  // sched_yield, inline: the way through libc may use vector registers, which mcount keeps.
+  // sched_yield, inline: the way through libc may use vector registers, which mcount must keep.
   long result = 24;
   __asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
 }

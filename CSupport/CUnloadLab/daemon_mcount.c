@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C side of mcount: counting, and who is inside.
+// The C side of mcount: counts calls, and knows which threads are inside the recorder.
 //
 // A kernel disables preemption while it is in the recorder, so that stop_machine and a grace period
-// both know that nobody is. Here each call counts itself in and out of one of two phases; to wait
-// for readers, turn the phase and wait until as many have left the old one as entered it. Counts
-// are spread over cache lines by thread.
+// both know that no CPU is there. Here each call counts itself in and out of one of two phases. To
+// wait for readers, the engine turns the phase and waits until as many have left the old one as
+// entered it. The counts are spread over cache lines by thread.
 
 #include <time.h>
 
@@ -49,7 +49,8 @@ void nul_mcount_hit(uint64_t ip) {
   shard *own = own_shard();
   uint32_t mine = atomic_load(&phase) & 1;
   atomic_fetch_add(&own->entered[mine], 1);
-  // Again: the engine may have gone since mcount looked, and waits for those counted in.
+  // Check again: the engine may have gone since mcount checked, and it waits for the threads
+  // counted in.
   if (__atomic_load_n(&nul_mcount_mode, __ATOMIC_SEQ_CST) == NUL_MCOUNT_RECORD) {
     if (thread.recursion == 0) {
       nul_recursion_enter();
@@ -69,7 +70,8 @@ void nul_traced_hit(uint64_t ip) {
 
 uint64_t nul_last_traced(void) { return atomic_load(&last_traced); }
 
-// Those who left first: a reader that comes and goes between the two sums is counted in only.
+// Sums up who left first: a reader that comes and goes between the two sums is then only counted
+// in.
 static bool phase_is_empty(uint32_t which) {
   uint64_t entered = 0, left = 0;
   for (int i = 0; i < SHARDS; i++) left += atomic_load(&shards[i].left[which]);
@@ -83,8 +85,9 @@ static uint64_t milliseconds_now(void) {
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-// Both phases in turn: a reader that read the phase before the turn may be counted in after it.
-// False: somebody stayed inside for `milliseconds` (a stopped thread, or a dead one after a fork).
+// Turns through both phases: a reader that read the phase before the turn may be counted in after
+// it. False: a reader stayed inside for `milliseconds` (a stopped thread, or a dead one after a
+// fork).
 bool nul_readers_wait(uint32_t milliseconds) {
   uint64_t deadline = milliseconds_now() + milliseconds;
   for (int turn = 0; turn < 2; turn++) {

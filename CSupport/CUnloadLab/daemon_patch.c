@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One site from one state to another.
+// Changes one site from one state to another.
 //
 //     call mcount    e8 rel32          to the module's stub
 //     nop            0f 1f 44 00 00
@@ -10,7 +10,7 @@
 
 #include "daemon_internal.h"
 
-// The five bytes of a state, and what a decoder says of them.
+// The five bytes of a state, and how a decoder decodes them.
 static bool encode(uint64_t ip, int state, uint8_t bytes[NUL_SITE_LENGTH], uint8_t *kind,
                    uint64_t *target) {
   static const uint8_t nop[NUL_SITE_LENGTH] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
@@ -30,7 +30,7 @@ static bool encode(uint64_t ip, int state, uint8_t bytes[NUL_SITE_LENGTH], uint8
   return true;
 }
 
-// NUL_VERIFIED: look by ordinary loads, compare, decode. True: go on to the cmpxchg.
+// NUL_VERIFIED: reads by ordinary loads, compares and decodes. True: the cmpxchg may follow.
 static bool verify(nul_patch_entry *entry, uint8_t kind, uint64_t target) {
   const void *site = (const void *)(uintptr_t)entry->ip;
   if (!npc_read_fixed_up(entry->found, site, NUL_SITE_LENGTH)) {
@@ -67,7 +67,7 @@ int nul_patch_site(uint64_t ip, int from, int to, uint8_t purpose) {
   entry->result = NUL_PATCH_MISMATCH;
   uint8_t kind = NIK_OTHER, ignored_kind;
   uint64_t target = 0, ignored_target;
-  // A record without a text is one that the zap has to find: nothing is known to compare with.
+  // A record without a text is one for the zap to release: the expected bytes are unknown.
   if (encode(ip, from, entry->expected, &kind, &target) &&
       encode(ip, to, entry->replacement, &ignored_kind, &ignored_target)) {
     if (nul.options.version != NUL_VERIFIED || verify(entry, kind, target)) exchange(entry);

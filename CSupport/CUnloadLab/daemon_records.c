@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Records: the hash, the pages they come from, the free list.
+// Records: the hash, the pages that hold them, the free list.
 //
-// Look-up takes no lock, because a record's memory is always a record: one that was unlinked, even
-// one that was recycled into another bucket, leads to the end of some chain, and who found nothing
-// probes again under the lock.
+// A look-up takes no lock. It can, because a record's memory is always a record: from an unlinked
+// record, even from one that was recycled into another bucket, the chain still leads to an end. A
+// look-up that found nothing tries again under the lock.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,7 +15,8 @@
 
 NUL_HIDDEN nul_engine nul = {.lock = ATOMIC_FLAG_INIT};
 
-// A signal's handler may call traced functions: its thread must not come here for the lock again.
+// A signal handler may call traced functions: its thread must not wait here for a lock that it
+// holds.
 void nul_lock(void) {
   nul_recursion_enter();
   for (unsigned round = 0; atomic_flag_test_and_set(&nul.lock); round++) nul_spin_pause(round);
@@ -26,7 +27,7 @@ void nul_unlock(void) {
   nul_recursion_leave();
 }
 
-// Linux 2.6.27, include/linux/hash.h: the golden ratio's prime for 64 bits, and the top ten bits.
+// Linux 2.6.27, include/linux/hash.h: the 64-bit prime near the golden ratio, and the top ten bits.
 uint32_t nul_hash(uint64_t ip) { return (uint32_t)(ip * 0x9e37fffffffc0001u >> 54); }
 
 nul_record *nul_find(uint64_t ip) {
@@ -37,7 +38,7 @@ nul_record *nul_find(uint64_t ip) {
   return record;
 }
 
-// At the head: the converter stops a bucket at its first CONVERTED record.
+// Inserts at the head: the converter stops in a bucket at the first CONVERTED record.
 void nul_insert(nul_record *record) {
   _Atomic(nul_record *) *bucket = &nul.buckets[nul_hash(record->ip)];
   nul_record *first = atomic_load(bucket);
@@ -48,7 +49,7 @@ void nul_insert(nul_record *record) {
   nul.records++;
 }
 
-// `next` stays: a reader may stand here.
+// `next` stays, because a reader may be at this record.
 void nul_unlink(nul_record *record) {
   nul_record *next = atomic_load(&record->next);
   atomic_store_explicit(record->back, next, memory_order_release);
@@ -56,7 +57,8 @@ void nul_unlink(nul_record *record) {
   nul.records--;
 }
 
-// Overwrites `ip`, so whoever still looks for it must have been unlinked from before.
+// Overwrites `ip`, so every reader that still looks for it must have left since the record was
+// unlinked.
 void nul_recycle(nul_record *record) {
   record->flags |= NUL_FREE;
   __atomic_store_n(&record->ip, (uint64_t)(uintptr_t)nul.free_records, __ATOMIC_RELAXED);
@@ -85,8 +87,8 @@ static void skip(uint64_t ip) {
   if (nul.skipped_count < NUL_MAX_SKIPPED) nul.skipped[nul.skipped_count++] = ip;
 }
 
-// The caller counts itself in as a reader and guards against recursion. The byte at `ip` may be
-// read: the call there has just been executed.
+// The caller counts itself in as a reader and guards against recursion. The byte at `ip` is
+// readable: the call there has just been executed.
 void nul_record_ip(uint64_t ip) {
   if (!nul.attached || __atomic_load_n(&nul.disabled, __ATOMIC_RELAXED)) return;
   if (nul_find(ip) != NULL) return;
@@ -108,8 +110,8 @@ void nul_record_ip(uint64_t ip) {
   nul_unlock();
 }
 
-// One mapping, made before any module of an experiment is unloaded, so that it never lands in the
-// hole that one leaves.
+// Makes one mapping, before any module of an experiment is unloaded, so that it never fills the
+// hole that a module leaves.
 int nul_pages_make(uint64_t records) {
   uint64_t count = (records + NUL_RECORDS_PER_PAGE - 1) / NUL_RECORDS_PER_PAGE;
   if (count == 0 || count > (1u << 20)) return EINVAL;
@@ -127,7 +129,7 @@ int nul_pages_make(uint64_t records) {
   return 0;
 }
 
-// Once per cycle of the daemon, never while threads are stopped: calloc takes locks.
+// Called once per cycle of the daemon, never while threads are stopped: calloc takes locks.
 void nul_page_spare(void) {
   nul_lock();
   bool wanted = nul.current_page->next == NULL;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The zap: what the 2.6.27 engine did not have. Its first backport freed the records and then
-// walked the hash for them; freeing had overwritten `ip`, so the walk found nothing, the records
-// stayed linked, and each reuse cut a bucket's chain. Hence the order here.
+// The zap, which the 2.6.27 engine did not have. Its first backport freed the records and then
+// searched the hash for them. But freeing had overwritten `ip`, so the search found nothing, the
+// records stayed linked, and each reuse cut a bucket's chain. That is why the order here matters.
 
 #include "daemon_internal.h"
 
 enum { READERS_MILLISECONDS = 1000 };
 
-// 1. Out of the hash, ip intact, so that nobody new finds them; 2. marked, so that the walk over
-// the pages that a tracer makes passes them by.
+// 1. Take the records out of the hash with `ip` intact, so that no new reader finds them. 2. Mark
+// them, so that a tracer skips them when it walks over the pages.
 static nul_record *unlink_range(uint64_t start, uint64_t end, size_t *count) {
   nul_record *limbo = NULL, *next;
   for (int i = 0; i < NUL_BUCKETS; i++) {
@@ -35,7 +35,7 @@ size_t nul_release(uint64_t start, uint64_t end) {
     nul_texts_forget(start, end);
     nul.released += count;
     nul_unlock();
-    // 3. Nobody looks at them any more; 4. only then back to the free list, through `ip`.
+    // 3. Wait until no reader uses them. 4. Only then put them on the free list, through `ip`.
     bool alone = nul_readers_wait(READERS_MILLISECONDS);
     nul_lock();
     if (!alone) nul.limbo += count;
@@ -57,12 +57,13 @@ static bool covers(const npc_module *module, void *context) {
 size_t nul_release_vanished(void) {
   size_t count = 0;
   npc_patch_lock();
-  // The patch lock keeps the table; a release moves what is behind it forward, hence backwards.
+  // The patch lock protects the table. A release moves the entries behind it forward, so go
+  // backwards.
   for (size_t i = nul.text_count; i-- > 0;) {
     nul_text text = nul.texts[i];
     if (!npc_modules_visit(covers, &text)) {
       count += nul_release(text.start, text.end);
-      if (i > nul.text_count) i = nul.text_count;  // it may have taken others inside it along
+      if (i > nul.text_count) i = nul.text_count;  // a release may remove several texts
     }
   }
   npc_patch_unlock();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Instrumented texts: where the calls to mcount go (a kernel has one MCOUNT_ADDR, here each module
-// has a PLT stub) and where an enabled site goes (a near trampoline). Only the zap takes a text out
-// again; in the other versions a text that was unloaded stays known, like its records.
+// Instrumented texts: where their calls to mcount go (a kernel has one MCOUNT_ADDR, here each
+// module has a PLT stub) and where an enabled site goes (a near trampoline). Only the zap removes a
+// text again. In the other versions an unloaded text stays in the table, as its records stay in the
+// hash.
 
 #include <errno.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 
 enum { PAGE = 4096, MAX_TRAMPOLINES = 64 };
 
-// Kept for the life of the process: a thread may stand in one at any time, and its page must never
-// be a hole that a later mapping falls into.
+// Kept for the life of the process: a thread may be in one at any time, and its page must never
+// become a hole into which a later mapping falls.
 static uint64_t trampolines[MAX_TRAMPOLINES];
 static size_t trampoline_count;
 
@@ -50,7 +51,7 @@ static int trampoline_for(uint64_t start, uint64_t end, uint64_t *found) {
   return make_trampoline(start, end, found);
 }
 
-// The newest first: a module that was loaded where another one had been.
+// The newest is searched first: a module may have been loaded where another one was.
 const nul_text *nul_text_at(uint64_t ip) {
   for (size_t i = nul.text_count; i-- > 0;)
     if (nul.texts[i].start <= ip && ip < nul.texts[i].end) return &nul.texts[i];
@@ -106,7 +107,7 @@ typedef struct text_query {
   uint64_t ip, start, end, stub;
 } text_query;
 
-// Inside the visit, because there the module stays mapped.
+// Runs inside the visit, because the module stays mapped only there.
 static bool look_at_call(const npc_module *module, void *context) {
   text_query *query = context;
   const uint8_t *site = (const uint8_t *)(uintptr_t)query->ip;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ftraced: the thread that wakes once a second and converts what was recorded since.
+// ftraced: the thread that wakes once a second and converts the sites recorded since.
 
 #include <errno.h>
 #include <pthread.h>
@@ -63,8 +63,9 @@ static void *ftraced_main(void *unused) {
   return NULL;
 }
 
-// The program's signals are not for this thread; faults are, and the stop signal, a real-time one.
-// An attaching thread may have everything blocked (a worker of libdispatch), hence a whole mask.
+// Blocks the program's signals in this thread, but not faults and not the stop signal, a real-time
+// one. The attaching thread may have every signal blocked (a worker of libdispatch), so the whole
+// mask is set.
 static void daemon_mask(sigset_t *mask) {
   static const int faults[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE, SIGABRT};
   sigemptyset(mask);
@@ -120,7 +121,7 @@ void nul_daemon_wake(void) {
   pthread_mutex_unlock(&ftraced.mutex);
 }
 
-// A wake during a cycle stays noted, so the next one begins right after it.
+// A wake during a cycle is remembered, so the next cycle begins right after it.
 bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now) {
   struct timespec deadline = after((uint64_t)timeout_milliseconds * 1000);
   pthread_mutex_lock(&ftraced.mutex);

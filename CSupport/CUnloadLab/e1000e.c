@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The registers' rules and the flash cycles. Runs in the signal handlers of watch.c: nothing here
-// allocates or waits after e1000e_create.
+// The registers' rules and the flash cycles. This runs in the signal handlers of watch.c, so
+// nothing here allocates or waits after e1000e_create.
 
 #include "e1000e.h"
 
@@ -72,7 +72,7 @@ static cycle programmed_cycle(const e1000e *device) {
   return it;
 }
 
-// Whether sectors base...limit of a register (GFPREG's, FREGn's and PR0's common form) meet it.
+// Whether sectors base...limit of a register (GFPREG, FREGn and PR0 have the same form) overlap it.
 static bool meets(cycle it, uint32_t range) {
   uint32_t base = range & 0x1fff, limit = range >> 16 & 0x1fff;
   return it.start / SECTOR <= limit && (it.end - 1) / SECTOR >= base;
@@ -124,7 +124,7 @@ static void go(e1000e *device) {
   set_status(device, E1000E_SCIP);
 }
 
-// Registers. `mask` has ones where the write brings bits.
+// Registers. `mask` has ones at the bits that the write carries.
 
 static void write_status(e1000e *device, uint32_t value, uint32_t mask) {
   value &= mask;
@@ -154,7 +154,7 @@ static void write_register(e1000e *device, unsigned offset, uint32_t value, uint
   }
 }
 
-// One write of `width` bytes reaches each register that it covers, lowest offset first: HSFCTL
+// One write of `width` bytes reaches each register that it covers, lowest offset first. So HSFCTL
 // acts on a status that the same write has already changed.
 static void write_bytes(e1000e *device, unsigned offset, const uint8_t *bytes, unsigned width) {
   static const struct { uint8_t offset, width; } writable[] = {
@@ -205,7 +205,7 @@ static void after(void *context, const nul_access *access) {
   write_bytes(device, (unsigned)access->offset, bytes, access->width);
 }
 
-// Making and looking.
+// Creating the device and reading its state.
 
 static void reset(e1000e *device) {
   uint32_t gbe = 1 | 2 << 16, none = 0x1fff;  // a base above its limit: no such region

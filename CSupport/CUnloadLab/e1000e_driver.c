@@ -44,7 +44,7 @@ static bool wait_for(const e1000e_driver *driver, uint16_t mask, uint16_t value)
   return false;
 }
 
-// FDONE = 0 is the defined start: what sets it from here on is this driver's cycle.
+// FDONE = 0 is the defined start. If it is set later, this driver's cycle has set it.
 static e1000e_result start_from_idle(const e1000e_driver *driver) {
   if (!(read16(driver, E1000E_HSFSTS) & E1000E_FDV)) return E1000E_NO_DESCRIPTOR;
   write16(driver, E1000E_HSFSTS, E1000E_FCERR | E1000E_AEL);
@@ -69,7 +69,7 @@ static e1000e_result try_cycle(const e1000e_driver *driver, request *it) {
   return E1000E_OK;
 }
 
-// A cycle error is worth another try, a time-out is not: so did the 2.6.27 driver judge.
+// A cycle error is tried again, a time-out is not: the 2.6.27 driver did the same.
 static e1000e_result run(const e1000e_driver *driver, request *it) {
   e1000e_result result = E1000E_CYCLE_ERROR;
   for (int i = 0; i < CYCLE_TRIES && result == E1000E_CYCLE_ERROR; i++) {
@@ -113,7 +113,7 @@ e1000e_result e1000e_driver_erase_block(e1000e_driver *driver, uint32_t bank, ui
 
 // The NVM.
 
-// `bank` is 0 where none is valid, as that driver assumed.
+// `bank` is 0 where no bank is valid, as the 2.6.27 driver assumed.
 static e1000e_result valid_bank(const e1000e_driver *driver, uint32_t *bank, bool *valid) {
   for (uint32_t i = 0; i < 2; i++) {
     uint32_t signature;
@@ -152,8 +152,8 @@ static e1000e_result erase_bank(e1000e_driver *driver, uint32_t bank) {
   return result;
 }
 
-// All of the image but the signature, then the one write cycle that makes it valid: 11b to 10b
-// clears a bit, which is all that a write can do.
+// Writes all of the image except the signature, and then makes it valid by one write cycle: 11b to
+// 10b clears a bit, and a write can only clear bits.
 static e1000e_result fill_bank(e1000e_driver *driver, uint32_t bank, const uint16_t *image) {
   uint8_t bytes[2 * E1000E_NVM_WORDS];
   memcpy(bytes, image, sizeof bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The NVM's contents: an image, its balance, and a bank seen from behind.
+// The NVM's contents: an image, its balance, and a bank read directly.
 
 #include <string.h>
 
@@ -24,7 +24,8 @@ void e1000e_make_image(uint16_t image[E1000E_NVM_WORDS]) {
     0x0002, 0x005e, 0x0153,
   };
   static const uint16_t ids[] = {
-    // Word 0x0A: initialisation control; then subsystem, subsystem vendor, device (82567LM), vendor.
+    // Word 0x0A: initialisation control; then subsystem, subsystem vendor, device (82567LM),
+    // vendor.
     0x10c3, 0x0000, 0x8086, 0x10f5, 0x8086,
   };
   memset(image, 0xff, sizeof(uint16_t) * E1000E_NVM_WORDS);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a call site calls, and the one instruction that the whole story is about.
+// The functions that a call site calls, and the patch with the cmpxchg that this lab is about.
 //
-// `mcount` and `_mcount` stand in the executable. libc.so defines both names too, so the linker
+// `mcount` and `_mcount` are in the executable. libc.so defines both names too, so the linker
 // exports ours, and a specimen loaded later binds its PLT to them (first in scope wins).
 
         .text
@@ -22,9 +22,10 @@
 //                                      |  (empty), r11, r10, r9, r8     |
 //                                      |  rdi, rsi, rdx, rcx, rax       | <- %rsp, 16-aligned
 //
-// Everything a function's entry may still hold is kept: six integer arguments, al (the number of
-// vector registers of a variadic call), r10 (static chain), r11. Vector registers are kept by the
-// C side being compiled -mgeneral-regs-only and calling nothing of libc. Flags are dead at an entry.
+// Everything that may be live at a function's entry is kept: six integer arguments, al (the number
+// of vector registers of a variadic call), r10 (static chain), r11. Vector registers are kept
+// because the C side is compiled with -mgeneral-regs-only and calls no libc function. Flags are
+// dead at an entry.
         .macro  call_with_ip function
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
@@ -63,7 +64,7 @@
         .hidden nul_mcount_hit
         .hidden nul_traced_hit
 
-// void mcount(void): with no engine attached, one compare and back.
+// void mcount(void): without an attached engine, it compares once and returns.
         .globl  mcount
         .type   mcount, @function
         .globl  _mcount
@@ -81,7 +82,7 @@ _mcount:
         .size   mcount, . - mcount
         .size   _mcount, . - _mcount
 
-// void nul_ftrace_caller(void): an enabled site comes here, by way of its near trampoline.
+// void nul_ftrace_caller(void): an enabled site calls this through its near trampoline.
         .globl  nul_ftrace_caller
         .hidden nul_ftrace_caller
         .type   nul_ftrace_caller, @function
@@ -99,10 +100,10 @@ nul_ftrace_caller:
 //     before:  e8 f7 fe ff ff      call mcount
 //     after:   0f 1f 44 00 00      nop
 //
-// The first four bytes by `lock cmpxchg`; if they were the expected ones, the fifth by a store of
-// its own, which nobody looks at first. The fix-up covers the cmpxchg alone. Even where the bytes
-// differ the processor ends its locked cycle with a write of the value it read: memory never
-// notices, a device register does.
+// The first four bytes are written by `lock cmpxchg`. If they were the expected ones, a separate
+// store writes the fifth, which is not checked first. The fix-up covers only the cmpxchg. Even
+// where the bytes differ, the processor ends its locked cycle with a write of the value that it
+// read. That changes nothing in memory, but it does in a device register.
         .globl  nul_patch_code
         .type   nul_patch_code, @function
         .globl  nul_patch_cmpxchg

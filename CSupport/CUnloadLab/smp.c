@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Why the kernel went to stop_machine: the same writes under a running thread, in a child process
-// that may die of them. And the clock for `cost`.
+// Shows why the kernel needed stop_machine: does the same writes while a thread runs the code, in a
+// child process that may die of them. It also has the clock for `cost`.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 enum { PAGE = 4096, GRACE_MILLISECONDS = 3000, CALLS_PER_COUNT = 16 };
 
-// Shared with the parent, so that it outlives the child's death.
+// Shared with the parent, so that it outlives the child.
 typedef struct smp_shared {
   _Atomic uint64_t flips, calls, started_nanoseconds;
   _Atomic int32_t error, result;
@@ -67,7 +67,7 @@ static void *call_loop(void *context) {
   return NULL;
 }
 
-// One flip; the unstopped design had this much and no more.
+// Does one flip. The design without stopping was this and nothing more.
 static int flip(const smp_task *task, const uint8_t *from, const uint8_t *to) {
   static const npc_stop_request request = {.wake_sleepers = true};
   npc_stop_report report;
@@ -97,14 +97,14 @@ static void flip_loop(const smp_task *task) {
   }
 }
 
-// The child's crash is the result: no handler of the parent's runtime may turn it into something
-// else, and no core file is wanted.
+// The child's crash is the result. So no handler of the parent's runtime may intercept it, and no
+// core file is written.
 static void die_plainly(void) {
   static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT};
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], SIG_DFL);
   struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
-  sigset_t nothing;  // the forking thread may have had all blocked, the stop signal among them
+  sigset_t nothing;  // the forking thread may have blocked all, the stop signal among them
   sigemptyset(&nothing);
   pthread_sigmask(SIG_SETMASK, &nothing, NULL);
 }
@@ -124,14 +124,14 @@ static void run_child(smp_task *task) {
   }
   pin(0);
   while (atomic_load(&task->shared->calls) == 0) sched_yield();
-  npc_patch_lock();  // the stop's contract; here there is nobody else to want it
+  npc_patch_lock();  // the stop requires it; here no other thread wants it
   flip_loop(task);
   npc_patch_unlock();
   atomic_store(&task->quit, true);
   pthread_join(caller, NULL);
 }
 
-// Polls, because there is no wait with a time limit; the child is ours and is killed by its id.
+// Polls, because no wait call has a time limit. The child is ours and is killed by its id.
 static int await_child(pid_t child, uint32_t milliseconds, bool *timed_out) {
   uint64_t deadline = nanoseconds_now() + (uint64_t)milliseconds * 1000000;
   static const struct timespec millisecond = {.tv_nsec = 1000000};

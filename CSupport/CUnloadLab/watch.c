@@ -23,8 +23,8 @@ enum {
   ZERO_FLAG = 1 << 6,
 };
 
-// `owner` is the thread that steps, or starts or stops the watch; 0: nobody. Everything below
-// `hooks` belongs to it.
+// `owner` is the thread that steps, or starts or stops the watch; 0: none. Only the owner may use
+// what is below `hooks`.
 static struct {
   _Atomic(uint64_t) start, end;  // equal: no watch
   _Atomic(int) owner;
@@ -36,7 +36,7 @@ static struct {
   nmc_decoder *decoder;
 } watch;
 
-// Read by threads that must not wait for the owner: a signal handler may want them.
+// Read by threads that must not wait for the owner: they may be in a signal handler.
 static struct {
   _Atomic(uint64_t) faults, reads, writes, unchanged_locked, undecoded, refused, unlogged;
 } count;
@@ -54,8 +54,8 @@ static int protect(int protection) {
   return failed ? errno : 0;
 }
 
-// The bytes up to the page's end can be read, since the CPU has just fetched from there; the next
-// page is read only when the instruction turns out to go on in it.
+// The bytes up to the page's end are readable, since the CPU has just fetched from there. The next
+// page is read only if the instruction continues there.
 static bool decode_at(uint64_t pc, nmc_access *decoded) {
   size_t in_page = PAGE - pc % PAGE;
   size_t available = in_page < LONGEST_INSTRUCTION ? in_page : LONGEST_INSTRUCTION;
@@ -69,9 +69,9 @@ static bool last_decoded_is(const char *name) {
   return strncmp(nmc_mnemonic(watch.decoder), name, strlen(name)) == 0;
 }
 
-// Capstone 4 calls cmpxchg's operand read-only, and so a vector store's: whether it writes is the
-// error code's to say. An instruction with two operands in memory (movs) faults at each in turn,
-// so a write counts as a read too only if one operand is both.
+// Capstone 4 reports the operand of cmpxchg, and of a vector store, as read-only. So the error code
+// decides whether the instruction writes. An instruction with two memory operands (movs) faults at
+// each in turn, so a write counts as a read too only if one operand is both.
 static void describe(uint64_t address, const void *context) {
   nmc_access decoded = {0};
   nul_access *access = &watch.step;
@@ -96,15 +96,17 @@ static uint64_t value_now(const nul_access *access) {
   return value;
 }
 
-// While it steps, a thread takes no signal but those that its instruction itself causes: a handler
-// would run with the pages open, and one that stops the machine would stop it so.
+// While it steps, a thread takes only the signals that its instruction itself causes. Another
+// signal handler would run with the pages open, and one that stops the machine would stop the
+// thread so.
 static void block_signals(ucontext_t *context) {
   static const int synchronous[] = {SIGSEGV, SIGBUS, SIGTRAP, SIGILL, SIGFPE};
   uint64_t mask = ~(uint64_t)0;
   for (size_t i = 0; i < sizeof synchronous / sizeof *synchronous; i++) {
     mask &= ~((uint64_t)1 << (synchronous[i] - 1));
   }
-  // The kernel's signal mask is 8 bytes; what glibc's type has beyond is another's in this frame.
+  // The kernel's signal mask is 8 bytes; the rest of glibc's type overlaps other data in this
+  // frame.
   memcpy(&watch.interrupted_mask, &context->uc_sigmask, sizeof mask);
   memcpy(&context->uc_sigmask, &mask, sizeof mask);
 }
@@ -147,8 +149,8 @@ static bool begin_step(uint64_t address, ucontext_t *context) {
   return true;
 }
 
-// A thread that owns the watch takes no signal: its handler might meet the watch and wait for the
-// thread that it interrupted, or stop the machine for somebody who meets it.
+// A thread that owns the watch takes no signal. Its handler might access watched pages and wait for
+// the thread that it interrupted, or stop the machine for a thread that does.
 static void take_unsignalled(int thread, sigset_t *before) {
   sigset_t all;
   sigfillset(&all);
@@ -169,8 +171,8 @@ static bool on_fault(siginfo_t *info, ucontext_t *context) {
   uint64_t address = (uint64_t)info->si_addr;
   int thread = self();
   if (watch.owner == thread) {
-    // The instruction that steps faults elsewhere: that fault is another's, who finds the thread
-    // as it was before. If the instruction is repeated it meets closed pages again.
+    // The stepped instruction faults elsewhere. Another handler serves that fault, and finds the
+    // thread as it was before. If the instruction runs again, it faults at the closed pages again.
     if (watch.stepping) end_step(context);
     return false;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Functions whose call of mcount falls on a register of the e1000e flash block, once the block
-// stands where this page stood:
+// Functions whose call of mcount falls on a register of the e1000e flash block when the block is
+// mapped where this page was:
 //
 //   +0  55              push  %rbp
 //   +1  48 89 e5        mov   %rsp, %rbp
@@ -9,8 +9,8 @@
 //   +9  5d              pop   %rbp
 //   +a  c3              ret, then five bytes up to the next slot
 //
-// A section of its own keeps them together and in this order, whatever the other files hold.
-// SpecimenTests reads the built file and checks each offset.
+// A section of its own keeps the functions together and in this order, whatever the other files
+// contain. SpecimenTests reads the built file and checks each offset.
 
 #include "specimen.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What runs before dlopen returns and after dlclose was called. Whoever converts a module's call
-// sites before its first function runs is done before specimen_construct enters mcount.
+// The code that runs before dlopen returns and after dlclose was called. A patcher that converts a
+// module's call sites before its first function runs must be done before specimen_construct enters
+// mcount.
 
 #include "specimen.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Functions of one int whose results are known, for threads that call them without end while their
-// call sites are flipped.
+// Functions of one int with known results. Threads call them all the time while their call sites
+// are changed.
 
 #include "specimen.h"
 

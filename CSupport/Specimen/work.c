@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small functions with results that can be checked, in the shapes that a careless mcount breaks:
-// recursion, vector registers, variadic calls, arguments on the stack, a hidden result pointer.
+// Small functions with known results, in the shapes that a faulty mcount breaks: recursion, vector
+// registers, variadic calls, arguments on the stack, a hidden result pointer.
 
 #include "specimen.h"
 

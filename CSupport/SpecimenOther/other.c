@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The module that comes to stand where libSpecimen.so stood. The loader puts it there only if its
-// span in pages is the same, which the page-aligned functions see to; SpecimenTests compares the
+// The module that is loaded where libSpecimen.so was. The loader puts it there only if it has the
+// same span in pages; the page-aligned functions make sure of that. SpecimenTests compares the
 // spans, and the bytes at each of libSpecimen.so's call sites.
 
 #include "other.h"

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The address range of all trampolines and, NAG_SHADOW_DISTANCE above it, of their slots
-// (CSupport/Agent/shadow.c), as a segment without contents, so that every unwinder finds the one
-// rule that serves all trampolines where it finds the rules of any other code: in a loaded file's
-// .eh_frame, through dl_iterate_phdr. That holds for unwinders that are linked statically or loaded
-// later.
+// (CSupport/Agent/shadow.c). It is a segment without contents. Because of it, every unwinder finds
+// the one rule for all trampolines where it finds the rules of any other code: in a loaded file's
+// .eh_frame, through dl_iterate_phdr. That also holds for unwinders that are linked statically or
+// loaded later.
 //
 // When a callee has returned or is being unwound, its trampoline's address is the word below the
-// stack pointer; the slot stands at a constant distance, and holds the real return address.
+// stack pointer. The slot is at a constant distance from it and holds the real return address.
 //
 //   CFA             rsp - 1: an identity that no real frame has
 //   rsp (7)         as it is
 //   return (16)     *(*(rsp - 8) + NAG_SHADOW_DISTANCE)
 //
-// DWARF 4, 6.4; System V ABI for x86-64, 3.7. The segment is read-only to cost no commitment of
-// memory; the linker is told its address (Package.swift), for with one of its own choice it would
-// become a part of the writable segment.
+// DWARF 4, 6.4; System V ABI for x86-64, 3.7. The segment is read-only, so that it counts as no
+// committed memory. Package.swift gives the linker the segment's address: if the linker chose it,
+// the segment would become a part of the writable segment.
 
 #include "Trampolines.h"
 
@@ -39,8 +39,8 @@ start:
         .cfi_endproc
         .skip   NAG_SHADOW_DISTANCE
 
-// Where it is, in a place of its own: a symbol of the range itself would be the name of each hooked
-// frame in a backtrace.
+// The range's address, in a variable. If the range itself had a symbol, a backtrace would show that
+// symbol as the name of each hooked frame.
         .section .data.rel.ro, "aw"
         .globl  nopscope_trampolines
         .type   nopscope_trampolines, @object

@@ -11,8 +11,8 @@
 // throughout, and the executing thread blocks every signal except the CPU's own:
 //   1. find the module (load bias and build-id), and check that every poke is in its executable
 //      segments;
-//   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them; where
-//      our fault handler is not installed, first ask the kernel about every page;
+//   2. verify all: the bytes are the expected ones, and the verifier (Capstone) confirms them; the
+//      kernel is first asked about every page, if our fault handler is not installed;
 //   3. open the text, stop threads if the protocol requires it, and check bytes and PCs again;
 //   4. write all, step by step of the protocol, with a core sync after each step;
 //   5. read all back; on any failure write the old bytes in the same way;

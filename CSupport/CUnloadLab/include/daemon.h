@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine of Linux 2.6.27 in a process: call sites are discovered by running them.
+// The engine of Linux 2.6.27 in a process. It discovers call sites when they run.
 //
 //   call mcount -> record in a hash -> a daemon, once a second: stop all, call -> nop
 //   tracer starts -> stop all, nop -> call ftrace_caller; tracer stops -> back to nop
 //
-// Nothing leaves the hash when a module is unloaded: that is the bug. Three versions share the
-// code path and differ in what is added to it (see NUL_SHIPPED and on).
+// Nothing leaves the hash when a module is unloaded: that is the bug. Three versions share the code
+// path and differ in what is added to it (NUL_SHIPPED and the others).
 //
-// One engine at a time. Locks, in order: the patch lock (npc_patch_lock), the hash's spin lock.
-// Both are taken before other threads are stopped, so that no stopped thread holds either.
+// There is one engine at a time. Locks, in order: the patch lock (npc_patch_lock), the hash's spin
+// lock. Both are taken before other threads are stopped, so that no stopped thread holds either.
 
 #ifndef NUL_DAEMON_H
 #define NUL_DAEMON_H
@@ -29,7 +29,7 @@ enum {
   NUL_LOG_ENTRIES = 4096,
 };
 
-/// What is added to the engine as it was.
+/// What is added to the original engine.
 enum {
   NUL_SHIPPED = 0,   ///< nothing: no verification, no release at unload
   NUL_VERIFIED = 1,  ///< the five bytes are read, compared and decoded before each cmpxchg
@@ -44,7 +44,7 @@ enum {
   NUL_ENABLED = 8,     ///< the site calls ftrace_caller
   NUL_NOTRACE = 16,
   NUL_CONVERTED = 32,  ///< the site became a nop
-  NUL_FROZEN = 64,     ///< somebody else's breakpoint sits there: leave it alone
+  NUL_FROZEN = 64,     ///< another party's breakpoint is there: not touched
 };
 
 /// What mcount does.
@@ -83,11 +83,11 @@ typedef struct nul_daemon_stats {
   uint64_t conversions;       ///< call -> nop, done
   uint64_t patches[3];        ///< all patches by result
   uint64_t released;          ///< records taken out by nul_release
-  uint64_t dropped;           ///< calls not recorded for want of a free record
+  uint64_t dropped;           ///< calls not recorded because there was no free record
   uint64_t recursions;        ///< calls from within the recorder (signal handlers)
   uint64_t skipped_calls;     ///< from sites the engine does not handle
   uint64_t cycles;            ///< complete cycles of the daemon
-  uint64_t stop_failures;     ///< cycles given up because a thread did not stop
+  uint64_t stop_failures;     ///< cycles abandoned because a thread did not stop
   int32_t stop_thread, stop_error;  ///< of the last such cycle
   bool triggered, tracing, filtered, disabled;
 } nul_daemon_stats;
@@ -115,15 +115,15 @@ typedef struct nul_patch_entry {
 /// `*step` naming what failed: EBUSY (one is attached), EINVAL (version), ENOMEM, or what the
 /// patch core's set-up returned.
 int nul_daemon_attach(const nul_daemon_options *options, const char **step);
-/// Stops the daemon, and forgets every record and text. Writes nothing: sites stay as they are. 0,
-/// or EINVAL where none is attached.
+/// Stops the daemon and forgets every record and text. It writes no text: sites stay as they are.
+/// 0, or EINVAL where no engine is attached.
 int nul_daemon_detach(void);
 bool nul_daemon_attached(void);
 
-/// Makes [start, end) known as instrumented text whose mcount is reached by `call mcount_stub`, and
-/// opens it (read, write, execute) once, as that kernel's module text was. Maps the trampoline of
-/// its enabled sites. The same range again replaces the former. 0; EINVAL; ENOSPC (NUL_MAX_TEXTS);
-/// or an errno of mprotect or mmap.
+/// Registers [start, end) as instrumented text whose mcount is reached by `call mcount_stub`, and
+/// makes it readable, writable and executable once, as that kernel's module text was. Maps the
+/// trampoline of its enabled sites. Registering the same range again replaces the former entry. 0;
+/// EINVAL; ENOSPC (NUL_MAX_TEXTS); or an errno of mprotect or mmap.
 int nul_text_register(uint64_t start, uint64_t end, uint64_t mcount_stub);
 /// For a call site that still holds its `e8` call: the module's text around it and the stub that it
 /// calls. False if no module lists `ip`, or another byte is there.
@@ -142,31 +142,32 @@ uint64_t nul_mcount_calls(void);
 uint64_t nul_traced_calls(void);
 void nul_counts_clear(void);
 
-/// Has the daemon begin a cycle now.
+/// Makes the daemon begin a cycle now.
 void nul_daemon_wake(void);
-/// Waits for a complete cycle that begins after this call; with `now`, has it begin at once. False
-/// if none was complete in time.
+/// Waits for a complete cycle that begins after this call; with `now`, makes it begin at once.
+/// False if no cycle was complete in time.
 bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now);
-/// ftraced_stop: cycles go on, nothing is converted.
+/// ftraced_stop: cycles continue, but nothing is converted.
 void nul_daemon_set_stopped(bool stopped);
 
-/// Suspends the daemon, then in one stop converts what is pending and enables by the filters.
-/// Called again while tracing it applies changed filters. 0; EINVAL (none attached); EPERM
-/// (ftrace has disabled itself); or the error of the stop.
+/// Suspends the daemon, and then in one stop converts what is pending and enables sites by the
+/// filters. Called again while tracing, it applies changed filters. 0; EINVAL (no engine is
+/// attached); EPERM (ftrace has disabled itself); or the error of the stop.
 int nul_tracer_start(void);
 int nul_tracer_stop(void);
 
-/// Sets or clears NUL_FILTER, NUL_NOTRACE or NUL_FROZEN. False if no record has this ip. One
-/// record with NUL_FILTER makes the filter active: only such are enabled.
+/// Sets or clears NUL_FILTER, NUL_NOTRACE or NUL_FROZEN. False if no record has this ip. If any
+/// record has NUL_FILTER, only records with NUL_FILTER are enabled.
 bool nul_record_mark(uint64_t ip, uint64_t flag, bool on);
 void nul_filters_clear(void);
 
-/// Releases every record in [start, end) and forgets the texts inside it: unlinks them first,
-/// marks them FREE and FAILED, waits for the readers, and only then recycles. Returns how many.
+/// Releases every record in [start, end) and forgets the texts inside it. It first unlinks the
+/// records, marks them FREE and FAILED, waits for the readers, and only then recycles. Returns how
+/// many.
 size_t nul_release(uint64_t start, uint64_t end);
 /// Releases every registered text that the loader no longer lists. Returns the number of records.
 size_t nul_release_vanished(void);
-/// The npc_loader_callback that drives the release.
+/// The npc_loader_callback that calls the release.
 void nul_loader_event(int event, void *context);
 
 void nul_daemon_get_stats(nul_daemon_stats *stats);
@@ -181,8 +182,8 @@ size_t nul_patch_log(nul_patch_entry *entries, size_t capacity);
 size_t nul_skipped(uint64_t *ips, size_t capacity);
 
 /// The patch primitive, as in 2.6.27: `lock cmpxchg` of four bytes, then a store of the fifth.
-/// `*found` is what the four bytes were, where it did not fault. NUL_PATCH_*. The fault fix-up is
-/// there once an engine was attached.
+/// `*found` gets the four bytes found, if it did not fault. NUL_PATCH_*. The fault fix-up is
+/// installed once an engine was attached.
 int nul_patch_code(uint8_t *ip, const uint8_t expected[NUL_SITE_LENGTH],
                    const uint8_t replacement[NUL_SITE_LENGTH], uint32_t *found);
 

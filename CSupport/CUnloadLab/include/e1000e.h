@@ -6,14 +6,14 @@
 // THIS IS A MODEL. The registers follow Intel's chipset data sheet and what the 2.6.27 driver and
 // flashrom do with them. How the real part answered a locked instruction was never published; the
 // commit that marked dynamic ftrace broken says "the results of cmpxchg on device memory are
-// undefined (and will likely result in a write)". What stands on firm ground: CMPXCHG's
-// destination "receives a write cycle without regard to the result of the comparison" (Intel SDM
-// vol. 2), a failing `lock cmpxchg` page-faults as a write, and under KVM it reaches a device as a
-// read and then a write of the value read. So a locked read-modify-write is one read and one
-// write-back here, and what a comparison that failed writes back is one of two models to choose.
+// undefined (and will likely result in a write)". Some facts are certain: CMPXCHG's destination
+// "receives a write cycle without regard to the result of the comparison" (Intel SDM vol. 2), a
+// failing `lock cmpxchg` page-faults as a write, and under KVM it reaches a device as a read and
+// then a write of the value read. So in this model a locked read-modify-write is one read and one
+// write-back. What a failed comparison writes back is one of two models to choose from.
 //
-// Each instruction runs on the CPU for real: before it the model puts its registers into the page,
-// after it the model takes what the instruction left there as what was written.
+// Each instruction really runs on the CPU. Before it, the model puts its registers into the page;
+// after it, the model takes what the instruction left there as what was written.
 //
 //   off  name    width  bits
 //   00   GFPREG   32    base 12:0, limit 28:16, units of 4 KiB; read-only
@@ -30,7 +30,7 @@
 // A cycle that touches a protected range, a region that FRAP does not grant, or an address beyond
 // the flash sets FCERR and does not run; so does FCYCLE 1, which is reserved. A register write
 // while SCIP is 1 sets FCERR and is dropped. A write cycle can only clear bits; an erase fills the
-// BERASE block around FADDR with FF. What is written to other offsets is lost.
+// BERASE block around FADDR with FF. Writes to other offsets are lost.
 
 #ifndef NUL_E1000E_H
 #define NUL_E1000E_H
@@ -75,9 +75,9 @@ typedef struct e1000e_options {
 } e1000e_options;
 
 typedef struct e1000e_counts {
-  uint64_t reads, writes;      ///< of registers, whoever made them; a read-modify-write is both
+  uint64_t reads, writes;      ///< of registers, by anyone; a read-modify-write is both
   uint64_t failed_compares;    ///< write-backs of a comparison that failed
-  uint64_t cycles, refused;    ///< cycles that ran; cycles and writes that FCERR answered
+  uint64_t cycles, refused;    ///< cycles that ran; cycles and writes that set FCERR
   uint64_t erases;             ///< of the cycles that ran
 } e1000e_counts;
 
@@ -85,21 +85,21 @@ typedef struct e1000e e1000e;
 
 /// Set-up; allocates. Puts the block at `page`: one page, aligned, of a writable private mapping of
 /// the caller's, whose contents are lost. The flash holds a valid NVM in bank 0, FF in bank 1.
-/// One device at a time. NULL on failure, with nul_watch_start's errno in `*error`.
+/// There is one device at a time. NULL on failure, with nul_watch_start's errno in `*error`.
 e1000e *e1000e_create(void *page, const e1000e_options *options, int *error);
 
-/// Set-up. Takes the block away; `page` is then readable and writable again.
+/// Set-up. Removes the block; `page` is then readable and writable again.
 void e1000e_destroy(e1000e *device);
 
 e1000e_counts e1000e_read_counts(const e1000e *device);
 
-/// Looks at the flash from behind, as a programmer clipped to the chip would: no register moves.
+/// Reads the flash directly, as a programmer clipped to the chip would: no register changes.
 const uint8_t *e1000e_flash(const e1000e *device);
 /// The 16-bit sum of words 0x00...0x3F of a bank (0 or 1).
 uint16_t e1000e_bank_sum(const e1000e *device, unsigned bank);
 /// Whether the bank's signature, bits 15:14 of word 0x13, is 10b.
 bool e1000e_bank_valid(const e1000e *device, unsigned bank);
-/// A register's value, by its offset and width (2 or 4), from behind.
+/// A register's value, by its offset and width (2 or 4), read directly.
 uint32_t e1000e_peek(const e1000e *device, unsigned offset, unsigned width);
 
 /// Fills in an NVM image: a MAC address, the device's ids in words 0x0A...0x0E, a valid signature,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A driver of the flash block of e1000e.h that works as the 2.6.27 driver did: through volatile
-// loads and stores of the mapped registers and by nothing else, in that driver's order, so that it
-// meets whatever another party does to the registers meanwhile.
+// A driver of the flash block of e1000e.h that works as the 2.6.27 driver did. It uses only
+// volatile loads and stores of the mapped registers, in that driver's order, so that it is exposed
+// to everything that another party does to the registers meanwhile.
 
 #ifndef NUL_E1000E_DRIVER_H
 #define NUL_E1000E_DRIVER_H
@@ -55,7 +55,7 @@ e1000e_result e1000e_driver_commit(e1000e_driver *driver,
 /// As the driver's probe: three tries. `sum`, if not NULL, gets the last sum that could be read.
 e1000e_result e1000e_driver_validate(e1000e_driver *driver, uint16_t *sum);
 
-/// The driver's fix of October 2008: PR0 covers the range of GFPREG against writes, then FLOCKDN
+/// The driver's fix of October 2008: PR0 protects the range of GFPREG against writes, then FLOCKDN
 /// freezes PR0 until reset.
 e1000e_result e1000e_driver_write_protect(e1000e_driver *driver);
 

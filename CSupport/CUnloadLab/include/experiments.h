@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Experiments of the demo that need C: a child process that may crash, and a clock around a call.
+// Experiments of the demo that need C: a child process that may crash, and the timing of a call.
 
 #ifndef NUL_EXPERIMENTS_H
 #define NUL_EXPERIMENTS_H
@@ -23,9 +23,9 @@ typedef struct nul_smp_result {
   bool timed_out;                ///< the child did not end in time and was killed
 } nul_smp_result;
 
-/// Forks a child in which one thread calls `function` in a loop and another flips the call site
-/// `ip` inside it between its `call` (which must stand there now: EINVAL) and the nop for
-/// `milliseconds`. The child opens its own copy of the text. True if it could be tried.
+/// Forks a child in which one thread calls `function` in a loop. For `milliseconds`, another thread
+/// changes the call site `ip` inside it from its `call` (which must be there now: EINVAL) to the
+/// nop and back. The child opens its own copy of the text. True if the experiment could run.
 bool nul_smp_experiment(void (*function)(void), uint64_t ip, int32_t mode, uint32_t milliseconds,
                         nul_smp_result *result);
 

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Watched memory: pages on which each access by an ordinary instruction is seen, with its width,
-// its direction and what it left, while the instruction itself runs on the CPU.
+// its direction and the value it left, while the instruction itself runs on the CPU.
 //
 //   access -> page fault -> SIGSEGV: the instruction is decoded, the pages are opened,
 //                           `before` is called, the trap flag is set
 //          -> the same instruction runs for real, once
 //          -> SIGTRAP:      `after` is called, the pages are closed, counted, logged
 //
-// The direction is the CPU's own word: bit 1 of the page-fault error code. A locked
-// read-modify-write faults once, as a write, and is counted as one read and one write, whatever
-// its comparison gave (Intel SDM vol. 2, CMPXCHG: the destination "receives a write cycle without
+// The CPU itself reports the direction: bit 1 of the page-fault error code. A locked
+// read-modify-write faults once, as a write, and is counted as one read and one write, whatever its
+// comparison gave (Intel SDM vol. 2, CMPXCHG: the destination "receives a write cycle without
 // regard to the result of the comparison").
 //
 // Limits:
 // - One watch at a time.
-// - The pages are open for every thread while one steps: accesses of several threads are
-//   serialised when both fault, and go unseen when one meets the pages open. A device model's
-//   users are one thread, or all but one are stopped.
+//- The pages are open for every thread while one steps. If two threads fault, their accesses are
+//  serialised; if a thread finds the pages open, its access is not seen. So a device model has one
+//  user thread, or all others are stopped.
 // - The kernel's own accesses (a system call's buffer, /proc/self/mem, mprotect) are not seen.
-// - A fault handler that was added after the first watch is asked before it (faults.h): one that
-//   claims a fault of the stepped instruction and moves its PC makes the access count all the same.
+//- A fault handler that was added after the first watch is asked before it (faults.h). If it claims
+//  a fault of the stepped instruction and moves its PC, the access counts all the same.
 // - A thread with SIGSEGV or SIGTRAP blocked dies at its access.
 // - An access that begins below the first watched byte is reported from that byte on.
 
@@ -39,7 +39,7 @@ typedef struct nul_access {
   uint64_t error_code;    ///< of the page fault (Intel SDM vol. 3, 4.7)
   uint64_t value_before;  ///< the bytes before, little-endian; the first 8 of a wider access
   uint64_t value_after;   ///< the bytes after
-  uint8_t width;          ///< bytes, clipped to the watch; 0 if Capstone could not tell
+  uint8_t width;          ///< bytes, clipped to the watch; 0 if Capstone cannot tell
   bool is_read;
   bool is_write;
   bool locked;            ///< `lock` prefix, or xchg, which locks without one
@@ -59,7 +59,7 @@ typedef struct nul_watch_counts {
   uint64_t reads, writes;     ///< a read-modify-write is one of each
   uint64_t unchanged_locked;  ///< locked write cycles that left the value as it was
   uint64_t undecoded;         ///< accesses whose width Capstone could not tell
-  uint64_t refused;           ///< faults not served: mprotect would not open the pages
+  uint64_t refused;           ///< faults not served, because mprotect refused
   uint64_t unlogged;          ///< accesses beyond NUL_WATCH_LOG
 } nul_watch_counts;
 
@@ -67,7 +67,7 @@ enum { NUL_WATCH_LOG = 1024 };  ///< accesses kept of one watch, the first ones
 
 /// Set-up; allocates on its first use. Watches `length` bytes at `start`, both page-aligned, of a
 /// mapping of the caller's, and gives them `protection`: PROT_NONE to see every access, PROT_READ
-/// or PROT_READ | PROT_EXEC to see the writes alone. Counts and log begin anew.
+/// or PROT_READ | PROT_EXEC to see only the writes. Counts and log start at zero.
 /// 0, or EINVAL (alignment, empty), EBUSY (another watch is on), ENOSPC (no place left among the
 /// fault handlers), ELIBACC (no decoder from Capstone), or mprotect's errno (ENOMEM: not mapped).
 int nul_watch_start(void *start, size_t length, int protection, nul_watch_hooks hooks);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that call functions whose results are known, as fast as they can, while their text is
-// patched.
+// Threads that call functions with known results, as fast as they can, while their text is patched.
 
 #ifndef NUL_WORKERS_H
 #define NUL_WORKERS_H
@@ -31,7 +30,7 @@ static inline const void *nul_count_entry_address(void) { return nul_count_entry
 /// How often it was called.
 uint64_t nul_entries(void);
 
-/// The specimen's empty function as it is without -pg, for comparison.
+/// The specimen's empty function, compiled without -pg, for comparison.
 void nul_plain_function(void);
 
 #endif

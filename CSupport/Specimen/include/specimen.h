@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What libSpecimen.so exports. It is loaded with dlopen and its names are looked up with dlsym;
-// the header serves for the types. Every function here holds one call of mcount, `e8 rel32`.
+// What libSpecimen.so exports. A program loads it with dlopen and looks up its names with dlsym;
+// this header gives the types. Every function here contains one call of mcount, `e8 rel32`.
 
 #ifndef SPECIMEN_H
 #define SPECIMEN_H
@@ -43,16 +43,16 @@ int specimen_triangle(int n);
 int specimen_digits(int n);      ///< decimal digits
 int specimen_fibonacci(int n);   ///< by double recursion
 
-/// How many calls the constructor made that arrived; it makes SPECIMEN_CONSTRUCTOR_CALLS.
+/// How many of the constructor's calls arrived; it makes SPECIMEN_CONSTRUCTOR_CALLS.
 extern long specimen_constructed;
 enum { SPECIMEN_CONSTRUCTOR_CALLS = 3 };
-/// Where the destructor counts its one call: memory of the host, which outlives the module. NULL:
-/// it does not count.
+/// Where the destructor counts its one call: memory of the host program, which outlives the module.
+/// NULL: it does not count.
 extern long *specimen_destroyed_at;
 
-// Empty functions on one page, a slot of 16 bytes each. Their call of mcount stands at +4, and so
-// on the offset in a page that the e1000e flash block gives to the register of that name
-// (CUnloadLab/include/e1000e.h); a filler's falls on no register.
+// Empty functions on one page, a slot of 16 bytes each. Their call of mcount is at +4, and
+// therefore at the page offset that the e1000e flash block gives to the register of that name
+// (CUnloadLab/include/e1000e.h). A filler's call falls on no register.
 void specimen_at_hsfsts(void);      // 0x04, HSFSTS and HSFCTL
 void specimen_filler_14(void);
 void specimen_filler_24(void);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Forks in the middle of everything, SIGPROF, other namespaces, and libc's own loads.
+// Disturbers: forks at any moment, SIGPROF, other namespaces, and libc's own loads.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +19,7 @@ extern char **environ;
 
 // --- children -----------------------------------------------------------------------------------
 
-// In the child: nothing but calls. Its copy of the text is as it was at the fork.
+// Runs in the child and only makes calls. The child's copy of the text is as it was at the fork.
 static void call_all(csk_slot *slot) {
   int wrong = 0;
   for (size_t i = 0; i < CSK_FUNCTIONS; i++) wrong += !csk_check(slot, i, (int)i + 3);
@@ -32,7 +32,8 @@ static void wait_for(pid_t child) {
   csk_note_child(status);
 }
 
-// A function of its own: what the child does to the frame it shares is seen by nobody.
+// A function of its own, so that no other code sees what the child does to the frame that it
+// shares.
 __attribute__((noinline)) static pid_t vfork_and_exec(void) {
   static char word[] = "true";
   static char *const words[] = {word, NULL};
@@ -71,7 +72,7 @@ static void on_profiling_signal(int number) {
   if (csk_enter(slot)) {
     size_t index = turn / profiled_count % CSK_FUNCTIONS;
     csk_check(slot, index, (int)turn);
-    // The last row: workers do not use it.
+    // The last row, which workers do not use.
     slot->calls[CSK_MOST_WORKERS - 1][index]++;
     csk_leave(slot);
   }

@@ -19,7 +19,7 @@ struct csk_slot {
 
 __attribute__((visibility("hidden"))) bool csk_enter(csk_slot *slot);
 __attribute__((visibility("hidden"))) void csk_leave(csk_slot *slot);
-/// Whether function `index` returns what it must.
+/// Calls function `index` and says whether it returns the right result.
 __attribute__((visibility("hidden"))) bool csk_check(csk_slot *slot, size_t index, int argument);
 __attribute__((visibility("hidden"))) void csk_note_child(int status);
 

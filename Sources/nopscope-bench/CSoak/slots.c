@@ -25,7 +25,7 @@ static void write_entry(uint8_t *code, const uint64_t *counter) {
   code[8] = 0xc3;
 }
 
-// A page of code, and behind it a page of counters.
+// Makes a page of code and, behind it, a page of counters.
 static bool make_entries(csk_slot *slot) {
   uint8_t *code = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (code == MAP_FAILED) return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that call what the slots hold, and check every result.
+// Threads that call the functions of the slots' libraries and check every result.
 
 #define _GNU_SOURCE
 #include <pthread.h>
