@@ -2,23 +2,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Data goes one way: an ELF file -> its call sites -> a transaction on live text. Each arrow is one
-// dependency below; nothing points back.
+// dependency below; no target depends on a later one.
 
 import Glibc
 import PackageDescription
 
 let strictness: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
 
-// Every C target is compiled with these, in every build, and there are no warnings.
+// Every C target is compiled with these flags, in every build, without warnings.
 let warnings: CSetting = .unsafeFlags([
   "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wundef", "-Wvla", "-Wwrite-strings",
   "-Wimplicit-fallthrough", "-Wno-missing-field-initializers",
 ])
 
-// The specimens are C and nothing else: functions compiled with -pg, NEEDED libc alone. SwiftPM puts
-// the Swift runtime's -l options before any flag of ours, so `link/` holds empty linker scripts of
-// those names, found first. `-O1 -fno-omit-frame-pointer` gives every function the prologue
-// `push %rbp; mov %rsp,%rbp`, so that its call site stands at +4.
+// The specimens are only C: functions compiled with -pg; they need only libc at run time. SwiftPM
+// puts the Swift runtime's -l options before any flag of ours. So `link/` holds empty linker
+// scripts of those names, which the linker finds first. `-O1 -fno-omit-frame-pointer` gives every
+// function the prologue `push %rbp; mov %rsp,%rbp`, so that its call site is at +4.
 let specimenCompile: [CSetting] = [
   warnings,
   .unsafeFlags([
@@ -33,9 +33,10 @@ let specimenLink: [LinkerSetting] = [
   ])
 ]
 
-// The executables. A start is mostly the loader's and the runtime's: what needs no symbol is not
-// exported, libstdc++ and libgcc come from their archives, and 44,000 relocations are packed where
-// the C library can read that (glibc 2.36). lld has them packed, and stays with Swift when gold goes.
+// The executables. The loader and the runtime take most of the time of a start. So symbols that
+// nothing needs are not exported, libstdc++ and libgcc come from their archives, and 44,000
+// relocations are packed where the C library can read that (glibc 2.36). lld packs them, and will
+// still come with Swift when gold does not.
 let executableLink: [LinkerSetting] = [
   .unsafeFlags(
     [
@@ -45,7 +46,7 @@ let executableLink: [LinkerSetting] = [
       "--no-export-dynamic",
     ] + (readsPackedRelocations ? ["-Xlinker", "-z", "-Xlinker", "pack-relative-relocs"] : [])),
   // NOPSCOPE_KEEP_SYMBOLS=1 swift build -c release: the same code at the same addresses, with names
-  // and lines, for whoever has a core or a backtrace of numbers.
+  // and lines, to read a core or a backtrace of numbers.
   .unsafeFlags(
     Context.environment["NOPSCOPE_KEEP_SYMBOLS"] == nil ? ["-Xlinker", "-s"] : [],
     .when(configuration: .release)),
@@ -74,10 +75,11 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: [
-    // C and assembly. Of Capstone the header alone: the library is loaded when it is needed.
+    // C and assembly. It uses only Capstone's header: the library is loaded when it is needed.
     .systemLibrary(
       name: "CCapstone", path: "CSupport/CCapstone", providers: [.apt(["libcapstone-dev"])]),
-    // Header only: what the decoder finds and the patch core's verifier is asked to confirm.
+    // Header only: the kinds that the decoder reports and the patch core's verifier is asked to
+    // confirm.
     .target(
       name: "CInstructionKinds", path: "CSupport/CInstructionKinds", cSettings: [warnings]),
     .target(
@@ -106,12 +108,12 @@ let package = Package(
     .target(name: "CRecordingABI", path: "CSupport/CRecordingABI", cSettings: [warnings]),
     // Header only: the patterns of filters, for the agent and the recorder.
     .target(name: "CGlob", path: "CSupport/CGlob", cSettings: [warnings]),
-    // The demanglers of libstdc++ and of the Swift runtime, with a bound on what they print.
-    // The static library: the shared one does not export the printer that can be stopped.
+    // The demanglers of libstdc++ and of the Swift runtime, with a limit on their output.
+    // The static library, because the shared one does not export the printer that can be stopped.
     .target(
       name: "CDemangle", path: "CSupport/CDemangle", exclude: ["link"], cSettings: [warnings],
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
-    // What runs in the traced program. C and assembly, NEEDED libc alone.
+    // The part that runs in the traced program. C and assembly; it needs only libc at run time.
     .target(
       name: "Agent", dependencies: ["CGlob", "CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
       exclude: ["exports.map"],
@@ -127,10 +129,11 @@ let package = Package(
           "--version-script=\(Context.packageDirectory)/CSupport/Agent/exports.map",
         ])
       ]),
-    // The address range of hooked returns, and its unwind rule: see trampolines.S. None of the linkers
-    // that Swift comes with makes a segment of more than 2 GiB; and bfd would make it a part of the
-    // writable segment if it were not told the address. The library needs nothing, not even libc: it
-    // is loaded before libc has begun, and libc would begin without the program's environment.
+    // The address range of hooked returns, and its unwind rule: see trampolines.S. None of the
+    // linkers that come with Swift makes a segment of more than 2 GiB. bfd does, but would make it
+    // a part of the writable segment if it were not given the address. The library needs no other,
+    // not even libc: it is loaded before libc has begun, and libc would then begin without the
+    // program's environment.
     .target(
       name: "Trampolines", path: "CSupport/Trampolines",
       linkerSettings: [
@@ -141,7 +144,7 @@ let package = Package(
         ])
       ]),
 
-    // What the recorder needs of the system and Swift cannot say.
+    // What the recorder needs of the system and cannot express in Swift.
     .target(
       name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder",
       cSettings: [warnings]),
@@ -163,9 +166,9 @@ let package = Package(
         "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "Units",
       ],
       swiftSettings: strictness),
-    // Where the agent, the trampolines and the specimens are, built or installed.
+    // Finds the agent, the trampolines and the specimens, built or installed.
     .target(name: "ProductFiles", swiftSettings: strictness),
-    // Live text against the files that it came from.
+    // Compares live text with the files that it came from.
     .target(
       name: "Audit", dependencies: ["LivePatching", "TextFormat", "Units"],
       swiftSettings: strictness),
@@ -176,7 +179,7 @@ let package = Package(
         "CUnloadLab", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
-    // What the text files of a recording say: for the recorder and for the reader.
+    // The contents of a recording's text files, for the recorder and for the reader.
     .target(
       name: "RecordingSchema", dependencies: ["CRecordingABI", "Units"],
       swiftSettings: strictness),
@@ -212,7 +215,7 @@ let package = Package(
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
 
-    // The rigs that measure nopscope and put it under load: no part of the product.
+    // The rigs that measure nopscope and put it under load. They are no part of the product.
     .target(
       name: "PatchBench",
       dependencies: [
@@ -293,7 +296,7 @@ let package = Package(
     .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
     .testTarget(name: "BenchTests", dependencies: ["PatchBench", "TestSupport"]),
-    // What the fuzzers run, and the tests that run it on the corpora.
+    // The code that the fuzzers run, and the tests that run it on the corpora.
     .target(
       name: "FuzzEntries",
       dependencies: [
@@ -307,7 +310,7 @@ let package = Package(
   ]
 )
 
-// scripts/fuzz builds the fuzzers, with --sanitize=fuzzer: nobody else can link them.
+// Only scripts/fuzz builds the fuzzers: they link only with --sanitize=fuzzer.
 if Context.environment["NOPSCOPE_FUZZ_BUILD"] != nil {
   package.targets += [
     .systemLibrary(name: "CLibFuzzer", path: "Tests/Fuzzing/CLibFuzzer"),
