@@ -2,9 +2,10 @@
 //
 // usage: measure FILE PROGRAM [ARGUMENT]...
 //
-// Runs PROGRAM, writes `wall NS peak KIB start NS` into FILE (peak: the most memory that it had
-// resident, from wait4; start: by the monotonic clock) and leaves with its status. In C, since the peak of a child counts what it was
-// before its exec: an interpreter's memory would hide it.
+// Runs PROGRAM, writes `wall NS peak KIB start NS` into FILE (peak: its most resident memory, from
+// wait4; start: by the monotonic clock) and exits with its status. It is in C because a child's
+// peak includes the memory that it had before its exec, and an interpreter's would hide the
+// program's.
 
 #define _GNU_SOURCE
 #include <stdio.h>

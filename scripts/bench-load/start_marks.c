@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Preloaded into `nopscope record` and the program that it starts: notes when each of them comes to
-// a place that every start passes. MARKS_FILE names a file of 16 numbers, nanoseconds of the
-// monotonic clock, MARKS_RECORDER and MARKS_PROGRAM the two executables. scripts/lib/bench_start.py
-// says what lies between them. nopscope puts its agent before us in LD_PRELOAD, so the agent has
-// joined when we begin in the program.
+// Preloaded into `nopscope record` and the program that it starts. It notes when each of them
+// reaches a point that every start passes. MARKS_FILE names a file of 16 numbers, nanoseconds of
+// the monotonic clock. MARKS_RECORDER and MARKS_PROGRAM name the two executables.
+// scripts/lib/bench_start.py explains the phases between the points. nopscope puts its agent before
+// this library in LD_PRELOAD, so the agent has joined when this library begins in the program.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

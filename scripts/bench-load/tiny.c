@@ -25,7 +25,7 @@
 #endif
 
 __attribute__((noinline)) int tiny(int x) {
-  // What is asm volatile is called each time, whatever an optimiser finds out about tiny().
+  // The asm volatile makes the compiler keep each call, whatever it finds out about tiny().
   __asm__ volatile("" : "+r"(x));
   return x + 1;
 }
@@ -74,7 +74,7 @@ UNTRACED int main(int count, char **words) {
     fprintf(stderr, "usage: tiny CALLS ROUNDS [THREADS, at most 64]\n");
     return 64;
   }
-  // The thread's clock, where one thread works: the process's goes by ticks while a profiling
+  // With one thread, use the thread's clock: the process's clock goes by ticks while a profiling
   // timer, such as gprof's, is armed.
   clockid_t clock = threads > 0 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID;
   double best = 1e18, least = 1e18;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What starting up costs: one instrumented function, main, that does nothing.
+// Shows the cost of a start: one instrumented function, main, that does nothing.
 
 int main(void) { return 0; }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Turns on XRay's flight data recorder for the whole of a program that is linked with it, with
-// buffers for all of its calls: as XRay is set up by default a call shorter than 5 us is left out,
-// and what finds no buffer is dropped. Writes the log into the working directory at the end.
-// Linked with --wrap=main: the runtime registers its modes in constructors that run after ours.
-// The functions are declared in LLVM's xray/xray_log_interface.h, which is C++.
+// Turns on XRay's flight data recorder for the whole run of a program that is linked with it, with
+// buffers for all of its calls. With its default settings, XRay leaves out calls shorter than 5 us
+// and drops calls that find no buffer. Writes the log into the working directory at the end. Linked
+// with --wrap=main: the runtime registers its modes in constructors that run after ours. LLVM's
+// xray/xray_log_interface.h, which is C++, declares the functions.
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The work that a corpus library is put to before, during and after it is patched: a Lua state of
-// its own runs one script to its end. Built into the shared object beside Lua's own files.
+// The work that a corpus library does before, during and after it is patched: a Lua state of its
+// own runs one script to its end. This file is built into the shared object beside Lua's own files.
 
 #include "lauxlib.h"
 #include "lua.h"

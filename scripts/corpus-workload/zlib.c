@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The work that a corpus library is put to before, during and after it is patched: one buffer is
-// compressed and expanded at several levels and strategies. Built into the shared object beside
-// zlib's own files.
+// The work that a corpus library does before, during and after it is patched: it compresses and
+// expands one buffer at several levels and strategies. This file is built into the shared object
+// beside zlib's own files.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,7 +14,8 @@ long nopscope_workload(void);
 
 enum { BUFFER_BYTES = 192 * 1024 };
 
-// Half words from a small vocabulary, half noise: both the matcher and the stored blocks have work.
+// Half is words of a small vocabulary, half is noise, so that the matcher and stored blocks have
+// work.
 static void fill(unsigned char *buffer, size_t length) {
   static const char *const words[] = {"call ", "site ", "nop ", "module ", "unload ", "text\n"};
   uint32_t random = 2008;
@@ -33,8 +34,8 @@ static void fill(unsigned char *buffer, size_t length) {
   }
 }
 
-// Compresses and expands `input` once; the packed size and both checksums are mixed into `mix`.
-// 0, or -1 where zlib failed or what came out is not what went in.
+// Compresses and expands `input` once, and mixes the packed size and both checksums into `mix`. 0,
+// or -1 if zlib failed or the expanded data differs from the input.
 static int round_trip(const unsigned char *input, unsigned char *packed, unsigned char *output,
                       int level, int strategy, unsigned long *mix) {
   const uLong room = compressBound(BUFFER_BYTES);

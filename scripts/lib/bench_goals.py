@@ -132,7 +132,8 @@ class Goals:
             self.row(f"function per call{mark}", f"1.25 × one rdtsc ({rdtsc2 / 2:.1f} ns)",
                      1.25 * rdtsc2 / 2, cost["function"], " ns")
             self.row(f"hits per call{mark}", "4 ns", 4, cost["hits"], " ns")
-        # The tiny function flatters a tracer that remembers the last call: real work is told too.
+        # The tiny function is the best case for a tracer that remembers the last call, so real work
+        # is shown too.
         for load in LOADS[1:]:
             for tracer, goal in (("callgraph", 5), ("function", 1.25 * rdtsc2 / 2), ("hits", 4)):
                 self.row(f"{tracer} per call, {load}", f"{goal:.1f} ns", goal,

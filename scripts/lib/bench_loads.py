@@ -11,7 +11,7 @@ from library_flags import LUA_FLAGS, ZLIB_FLAGS, write_lua_header
 COMMON = ["-O2", "-g0", "-w", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
 XRAY = ["-fxray-instrument", "-fxray-instruction-threshold=1"]
 
-# What is instrumented in which way. `plain` and `clang` are what the others are compared with.
+# The ways to instrument. `plain` and `clang` are the builds that the others are compared with.
 KINDS = {
     "plain": ("gcc", []),
     "pg": ("gcc", ["-pg"]),

@@ -26,7 +26,8 @@ ROUNDS_AT = {"tiny": 1, "fib": 1, "lua": 1, "compress": 1}
 WAYS = ([runs.PLAIN, runs.CLANG, runs.GPROF, runs.UFTRACE, runs.XRAY]
         + [runs.nopscope_way(tracer) for tracer in runs.TRACERS]
         + [runs.nopped_way(), runs.nopped_way("fentry")])
-# The compiler's other form, on the smallest function only: the rest of the work is the same.
+# The compiler's other form, measured only on the smallest function: the rest of the work is the
+# same.
 FENTRY = [runs.nopscope_way(tracer, "fentry") for tracer in runs.TRACERS]
 
 
@@ -155,7 +156,7 @@ def measure_report(results, count):
 
 def measure_instructions(results):
     """Instructions that the program executes itself, instrumented over plain, by load and kind; a
-    text where they cannot be counted. A nop is one instruction, as the call that it stands for is."""
+    text where they cannot be counted. A nop is one instruction, like the call that it replaces."""
     ratios = {}
     words = {"fib": [22, 1], "lua": [results.arguments["lua"][0], 1]}
     loads = results.runner.loads

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 
-# Far above what the slowest needs on a busy machine: only what hangs reaches it.
+# Far above what the slowest run needs on a busy machine: only a run that hangs reaches it.
 LIMIT_SECONDS = 300
 
 TRACERS = ("function_graph", "function", "callgraph", "hits", "profile")
@@ -116,9 +116,9 @@ def written_bytes(directory):
 
 
 def own_instructions(command, where, preload):
-    """The instructions that the program's own image executes, as callgrind counts them: what
-    libraries execute, mcount among it, is left out, the call to it is one instruction. `preload` stands in for
-    libc's mcount and its timer."""
+    """The instructions that the program's own image executes, as callgrind counts them. Those that
+    libraries execute, mcount's among them, are left out; the call to it is one instruction.
+    `preload` replaces libc's mcount and its timer."""
     output = os.path.join(where, "callgrind")
     done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + output,
                            *command], cwd=where, stdin=subprocess.DEVNULL, capture_output=True,

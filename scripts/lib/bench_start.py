@@ -20,8 +20,8 @@ import executable_size
 from bench_goals import machine, number
 from bench_loads import COMMON, KINDS, BuildFailed, Loads
 
-# What each time is, and the marks of scripts/bench-load/start_marks.c at its beginning and end; the
-# command's own start and end have none.
+# What each time is, and the marks of scripts/bench-load/start_marks.c at its beginning and end. The
+# command's own start and end have no mark.
 START, END = "start", "end"
 PHASES = (
     ("`nopscope` itself: exec and loader", START, 0),

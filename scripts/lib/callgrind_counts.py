@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads callgrind's files: how often each function of one image was called.
 
-Two counts, which do not depend on one another. `calls` is what callgrind's own call graph says: the
-sum of all `calls=` lines that lead to the function. `entries` is how often the function's first
-instruction was executed (`--dump-instr=yes`). They differ where callgrind takes a jump for a call."""
+There are two independent counts. `calls` comes from callgrind's own call graph: the sum of all
+`calls=` lines that lead to the function. `entries` is how often the function's first instruction was
+executed (`--dump-instr=yes`). They differ where callgrind takes a jump for a call."""
 
 import collections
 import glob
 import re
 
-# Dumped and set to zero before each of these, a child starts with empty counts, and what a process
-# counted before exec is not lost with it. A stub of the PLT that is skipped would be added to the
-# instruction that calls it, which under -mfentry is a function's first.
+# callgrind dumps its counts and sets them to zero before each of these. So a child starts with
+# empty counts, and a process's counts before exec are kept. A PLT stub that is skipped would be
+# added to the instruction that calls it, which under -mfentry is a function's first.
 OPTIONS = ["--tool=callgrind", "--trace-children=yes", "--dump-instr=yes", "--demangle=no",
            "--skip-plt=no"] + [
     "--dump-before=" + name
@@ -27,7 +27,7 @@ class Counts:
         self.path = path
         self.calls = collections.Counter()
         self.entries = collections.Counter()
-        # A call that has no caller, as a signal handler's, is seen by its cost alone.
+        # A call without a caller (a signal handler's, say) shows only by its cost.
         self.functions = set()
         self.files = sorted(glob.glob(glob.escape(prefix) + "*"))
         for name in self.files:
@@ -39,8 +39,8 @@ class Counts:
         address, is_call_cost = 0, False
         for line in lines:
             if line[:1] in "0123456789+-*":
-                # The line after `calls=` is the cost of what was called, not the instruction's own,
-                # and the next line's position is not relative to it.
+                # The line after `calls=` is the cost of the callee, not the instruction's own, and
+                # the next line's position is not relative to it.
                 if is_call_cost:
                     is_call_cost = False
                     continue

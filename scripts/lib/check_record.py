@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """usage: check_record.py ROOT NOPSCOPE SOURCES FOLDER [--quick] [PROGRAM]...
 
-Records real programs and compares with what others count; `scripts/check-record` sets it up and says
-what is compared. Writes a Markdown table, a row for each load of each build, and below it what is
-not equal and what was left out. Exit status: 0 if all is equal, 1 if not, 125 if it could not be
-compared."""
+Records real programs and compares with what other tools count; `scripts/check-record` calls it and
+explains what is compared. Writes a Markdown table, a row for each load of each build, and below it
+what is not equal and what was left out. Exit status: 0 if all is equal, 1 if not, 125 if it could
+not be compared."""
 
 import concurrent.futures
 import hashlib
@@ -18,11 +18,11 @@ from image_symbols import ImageSymbols
 from record_programs import COMPILERS, LEVELS, PROGRAMS, VARIANTS, Build, BuildFailed
 from record_runs import TRACERS, RunFailed, Runner
 
-# Both compilers, both levels and all three ways to instrument, in C alone: C++ builds slowly.
+# Both compilers, both levels and all three ways to instrument, but only for C: C++ builds slowly.
 QUICK = (("lua", "gcc", "-O2", "pg"), ("minigzip", "clang", "-O2", "fentry"),
          ("dash", "gcc", "-O0", "patchable"))
 
-# Of what is not equal in one run: the rest is mostly the same.
+# How many differences of one run are shown: the rest is mostly the same.
 MOST_SHOWN = 8
 
 HEADER = """\

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fetches Debian's and Ubuntu's source packages with lists of its own and no change to the system:
-# the machine's own configured mirrors, of whatever format, are turned into source entries of a
+# Fetches Debian's and Ubuntu's source packages with its own package lists and without a change to
+# the system: it turns the machine's configured mirrors, in either format, into source entries of a
 # private apt. Sourced after setup.sh.
 
-# Turns one-line entries ("deb [options] URI SUITE COMPONENT...") into deb-src entries. Third
-# parties' lists have neither main nor universe and no sources that we want.
+# Turns one-line entries ("deb [options] URI SUITE COMPONENT...") into deb-src entries. Skips third
+# parties' lists: they have neither main nor universe, and no sources that are needed.
 one_line_sources() { # FILE
   awk '
     { sub(/#.*/, "") }
@@ -23,7 +23,7 @@ deb822_sources() { # FILE
       enabled = 1; is_binary = 0; wanted = 0; count = 0; name = ""
       for (i = 1; i <= NF; i++) {
         if ($i ~ /^#/) continue
-        # A line that begins with a space goes on with the field above it.
+        # A line that begins with a space continues the field above it.
         if ($i ~ /^[ \t]/) { if (count) fields[count] = fields[count] "\n" $i; continue }
         fields[++count] = $i
       }
@@ -59,8 +59,9 @@ make_private_apt() { # DIRECTORY
     esac >"$1/sources.d/${file##*/}"
     [[ -s $1/sources.d/${file##*/} ]] || rm -f "$1/sources.d/${file##*/}"
   done
-  # Read after the system's configuration, whose proxies and mirrors stay in force. Its hooks would
-  # touch the system's own lists; its sandbox user may not be able to enter this directory.
+  # apt reads this after the system's configuration, whose proxies and mirrors stay in force. The
+  # system's hooks would touch its own lists; its sandbox user may not be able to enter this
+  # directory.
   cat >"$1/apt.conf" <<CONFIGURATION
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -87,7 +88,7 @@ fetch_sources() {
   fetch_with_private_apt "$directory" "$@"
 }
 
-# The same from another suite of Debian's than the machine's own: fetch_sources_of_suite DIRECTORY
+# The same for a suite of Debian that is not the machine's own: fetch_sources_of_suite DIRECTORY
 # SUITE PACKAGE...
 fetch_sources_of_suite() {
   local directory=$1 suite=$2 file
@@ -96,7 +97,7 @@ fetch_sources_of_suite() {
   directory=$(cd "$directory" && pwd)
   make_private_apt "$directory/apt-$suite"
   for file in "$directory/apt-$suite/sources.d"/*; do
-    # No folder of security updates has that suite; entries of either format name it once.
+    # Folders of security updates lack that suite. Entries of either format name the suite once.
     sed -i -E -e "s/^(Suites:).*/\1 $suite/" \
       -e "s/^(deb-src[ \t]+(\[[^]]*\][ \t]+)?[^ \t]+[ \t]+)[^ \t]+/\1$suite/" "$file"
   done
@@ -133,7 +134,7 @@ unpack_source() { # DIRECTORY PACKAGE
   (cd "$1/downloads/$2" && apt-get "${private_apt[@]}" source --download-only --only-source "$2") \
     </dev/null || return
   description=$(ls "$1/downloads/$2"/*.dsc) || return
-  # apt has checked the signed index and, by it, these files' hashes.
+  # apt has checked the signed index and, with it, these files' hashes.
   dpkg-source --no-check -x "$description" "$1/$2" || return
   sed -n 's/^Version: //p' "$description" | head -n 1 >"$1/$2.version"
 }

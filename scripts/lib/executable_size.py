@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells from the linker's map (lld -Map) which part of an executable its bytes come from."""
+"""Finds in the linker's map (lld -Map) which part of an executable its bytes come from."""
 
 import collections
 import os
 import re
 
-# What has no bytes in the file, or is not loaded.
+# Sections that have no bytes in the file or are not loaded.
 LEFT_OUT = re.compile(r"\.t?bss|\.debug|\.comment|\.symtab|\.strtab|\.shstrtab|\.swift_ast")
-# A row of the map: address, load address, size and alignment, then by its indent a section of the
-# output, or what an input file gave to it.
+# A row of the map: address, load address, size and alignment. Then, by its indent, a section of the
+# output, or what an input file contributed to it.
 ROW = re.compile(r" *[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+) +\d+ ( *)(.*)")
 INPUT_INDENT = 8
 

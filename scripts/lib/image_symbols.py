@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 
-# What the compiler or the C runtime adds without a call of its own: start-up code, the linker's
+# Functions that the compiler or the C runtime adds without a call site: start-up code, the linker's
 # stubs (nameless for callgrind), the cold part of a function, entered by a jump, and thunks.
 _NEVER_INSTRUMENTED = re.compile(
     r"0x[0-9a-f]+|\(below main\)|_start|_init|_fini|__gmon_start__|atexit|frame_dummy"

@@ -3,9 +3,9 @@
 #
 # usage: installed-check.sh NOPSCOPE
 #
-# What an installed nopscope must do, in a new folder: record a program that the gcc of this machine
-# compiles with -pg, count its calls, and play the demo with all expectations held. For the plain sh
-# and the few commands of a bare Debian. Exit status: 0 if it does.
+# Checks an installed nopscope, in a new folder: it records a program that the gcc of this machine
+# compiles with -pg, counts its calls, and plays the demo, all of whose expectations must hold. It
+# needs only plain sh and the few commands of a bare Debian. Exit status: 0 if all works.
 
 set -eu
 
@@ -47,7 +47,7 @@ for program in load patchable; do
   expect_calls 300 work "$program.data"
   expect_calls 900 twice "$program.data"
 done
-# Returns are hooked only where the trampolines were found: else there are no times.
+# Returns are hooked only if the trampolines were found; without them there are no times.
 "$nopscope" report load.data 2>/dev/null | head -n 1 | grep -q TOTAL || fail "no times in the report"
 "$nopscope" info load.data | grep -q '^damage  *none' || fail "the recording is damaged"
 "$nopscope" doctor ./load >doctor.log || fail "doctor: $(cat doctor.log)"

@@ -2,7 +2,7 @@
 #
 # usage: awk -f manual.awk -v release='nopscope 0.4.0' [-v commands=FILE] PAGE
 #
-# Rewrites a page of the argument parser's generate-manual as mdoc(7) has it, to stdout.
+# Rewrites a page of the argument parser's generate-manual in mdoc(7)'s form, to stdout.
 #
 # - The generator knows a command's discussion as one text. In ours, paragraphs headed EXAMPLES and
 #   EXIT STATUS end it. They become the sections of that name, line by line, in place of the
@@ -14,7 +14,7 @@
 
 function dashed(title) { gsub(/\./, "-", title); return title }
 
-# What a terminal shows shall be what a shell takes: roff makes - and ' typographic.
+# A shell must accept what a terminal shows, but roff makes - and ' typographic.
 function exact(text) {
   gsub(/'/, "\\(aq", text); gsub(/`/, "\\(ga", text); gsub(/\^/, "\\(ha", text)
   gsub(/~/, "\\(ti", text); gsub(/-/, "\\-", text)
@@ -63,7 +63,7 @@ heading ~ /SEE ALSO/ {
 block != "" && /^$/ { next }
 block != "" { sub(/^  /, ""); blocks[block] = blocks[block] exact($0) "\n"; next }
 
-# A list in columns, `perfetto    a trace`, stays as it is.
+# A list in columns, `perfetto    a trace`, is left as it is.
 heading ~ /DESCRIPTION/ && /^[a-z_]+  +[^ ]/ {
   if (is_break) print ".Pp"
   if (!is_list) print ".Bd -literal"
@@ -73,7 +73,7 @@ heading ~ /DESCRIPTION/ && /^[a-z_]+  +[^ ]/ {
 }
 is_list { print ".Ed"; is_list = 0 }
 
-# roff has no empty lines, and a paragraph's break before an item is none.
+# roff has no empty lines, and a paragraph break before an item has no effect.
 /^$/ || /^\.Pp$/ { is_break = 1; next }
 is_break { print ".Pp"; is_break = 0 }
 /^\./ { print; next }

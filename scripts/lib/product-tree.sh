@@ -20,7 +20,7 @@ readonly product_libraries=(
   libNopscopeAgent.so libNopscopeTrampolines.so libSpecimen.so libSpecimenOther.so
 )
 
-# Builds what the tree is made of.
+# Builds the tree's parts.
 build_tree() {
   build_products release "${recorder_products[@]}" Specimen SpecimenOther generate-manual
 }
@@ -32,7 +32,7 @@ product_version() { # PROGRAM
   echo "${words##* }"
 }
 
-# The date of the pages: that of the last commit, so that each build of it makes the same pages.
+# The date of the pages is that of the last commit, so that each build of it makes the same pages.
 manual_date() {
   local seconds=${SOURCE_DATE_EPOCH:-}
   [[ -n $seconds ]] || seconds=$(git -C "$root" log -1 --format=%ct 2>/dev/null) || seconds=$(date +%s)
@@ -40,7 +40,7 @@ manual_date() {
 }
 
 # Writes a page for each command into FOLDER. The parser's own generator writes mdoc(7); manual.awk
-# makes its sections those of a manual page.
+# turns its sections into those of a manual page.
 make_manual() { # PROGRAM FOLDER
   local drafts page name version
   version=$(product_version "$1")
@@ -61,7 +61,7 @@ make_manual() { # PROGRAM FOLDER
   rm -r "$drafts"
 }
 
-# Lays the tree out in FOLDER, which is emptied before.
+# Makes the tree in FOLDER, which is emptied first.
 make_product_tree() { # FOLDER
   local tree=$1 built="$root/.build/release" library
   rm -rf "${tree:?}"

@@ -8,8 +8,9 @@ import subprocess
 
 from replay_balance import Balance
 
-# The recording's clock is the processor's counter, scaled: it may differ from CLOCK_MONOTONIC by
-# so much. And between the program's reading of it and the entry of main() are a few instructions.
+# The recording's clock is the processor's counter, scaled. It may differ from CLOCK_MONOTONIC by
+# this much. Also, a few instructions run between the program's clock reading and the entry of
+# main().
 CLOCK_TOLERANCE = 0.001
 LEAST_SHARE = 0.9
 
@@ -82,9 +83,9 @@ def _losses(report):
 
 
 def compare_exits(row, recording):
-    """Each entry has its exit, was unwound, or was open when its process ended; the sums are
-    counted in replay's text, and must be those of the report. Returns the balance, and how many
-    calls of the report no line of replay shows open: those that a forked child got from its
+    """Checks that each entry has its exit, was unwound, or was open when its process ended. The
+    sums are counted in replay's text, and must equal the report's. Returns the balance, and how
+    many open calls of the report no line of replay shows: those that a forked child got from its
     parent and has not left."""
     balance, told = Balance(recording.replay()), recording.closing_line()
     still_open = sum(balance.open.values())
@@ -112,8 +113,8 @@ def compare_exits(row, recording):
 
 
 def compare_clock(row, recording, outcome):
-    """main() lies within what the program measures around it, and that within the function that
-    measures, unless main() never returned."""
+    """Checks that main()'s time is within the time that the program measures around it, and that
+    this is within the time of the function that measures, unless main() never returned."""
     if outcome.own_nanoseconds is None:
         row.clock = "–"
         row.left_out.append(f"{row.program.name} leaves by _exit() or exec: it tells no time")
@@ -129,7 +130,7 @@ def compare_clock(row, recording, outcome):
     if outcome.has_returned:
         fits = fits and measured <= outer * slack
     elif inner > measured:
-        # The recording goes on until the last event, which is after the measurement.
+        # The recording continues until the last event, which is after the measurement.
         fits = LEAST_SHARE * inner <= measured
     if not fits:
         row.wrong.append(f"clock: main() took {inner} ns, the program measured {measured}, in a "
@@ -137,8 +138,8 @@ def compare_clock(row, recording, outcome):
 
 
 def compare_uftrace(row, recording, balance, inherited, symbols):
-    """The calls of each function that the real uftrace counts in the export. What a forked child
-    got from its parent is shown there from the child's first event on: one call more each."""
+    """The calls of each function that the real uftrace counts in the export. Calls that a forked
+    child got from its parent appear there from the child's first event on: one call more each."""
     directory = recording.directory + ".uftrace"
     recording.export("uftrace", directory)
     done = subprocess.run(["uftrace", "report", "--no-pager", "--demangle=no", "-d", directory,

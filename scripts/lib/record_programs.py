@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs that `scripts/check-record` records: how each is built, and what it is put to."""
+"""The programs that `scripts/check-record` records: how each is built, and what it is run on."""
 
 import glob
 import os
@@ -33,7 +33,7 @@ class Build:
     @property
     def flags(self):
         flags = [self.level, "-g0", "-w", "-fno-omit-frame-pointer", *VARIANTS[self.variant]]
-        # Only under -pg does gcc know by itself that a call of ours stands at the entry.
+        # Only under -pg does gcc know without a flag that there is a call at the entry.
         if self.compiler == "gcc" and self.variant == "patchable":
             flags.append("-fno-ipa-ra")
         return flags
@@ -110,8 +110,8 @@ class Lua(Program):
         return [file for file in everything if os.path.basename(file) != "luac.c"]
 
     def flags(self):
-        # The seed of its hashes is made of addresses and time, and its cache of strings is indexed
-        # by addresses: fixed, and of one entry, the same calls are made in each run.
+        # Lua makes its hash seed from addresses and the time, and indexes its cache of strings by
+        # addresses. With a fixed seed and a cache of one entry, each run makes the same calls.
         return [*LUA_FLAGS, "-Dluai_makeseed(L)=42u", "-DSTRCACHE_N=1", "-DSTRCACHE_M=1",
                 "-I" + self.folder, "-I" + os.path.join(self.source, "src")]
 
@@ -139,7 +139,7 @@ class Minigzip(Program):
         return [Load("-6", ["-6"], "text"), Load("-d", ["-d"], "packed")]
 
 
-# Pools of buffers and lists of jobs, each with its lock.
+# Pools of buffers and lists of jobs; each has a lock.
 PIGZ_VARYING = dict.fromkeys(
     ("possess_", "release_", "twist_", "new_lock_", "free_lock_", "alloc", "my_malloc"),
     "whether a free buffer is found or a new one made, and who comes first, is up to the scheduler")
@@ -193,7 +193,7 @@ class Dash(Program):
 
     def files(self):
         source = os.path.join(self.source, "src")
-        # What only helps to build it has a main() of its own.
+        # Files that only help to build it have a main() of their own.
         everything = [file for file in glob.glob(source + "/*.c")
                       if not os.path.basename(file).startswith("mk")]
         built_in = [f"{source}/bltin/{name}.c" for name in ("printf", "test", "times")]

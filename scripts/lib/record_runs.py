@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one load of a program, under callgrind or under `nopscope record`, in a folder of its own."""
+"""Runs one load of a program, under callgrind or `nopscope record`, in a folder of its own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import tempfile
 import callgrind_counts
 
 TRACERS = ("function_graph", "function", "callgraph", "profile", "hits")
-# Far above what the slowest needs on a busy machine: only what hangs reaches it.
+# Far above what the slowest run needs on a busy machine: only a run that hangs reaches it.
 LIMIT_SECONDS = 600
 
 
@@ -39,7 +39,7 @@ class Runner:
         """callgrind's counts and the outcome."""
         path = program.path(build)
         where = self._folder(program)
-        # libc's mcount starts a timer whose signals would be calls, too.
+        # libc's mcount starts a timer whose signals would also be counted as calls.
         outcome = self._run(
             ["valgrind", "-q", *callgrind_counts.OPTIONS,
              f"--callgrind-out-file={where}/callgrind.%p", path],

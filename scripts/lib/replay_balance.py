@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the text of `nopscope replay` as a reader would, and pairs each entry with its exit."""
+"""Reads the text of `nopscope replay` as a person would, and pairs each entry with its exit."""
 
 import collections
 import re
@@ -20,7 +20,7 @@ class Balance:
         self.orphans = collections.Counter()
         self.returned = self.unwound = self.orphans_unwound = 0
         self.strange = []
-        # By thread: the names of the calls that are open, by their indentation.
+        # For each thread, the names of its open calls, by their indentation.
         self._threads = collections.defaultdict(dict)
         lines = text.splitlines()
         switches = [found for found in map(_SWITCH.match, lines) if found]
@@ -65,7 +65,7 @@ class Balance:
             return
         name = text[:-3] if is_leaf else text[:-4]
         self.calls[name] += 1
-        # What is open at this depth or deeper is left behind: exec began the stack anew.
+        # Calls that are open at this depth or deeper are over: exec began a new stack.
         for left in [deeper for deeper in frames if deeper >= depth]:
             self.open[frames.pop(left)] += 1
         if is_leaf:

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a fresh Debian or Ubuntu needs before this package builds and its tests run. Sourced by the
-# scripts beside it. Idempotent: it looks for the things themselves (a command, a header, a library)
-# and asks the package manager only for what is missing, so that it takes about a second when
-# nothing is, and works on other distributions where they are already there.
+# Installs what a fresh Debian or Ubuntu needs before this package builds and its tests run. The
+# scripts beside it source it. It is idempotent: it looks for the things themselves (a command, a
+# header, a library) and asks the package manager only for what is missing. So it takes about a
+# second when nothing is missing, and works on other distributions that have the things already.
 #
-# Everything it says goes to stderr. It leaves with status 125, "we failed before it ran".
+# All its messages go to stderr. If it fails, it exits with status 125: "we failed before it ran".
 
-# For those who source this.
+# Used by the scripts that source this.
 # shellcheck disable=SC2034
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly swift_minimum=6.1
@@ -54,7 +54,7 @@ is_at_least() { # VERSION MINIMUM
   [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]
 }
 
-# A toolchain is a tarball: nothing has seen to the libraries that its programs load.
+# A toolchain is a tarball, so the libraries that its programs load may not be installed.
 swift_missing_libraries() { # DIRECTORY
   local program
   for program in swift-package swift-frontend; do
@@ -88,7 +88,7 @@ need_swift() {
     "$HOME/.local/share/swiftly/bin/swift" "$HOME/.swiftly/bin/swift" \
     /usr/share/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
     candidate=$(command -v "$candidate") || continue
-    # Behind a link into /usr/bin, say, the compilers that came with it.
+    # Behind a link (in /usr/bin, say): the compilers that came with the toolchain.
     directory=$(dirname "$(readlink -f "$candidate")")
     need_swift_libraries "$directory"
     install_missing
@@ -114,13 +114,13 @@ need_build_tools() {
   need_command pkg-config pkg-config
   need_command git git
   need_command clang clang
-  # The agent has a segment of 4 GiB, which gold refuses.
+  # libNopscopeTrampolines has a segment of 4 GiB. gold refuses that.
   need_command ld.bfd binutils
   need_command objcopy binutils
   # The linker that Swift calls by default has had a package of its own since Debian 13.
   command -v ld.gold >/dev/null || want binutils-gold ld.gold
   [[ -e /usr/include/unistd.h ]] || want libc6-dev 'C headers'
-  # Swift's static runtime links the C++ library that the system's compiler brings.
+  # Swift's static runtime links the C++ library that comes with the system's compiler.
   command -v g++ >/dev/null || want g++ libstdc++
   [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt ]] ||
     want ca-certificates 'fetching the Swift packages'
@@ -174,12 +174,12 @@ install_missing() {
   missing_reasons=()
 }
 
-# What records, all of it: without the library of trampolines beside the agent no return is hooked.
-# SwiftPM cannot make one product of this package build another without linking the two.
+# All products that recording needs: without the library of trampolines beside the agent, no return
+# is hooked. SwiftPM cannot make one product of this package build another without linking the two.
 # shellcheck disable=SC2034  # used by the scripts that source this
 readonly recorder_products=(nopscope NopscopeAgent NopscopeTrampolines)
 
-# Builds one product after the other: that leaves out what is not asked for.
+# Builds one product after the other, so that nothing else is built.
 build_products() { # CONFIGURATION PRODUCT...
   local configuration=$1 product
   shift
@@ -189,14 +189,14 @@ build_products() { # CONFIGURATION PRODUCT...
   done
 }
 
-# Everything that building and testing need. Further needs are named before it, by need_command.
+# Installs all that building and testing need. Call need_command before it for further needs.
 setup() {
   need_platform
   need_swift
   need_build_tools
   install_missing
   pkg-config --exists capstone || die "pkg-config finds no capstone although libcapstone-dev is there"
-  # The compiler starts with the C library of the machine; said here, it is not a page of errors.
+  # The compiler needs the machine's C library. Reported here, a lack of it is not a page of errors.
   swift package --version >/dev/null 2>&1 </dev/null ||
     die "swift package does not start: $(swift package --version 2>&1 </dev/null | head -n 1)"
 }

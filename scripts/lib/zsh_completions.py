@@ -2,9 +2,9 @@
 #
 # usage: zsh_completions.py FOLDER LINE
 #
-# Prints what zsh offers for LINE, a word a line, with FOLDER first in its fpath. zsh completes only
-# while its line editor runs: it gets a terminal, the line and a key bound to a widget that lists the
-# matches and writes them, between two marks.
+# Prints what zsh offers for LINE, one word per line, with FOLDER first in its fpath. zsh completes
+# only while its line editor runs. So this gives it a terminal, the line, and a key bound to a
+# widget that lists the matches and writes them between two marks.
 
 import os, pty, select, shlex, shutil, sys, tempfile, time
 

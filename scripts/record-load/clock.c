@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Stands around a program's main() (linked with --wrap=main) in scripts/check-record. It reads the
-// clock before and after, and tells on stderr: `own clock NS returned`, or `exited` where main()
-// ended in exit(). A program that leaves by _exit() is not timed.
-//
-// Shells import the environment, so its order and its size are the same under each tool, but for
-// the values: what valgrind adds is taken away, and the rest is sorted.
+// Wraps a program's main() (linked with --wrap=main) in scripts/check-record. It reads the clock
+// before and after, and writes to stderr: `own clock NS returned`, or `exited` where main() ended
+// in exit(). A program that ends by _exit() is not timed.
+// Shells import the environment, so this makes its order and its size the same under each tool,
+// except for the values: it removes what valgrind adds and sorts the rest.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +27,7 @@ static long long nanoseconds(void) {
 
 static void tell(const char *how) {
   long long taken = nanoseconds() - begin;
-  // A forked child has the handler too, and not the time.
+  // A forked child inherits the handler but not the measurement.
   if (owner == getpid()) dprintf(2, "own clock %lld %s\n", taken, how);
   owner = 0;
 }
@@ -41,7 +40,7 @@ static void settle_environment(void) {
       "VALGRIND_LIB",
   };
   for (size_t i = 0; i < sizeof added / sizeof added[0]; i++) unsetenv(added[i]);
-  // By hand: qsort would call a function of this file as often as the order demands.
+  // Sorts by hand: qsort would call a function of this file a varying number of times.
   for (char **next = environ; *next != NULL; next++) {
     char *variable = *next, **place = next;
     for (; place > environ && strcmp(place[-1], variable) > 0; place--) *place = place[-1];
