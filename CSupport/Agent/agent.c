@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's beginning and end. Linked `-z initfirst`, so that the constructor runs before the
-// program's own and its libraries': every module that is loaded then is treated before any of its
-// code runs. environ is not set up yet; the constructor's arguments have it.
+// The agent's beginning and end. The agent is linked `-z initfirst`, so its constructor runs before
+// those of the program and of its libraries: every module that is loaded then is patched before any
+// of its code runs. environ is not set up yet, so the constructor takes it from its arguments.
 
 #include <sys/auxv.h>
 
@@ -18,7 +18,8 @@ static const char *environment(char **variables, const char *name) {
   return NULL;
 }
 
-// ret, endbr64 and the nops that compilers pad with: all that the loader's slot may hold.
+// Accepts only ret, endbr64 and the nops that compilers pad with: the loader's slot may hold only
+// these.
 static bool is_padding(void *context, uint8_t kind, uint8_t length, uint64_t target,
                        uint64_t address, const uint8_t *bytes) {
   (void)context, (void)target, (void)address;
@@ -44,7 +45,7 @@ static void changed(int event, void *context) {
 static bool prepare(const char *path) {
   size_t i = 0;
   while (path[i]) i++;
-  // A path cut short would be somebody else's.
+  // A path that was cut short could be another socket's path.
   if (i >= sizeof nag_config.socket_path) return false;
   i = 0;
   while (path[i] && i + 1 < sizeof nag_config.socket_path) {
@@ -58,8 +59,8 @@ static bool prepare(const char *path) {
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {
   (void)count, (void)arguments;
   const char *path = environment(variables, NREC_ENVIRONMENT);
-  // With more privilege than its caller nothing in the environment is to be trusted. Of two agents
-  // in one process the second does nothing: the sites are the first one's.
+  // A program with more privilege than its caller must not trust the environment. If there are two
+  // agents in one process, the second does nothing: the first one patches the sites.
   if (getauxval(AT_SECURE) || npc_loader_hook_is_anothers()) return;
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join(NREC_BEGIN_START)) return;

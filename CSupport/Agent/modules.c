@@ -12,7 +12,6 @@
 // a plan is malformed, or bytes that were written cannot be read back. The agent then cannot know
 // what else is wrong. It sends the full report to the recorder and marks the recording; armed sites
 // record nothing from then on, and nothing is patched again.
-// again.
 
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>

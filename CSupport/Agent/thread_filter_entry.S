@@ -6,7 +6,7 @@
 //
 //      word == generation        the thread is wanted
 //      word == generation + 1    it is not
-//     else                      its name was not checked since any thread's name changed
+//      else                      its name was not checked since any thread's name changed
 //
 // The handler finds all registers as its stub left them, r11 included (see stubs.h). Without a
 // filter, stubs jump to the handlers directly.

@@ -6,8 +6,8 @@
 // before each handler when threads are chosen by name). So it has no include guard.
 //
 //   ASSEMBLED(mode, entry, mcount, entry_only, kept, return, FIELDS)
-//      The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h),
-//      and where hooked returns go. `return` is NULL where the tracer hooks none.
+//       The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h),
+//       and where hooked returns go. `return` is NULL where the tracer hooks none.
 //   IN_C(mode, enter, enter_only, FIELDS)
 //       The handlers call C: `enter(function, location)`, and `enter_only` for a function whose
 //       return cannot be hooked. handlers_in_c.S makes them: nag_MODE_entry and so on.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The header is all of it: this file checks that it stands alone.
+// All code is in the header. This file checks that the header compiles by itself.
 
 #include "CGlob.h"

@@ -7,7 +7,7 @@
         .text
 
 // bool npc_read_fixed_up(void *destination /*rdi*/, const void *source /*rsi*/,
-//                      size_t length /*rdx*/)
+//                         size_t length /*rdx*/)
         .globl  npc_read_fixed_up
         .type   npc_read_fixed_up, @function
         .p2align 4

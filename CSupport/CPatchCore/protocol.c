@@ -16,8 +16,8 @@
 // protocol      lead                                        other threads
 // jump guard    jump, at an even address                    run
 // breakpoint    trap                                        run
-// stop-machine  jump; or one byte, see npc_lead_for: test   stopped; a sleeper that wakes meets
-//               where the site has 5 bytes, else trap       the lead
+// stop-machine  jump; or one byte, see npc_lead_for: test   stopped; a sleeper that wakes runs
+//               where the site has 5 bytes, else trap       into the lead
 // none          none: one write                             have never run this text
 
 #define _GNU_SOURCE

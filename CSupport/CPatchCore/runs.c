@@ -3,11 +3,11 @@
 // A run of nops must not change under a thread that is between two of them. There is no need to
 // wait for the thread: it would only execute nops, so it is moved to the run's end, as if it had
 // executed them. The steps, behind the leads, which let no further thread into a run:
-//  1. For a parked thread: change the PC that the stop signal's handler will return to.
-//  2. Where a signal interrupted a thread between two nops, and its handler is parked or asleep:
-//     change the place that the handler will return to (signal_frames.c).
-//  3. Stop the threads that woke meanwhile. If there were any, begin again: such a thread's handler
-//     may have returned before step 2 looked at it.
+//   1. For a parked thread: change the PC that the stop signal's handler will return to.
+//   2. Where a signal interrupted a thread between two nops, and its handler is parked or asleep:
+//      change the place that the handler will return to (signal_frames.c).
+//   3. Stop the threads that woke meanwhile. If there were any, begin again: the handler of such a
+//      thread may have returned before step 2 looked at it.
 // A sleeper's own PC is behind a syscall instruction. Only its vfork child may be inside a run.
 
 #define _GNU_SOURCE

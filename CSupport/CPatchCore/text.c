@@ -2,11 +2,11 @@
 //
 // The writers: how bytes reach text that is mapped read-only.
 //
-//  mprotect         Pages are RWX while they are written. Not RW: a thread that runs into a page
-//                   without X dies. And where the system forbids making memory executable again
-//                   (PR_SET_MDWE, SELinux's execmod), RW could not be undone, while RWX is
-//                   refused at the start.
-//  /proc/self/mem   No page's protection changes. Kernels from 6.12 on can forbid it.
+//   mprotect         Pages are RWX while they are written. Not RW: a thread that runs into a page
+//                    without X dies. And where the system forbids making memory executable again
+//                    (PR_SET_MDWE, SELinux's execmod), RW could not be undone, while RWX is
+//                    refused at the start.
+//   /proc/self/mem   No page's protection changes. Kernels from 6.12 on can forbid it.
 
 #define _GNU_SOURCE
 #include <errno.h>

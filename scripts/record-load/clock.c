@@ -3,6 +3,7 @@
 // Wraps a program's main() (linked with --wrap=main) in scripts/check-record. It reads the clock
 // before and after, and writes to stderr: `own clock NS returned`, or `exited` where main() ended
 // in exit(). A program that ends by _exit() is not timed.
+//
 // Shells import the environment, so this makes its order and its size the same under each tool,
 // except for the values: it removes what valgrind adds and sorts the rest.
 

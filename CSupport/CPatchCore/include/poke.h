@@ -77,7 +77,7 @@ enum {
   NPC_UNCONFIRMED = 6,       ///< the bytes match, but are not the expected instruction
   NPC_UNWRITABLE = 7,        ///< mprotect, open or pwrite refused: `error`
   NPC_NOT_STOPPED = 8,       ///< `thread` did not stop, or blocks SIGTRAP (breakpoint)
-  NPC_THREAD_INSIDE = 9,     ///< `thread`, or its vfork child, may stand in a run of nops
+  NPC_THREAD_INSIDE = 9,     ///< `thread`, or its vfork child, may be inside a run of nops
   NPC_UNSUITABLE = 10,       ///< the protocol cannot serve this poke (see `index`)
   NPC_READ_BACK = 11,        ///< the bytes written are not the bytes read
   NPC_NO_SYNC = 12,          ///< membarrier refused: `error`

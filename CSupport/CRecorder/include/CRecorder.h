@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-//--- sockets --------------------------------------------------------------------------------------
+// --- sockets ------------------------------------------------------------------------------------
 
 /// A SOCK_SEQPACKET socket that listens at `path`, close-on-exec, never blocking; -1 and errno.
 int nrc_listen(const char *path);
@@ -55,7 +55,7 @@ int64_t nrc_salvage(int memory, int events);
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int nrc_memory_file(const void *bytes, size_t size);
 
-//--- processes ------------------------------------------------------------------------------------
+// --- processes ----------------------------------------------------------------------------------
 
 /// A pipe, close-on-exec: the reading end, the writing end. 0, or -1 and errno.
 int nrc_pipe(int *ends);
@@ -95,7 +95,7 @@ int nrc_signals_next(int descriptor, bool *from_kernel);
 /// Ends this process by `signal`, which ended its child, without a core of its own.
 void nrc_die_of(int signal);
 
-//--- the machine ----------------------------------------------------------------------------------
+// --- the machine --------------------------------------------------------------------------------
 
 /// The time stamp counter.
 uint64_t nrc_ticks(void);

@@ -5,10 +5,10 @@
 //   agent                                      recorder
 //     HELLO: a process image begins       ->
 //                                         <-     CONFIG: tracer, limits; event file, memory file
-//    MODULE: a module was loaded         ->
-//                                        <-     PLAN: how to patch its call sites
-//    APPLIED: the result of the plan     ->
-//    GONE: a module was unloaded         ->
+//     MODULE: a module was loaded         ->
+//                                         <-     PLAN: how to patch its call sites
+//     APPLIED: the result of the plan     ->
+//     GONE: a module was unloaded         ->
 //
 // The agent waits for an answer, for a bounded time, and goes on without one. It sends nothing
 // else: events go through the memory file and the event file (nrec_recording.h).

@@ -14,7 +14,7 @@
 //   event         one call's entry or exit, in 1 to 8 bytes
 //   event file    PID-N.events: a page of header, then chunks, each beginning at a page
 //   memory file   an unnamed file (memfd) that the agent maps and the recorder holds open: where
-//                 chunks of events lie until they are written
+//                 chunks of events are kept until they are written
 //   ring          a thread's part of the memory file: two chunks, or as many as the flight recorder
 //                 was asked for
 //   function      a number of the process: call site i of a module, in the order of its table, is
@@ -56,10 +56,10 @@
 // STATES OF A CHUNK OF EVENTS
 //
 //   free      its magic is 0. Its thread may begin it.
-//   current   its magic is NREC_CHUNK_MAGIC. Its thread, and nobody else, adds events: it stores an
-//             event behind the last one and then commits it by one store of the state.
-//  full      no further event fits. Nothing changes it until its turn in the ring comes again: a
-//            signal handler may have interrupted a store into it, which finishes afterwards.
+//   current   its magic is NREC_CHUNK_MAGIC. Only its thread adds events: it stores an event
+//             behind the last one and then commits it by one store of the state.
+//   full      no further event fits. Nothing changes it until its turn in the ring comes again: a
+//             signal handler may have interrupted a store into it, which finishes afterwards.
 //
 //   from           to             by           how
 //   free           current        its thread   writes header and open functions, the magic last
@@ -70,20 +70,20 @@
 //   current, full  (appended)     the recorder once the process has ended: what still has a magic
 //
 // A thread that is killed between appending a chunk and clearing its magic leaves a chunk that the
-// recorder appends again: thread serial and sequence tell the reader. Chunks of counters have no
-// such states: their thread maps them from the event file and counts there until it ends.
+// recorder appends again. Readers recognise it by thread serial and sequence. Chunks of counters
+// have no such states: their thread maps them from the event file and counts there until it ends.
 //
 // TRADE-OFFS
 //
-//  - Each ring belongs to one thread, so that an event costs no lock and no shared cache line. The
-//    price is 128 KiB for each thread.
-//  - Events go to memory and are written 64 KiB at a time, so that the hot path meets no page fault
-//    of a file system. SIGKILL loses nothing, since the recorder has the memory file too. If both
-//    are killed at once, two chunks of each thread are lost.
-//  - End and time are one word. So an event is present with its time or not at all, and a signal
-//    handler between two events finds the chunk consistent.
-//  - Each chunk says which functions were open when it began. For 4 bytes per open function, it can
-//    be read when chunks before it are lost or were overwritten.
+//   - Each ring belongs to one thread, so that an event costs no lock and no shared cache line. The
+//     price is 128 KiB for each thread.
+//   - Events go to memory and are written 64 KiB at a time, so that the hot path has no page fault
+//     of a file system. SIGKILL loses nothing, since the recorder has the memory file too. If both
+//     are killed at once, two chunks of each thread are lost.
+//   - End and time are one word. So an event is present with its time or not at all, and a signal
+//     handler between two events finds the chunk consistent.
+//   - Each chunk says which functions were open when it began. For 4 bytes per open function, it
+//     can be read when chunks before it are lost or were overwritten.
 //
 // EVENTS
 //
@@ -97,13 +97,13 @@
 //   …dddd d100        3    ENTRY    delta 8 bits, function 13 bits    (little-endian 24-bit word)
 //   …dddd 1000        4    ENTRY    delta 15 bits, function 13 bits   (little-endian 32-bit word)
 //   0001 0000 (10)    8    TIME     56 bits: time that passes; the next event's delta is added
-//   0010 0000 (20)    4    UNWOUND  24 bits: so many innermost functions ended without returning
+//   0010 0000 (20)    4    UNWOUND  24 bits: how many innermost functions ended without returning
 //                                   (exception, longjmp, thread exit), at the last event's time
-//  0010 0000 (20)    4    UNWOUND  24 bits: how many innermost functions ended without returning
+//   0011 0000 (30)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
 //                                   one that returned (another stack's are inside it)
-//   0100 0000 (40)    8    LOST     56 bits: so many events were not recorded here
+//   0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
 //   0101 0000 (50)    8    PARENT   48 bits of return address, 8 bits 0: of the ENTRY before it
-//  0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
+//   0110 0000 (60)    8    ENTRY    delta 24 bits, function 32 bits
 //
 // The tracer `function` writes no EXIT. It records where each ENTRY was called from: an ENTRY of 8
 // bytes is followed by its PARENT, and from then on the two have a number in their chunk,

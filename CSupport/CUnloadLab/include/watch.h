@@ -15,12 +15,12 @@
 //
 // Limits:
 // - One watch at a time.
-//- The pages are open for every thread while one steps. If two threads fault, their accesses are
-//  serialised; if a thread finds the pages open, its access is not seen. So a device model has one
-//  user thread, or all others are stopped.
+// - The pages are open for every thread while one steps. If two threads fault, their accesses are
+//   serialised; if a thread finds the pages open, its access is not seen. So a device model has one
+//   user thread, or all others are stopped.
 // - The kernel's own accesses (a system call's buffer, /proc/self/mem, mprotect) are not seen.
-//- A fault handler that was added after the first watch is asked before it (faults.h). If it claims
-//  a fault of the stepped instruction and moves its PC, the access counts all the same.
+// - A fault handler that was added after the first watch is asked before it (faults.h). If it
+//   claims a fault of the stepped instruction and moves its PC, the access counts all the same.
 // - A thread with SIGSEGV or SIGTRAP blocked dies at its access.
 // - An access that begins below the first watched byte is reported from that byte on.
 
