@@ -18,7 +18,7 @@
 typedef struct nul_record {
   _Atomic(struct nul_record *) next;       // in the bucket
   union {
-    _Atomic(struct nul_record *) *back;    // points to what points here: a bucket or a `next`
+    _Atomic(struct nul_record *) *back;    // the pointer to this record: a bucket or a `next`
     struct nul_record *limbo;              // the next one waiting for readers, once unlinked
   };
   uint64_t ip;
