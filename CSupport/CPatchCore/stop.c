@@ -2,14 +2,14 @@
 //
 // stop-machine. Steps:
 //   1. Read the list of threads. A running thread gets a queued real-time signal that carries the
-//     number of its slot. A thread that sleeps in a system call is left asleep (unless the request
-//     says otherwise); /proc/self/task/TID/syscall shows its SP.
+//      number of its slot. A thread that sleeps in a system call is left asleep (unless the request
+//      says otherwise); /proc/self/task/TID/syscall shows its SP.
 //   2. Each signal handler stores the address of its context and parks on a futex.
 //   3. Read the list again, until it contains no new thread.
 //   4. Wait, for a bounded time, for the signalled threads. Drop those that ended meanwhile.
-// A sleeper may wake at any time. So a caller that writes text must first write safe leads, which
-// are all that such a thread then executes, and then call npc_stop_settle, which stops those that
-// woke.
+// A sleeper may wake at any time. So a caller that writes text must first write leads that are safe
+// for a thread that wakes and runs into one. Then it must call npc_stop_settle, which stops the
+// threads that woke.
 
 #define _GNU_SOURCE
 #include "stop.h"
