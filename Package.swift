@@ -151,7 +151,10 @@ let package = Package(
 
     // Swift.
     .target(name: "TextFormat", swiftSettings: strictness),
-    .target(name: "CommandOutput", dependencies: ["TextFormat"], swiftSettings: strictness),
+    // The one encoder of JSON: for the documents of commands and the text files of recordings.
+    .target(name: "JSONText", swiftSettings: strictness),
+    .target(
+      name: "CommandOutput", dependencies: ["JSONText", "TextFormat"], swiftSettings: strictness),
     // Addresses and times as types of their own, for every room below.
     .target(name: "Units", swiftSettings: strictness),
     .target(name: "ELFImage", dependencies: ["Units"], swiftSettings: strictness),
@@ -181,7 +184,7 @@ let package = Package(
       swiftSettings: strictness),
     // The contents of a recording's text files, for the recorder and for the reader.
     .target(
-      name: "RecordingSchema", dependencies: ["CRecordingABI", "Units"],
+      name: "RecordingSchema", dependencies: ["CRecordingABI", "JSONText", "Units"],
       swiftSettings: strictness),
     .target(
       name: "RecordingReader",
@@ -293,6 +296,7 @@ let package = Package(
         "CallSites", "ELFImage", "MachineCode", "TestSupport", "Units",
       ]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
+    .testTarget(name: "JSONTextTests", dependencies: ["JSONText"]),
     .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),
     .testTarget(name: "NopscopeTests", dependencies: ["ELFImage", "TestSupport"]),
     .testTarget(name: "BenchTests", dependencies: ["PatchBench", "TestSupport"]),

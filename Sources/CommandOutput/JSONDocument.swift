@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import JSONText
+
 /// Writes the document of a `--json` option to stdout, on one line: `{…,"schema":"nopscope.NAME/1"}`.
 ///
 /// Keys are sorted. What a value lacks is null, never absent: a reader can tell "not known" from
@@ -18,11 +20,7 @@ public func schemaText(_ name: String, version: Int = 1) -> String { "nopscope.\
 
 /// A value as JSON, on one line.
 public func jsonText(_ value: some Encodable) throws -> String {
-  let node = JSONNode()
-  try node.set(value, at: [])
-  var text = ""
-  node.write(to: &text)
-  return text
+  String(decoding: try jsonBytes(value), as: UTF8.self)
 }
 
 /// Writes a body's members, and beside them its schema.

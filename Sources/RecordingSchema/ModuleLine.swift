@@ -159,8 +159,8 @@ extension ModuleLoad: Codable {
     try fields.encode(skipped, forKey: .skipped)
     try fields.encode(skippedReasons, forKey: .skippedReasons)
     try fields.encode(status, forKey: .status)
-    try fields.encodeIfPresent(plan, forKey: .plan)
-    try fields.encodeIfPresent(symbols, forKey: .symbols)
+    try fields.encodeIfKnown(plan, forKey: .plan)
+    try fields.encodeIfKnown(symbols, forKey: .symbols)
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FoundationEssentials
+import JSONText
 
 /// The one way from a type of this module to its text and back.
 public enum RecordingJSON {
@@ -8,9 +9,7 @@ public enum RecordingJSON {
   ///
   /// Keys are sorted: the same contents are the same bytes.
   public static func encode(_ value: some Encodable) throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return [UInt8](try encoder.encode(value))
+    try jsonBytes(value)
   }
 
   /// Nil where `bytes` are no JSON, or of another type.
@@ -18,6 +17,13 @@ public enum RecordingJSON {
     _ type: Value.Type, from bytes: some Sequence<UInt8>
   ) -> Value? {
     try? JSONDecoder().decode(type, from: Data(bytes))
+  }
+}
+
+extension KeyedEncodingContainer {
+  /// Leaves the key out where `value` is nil: our encoder writes a null for `encodeIfPresent`.
+  mutating func encodeIfKnown(_ value: (some Encodable)?, forKey key: Key) throws {
+    if let value { try encode(value, forKey: key) }
   }
 }
 

@@ -111,15 +111,15 @@ extension Session: Codable {
   /// What is nil is left out, but for the exit status, which is null while the program runs.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
-    try fields.encodeIfPresent(schema, forKey: .schema)
-    try fields.encodeIfPresent(version, forKey: .version)
+    try fields.encodeIfKnown(schema, forKey: .schema)
+    try fields.encodeIfKnown(version, forKey: .version)
     try fields.encode(command, forKey: .command)
-    try fields.encodeIfPresent(tracerName, forKey: .tracerName)
+    try fields.encodeIfKnown(tracerName, forKey: .tracerName)
     try fields.encode(options, forKey: .options)
-    try fields.encodeIfPresent(startRealtimeNanoseconds, forKey: .startRealtimeNanoseconds)
-    try fields.encodeIfPresent(ticksPerSecond, forKey: .ticksPerSecond)
-    try fields.encodeIfPresent(timeShift, forKey: .timeShift)
-    try fields.encodeIfPresent(host, forKey: .host)
+    try fields.encodeIfKnown(startRealtimeNanoseconds, forKey: .startRealtimeNanoseconds)
+    try fields.encodeIfKnown(ticksPerSecond, forKey: .ticksPerSecond)
+    try fields.encodeIfKnown(timeShift, forKey: .timeShift)
+    try fields.encodeIfKnown(host, forKey: .host)
     try fields.encode(hasEnded, forKey: .hasEnded)
     try fields.encode(exitStatus, forKey: .exitStatus)  // null while the program runs
     try fields.encode(processes, forKey: .processes)
@@ -134,12 +134,12 @@ extension Session.Options: Codable {
   /// What is nil is left out, but for `overwriteBytes`: null means that everything was kept.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
-    try fields.encodeIfPresent(filter, forKey: .filter)
-    try fields.encodeIfPresent(notrace, forKey: .notrace)
-    try fields.encodeIfPresent(graph, forKey: .graph)
-    try fields.encodeIfPresent(threads, forKey: .threads)
-    try fields.encodeIfPresent(maximumDepth, forKey: .maximumDepth)
-    try fields.encodeIfPresent(thresholdNanoseconds, forKey: .thresholdNanoseconds)
+    try fields.encodeIfKnown(filter, forKey: .filter)
+    try fields.encodeIfKnown(notrace, forKey: .notrace)
+    try fields.encodeIfKnown(graph, forKey: .graph)
+    try fields.encodeIfKnown(threads, forKey: .threads)
+    try fields.encodeIfKnown(maximumDepth, forKey: .maximumDepth)
+    try fields.encodeIfKnown(thresholdNanoseconds, forKey: .thresholdNanoseconds)
     try fields.encode(overwriteBytes, forKey: .overwriteBytes)  // null: no flight recorder
   }
 }
@@ -166,9 +166,9 @@ extension Session.Process: Codable {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encode(image.pid, forKey: .pid)
     try fields.encode(image.incarnation, forKey: .incarnation)
-    try fields.encodeIfPresent(parent, forKey: .parent)
-    try fields.encodeIfPresent(begin?.rawValue, forKey: .begin)
-    try fields.encodeIfPresent(program, forKey: .program)
+    try fields.encodeIfKnown(parent, forKey: .parent)
+    try fields.encodeIfKnown(begin?.rawValue, forKey: .begin)
+    try fields.encodeIfKnown(program, forKey: .program)
     try fields.encode(image.events, forKey: .events)
     try fields.encode(image.modules, forKey: .modules)
   }

@@ -72,6 +72,29 @@ import Units
     try roundTrip(ModuleLine.other)
   }
 
+  @Test("the text is what docs/format.md says: sorted keys, and absent what is not known")
+  func text() throws {
+    var session = Session()
+    session.schema = nil
+    session.version = nil
+    session.timeShift = nil
+    session.processes = [
+      Session.Process(
+        image: ImageName(pid: 7, incarnation: 0), parent: nil, program: nil, begin: nil)
+    ]
+    #expect(
+      String(decoding: try RecordingJSON.encode(session), as: UTF8.self)
+        == #"{"command":[],"ended":false,"exitStatus":null,"options":{"overwriteBytes":null},"#
+        + #""processes":[{"events":"7-0.events","incarnation":0,"modules":"7-0.modules","pid":7}]}"#
+    )
+    let load = ModuleLine.load(ModuleLoad(generation: 1, path: "/lib/a"))
+    #expect(
+      String(decoding: try RecordingJSON.encode(load), as: UTF8.self)
+        == #"{"load":{"armed":0,"buildID":null,"firstFunction":0,"generation":1,"loadBias":0,"#
+        + #""path":"/lib/a","sites":0,"skipped":0,"skippedReasons":[],"status":"","textEnd":0,"#
+        + #""textStart":0,"time":0,"unwanted":0}}"#)
+  }
+
   @Test("a plan is read as it was written, and no other number of sites")
   func plans() {
     var generator = SeededGenerator(seed: 9)

@@ -47,6 +47,15 @@ final class RecordingWriter {
     try writeSession()
   }
 
+  /// Makes what the first module needs, before somebody waits for it.
+  func prepare() {
+    savedSymbols.reserveCapacity(RecordServer.usualCount)
+    modulesSeen.reserveCapacity(RecordServer.usualCount)
+    var load = ModuleLoad(generation: 0, path: "")
+    load.plan = SitePlan().text
+    _ = try? RecordingJSON.encode(ModuleLine.load(load))
+  }
+
   func warn(_ line: String) {
     if warnings.count < Self.mostWarnings, !warnings.contains(line) { warnings.append(line) }
   }

@@ -44,6 +44,9 @@ final class AgentConnections {
     listen()
   }
 
+  /// Makes what the first HELLO needs, before somebody waits for it.
+  func prepare() { introduced.reserveCapacity(RecordServer.usualCount) }
+
   /// Processes that are traced now, or may be about to connect.
   var activeProcesses: Int { connections.count + exiting.count }
 

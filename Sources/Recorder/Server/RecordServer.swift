@@ -23,6 +23,8 @@ public final class RecordServer {
   private(set) var latest: [Int32: TracedProcess] = [:]
   private var incarnations: [Int32: UInt32] = [:]
 
+  /// Processes, and modules of one, for which room is made beforehand.
+  static let usualCount = 16
   /// How long nothing may be ready before Capstone is opened for a file that may come.
   private static let quietNanoseconds: UInt64 = 20_000_000
 
@@ -43,6 +45,18 @@ public final class RecordServer {
     loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [source] in
       if source.isUnprepared { source.prepare() }
     }
+  }
+
+  /// Makes what the first messages of an agent need: the Swift runtime makes a generic type, and
+  /// looks for conformances, at its first use. To be called while the program is being loaded, for
+  /// then nobody waits, and the program waits for each answer later.
+  func prepare() {
+    latest.reserveCapacity(Self.usualCount)
+    incarnations.reserveCapacity(Self.usualCount)
+    connections.prepare()
+    writer.prepare()
+    source.prepareTypes()
+    TracedProcess.prepare()
   }
 
   /// The recording's directory.

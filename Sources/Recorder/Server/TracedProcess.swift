@@ -77,6 +77,13 @@ final class TracedProcess {
   let program: String
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
+
+  /// Makes the type of `modules`, before somebody waits for it.
+  static func prepare() {
+    var modules: [UInt32: TracedModule] = [:]
+    modules.reserveCapacity(RecordServer.usualCount)
+  }
+
   /// The highest generation it told of itself: they are never used again.
   var lastGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0

@@ -53,6 +53,9 @@ public final class SiteSource {
     unkept = []
   }
 
+  /// Makes the types that the first file needs, before somebody waits for it.
+  func prepareTypes() { known.reserveCapacity(RecordServer.usualCount) }
+
   /// Opens Capstone, to be called where nobody waits.
   public func prepare() {
     isUnprepared = false

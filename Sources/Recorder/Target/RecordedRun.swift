@@ -50,6 +50,7 @@ public final class RecordedRun {
       folder.discard()
       throw error
     }
+    server.prepare()
     let ending = follow(target)
     // What was on its way when it ended.
     server.loop.turn(milliseconds: 0)
