@@ -121,6 +121,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=50, help="runs of each; medians are printed")
     options = parser.parse_args()
     count = max(options.repeat, 1)
+    os.sync()  # a recording makes files: not while the file system writes what was just built
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="nopscope-bench-") as folder:
         walls, phases = StartBench(options.root, options.nopscope, folder).measure(count)
