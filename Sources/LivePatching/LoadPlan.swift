@@ -5,8 +5,8 @@ import CallSites
 import MachineCode
 import Units
 
-/// What is poked into a module whenever it comes, before its first instruction runs; and the word
-/// on whether it is still there. The loader's hook reads and writes it.
+/// The pokes that the loader's hook writes into a module each time it is loaded, before its first
+/// instruction runs. The hook also notes here whether the module is still loaded.
 final class LoadPlan {
   private let plan: UnsafeMutablePointer<npc_load_plan>
   private let buildID: UnsafeMutableBufferPointer<UInt8>
@@ -35,7 +35,7 @@ final class LoadPlan {
     plan.initialize(to: value)
   }
 
-  /// Pokes nothing; tells only whether `module` still is loaded. Nil where anything was unloaded
+  /// Pokes nothing; notes only whether `module` still is loaded. Nil where anything was unloaded
   /// since it was looked at: another generation may stand there by now.
   convenience init?(tracking module: LoadedModule) {
     self.init(buildID: module.buildID ?? [], pokes: [], writer: .mprotect, decoder: nil)

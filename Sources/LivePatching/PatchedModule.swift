@@ -71,8 +71,8 @@ public final class PatchedModule {
   /// Run-time address of the site with this index in `table`.
   public func address(of site: Int) -> CodeAddress { module.loadBias + table.sites[site].offset }
 
-  /// The sites that a protocol can serve: the jump guard wants one instruction whose first two
-  /// bytes stand at an even address, the breakpoint one instruction.
+  /// The sites that a protocol can patch: the jump guard needs one instruction whose first two
+  /// bytes are at an even address, the breakpoint one instruction.
   public func sites(servedBy method: PatchProtocol) -> [Int] {
     table.sites.indices.filter { site in
       let isOne = table.sites[site].form != .nop1x5
@@ -191,7 +191,7 @@ public final class PatchedModule {
         transaction.load_bias = module.loadBias.rawValue
         transaction.build_id = buildID.baseAddress
         transaction.build_id_length = UInt32(buildID.count)
-        // Who was told of unloads may be told no more.
+        // Without the hook no unload is reported, so the loader's count is compared.
         transaction.check_unloads = plan == nil || !LoaderHook.isInstalled
         transaction.subs = plan?.current.unloadCount ?? module.unloadCount
         transaction.protocol = options.method.rawValue

@@ -130,7 +130,7 @@ public final class StaticEngine {
     managed.reduce(0) { $0 + ($1.patched?.isLoaded == true ? $1.table.sites.count : 0) }
   }
 
-  /// Marks the records of these functions: from now on a tracer wants the marked ones alone, all
+  /// Marks the records of these functions: from now on a tracer arms the marked ones alone, all
   /// before. A mark ends with its record: a module that comes again comes unmarked.
   public func setFilter(_ isWanted: (String) -> Bool) throws(FtraceBug) {
     try synchronize()

@@ -119,7 +119,7 @@ import Units
     ).description
     #expect(
       description.hasSuffix(
-        ": wrote, but read back 0f 1f 44 00 77: another patcher is at work here "
+        ": wrote, but read back 0f 1f 44 00 77: other code patches this text too "
           + "(what had been written could not be put back: audit names it)"))
   }
 }

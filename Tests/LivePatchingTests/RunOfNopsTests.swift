@@ -125,7 +125,7 @@ import Testing
     #expect(error?.reason == .threadInside)
     #expect(
       error?.description == "\(fixture.path): thread \(cts_thread_id(thread)), or its vfork "
-        + "child, may stand between the nops, and did not leave in time; nothing was written: "
+        + "child, may be between the nops, and did not leave in time; nothing was written: "
         + "try again, or with more time")
     #expect(fixture.textIsAsInFile)
     #expect(fixture.pagePermissions == ["r-xp"])

@@ -112,7 +112,7 @@ import Units
         }
         #expect(
           error?.description == "\(path): an int3 is needed here, and SIGTRAP has a handler that "
-            + "is not this library's: use the jump guard, or take that handler away; "
+            + "is not this library's: use the jump guard, or remove that handler; "
             + "nothing was written")
         #expect(fixture.textIsAsInFile)
       }
