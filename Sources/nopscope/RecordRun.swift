@@ -18,7 +18,8 @@ struct RecordRun {
     do {
       let program = try TargetProgram(words[0], searchPath: environment("PATH"))
       guard let agent = AgentLibrary.find() else {
-        complain("\(AgentLibrary.name): expected it beside nopscope or in ../lib, found none")
+        complain(
+          "\(AgentLibrary.name): expected it beside nopscope or in ../lib/nopscope, found none")
         throw ExitCode(125)
       }
       let run = try RecordedRun(

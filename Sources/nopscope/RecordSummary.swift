@@ -17,7 +17,7 @@ struct RecordSummary {
     if server.tracedProcesses == 0 {
       complain(
         "\(program.image): no agent connected from it, so nothing is recorded: nopscope doctor "
-          + "\(program.image) says what hinders it")
+          + "\(program.image) says why")
     } else if totals.sites == 0 {
       complain(
         "\(program.image): no instrumented function in it or its libraries: compile with -pg or "

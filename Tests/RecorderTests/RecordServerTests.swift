@@ -320,8 +320,8 @@ import Testing
     }
   }
 
-  /// A forked child connects and then lets its parent's go. Where nobody is active for one turn, all
-  /// is taken for over.
+  /// A forked child connects and then lets its parent's go. Where nobody is active for one turn,
+  /// all is taken for over.
   @Test("who waits to be let in is active once another has left")
   func waiting() async {
     await #expect(processExitsWith: .success) {
@@ -329,7 +329,7 @@ import Testing
       var first: FakeAgent? = try FakeAgent(bench.server)
       bench.serve()
       let second = try FakeAgent(bench.server)
-      // Without a descriptor to spare nobody looks for newcomers.
+      // Without a descriptor to spare the recorder accepts no new connections.
       let spare = dup(second.socket)
       close(spare)
       var limit = rlimit()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Which sites a tracer wants.
+/// Which sites are to be traced.
 ///
 /// Rules apply in their order, the last that matches decides. Without rules every function is
 /// wanted; where the first rule removes, it removes from all. Rules are applied when a module

@@ -4,7 +4,7 @@ import CRecorder
 import CRecordingABI
 import Glibc
 
-/// What the recorder is told of the processes that it traces.
+/// What the connections report of the processes that are traced.
 protocol AgentConnectionsDelegate: AnyObject {
   func agent(_ connection: AgentConnection, sent message: AgentMessage)
   /// Its connection is closed: no more messages of it will come, but it may still record.
@@ -103,7 +103,7 @@ extension AgentConnections {
     var process: Int32 = 0
     var user: UInt32 = 0
     guard nrc_peer(socket.number, &process, &user) == 0, user == geteuid() else {
-      delegate?.warn("a process of another user (\(user)) tried to connect and was turned away")
+      delegate?.warn("a process of another user (\(user)) tried to connect and was refused")
       return
     }
     let connection = AgentConnection(socket: socket, peer: process)
@@ -139,7 +139,7 @@ extension AgentConnections {
       guard got > 0 else {
         // 0 is the end, and so is ECONNRESET: it closed before it read our answer.
         if got < 0, error == EMSGSIZE {
-          drop(connection, because: "sent more than a message holds")
+          drop(connection, because: "sent a message that is too long")
         }
         connection.isClosing = true
         return false
@@ -204,7 +204,7 @@ extension AgentConnections {
     return activeProcesses > 0
   }
 
-  /// Closes every connection and waits for nobody: the recording ends.
+  /// Closes every connection and waits for no process: the recording ends.
   func closeAll() {
     for connection in connections {
       if let registration = connection.registration { loop.remove(registration) }

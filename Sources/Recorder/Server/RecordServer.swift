@@ -8,7 +8,8 @@ import RecordingSchema
 /// The recorder: answers the agents of traced processes with plans, and has the recording written.
 ///
 /// It stands between three others: `EventLoop` waits, `AgentConnections` knows the processes and
-/// reads their messages, `RecordingWriter` writes. What each message means is in `AgentAnswers.swift`.
+/// reads their messages, `RecordingWriter` writes. What each message means is in
+/// `AgentAnswers.swift`.
 public final class RecordServer {
   /// What else is to be waited for goes here too.
   public let loop: EventLoop
@@ -121,7 +122,7 @@ extension RecordServer: AgentConnectionsDelegate {
   func writeUnconfirmed(_ module: inout TracedModule, of process: TracedProcess) {
     module.isPending = false
     module.armed = 0
-    module.status = "not confirmed: the process did not say what became of its plan"
+    module.status = "not confirmed: the process did not report whether it applied its plan"
     writer.writeLoad(module, of: process)
   }
 }

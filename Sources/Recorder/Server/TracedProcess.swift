@@ -14,7 +14,7 @@ struct TracedModule {
   /// The text of what was chosen for each site.
   var plan = ""
   var status = ApplyStatus.done
-  /// The agent has yet to say what became of its plan.
+  /// The agent has not reported yet whether it applied the plan.
   var isPending = false
   /// A forked child has it from its parent.
   var isInherited = false
@@ -77,7 +77,7 @@ final class TracedProcess {
   let program: String
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
-  /// The highest generation it told of itself: they are never used again.
+  /// The highest generation that the process itself reported: none is used twice.
   var lastGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
   /// Nil: it has ended.

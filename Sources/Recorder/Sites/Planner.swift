@@ -9,7 +9,7 @@ public struct Plan: Sendable {
   public var entries: [nrec_plan_entry]
   /// Sites that will call their stubs.
   public var armed: Int
-  /// No rule wants them.
+  /// No rule selects them.
   public var unwanted: Int
   /// What was chosen for each, for the recording.
   public var choices = SitePlan()
@@ -19,7 +19,7 @@ public struct Plan: Sendable {
 
 /// Sites and rules in, actions out.
 ///
-/// Sites nobody wants become nops, not calls that return early; nops stay what they are.
+/// Sites that no rule selects become nops, not calls that return early; nops stay what they are.
 public struct Planner: Sendable {
   /// Which functions are wanted.
   public let filter: SiteFilter

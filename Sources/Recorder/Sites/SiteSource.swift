@@ -47,13 +47,13 @@ public final class SiteSource {
   /// Whether something was found that is not in the cache.
   public var hasUnkept: Bool { !unkept.isEmpty }
 
-  /// Puts into the cache what was found since, to be called where nobody waits.
+  /// Puts into the cache what was found since; to be called while no agent waits.
   public func keep() {
     for one in unkept { cache?.keep(one.sites, buildID: one.buildID, file: one.state) }
     unkept = []
   }
 
-  /// Opens Capstone, to be called where nobody waits.
+  /// Opens Capstone; to be called while no agent waits.
   public func prepare() {
     isUnprepared = false
     decoder = decoder ?? (try? Decoder())  // where it fails, who needs it says so

@@ -3,7 +3,8 @@
 import CRecorder
 import Glibc
 
-/// The process of the program that is recorded: its start, the signals that are passed to it, its end.
+/// The process of the program that is recorded: its start, the signals that are passed to it, its
+/// end.
 final class TargetProcess {
   let pid: pid_t
   /// Nil while it runs.
@@ -17,7 +18,7 @@ final class TargetProcess {
   private var signalRegistration, endRegistration: EventLoop.Registration?
 
   private static let heldSignals = [SIGINT, SIGQUIT, SIGTERM, SIGHUP].map { UInt32($0) }
-  /// How often a process is asked whether it has ended, where no descriptor tells.
+  /// How often waitpid checks whether a process has ended, where no descriptor shows it.
   private static let askNanoseconds: UInt64 = 20_000_000
 
   /// Starts it with the agent preloaded, before whatever was preloaded already.

@@ -15,7 +15,7 @@ final class Interruption {
     sigemptyset(&held)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&held, signal) }
     pthread_sigmask(SIG_BLOCK, &held, nil)
-    // A pipe that nobody reads any more is an error of write(2), not the end.
+    // A pipe whose reader has closed it makes write(2) fail, and does not end us.
     signal(SIGPIPE, SIG_IGN)
   }
 
