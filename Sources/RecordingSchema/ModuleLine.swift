@@ -34,7 +34,7 @@ public struct ModuleLoad: Sendable, Equatable {
   public var sites = 0
   /// Call sites that call their stubs.
   public var armed = 0
-  /// Call sites that no rule wants.
+  /// Call sites that no rule selects.
   public var unwanted = 0
   /// Places that looked like call sites and are none; and why.
   public var skipped = 0

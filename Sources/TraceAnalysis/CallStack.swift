@@ -41,7 +41,7 @@ public enum CallEnd: UInt8, Sendable {
   @inlinable public var isTimed: Bool { self != .cutOff && self != .entryOnly }
 }
 
-/// What is told of calls.
+/// Receives the calls of a thread, each at its begin and its end.
 ///
 /// `parentTag` is -1 for an outermost call; depths count from 0.
 public protocol CallSink {
@@ -55,7 +55,8 @@ public protocol CallSink {
 
 /// The open calls of one thread, kept by its events.
 ///
-/// Any order of events is taken: exits without an entry are counted, not believed. Memory is that of
+/// Any order of events is taken: exits without an entry are counted and change nothing. Memory is
+/// that of
 /// `deepest` frames, whatever the recording says.
 public struct CallStack {
   @usableFromInline static var deepest: Int { 1 << 20 }
@@ -190,7 +191,8 @@ extension CallStack {
     sink.ended(frame, at: max(lastTime, frame.start), .returned, depth: depth)
   }
 
-  /// Takes a chunk's word for what is open: after a gap, and at the first chunk, it alone knows.
+  /// Makes the open calls those that the chunk lists: after a gap, and at the first chunk, only the
+  /// chunk has them.
   private mutating func adopt<Sink: CallSink>(
     _ open: [UInt32], at time: UInt64, _ sink: inout Sink
   ) {

@@ -2,8 +2,8 @@
 
 import RecordingReader
 
-/// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of time,
-/// as one CPU would have seen them.
+/// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of
+/// time, as one CPU would have seen them.
 ///
 /// The CPU is not recorded and reads 0. What ftrace has no line for stands in a comment: a function
 /// that ended without returning closes with `} /* f unwound */`.
@@ -44,7 +44,7 @@ public struct FunctionGraphText: CallSink {
     return threads.problems
   }
 
-  /// Nobody reads any more.
+  /// The reader has closed its end.
   private struct Closed: Error {}
 
   private mutating func writeHeader() {

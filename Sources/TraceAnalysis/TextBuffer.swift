@@ -82,7 +82,7 @@ struct NameCache {
     return name
   }
 
-  /// Who called: a function's name, or the address where no module has it.
+  /// The caller: a function's name, or the address where no module has it.
   func caller(_ address: CodeAddress, time: UInt64, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
     return found.map { shown(demangled($0)) } ?? "\(address)"

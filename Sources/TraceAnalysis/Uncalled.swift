@@ -14,7 +14,7 @@ public struct UncalledFunction: Sendable {
   public var label: String { function.label(number: number) }
 }
 
-/// "Never called" told from "not wanted by the filter" and from "could not be armed".
+/// "Never called", apart from "not wanted by the filter" and from "could not be armed".
 ///
 /// A function is a module's call site, whichever process or generation: armed in one of them and
 /// called in one is called.
@@ -81,7 +81,7 @@ private struct Identity: Hashable {
 
 /// What became of one module's sites, over all processes and generations.
 ///
-/// As many as its file of symbols has: what a line claims is not believed.
+/// As many as its file of symbols has: the counts in a line are not used.
 private struct Sites {
   let process: ProcessRecording
   let module: Int

@@ -7,8 +7,8 @@ import Testing
 /// The table of the scene `unload`, cell by cell.
 ///
 /// What each cell has to be follows from the two designs: section "The bug" of the history that
-/// docs/story.md tells. By record: a pending one is converted when the daemon wakes, a converted one
-/// is written when a tracer starts, an enabled one when the tracer stops.
+/// docs/story.md tells. By record: a pending one is converted when the daemon wakes, a converted
+/// one is written when a tracer starts, an enabled one when the tracer stops.
 @Suite(.serialized) struct DemoUnloadTests {
   struct Row: Sendable, CustomStringConvertible {
     var engine, occupant, pending, converted, enabled: String

@@ -4,8 +4,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Limits and lack of space: the program goes on as it would have without us, what was recorded stays
-/// readable, what was lost is counted, and one line says so.
+/// Limits and lack of space: the program goes on as it would have without us, what was recorded
+/// stays readable, what was lost is counted, and one line says so.
 @Suite struct RecordLimitsTests {
   /// Says how SIGXFSZ stood when it began, dies of status 99 of one, and counts its calls.
   private static let source = """
