@@ -13,8 +13,8 @@ struct ExportedFunction {
 
 /// The functions that are met, named once each.
 ///
-/// One call site of one file is one function, whatever its number in which process. Numbers that
-/// no module has are told apart up to `mostUnknown`: a damaged file may have any.
+/// One call site of one file is one function, whatever its number in which process. Of numbers
+/// that no module has, `mostUnknown` are kept apart: a damaged file may have any.
 struct ExportedFunctions {
   struct Known {
     var label: String
