@@ -11,7 +11,8 @@ import LivePatching
 import Units
 
 extension DifferenceCollector {
-  /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live memory.
+  /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live
+  /// memory.
   func loaderJumps(
     module: (_ range: Int) -> String, read: (_ address: UInt64, _ count: Int) -> [UInt8]?
   ) -> [KnownChange] {

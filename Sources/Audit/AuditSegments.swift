@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The executable segments of a mapped file, read through its descriptor: the audit has no path that
-// it could trust. Two reads of bounded size, and nothing of the file is believed beyond what the
+// it could trust. Two reads of bounded size, and nothing of the file is used beyond what the
 // mappings show: a hostile one can only give its own bytes a wrong link-time address.
 
 /// The executable PT_LOADs of a file, and whether its text is relocated.

@@ -15,10 +15,11 @@ public import LivePatching
 
 /// Compares the text of a process with its files on disk.
 ///
-/// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the process, and may be used on
-/// the caller's own. Bounded memory: two buffers of 1 MiB and at most 8 MiB of differing bytes.
-/// Memory of no file (vdso, vsyscall, code made at run time) has nothing to be compared with and is
-/// left out; so is a file none of whose mappings is executable. Our own jump in the loader is known.
+/// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the
+/// process, and may be used on the caller's own. Bounded memory: two buffers of 1 MiB and at most 8
+/// MiB of differing bytes. Memory of no file (vdso, vsyscall, code made at run time) has nothing to
+/// be compared with and is left out; so is a file none of whose mappings is executable. Our own
+/// jump in the loader is known.
 public func auditText(
   of process: pid_t, known: [KnownChange] = []
 ) throws(AuditError) -> AuditReport {

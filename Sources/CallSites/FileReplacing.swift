@@ -55,8 +55,8 @@ private func fill(
     return true
   }
   if !isWritten { return ("cannot write", errno) }
-  // Only root may give a file away: whoever else runs this owns the result. Before the mode, which
-  // a change of owner may reduce.
+  // Only root may give a file away: any other user who runs this owns the result. Before the mode,
+  // which a change of owner may reduce.
   _ = fchown(descriptor, status.st_uid, status.st_gid)
   if fchmod(descriptor, status.st_mode & 0o7777) != 0 { return ("cannot set the mode", errno) }
   if fsync(descriptor) != 0 { return ("cannot sync", errno) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Writes the document of a `--json` option to stdout, on one line: `{…,"schema":"nopscope.NAME/1"}`.
+/// Writes the document of a `--json` option to stdout, on one line:
+/// `{…,"schema":"nopscope.NAME/1"}`.
 ///
 /// Keys are sorted. What a value lacks is null, never absent: a reader can tell "not known" from
 /// "misspelt".

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// What is said on stderr to somebody who waits: nothing where stderr is no terminal.
+/// Shows a waiting user on stderr how far the work is; nothing where stderr is no terminal.
 ///
 /// A fraction is a line that is written over, from the second second on.
 public final class Progress {

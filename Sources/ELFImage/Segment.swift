@@ -86,7 +86,7 @@ extension Segment {
   }
 
   /// The loadable ones by address, checked not to overlap in memory, nor, in sum, in the file:
-  /// whoever walks them all looks at each byte a bounded number of times.
+  /// a walk over them all looks at each byte a bounded number of times.
   static func loadable(_ segments: [Segment], _ bytes: ELFBytes) throws(ELFError) -> [Segment] {
     let sorted = segments.filter { $0.type == Kind.load }.sorted { $0.address < $1.address }
     var end = ModuleOffset.zero

@@ -170,8 +170,8 @@ extension Stage {
     }
     report.say([
       "",
-      "  A comparison that fails writes the old value back. Memory does not mind; the",
-      "  registers of a device may. Bytes that are equal by luck are overwritten.",
+      "  A comparison that fails writes the old value back. That changes no memory, but",
+      "  it may change a device. Bytes that are equal by luck are overwritten.",
     ])
     report.expect("on other bytes the value stays", other.after == other.before)
     report.expect("on other bytes the access is a write nevertheless", other.errorCode & 2 != 0)

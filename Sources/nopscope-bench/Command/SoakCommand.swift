@@ -9,7 +9,7 @@ import TextFormat
 struct SoakCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "soak",
-    abstract: "Do everything at random, under load, until something is not as it must be.",
+    abstract: "Do everything at random, under load, until a check fails.",
     discussion: """
       In turns: a child patches itself live, while libraries come and go, threads call them, \
       others fork, and a signal comes each millisecond; and programs are recorded that load, \

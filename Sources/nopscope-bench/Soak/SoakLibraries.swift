@@ -83,7 +83,7 @@ struct SoakLibraries {
     try writeBytes(try copy(index, of: build), to: path(index))
   }
 
-  /// The build with this copy's number, and a build-id that nobody else has.
+  /// The build with this copy's number, and a build-id that no other file has.
   private func copy(_ index: Int, of build: [UInt8]) throws(SoakDeviation) -> [UInt8] {
     var bytes = build
     // The note's header: the name's length, 20 bytes, NT_GNU_BUILD_ID, "GNU".

@@ -15,7 +15,8 @@ final class SoakLoader {
   private let libraries: SoakLibraries
   private var generator: SoakGenerator
   private let tally: SoakTally
-  /// Transactions exclude one another, so that all may use one; looking for sites is no transaction.
+  /// Transactions exclude one another, so that all may use one; looking for sites is no
+  /// transaction.
   private let patching, discovering: Decoder
   private var open: [Loaded?]
   private var tables: [Int: SiteTable] = [:]
