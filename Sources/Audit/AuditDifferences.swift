@@ -4,7 +4,7 @@
 
 import LivePatching
 
-/// Neighbouring bytes that differ; their values stand in the collector.
+/// Neighbouring bytes that differ; the collector has their values.
 struct DifferingRun {
   /// Index of the compared range, for its file and its link-time address.
   var range: Int

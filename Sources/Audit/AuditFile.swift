@@ -12,7 +12,7 @@ struct Errno: Error, Equatable {
   var number: Int32
 }
 
-/// A descriptor that is closed when its owner goes away.
+/// A descriptor that is closed when its owner is freed.
 struct ReadableFile: ~Copyable {
   let descriptor: Int32
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What an audit finds: which bytes of a process's text are not those of the files it was loaded
-// from, and which text could not be compared. "Restored" is proven by it, not assumed.
+// from, and which text could not be compared. It proves that text was restored.
 
 public import Glibc
 public import LivePatching

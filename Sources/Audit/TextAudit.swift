@@ -5,8 +5,8 @@
 //   2. open that very file (AuditFile.swift) and read its executable segments;
 //   3. compare each of its executable mappings, and any other mapping of those segments, live bytes
 //      by /proc/PID/mem: a page that lost its X, or never had R, is compared all the same;
-//   4. read the maps again; what has been unmapped meanwhile is said to have vanished;
-//   5. tell the changes that the journal knows from those it does not.
+//   4. read the maps again; report what was unmapped meanwhile as `vanished`;
+//   5. mark the changes that the journal explains; the others are unknown.
 // Nothing is written, no thread is stopped: a change made during the audit is seen or not.
 // Reading memory that no thread has touched yet brings its file's pages into the process.
 

@@ -63,7 +63,7 @@ private func fill(
   return nil
 }
 
-/// Makes the rename last.
+/// Writes the rename to the disk.
 ///
 /// A file system that cannot is no reason to fail: the file is whole.
 private func syncFolder(of path: String) {

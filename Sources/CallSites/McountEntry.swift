@@ -42,7 +42,7 @@ public struct McountTargets: Equatable, Sendable {
   /// Finds the slots by the relocations that fill them, the stubs by the slots they jump through,
   /// the definitions by their symbols.
   ///
-  /// Sections are asked only for what the loader does not need.
+  /// Sections are read only for what the loader does not need.
   public init(_ image: ELFImage) throws(ELFError) {
     try addDefinitions(image)
     try addSlots(image)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The ELF header: what the file is, and where its two tables stand.
+/// The ELF header: what the file is, and where its two tables are.
 public struct ELFHeader: Equatable, Sendable {
   /// What the file is (e_type).
   public enum FileType: UInt16, Sendable {

@@ -2,7 +2,8 @@
 
 public import Units
 
-/// An ELF file in memory: headers parsed and checked, everything else read where it stands.
+/// An ELF file in memory: headers parsed and checked, everything else is read in place when it is
+/// needed.
 ///
 /// Whatever the file says, reading it throws an `ELFError` or ends: no crash, no endless loop, no
 /// more memory than a small multiple of the file's size.

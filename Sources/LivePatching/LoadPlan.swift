@@ -44,7 +44,7 @@ final class LoadPlan {
     guard npc_load_plan_track(plan) else { return nil }
   }
 
-  /// Makes every call of the table a nop when the module comes.
+  /// Makes every call of the table a nop when the module is loaded.
   convenience init(nopping table: SiteTable, writer: TextWriter, decoder: Decoder) {
     let list = PokeBuilder.with(table, loadBias: .zero) { builder, sites in
       sites.compactMap { site in
@@ -55,7 +55,7 @@ final class LoadPlan {
     npc_load_plan_add(plan)
   }
 
-  /// From now on a module that comes is only noted, not poked.
+  /// From now on a load of the module is only noted; no poke is written.
   func stopPatching() {
     npc_patch_lock()
     plan.pointee.count = 0
@@ -73,17 +73,17 @@ final class LoadPlan {
   /// What the hook wrote of one generation of the module.
   struct Generation {
     let isLoaded: Bool
-    /// How often the module came.
+    /// How often the module was loaded.
     let number: UInt32
     let loadBias: LoadBias
-    /// The loader's count of unloads, which has to stand while the hook is not there.
+    /// The loader's count of unloads, which must stay the same while the hook is not there.
     let unloadCount: UInt64
     let result: npc_result
     /// The pokes as they were executed, at run-time addresses, where they failed.
     let pokes: [npc_poke]
   }
 
-  /// All of it at once: between two looks the module may go and come again.
+  /// All of it at once: between two reads the module may be unloaded and loaded again.
   var current: Generation {
     npc_patch_lock()
     defer { npc_patch_unlock() }

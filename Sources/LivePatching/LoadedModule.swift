@@ -9,7 +9,7 @@ public import Units
 #endif
 
 /// A loaded ELF object of this process, as the loader listed it. Its identity is its build-id and
-/// its generation; the address is an attribute that another module may have tomorrow.
+/// its generation; the address is no identity: another module may get it later.
 public struct LoadedModule: Equatable, Sendable {
   /// As the loader names it; the program itself is "".
   public var name: String

@@ -5,8 +5,8 @@ import Glibc
 public import Units
 
 /// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
-/// back, or `isLeftChanged` that they could not be, not one byte was written; but for the phase
-/// `close`: then all were, and stand.
+/// back, or `isLeftChanged` that they could not be, not one byte was written. The phase `close`
+/// is an exception: then all bytes were written, and stay.
 public struct PatchError: Error, Equatable, Sendable {
   /// What went wrong.
   public enum Reason: Int32, Sendable {
@@ -32,7 +32,7 @@ public struct PatchError: Error, Equatable, Sendable {
   public var offset: ModuleOffset?
   /// The site's function, where it is known.
   public var function: String?
-  /// What should have stood at the site.
+  /// The bytes that should have been at the site.
   public var expected: [UInt8]
   /// What was found there instead; empty where it was not read.
   public var actual: [UInt8]
@@ -88,7 +88,7 @@ extension PatchError: CustomStringConvertible {
     }
   }
 
-  /// Before the first byte; later the line's end says what became of them.
+  /// Said before the first byte is written; later the line's end says what became of the bytes.
   private var nothingWritten: String { phase == .write ? "" : "; nothing was written" }
 
   private var errorText: String { String(cString: strerror(errorNumber)) }

@@ -6,7 +6,7 @@ import MachineCode
 import Units
 
 /// The 2.6.28 design: sites come from the build, a module is converted after it is mapped and
-/// before its first function runs, its records end before its memory can be anybody else's, and
+/// before its first function runs, its records end before its memory can be reused, and
 /// the first anomaly turns the tracer off for good. No compare-and-swap anywhere.
 public final class StaticEngine {
   /// What the engine knows of one site, beside its state.
@@ -131,7 +131,7 @@ public final class StaticEngine {
   }
 
   /// Marks the records of these functions: from now on a tracer arms the marked ones alone, all
-  /// before. A mark ends with its record: a module that comes again comes unmarked.
+  /// before. A mark ends with its record: a module that is loaded again is unmarked.
   public func setFilter(_ isWanted: (String) -> Bool) throws(FtraceBug) {
     try synchronize()
     for index in managed.indices where managed[index].patched != nil {
@@ -183,7 +183,7 @@ public final class StaticEngine {
     return count
   }
 
-  /// Gives every site back as its file has it, and forgets the tables. After a bug it only forgets:
+  /// Makes every site as its file has it, and drops the tables. After a bug it only drops them:
   /// nothing is patched any more.
   public func detach() throws {
     defer { managed = [] }

@@ -3,7 +3,7 @@
 import CMachineCode
 public import Units
 
-/// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
+/// One decoded instruction, as far as a patcher of call sites has to distinguish instructions.
 @frozen
 public struct Instruction<Space>: Equatable, Sendable {
   /// What it is.
