@@ -18,7 +18,7 @@ public struct EventCursor: ~Copyable {
   @usableFromInline let window: UnsafeMutableRawPointer
   @usableFromInline var position = 0
   @usableFromInline var filled = 0
-  /// The last position where an event may begin before `advance` is asked.
+  /// The last position where an event may begin before `advance` is called.
   @usableFromInline var lastStart = -1
   @usableFromInline var time: UInt64 = 0
 

@@ -105,7 +105,7 @@ extension ProcessRecording {
   }
 
   /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
-  /// symbols has, and no more than its line says.
+  /// symbols has, and at most as many as its line says.
   public func siteOffsets(ofModule index: Int) -> [ModuleOffset] {
     let module = modules[index]
     return (symbols.symbols(of: module)?.sites ?? []).prefix(module.sites).map(\.offset)

@@ -3,7 +3,7 @@
 import RecordingSchema
 import Synchronization
 
-/// The symbol files of a recording, each read when its first name is asked for.
+/// The symbol files of a recording, each read when its first name is needed.
 final class SymbolStore: Sendable {
   private struct State {
     var byName: [String: SymbolFile] = [:]

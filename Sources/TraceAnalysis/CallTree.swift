@@ -110,7 +110,7 @@ public struct CallTree: Sendable {
     problems += found
   }
 
-  /// The child of a node for a function; nil where there is no more room.
+  /// The child of a node for a function; nil where there is no room left.
   fileprivate mutating func child(
     of parent: Int32, _ function: UInt32, _ process: ProcessRecording, _ index: Int
   ) -> Int32? {

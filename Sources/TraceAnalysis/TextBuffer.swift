@@ -3,7 +3,7 @@
 import RecordingReader
 import Units
 
-/// Text on its way out, a block at a time.
+/// Text that is written a block at a time.
 public struct TextBuffer {
   private var bytes: [UInt8] = []
   private let sink: ([UInt8]) -> Bool

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Why nothing was exported. Whatever had been written is gone again.
+/// Why nothing was exported. Whatever had been written has been removed.
 public enum ExportError: Error, Equatable, CustomStringConvertible {
   /// The format needs a stream of events, and no process has one.
   case noEvents(directory: String, format: ExportFormat, tracer: String)

@@ -14,8 +14,8 @@ public enum ExportDestination: Sendable {
 /// Writes a recording in another tool's format.
 ///
 /// Streams: memory is that of the functions' names and the open calls, whatever the recording's
-/// length (folded stacks: of the merged call tree). The destination is there when it is whole, and
-/// else as it was.
+/// length (folded stacks: of the merged call tree). The destination is replaced when
+/// the export is complete; until then it stays as it was.
 public struct Exporter {
   /// What is exported.
   public var recording: Recording

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Bytes on their way into a descriptor, a megabyte at a time.
+/// Bytes that are written to a descriptor a megabyte at a time.
 ///
 /// A write that fails is remembered in `failure`, and what follows is dropped: a writer need not
 /// check each byte. Belongs to one task.

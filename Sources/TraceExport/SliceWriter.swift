@@ -42,6 +42,6 @@ protocol SliceWriter {
   mutating func lost(_ events: UInt64, at time: UInt64)
   /// The thread's last event was at `time`.
   mutating func end(_ thread: ExportedThread, at time: UInt64) throws
-  /// Throws where writing has failed; asked now and then.
+  /// Throws where writing has failed; called now and then.
   func check() throws
 }

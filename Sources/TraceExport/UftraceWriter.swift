@@ -116,7 +116,7 @@ struct UftraceWriter: SliceWriter {
     output.add(word: kind | Self.magic << 3 | UInt64(depth) << 6 | address << 16)
   }
 
-  /// Its own LOST record makes uftrace forget which functions are open.
+  /// Its own LOST record makes uftrace drop the functions that are open.
   mutating func lost(_ events: UInt64, at time: UInt64) {}
 
   mutating func end(_ thread: ExportedThread, at time: UInt64) throws {

@@ -7,7 +7,7 @@ import Glibc
 import Recorder
 import TextFormat
 
-/// `nopscope record`, once its arguments are understood: starts the recorder and says what it did.
+/// `nopscope record`, once its arguments are parsed: starts the recorder and prints what it did.
 struct RecordRun {
   let settings: RecordSettings
   let words: [String]

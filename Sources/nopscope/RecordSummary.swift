@@ -4,7 +4,7 @@ import CommandOutput
 import Recorder
 import TextFormat
 
-/// What is said when a recording is done: what went wrong, and one closing line.
+/// What nopscope prints when a recording is done: what went wrong, and one closing line.
 struct RecordSummary {
   let program: TargetProgram
   let server: RecordServer

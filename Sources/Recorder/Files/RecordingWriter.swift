@@ -27,7 +27,7 @@ final class RecordingWriter {
   /// it names them all.
   private static let fewProcesses = 16
   private static let sessionNanoseconds: UInt64 = 50_000_000
-  /// Writing takes no more than one part in so many of the recorder's time.
+  /// Writing takes at most one part in so many of the recorder's time.
   private static let sessionShare: UInt64 = 20
   private static let mostWarnings = 100
 

@@ -3,8 +3,8 @@
 /// Which sites are to be traced.
 ///
 /// Rules apply in their order, the last that matches decides. Without rules every function is
-/// wanted; where the first rule removes, it removes from all. Rules are applied when a module
-/// comes, so one for a module that is not loaded yet is remembered by itself.
+/// wanted; where the first rule removes, it removes from all functions. Rules are applied when a
+/// module is loaded, so a rule for a module that is not loaded yet takes effect then.
 public struct SiteFilter: Sendable {
   /// What becomes of a site.
   public enum Choice: Equatable, Sendable {

@@ -19,7 +19,7 @@ protocol AgentConnectionsDelegate: AnyObject {
 /// were started with the agent and have not connected yet.
 ///
 /// Nothing that a client sends makes the event loop wait. A client that breaks the protocol loses
-/// its connection and no more: its program runs on.
+/// its connection; its program runs on.
 final class AgentConnections {
   weak var delegate: (any AgentConnectionsDelegate)?
   let folder: SocketFolder

@@ -7,7 +7,7 @@ import RecordingSchema
 
 /// The recorder: answers the agents of traced processes with plans, and has the recording written.
 ///
-/// It stands between three others: `EventLoop` waits, `AgentConnections` knows the processes and
+/// It connects three others: `EventLoop` waits, `AgentConnections` keeps the processes and
 /// reads their messages, `RecordingWriter` writes. What each message means is in
 /// `AgentAnswers.swift`.
 public final class RecordServer {
@@ -50,7 +50,7 @@ public final class RecordServer {
   public var recordingPath: String { writer.folder.path }
   /// Where agents connect.
   public var socketPath: String { connections.folder.socketPath }
-  /// Private to us; what else goes there goes with it.
+  /// Private to us; the server removes it with all files in it.
   public var socketFolder: String { connections.folder.path }
   /// Processes that are traced now, or may be about to connect.
   public var activeProcesses: Int { connections.activeProcesses }

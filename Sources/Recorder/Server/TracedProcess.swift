@@ -3,7 +3,7 @@
 import CRecordingABI
 import RecordingSchema
 
-/// A module of a traced process, from its coming to its end.
+/// A module of a traced process, from its load to its unload or the process's end.
 struct TracedModule {
   var message: AgentMessage.Module
   var firstFunction: UInt32

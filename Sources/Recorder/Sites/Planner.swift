@@ -17,7 +17,7 @@ public struct Plan: Sendable {
   public var reason: String?
 }
 
-/// Sites and rules in, actions out.
+/// Makes one action for each site, from the sites and the rules.
 ///
 /// Sites that no rule selects become nops, not calls that return early; nops stay what they are.
 public struct Planner: Sendable {

@@ -9,7 +9,7 @@ final class TargetProcess {
   let pid: pid_t
   /// Nil while it runs.
   private(set) var ending: TargetEnding?
-  /// From its end on Ctrl-C and its like are ours: whether one has come.
+  /// Once it has ended, Ctrl-C and its like are for nopscope: whether one has come.
   private(set) var isInterrupted = false
   private let loop: EventLoop
   private let signals: Descriptor

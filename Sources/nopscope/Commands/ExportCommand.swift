@@ -97,7 +97,7 @@ struct ExportCommand: ParsableCommand {
   }
 }
 
-// MARK: - What is said when it is done
+// MARK: - What the command prints when it is done
 
 extension ExportCommand {
   private func finish(_ summary: ExportSummary) {

@@ -4,13 +4,13 @@ import CRecorder
 import CommandOutput
 import Glibc
 
-/// Ctrl-C and its like, held back while something is written that must not stay half-written.
+/// Ctrl-C and its like, blocked while something is written that must not stay incomplete.
 final class Interruption {
   struct Caught: Error { var signal: Int32 }
 
   private var held = sigset_t()
 
-  /// From now on they wait until `check` asks.
+  /// From now on they stay pending until `check` is called.
   init() {
     sigemptyset(&held)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&held, signal) }
