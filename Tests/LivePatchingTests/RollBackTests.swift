@@ -70,7 +70,7 @@ import Units
         + "(Permission denied); nothing was written: try the other writer (mprotect, procmem)")
   }
 
-  /// Between the look that Capstone confirmed and the write somebody changes a byte.
+  /// Between the look that Capstone confirmed and the write other code changes a byte.
   @Test(arguments: Way.all) func bytesAreComparedAgainBeforeTheWrite(way: Way) throws {
     guard way.serves(.e8) else { return }
     let fixture = try PatchFixture(.clangFentry)

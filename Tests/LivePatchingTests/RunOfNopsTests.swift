@@ -8,7 +8,7 @@ import Testing
 
 @testable import LivePatching
 
-/// Threads that stand between two nops of a run when it changes, by every way to get there.
+/// Threads that are between two nops of a run when it changes, by every way to get there.
 ///
 /// Each case in a process of its own: it has signal handlers, and what is not moved dies.
 @Suite(.ownProcess) struct RunOfNopsTests {

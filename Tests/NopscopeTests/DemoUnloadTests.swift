@@ -21,7 +21,7 @@ import Testing
   }
 
   static let rows = [
-    // As shipped: every stale record reaches whatever stands there.
+    // As shipped: every stale record reaches what is mapped there.
     Row("shipped", "nothing", "fault", "fault", "fault"),
     Row(
       "shipped", "other-bytes", "mismatch-write-cycle", "mismatch-write-cycle",

@@ -10,7 +10,7 @@ import Units
 
 @testable import Recorder
 
-/// A recorder that lies: the agent writes nothing that the program's own bytes do not bear out, and
+/// A recorder with wrong plans: the agent writes only what the program's own bytes confirm, and
 /// the program behaves as it does alone.
 @Suite struct HostileRecorderTests {
   static let fixture = Fixture(

@@ -233,7 +233,7 @@ import Units
     ) { try Recording(directory: empty) }
   }
 
-  @Test("sizes that would take all memory or time are not believed")
+  @Test("sizes that would take all memory or time are rejected")
   func hugeClaims() throws {
     let path = try Self.small().write()
     let name = try Self.files(path)[0]

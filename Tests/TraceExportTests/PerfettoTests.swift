@@ -92,7 +92,7 @@ import TraceExport
     #expect(counted(trace.pairing.slices) == reported(recording))
   }
 
-  @Test("time that falls is held back, and told")
+  @Test("a time that falls is held back, and reported")
   func fallingTime() throws {
     let base = ExportRecordings.base
     let chunks = [

@@ -61,7 +61,7 @@ extension Stage {
     ]
   }
 
-  /// Lets the daemon come by itself.
+  /// Waits until the daemon runs by its own timer.
   private func convert(_ engine: DaemonEngine, _ interval: UInt64) throws -> [String] {
     let began = monotonicNanoseconds()
     try engine.waitForCycle()

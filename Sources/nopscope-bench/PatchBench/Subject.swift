@@ -80,7 +80,7 @@ struct Subject {
   }
 }
 
-/// The bytes of all sites, apart from the text they come from: decoding them touches nothing else.
+/// The bytes of all sites, apart from the text they come from: decoding them reads nothing else.
 struct SiteCodes {
   private var entries: [(offset: ModuleOffset, bytes: UInt64, length: Int)]
 

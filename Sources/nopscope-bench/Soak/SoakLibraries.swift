@@ -16,7 +16,7 @@ struct SoakLibraries {
     case busy
     /// Its constructor loads another library, its destructor unloads it.
     case loading
-    /// It needs another library, which comes and goes with it.
+    /// It needs another library, which is loaded and unloaded with it.
     case needing
 
     var compiler: String { rawValue.hasPrefix("clang") ? "clang" : "gcc" }

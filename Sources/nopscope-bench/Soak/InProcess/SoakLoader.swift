@@ -294,7 +294,7 @@ final class SoakLoader {
   }
 }
 
-/// Memory that nobody else gets: where a library was.
+/// Keeps the memory where a library was from being used again.
 struct Occupied {
   private let start: UnsafeMutableRawPointer
   private let length: Int
