@@ -32,7 +32,7 @@ public struct TextDifference: Equatable, Sendable {
 public struct UncomparedText: Equatable, Sendable {
   /// Why text was not compared.
   public enum Reason: Error, Equatable, Sendable {
-    /// The file is gone from its path, and the kernel keeps the open one from us.
+    /// The file was deleted from its path, and the kernel does not let us open the mapped one.
     case deleted
     /// Another file has taken its path: the inodes, as mapped and as found.
     case replaced(mapped: UInt64, found: UInt64)

@@ -25,8 +25,8 @@ struct TextSegments {
 
     /// Where, in the file, the bytes end that a mapping of this segment shows as they are.
     ///
-    /// The kernel maps whole pages. Where a segment goes on in memory after its bytes in the file,
-    /// the loader has zeroed the rest of its last page.
+    /// The kernel maps whole pages. Where a segment continues in memory after its bytes in the
+    /// file, the loader has zeroed the rest of its last page.
     func end(ofMappingThatIsExecutable isExecutable: Bool) -> UInt64 {
       if memorySize > fileSize { return fileOffset &+ fileSize }
       return isExecutable ? .max : filePages.upperBound

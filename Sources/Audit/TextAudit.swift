@@ -4,7 +4,7 @@
 //   1. read /proc/PID/maps; take each file that has an executable mapping;
 //   2. open that very file (AuditFile.swift) and read its executable segments;
 //   3. compare each of its executable mappings, and any other mapping of those segments, live bytes
-//      by /proc/PID/mem: a page that lost its X, or never had R, is compared all the same;
+//      by /proc/PID/mem: a page that lost its X, or never had R, is compared too;
 //   4. read the maps again; report what was unmapped meanwhile as `vanished`;
 //   5. mark the changes that the journal explains; the others are unknown.
 // Nothing is written, no thread is stopped: a change made during the audit is seen or not.

@@ -7,8 +7,8 @@ public import Units
 /// Confirms candidates: Capstone decodes from the function's start, and the candidate must be one
 /// of the instructions met, with the right target.
 ///
-/// Each byte is decoded at most once, whatever the candidates: they come sorted, and decoding goes
-/// on from the last one while the function is the same.
+/// Each byte is decoded at most once, whatever the candidates: they are sorted, and decoding
+/// continues from the last one while the function is the same.
 public struct CallSiteConfirmer {
   let image: ELFImage
   let decoder: Decoder

@@ -10,7 +10,7 @@ public import Units
 public struct ELFImage: Sendable {
   /// The whole file.
   public let bytes: ELFBytes
-  /// What the file is, and where its tables stand.
+  /// What the file is, and where its tables are.
   public let header: ELFHeader
   /// All program headers, in the file's order.
   public let segments: [Segment]

@@ -34,9 +34,9 @@ public struct Segment: Equatable, Sendable {
   /// PF_W.
   public var isWritable: Bool { flags & 2 != 0 }
 
-  /// Where its file bytes stand.
+  /// Where its bytes are in the file.
   public var fileAddresses: Range<ModuleOffset> { address..<(address + fileSize) }
-  /// Where its bytes stand in memory.
+  /// Where its bytes are in memory.
   public var memoryAddresses: Range<ModuleOffset> { address..<(address + memorySize) }
   /// Its bytes in the file.
   ///

@@ -8,7 +8,7 @@ public struct Symbol: Equatable, Sendable {
   public var value: ModuleOffset
   /// In bytes; 0 where unknown.
   public var size: UInt64
-  /// Where its name stands in the table of names.
+  /// Where its name is in the table of names.
   public var nameOffset: UInt32
   /// SHN_*, or the index of its section.
   public var section: UInt16

@@ -36,7 +36,7 @@ final class LoadPlan {
   }
 
   /// Pokes nothing; notes only whether `module` still is loaded. Nil where anything was unloaded
-  /// since it was looked at: another generation may stand there by now.
+  /// since it was looked at: another generation may be there by now.
   convenience init?(tracking module: LoadedModule) {
     self.init(buildID: module.buildID ?? [], pokes: [], writer: .mprotect, decoder: nil)
     plan.pointee.load_bias = module.loadBias.rawValue

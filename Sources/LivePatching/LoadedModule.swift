@@ -22,7 +22,7 @@ public struct LoadedModule: Equatable, Sendable {
   /// The hull of all its segments.
   public var span: Range<CodeAddress>
   /// How many modules the loader had unloaded when this was taken (`dlpi_subs`): while the count
-  /// stands, nothing that was listed has gone.
+  /// stays the same, nothing that was listed has been unloaded.
   public var unloadCount: UInt64
 
   /// The modules of this namespace, in the loader's order.

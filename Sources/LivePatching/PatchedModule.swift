@@ -65,7 +65,7 @@ public final class PatchedModule {
   /// not there from the start: the transaction finds out.
   public var isLoaded: Bool { plan?.isLoaded(generation) ?? true }
 
-  /// What stands at the site with this index in `table`.
+  /// What is at the site with this index in `table`.
   public func state(of site: Int) -> SiteState { states[Int(stateIndices[site])] }
 
   /// Run-time address of the site with this index in `table`.
@@ -120,7 +120,7 @@ public final class PatchedModule {
     do {
       result = try execute(pokes, options)
     } catch {
-      // Only the closing failed: the bytes stand, and the journal says so.
+      // Only the closing failed: the bytes were written, and the journal says so.
       if error.phase == .close { note(target, at: sites) }
       throw error
     }

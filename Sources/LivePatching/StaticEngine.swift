@@ -21,7 +21,7 @@ public final class StaticEngine {
     public static let enabled = Flags(rawValue: 2)
   }
 
-  /// One table's module: the plan for whenever it comes, and its records while it is there.
+  /// One table's module: the plan for each load, and its records while it is loaded.
   private struct Managed {
     let table: SiteTable
     let plan: LoadPlan
@@ -45,7 +45,7 @@ public final class StaticEngine {
   /// Records that ended with their module, in all.
   public private(set) var releasedRecords = 0
 
-  /// Plants the loader's hook, on which "before its first function runs" stands.
+  /// Puts in the loader's hook, which converts a module before its first function runs.
   public init(decoder: Decoder, options: PatchOptions = PatchOptions()) throws(LoaderHookError) {
     self.decoder = decoder
     self.options = options
@@ -70,7 +70,7 @@ public final class StaticEngine {
     return library
   }
 
-  /// Takes note of what the loader's hook did: modules that went, modules that came.
+  /// Takes note of what the loader's hook did: modules that were unloaded or loaded.
   public func synchronize() throws(FtraceBug) {
     release()
     if let bug { throw bug }

@@ -51,7 +51,7 @@ public final class Decoder {
 
   deinit { nmc_decoder_destroy(handle) }
 
-  /// Decodes the first instruction of `bytes` as if it stood at `address`; nil if it is none.
+  /// Decodes the first instruction of `bytes` as if it were at `address`; nil if it is none.
   @inlinable
   public func decode<Space>(
     _ bytes: UnsafeRawBufferPointer, at address: Address<Space>

@@ -138,7 +138,7 @@ public struct EventCursor: ~Copyable {
 // MARK: - From window to window, from chunk to chunk
 
 extension EventCursor {
-  /// Fills the window, or begins the next chunk and says so; nil where the window goes on, and at
+  /// Fills the window, or begins the next chunk and says so; nil where the window continues, and at
   /// the end.
   @usableFromInline
   mutating func advance() -> Event? {

@@ -46,7 +46,7 @@ public struct ProcessRecording: Sendable {
   public let isMarkedCorrupted: Bool
   /// A flight recorder: only the end of each thread was kept.
   public let isOverwriting: Bool
-  /// No space was left: what came after was only counted.
+  /// No space was left: later events were only counted.
   public let isFull: Bool
   /// Nanoseconds per unit.
   public let scale: Double

@@ -7,7 +7,7 @@ import Units
 public struct TextBuffer {
   private var bytes: [UInt8] = []
   private let sink: ([UInt8]) -> Bool
-  /// The reader has gone: nothing more need be written.
+  /// The reader has closed its end: nothing more need be written.
   public private(set) var isClosed = false
   private static let block = 1 << 16
 

@@ -87,7 +87,7 @@ private struct Sites {
   let module: Int
   let offsets: [ModuleOffset]
   var states: [SiteState]
-  /// Processes that were forked have their parent's modules: the same once more.
+  /// Processes that were forked have their parent's modules: the same functions again.
   private var last: ModuleRecord?
 
   init(_ process: ProcessRecording, _ module: Int) {

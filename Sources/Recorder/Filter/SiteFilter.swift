@@ -22,7 +22,7 @@ public struct SiteFilter: Sendable {
   public let graph: [FilterRule]
   private let demangle: @Sendable (String) -> String?
 
-  /// The last rule that matches decides in each list; `notrace` goes before all.
+  /// The last rule that matches decides in each list; `notrace` overrides the other lists.
   public init(
     filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = [],
     demangle: @escaping @Sendable (String) -> String? = { _ in nil }

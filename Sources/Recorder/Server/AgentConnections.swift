@@ -91,7 +91,7 @@ extension AgentConnections {
     }
   }
 
-  /// No descriptor is to be had: clients wait in the queue until others have gone.
+  /// No descriptor is to be had: clients wait in the queue until others have closed theirs.
   private func pauseListening() {
     guard let registration = listening else { return }
     loop.remove(registration)

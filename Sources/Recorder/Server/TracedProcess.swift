@@ -52,7 +52,7 @@ struct TracedModule {
   /// Places that looked like call sites and are none.
   var skippedPlaces: Int { skipped.reduce(0) { $0 + $1.count } }
 
-  /// A module without a build-id goes by its path.
+  /// A module without a build-id is identified by its path.
   private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
     message.buildID.isEmpty
       ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)

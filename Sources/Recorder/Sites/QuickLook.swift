@@ -56,7 +56,7 @@ struct QuickLook: ~Copyable {
     return !hasStrings
   }
 
-  /// Whether one of the names stands in `length` bytes at `offset`.
+  /// Whether one of the names is in `length` bytes at `offset`.
   private borrowing func mentions(_ offset: Int, _ length: Int) -> Bool {
     let names = Self.symbols + Self.sections
     let overlap = 32

@@ -41,7 +41,7 @@ struct UncalledList {
     return line + "; \(grouped(report.lostEvents)) events lost"
   }
 
-  /// Why a function in the list may have been called all the same.
+  /// Why a function in the list may have been called nevertheless.
   private var doubts: [String] {
     var doubts: [String] = []
     let options = recording.session.options
