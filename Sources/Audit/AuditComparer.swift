@@ -31,7 +31,8 @@ struct TextComparer: ~Copyable {
     _ memory: borrowing ReadableFile
   ) -> [Failure] {
     failures = []
-    // In the file's last page the bytes after its end are zeros; the pages after that are not there.
+    // In the file's last page the bytes after its end are zeros; the pages after that are not
+    // there.
     let lastPage = (size &+ pageMask) & ~pageMask
     let length = min(
       mapping.length, lastPage > mapping.fileOffset ? lastPage - mapping.fileOffset : 0)

@@ -4,7 +4,7 @@
 
 import LivePatching
 
-/// Neighbouring bytes that differ; their values stand in the collector.
+/// Neighbouring bytes that differ; the collector has their values.
 struct DifferingRun {
   /// Index of the compared range, for its file and its link-time address.
   var range: Int
@@ -83,7 +83,7 @@ extension DifferenceCollector {
   /// Sorts the known from the unknown: each change that the text shows is one difference, and what
   /// no such change covers is left as it was found.
   ///
-  /// `place` tells the module, the file offset and the link-time address of a run.
+  /// `place` gives the module, the file offset and the link-time address of a run.
   func classify(
     known: [KnownChange], place: (_ range: Int, _ address: UInt64) -> TextDifference
   ) -> (differences: [TextDifference], absent: [KnownChange]) {

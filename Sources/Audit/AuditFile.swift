@@ -12,7 +12,7 @@ struct Errno: Error, Equatable {
   var number: Int32
 }
 
-/// A descriptor that is closed when its owner goes away.
+/// A descriptor that is closed when its owner is freed.
 struct ReadableFile: ~Copyable {
   let descriptor: Int32
 
@@ -25,8 +25,8 @@ struct ReadableFile: ~Copyable {
 
   /// Reads up to `buffer.count` bytes from `offset`.
   ///
-  /// Fewer only at the end, or where memory that cannot be read begins (/proc/PID/mem). Throws where not one byte could be read, except at the
-  /// end of a file.
+  /// Fewer only at the end, or where memory that cannot be read begins (/proc/PID/mem). Throws
+  /// where not one byte could be read, except at the end of a file.
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Int {
     var filled = 0
     while filled < buffer.count {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Our own jump in the loader, known by its shape, in whatever process: nobody's journal is at hand
-// where another process is audited.
+// Our own jump in the loader, known by its shape, in whatever process: an audit of another
+// process has no journal.
 //
 //   file   c3              nop padding      at the ret of _dl_debug_state
-//   live   e9 rel32        into memory of no file, where stands
-//          ff 25 00000000  the address that it goes on to
+//   live   e9 rel32        into memory of no file, which holds
+//          ff 25 00000000  the address where the hook continues
 
 import LivePatching
 import Units
 
 extension DifferenceCollector {
-  /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live memory.
+  /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live
+  /// memory.
   func loaderJumps(
     module: (_ range: Int) -> String, read: (_ address: UInt64, _ count: Int) -> [UInt8]?
   ) -> [KnownChange] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What an audit finds: which bytes of a process's text are not those of the files it was loaded
-// from, and which text could not be compared. "Restored" is proven by it, not assumed.
+// from, and which text could not be compared. It proves that text was restored.
 
 public import Glibc
 public import LivePatching
@@ -32,7 +32,7 @@ public struct TextDifference: Equatable, Sendable {
 public struct UncomparedText: Equatable, Sendable {
   /// Why text was not compared.
   public enum Reason: Error, Equatable, Sendable {
-    /// The file is gone from its path, and the kernel keeps the open one from us.
+    /// The file was deleted from its path, and the kernel does not let us open the mapped one.
     case deleted
     /// Another file has taken its path: the inodes, as mapped and as found.
     case replaced(mapped: UInt64, found: UInt64)
@@ -75,7 +75,7 @@ public struct AuditReport: Equatable, Sendable {
   public var differences: [TextDifference] = []
   /// Differing bytes beyond the first 8 MiB of them: counted, not listed.
   public var bytesUnlisted: UInt64 = 0
-  /// Known changes that the text does not show: somebody else has undone or overwritten them, or
+  /// Known changes that the text does not show: other code has undone or overwritten them, or
   /// their text was not compared.
   public var absentChanges: [KnownChange] = []
   /// Text that was not compared, with the reasons.
@@ -84,7 +84,7 @@ public struct AuditReport: Equatable, Sendable {
   /// A report of nothing.
   public init() {}
 
-  /// Differences that nobody answers for.
+  /// Differences that no known change explains.
   public var unknownDifferences: [TextDifference] { differences.filter { !$0.isKnown } }
 }
 
@@ -106,7 +106,7 @@ extension AuditError: CustomStringConvertible {
       "process \(process): no such process; ps -e lists those that run"
     case .noText(let process):
       "process \(process): it has no memory of its own: a kernel thread, or a process that has "
-        + "ended; ps -p \(process) tells"
+        + "ended; ps -p \(process) shows which"
     case .refused(let process, let path, let error):
       "process \(process): opening \(path): \(errorText(error)); audit a process of your own, or "
         + "as root (kernel.yama.ptrace_scope may restrict it to descendants)"

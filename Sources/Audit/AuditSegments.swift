@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The executable segments of a mapped file, read through its descriptor: the audit has no path that
-// it could trust. Two reads of bounded size, and nothing of the file is believed beyond what the
+// it could trust. Two reads of bounded size, and nothing of the file is used beyond what the
 // mappings show: a hostile one can only give its own bytes a wrong link-time address.
 
 /// The executable PT_LOADs of a file, and whether its text is relocated.
@@ -25,8 +25,8 @@ struct TextSegments {
 
     /// Where, in the file, the bytes end that a mapping of this segment shows as they are.
     ///
-    /// The kernel maps whole pages. Where a segment goes on in memory after its bytes in the file,
-    /// the loader has zeroed the rest of its last page.
+    /// The kernel maps whole pages. Where a segment continues in memory after its bytes in the
+    /// file, the loader has zeroed the rest of its last page.
     func end(ofMappingThatIsExecutable isExecutable: Bool) -> UInt64 {
       if memorySize > fileSize { return fileOffset &+ fileSize }
       return isExecutable ? .max : filePages.upperBound

@@ -4,9 +4,9 @@
 //   1. read /proc/PID/maps; take each file that has an executable mapping;
 //   2. open that very file (AuditFile.swift) and read its executable segments;
 //   3. compare each of its executable mappings, and any other mapping of those segments, live bytes
-//      by /proc/PID/mem: a page that lost its X, or never had R, is compared all the same;
-//   4. read the maps again; what has been unmapped meanwhile is said to have vanished;
-//   5. tell the changes that the journal knows from those it does not.
+//      by /proc/PID/mem: a page that lost its X, or never had R, is compared too;
+//   4. read the maps again; report what was unmapped meanwhile as `vanished`;
+//   5. mark the changes that the journal explains; the others are unknown.
 // Nothing is written, no thread is stopped: a change made during the audit is seen or not.
 // Reading memory that no thread has touched yet brings its file's pages into the process.
 
@@ -15,10 +15,11 @@ public import LivePatching
 
 /// Compares the text of a process with its files on disk.
 ///
-/// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the process, and may be used on
-/// the caller's own. Bounded memory: two buffers of 1 MiB and at most 8 MiB of differing bytes.
-/// Memory of no file (vdso, vsyscall, code made at run time) has nothing to be compared with and is
-/// left out; so is a file none of whose mappings is executable. Our own jump in the loader is known.
+/// Blocks while it reads (0.15 s for 160 MB of text in the page cache); takes no lock of the
+/// process, and may be used on the caller's own. Bounded memory: two buffers of 1 MiB and at most 8
+/// MiB of differing bytes. Memory of no file (vdso, vsyscall, code made at run time) has nothing to
+/// be compared with and is left out; so is a file none of whose mappings is executable. Our own
+/// jump in the loader is known.
 public func auditText(
   of process: pid_t, known: [KnownChange] = []
 ) throws(AuditError) -> AuditReport {

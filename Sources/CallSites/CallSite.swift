@@ -7,7 +7,7 @@ public import Units
 ///
 /// 16 bytes: a library has hundreds of thousands.
 public struct CallSite: Equatable, Sendable {
-  /// What stands there.
+  /// What is there.
   public enum Form: UInt8, Sendable, CaseIterable {
     /// `e8 rel32`: call to a PLT stub, or to mcount itself.
     case e8
@@ -19,7 +19,7 @@ public struct CallSite: Equatable, Sendable {
     case nop5
     /// One nop of six bytes.
     case nop6
-    /// Five nops of one byte, `90`: a thread can stand between them.
+    /// Five nops of one byte, `90`: a thread can be between them.
     case nop1x5
 
     /// Bytes that the form occupies.

@@ -7,8 +7,8 @@ public import Units
 /// Confirms candidates: Capstone decodes from the function's start, and the candidate must be one
 /// of the instructions met, with the right target.
 ///
-/// Each byte is decoded at most once, whatever the candidates: they come sorted, and decoding goes
-/// on from the last one while the function is the same.
+/// Each byte is decoded at most once, whatever the candidates: they are sorted, and decoding
+/// continues from the last one while the function is the same.
 public struct CallSiteConfirmer {
   let image: ELFImage
   let decoder: Decoder
@@ -104,8 +104,8 @@ public struct CallSiteConfirmer {
     return next
   }
 
-  /// What compilers begin functions with as a rule, four bytes each: `push %rbp; mov %rsp,%rbp`, and
-  /// endbr64.
+  /// What compilers begin functions with as a rule, four bytes each: `push %rbp; mov %rsp,%rbp`,
+  /// and endbr64.
   ///
   /// Where an instruction begins they can be nothing else. Capstone needs two thirds of discovery's
   /// time for them, and a program waits in dlopen; the site itself it decodes.
@@ -196,7 +196,7 @@ extension CallSiteConfirmer {
     case (.call, _, _, _), (.callSlot, _, _, _): return .skip(.prefixedCall)
     case (.nop, 5, _, _), (.nop, 6, _, _):
       guard source == .mcountLocation else { return .skip(.otherInstruction) }
-      // gcc's -mnop-mcount: with the call gone, only the place tells which call it was.
+      // gcc's -mnop-mcount: with the call gone, only the place shows which call it was.
       let form: CallSite.Form = met.instruction.length == 5 ? .nop5 : .nop6
       return .site(form, isEntry(met.address, functionStart) ? .fentry : .mcount)
     default: return .skip(.otherInstruction)

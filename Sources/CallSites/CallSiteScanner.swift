@@ -3,7 +3,7 @@
 public import ELFImage
 public import Units
 
-/// A place that may be a call site, before Capstone has had its say.
+/// A place that may be a call site, before Capstone has confirmed it.
 public struct Candidate: Equatable, Sendable {
   /// What made the place a candidate.
   public enum Source: UInt8, Sendable {

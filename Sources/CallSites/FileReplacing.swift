@@ -55,15 +55,15 @@ private func fill(
     return true
   }
   if !isWritten { return ("cannot write", errno) }
-  // Only root may give a file away: whoever else runs this owns the result. Before the mode, which
-  // a change of owner may reduce.
+  // Only root may give a file away: any other user who runs this owns the result. Before the mode,
+  // which a change of owner may reduce.
   _ = fchown(descriptor, status.st_uid, status.st_gid)
   if fchmod(descriptor, status.st_mode & 0o7777) != 0 { return ("cannot set the mode", errno) }
   if fsync(descriptor) != 0 { return ("cannot sync", errno) }
   return nil
 }
 
-/// Makes the rename last.
+/// Writes the rename to the disk.
 ///
 /// A file system that cannot is no reason to fail: the file is whole.
 private func syncFolder(of path: String) {

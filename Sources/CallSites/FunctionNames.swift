@@ -6,7 +6,7 @@ import Units
 
 /// Names of functions by address.
 ///
-/// An index is made when a name is looked for in it first: patching needs none, and the dynamic
+/// An index is made when the first name is looked up in it: patching needs none, and the dynamic
 /// symbols have what the static ones lack, if anything.
 final class FunctionNames: Sendable {
   private struct Index: Sendable {
@@ -16,7 +16,7 @@ final class FunctionNames: Sendable {
   }
 
   private let image: ELFImage
-  /// Of the static symbols, then of the dynamic ones, as far as they were asked for.
+  /// Of the static symbols, then of the dynamic ones, each made when it is first used.
   private let indices = Mutex<[Index?]>([])
 
   init(_ image: ELFImage) { self.image = image }

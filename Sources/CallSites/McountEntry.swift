@@ -5,7 +5,7 @@ public import Units
 
 /// A place in the file through which mcount or __fentry__ is called.
 public struct McountEntry: Equatable, Sendable {
-  /// What stands at the address.
+  /// What is at the address.
   public enum Place: UInt8, Sendable {
     /// A PLT stub: `jmp *slot(%rip)`.
     case stub
@@ -19,7 +19,7 @@ public struct McountEntry: Equatable, Sendable {
   public var symbol: String
   /// Of the sites that call it.
   public var kind: CallSite.Kind
-  /// What stands at `address`.
+  /// What is at `address`.
   public var place: Place
   /// Link-time address.
   public var address: ModuleOffset
@@ -42,7 +42,7 @@ public struct McountTargets: Equatable, Sendable {
   /// Finds the slots by the relocations that fill them, the stubs by the slots they jump through,
   /// the definitions by their symbols.
   ///
-  /// Sections are asked only for what the loader does not need.
+  /// Sections are read only for what the loader does not need.
   public init(_ image: ELFImage) throws(ELFError) {
     try addDefinitions(image)
     try addSlots(image)
@@ -135,7 +135,7 @@ public struct McountTargets: Equatable, Sendable {
     }
   }
 
-  /// A stub is `jmp *slot(%rip)`, after endbr64 or a bnd prefix or neither, wherever it stands:
+  /// A stub is `jmp *slot(%rip)`, after endbr64 or a bnd prefix or neither, wherever it is:
   /// .plt, .plt.sec, .plt.got, and files without section headers.
   private mutating func addStubs(_ image: ELFImage) {
     let slots = self.slots

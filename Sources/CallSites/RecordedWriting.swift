@@ -86,7 +86,7 @@ struct SectionAppender {
     return file
   }
 
-  /// The file without what an earlier run appended, if that is all that stands at its end:
+  /// The file without what an earlier run appended, if there is nothing else at its end:
   /// recording twice gives the same bytes as once.
   private var keptSize: Int {
     let size = image.bytes.storage.count
@@ -136,7 +136,7 @@ struct SectionAppender {
 }
 
 extension SectionAppender {
-  /// A section header as it stands in the file: kept whole, the fields we do not know included.
+  /// A section header as it is in the file: kept whole, the fields we do not know included.
   struct Header {
     var name: UInt32 = 0
     var type: UInt32 = 0

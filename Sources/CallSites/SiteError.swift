@@ -19,7 +19,7 @@ public enum SiteError: Error, Equatable, Sendable {
   case otherBuild(path: String, expected: [UInt8], found: [UInt8])
   /// The recorded table is damaged, or of another version.
   case badRecord(path: String, what: String, expected: String, found: String)
-  /// An entry of the recorded table is not what stands in the file.
+  /// An entry of the recorded table does not match the file.
   case unconfirmedRecord(path: String, offset: ModuleOffset, form: CallSite.Form, found: String)
   /// More section headers than the format's plain numbering holds.
   case tooManySections(path: String, count: UInt64)

@@ -152,7 +152,7 @@ extension SiteTable {
     return (site.offset &+ length).displaced(by: displacement)
   }
 
-  /// The function's name from the symbols, as the linker knows it; nil in a stripped file.
+  /// The function's name from the symbols, as linked; nil in a stripped file.
   ///
   /// The first call indexes the symbols, 4 bytes each.
   public func functionName(of site: CallSite) -> String? {

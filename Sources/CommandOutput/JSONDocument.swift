@@ -2,7 +2,8 @@
 
 import JSONText
 
-/// Writes the document of a `--json` option to stdout, on one line: `{…,"schema":"nopscope.NAME/1"}`.
+/// Writes the document of a `--json` option to stdout, on one line:
+/// `{…,"schema":"nopscope.NAME/1"}`.
 ///
 /// Keys are sorted. What a value lacks is null, never absent: a reader can tell "not known" from
 /// "misspelt".

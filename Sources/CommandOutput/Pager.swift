@@ -36,7 +36,7 @@ public final class Pager {
       return
     }
     descriptor = ends[1]
-    // Whoever quits the pager has seen enough: a write then fails, and we end.
+    // When the user quits the pager, the next write fails, and we end.
     signal(SIGPIPE, SIG_IGN)
     // Ctrl-C is the pager's.
     signal(SIGINT, SIG_IGN)
@@ -53,7 +53,7 @@ public final class Pager {
     signal(SIGINT, SIG_DFL)
   }
 
-  /// False where nobody reads any more.
+  /// False once the pager, or who reads stdout, has closed its end.
   public func write(_ bytes: [UInt8]) -> Bool {
     bytes.withUnsafeBytes { CommandOutput.write($0, to: descriptor) }
   }
@@ -63,7 +63,7 @@ public final class Pager {
 public struct PagedText {
   private var bytes: [UInt8] = []
   private let pager: Pager
-  /// Nobody reads any more.
+  /// The reader has closed its end: what follows is dropped.
   public private(set) var isClosed = false
 
   /// Text for `pager`.

@@ -2,9 +2,9 @@
 
 import Glibc
 
-/// What is said on stderr to somebody who waits: nothing where stderr is no terminal.
+/// Shows a waiting user on stderr how far the work is; nothing where stderr is no terminal.
 ///
-/// A fraction is a line that is written over, from the second second on.
+/// A fraction is one line that is overwritten each time. It appears from the second second on.
 public final class Progress {
   private let isShown = isatty(2) == 1
   private let start = ContinuousClock.now

@@ -7,14 +7,14 @@ import TextFormat
 ///
 /// A table that is too long to be gathered sets the widths of its columns and writes line by line.
 public struct TextTable {
-  /// Where a cell stands in its column.
+  /// Where a cell is in its column.
   public enum Alignment: Sendable { case left, right }
 
   /// A column's head, side and width.
   public struct Column: Sendable {
     /// The head of the column.
     public var title: String
-    /// Where its cells and its head stand.
+    /// Where its cells and its head are.
     public var alignment: Alignment
     /// At least so many characters.
     public var width: Int

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The ELF header: what the file is, and where its two tables stand.
+/// The ELF header: what the file is, and where its two tables are.
 public struct ELFHeader: Equatable, Sendable {
   /// What the file is (e_type).
   public enum FileType: UInt16, Sendable {
@@ -9,12 +9,12 @@ public struct ELFHeader: Equatable, Sendable {
     case sharedObject = 3
   }
 
-  /// Where e_shoff, e_shnum and e_shstrndx stand in the file: what a tool that adds a section
+  /// Where e_shoff, e_shnum and e_shstrndx are in the file: what a tool that adds a section
   /// has to rewrite.
   public static let sectionTableOffsetField = 0x28
-  /// Where e_shnum stands.
+  /// Where e_shnum is.
   public static let sectionCountField = 0x3c
-  /// Where e_shstrndx stands.
+  /// Where e_shstrndx is.
   public static let nameTableIndexField = 0x3e
   /// Bytes of the header itself, of a program header and of a section header.
   public static let size = 64
@@ -71,7 +71,7 @@ extension ELFHeader {
     guard machine == 62 else { throw .otherMachine(path: bytes.path, machine: machine) }
   }
 
-  /// Numbers that do not fit 16 bits stand in section header 0 (gABI, "ELF Header").
+  /// Numbers that do not fit 16 bits are in section header 0 (gABI, "ELF Header").
   private mutating func resolveExtendedNumbers(_ bytes: ELFBytes) throws(ELFError) {
     guard sectionHeaderOffset != 0 else {
       sectionCount = 0

@@ -2,14 +2,15 @@
 
 public import Units
 
-/// An ELF file in memory: headers parsed and checked, everything else read where it stands.
+/// An ELF file in memory: headers parsed and checked, everything else is read in place when it is
+/// needed.
 ///
 /// Whatever the file says, reading it throws an `ELFError` or ends: no crash, no endless loop, no
 /// more memory than a small multiple of the file's size.
 public struct ELFImage: Sendable {
   /// The whole file.
   public let bytes: ELFBytes
-  /// What the file is, and where its tables stand.
+  /// What the file is, and where its tables are.
   public let header: ELFHeader
   /// All program headers, in the file's order.
   public let segments: [Segment]

@@ -28,7 +28,7 @@ public struct Section: Equatable, Sendable {
   public var flags: UInt64
   /// Link-time address; 0 where it is not mapped.
   public var address: ModuleOffset
-  /// Where its bytes stand in the file.
+  /// Where its bytes are in the file.
   public var fileOffset: UInt64
   /// In bytes.
   public var size: UInt64

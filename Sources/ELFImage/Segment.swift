@@ -34,9 +34,9 @@ public struct Segment: Equatable, Sendable {
   /// PF_W.
   public var isWritable: Bool { flags & 2 != 0 }
 
-  /// Where its file bytes stand.
+  /// Where its bytes are in the file.
   public var fileAddresses: Range<ModuleOffset> { address..<(address + fileSize) }
-  /// Where its bytes stand in memory.
+  /// Where its bytes are in memory.
   public var memoryAddresses: Range<ModuleOffset> { address..<(address + memorySize) }
   /// Its bytes in the file.
   ///
@@ -86,7 +86,7 @@ extension Segment {
   }
 
   /// The loadable ones by address, checked not to overlap in memory, nor, in sum, in the file:
-  /// whoever walks them all looks at each byte a bounded number of times.
+  /// a walk over them all looks at each byte a bounded number of times.
   static func loadable(_ segments: [Segment], _ bytes: ELFBytes) throws(ELFError) -> [Segment] {
     let sorted = segments.filter { $0.type == Kind.load }.sorted { $0.address < $1.address }
     var end = ModuleOffset.zero

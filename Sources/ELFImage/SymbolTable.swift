@@ -8,7 +8,7 @@ public struct Symbol: Equatable, Sendable {
   public var value: ModuleOffset
   /// In bytes; 0 where unknown.
   public var size: UInt64
-  /// Where its name stands in the table of names.
+  /// Where its name is in the table of names.
   public var nameOffset: UInt32
   /// SHN_*, or the index of its section.
   public var section: UInt16
@@ -18,7 +18,7 @@ public struct Symbol: Equatable, Sendable {
   public var isDefined: Bool { section != 0 && section != 0xfff2 }  // SHN_UNDEF, SHN_COMMON
   /// STT_FUNC, or STT_GNU_IFUNC.
   public var isFunction: Bool { info & 15 == 2 || info & 15 == 10 }
-  /// STT_NOTYPE: what assembly defines where nobody says more.
+  /// STT_NOTYPE: what assembly defines without a `.type`.
   public var isUntyped: Bool { info & 15 == 0 }
   /// 0 local, 1 global, 2 weak.
   public var binding: UInt8 { info >> 4 }
@@ -35,7 +35,7 @@ public struct SymbolTable: Sendable {
   let names: Range<UInt64>
 
   static let entrySize: UInt64 = 24
-  /// Longer names are damage, or an attack on whoever prints them.
+  /// Longer names are damage, or an attack on a program that prints them.
   static let longestName: UInt64 = 4096
 
   /// The symbol at `index`, which is below `count`. Throws where the file ends before it.

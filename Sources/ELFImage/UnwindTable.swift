@@ -75,7 +75,7 @@ struct UnwindTable {
   private struct Record {
     /// File offsets: its first byte, the CIE's id or pointer, and one past its last byte.
     var start, identifier, end: UInt64
-    /// The CIE pointer: how far before `identifier` its CIE stands; 0 for a CIE.
+    /// The CIE pointer: how far before `identifier` its CIE is; 0 for a CIE.
     var distance: UInt64
     var isCIE: Bool { distance == 0 }
   }

@@ -18,7 +18,7 @@ public struct Code: Equatable, Sendable {
     self.length = length
   }
 
-  /// The bytes as they stand in memory.
+  /// The bytes as they are in memory.
   public init(_ bytes: some Collection<UInt8>) {
     self.init(
       word: bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }, length: bytes.count)
@@ -44,7 +44,7 @@ public struct Code: Equatable, Sendable {
       : Code(word: operand << 16 | 0xe867, length: 6)
   }
 
-  /// The bytes as they stand in memory.
+  /// The bytes as they are in memory.
   public var bytes: [UInt8] {
     (0..<length).map { UInt8(truncatingIfNeeded: word >> UInt64($0 * 8)) }
   }

@@ -17,13 +17,13 @@ public struct EntryStub: Equatable, Sendable {
 }
 
 /// A page of entry stubs near one module, readable and executable. It is never unmapped: a thread
-/// may stand in it long after the last site that called it was disarmed.
+/// may be in it long after the last site that called it was disarmed.
 public struct EntryStubPage: Sendable {
   /// One for each destination, in their order.
   public let stubs: [EntryStub]
 
   /// Maps a page within reach of all of `span` and writes a stub for each of `destinations` (256
-  /// at most). The page is writable only here, before anybody knows its address.
+  /// at most). The page is writable only here, before any other code has its address.
   public init(
     near span: Range<CodeAddress>, destinations: [UnsafeRawPointer]
   ) throws(EntryStubError) {

@@ -2,7 +2,7 @@
 
 public import Units
 
-/// A change of text that somebody answers for: an entry of the journal.
+/// A change of text that is known: an entry of the journal.
 public struct KnownChange: Equatable, Sendable {
   /// Of the first byte, in the audited process.
   public var address: CodeAddress

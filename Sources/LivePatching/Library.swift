@@ -27,13 +27,13 @@ public final class Library {
     return address
   }
 
-  /// Gives the handle away: whoever takes it calls dlclose.
+  /// Gives the handle to the caller, who then has to call dlclose.
   public func relinquish() -> UnsafeMutableRawPointer? {
     defer { handle = nil }
     return handle
   }
 
-  /// Takes over a handle that somebody else opened.
+  /// Takes over a handle that other code opened.
   public init(path: String, handle: UnsafeMutableRawPointer) {
     self.path = path
     self.handle = handle

@@ -5,8 +5,8 @@ import CallSites
 import MachineCode
 import Units
 
-/// What is poked into a module whenever it comes, before its first instruction runs; and the word
-/// on whether it is still there. The loader's hook reads and writes it.
+/// The pokes that the loader's hook writes into a module each time it is loaded, before its first
+/// instruction runs. The hook also notes here whether the module is still loaded.
 final class LoadPlan {
   private let plan: UnsafeMutablePointer<npc_load_plan>
   private let buildID: UnsafeMutableBufferPointer<UInt8>
@@ -35,8 +35,8 @@ final class LoadPlan {
     plan.initialize(to: value)
   }
 
-  /// Pokes nothing; tells only whether `module` still is loaded. Nil where anything was unloaded
-  /// since it was looked at: another generation may stand there by now.
+  /// Pokes nothing; notes only whether `module` still is loaded. Nil where anything was unloaded
+  /// since it was looked at: another generation may be there by now.
   convenience init?(tracking module: LoadedModule) {
     self.init(buildID: module.buildID ?? [], pokes: [], writer: .mprotect, decoder: nil)
     plan.pointee.load_bias = module.loadBias.rawValue
@@ -44,7 +44,7 @@ final class LoadPlan {
     guard npc_load_plan_track(plan) else { return nil }
   }
 
-  /// Makes every call of the table a nop when the module comes.
+  /// Makes every call of the table a nop when the module is loaded.
   convenience init(nopping table: SiteTable, writer: TextWriter, decoder: Decoder) {
     let list = PokeBuilder.with(table, loadBias: .zero) { builder, sites in
       sites.compactMap { site in
@@ -55,7 +55,7 @@ final class LoadPlan {
     npc_load_plan_add(plan)
   }
 
-  /// From now on a module that comes is only noted, not poked.
+  /// From now on a load of the module is only noted; no poke is written.
   func stopPatching() {
     npc_patch_lock()
     plan.pointee.count = 0
@@ -73,17 +73,17 @@ final class LoadPlan {
   /// What the hook wrote of one generation of the module.
   struct Generation {
     let isLoaded: Bool
-    /// How often the module came.
+    /// How often the module was loaded.
     let number: UInt32
     let loadBias: LoadBias
-    /// The loader's count of unloads, which has to stand while the hook is not there.
+    /// The loader's count of unloads, which must stay the same while the hook is not there.
     let unloadCount: UInt64
     let result: npc_result
     /// The pokes as they were executed, at run-time addresses, where they failed.
     let pokes: [npc_poke]
   }
 
-  /// All of it at once: between two looks the module may go and come again.
+  /// All of it at once: between two reads the module may be unloaded and loaded again.
   var current: Generation {
     npc_patch_lock()
     defer { npc_patch_unlock() }

@@ -9,7 +9,7 @@ public import Units
 #endif
 
 /// A loaded ELF object of this process, as the loader listed it. Its identity is its build-id and
-/// its generation; the address is an attribute that another module may have tomorrow.
+/// its generation; the address is no identity: another module may get it later.
 public struct LoadedModule: Equatable, Sendable {
   /// As the loader names it; the program itself is "".
   public var name: String
@@ -22,7 +22,7 @@ public struct LoadedModule: Equatable, Sendable {
   /// The hull of all its segments.
   public var span: Range<CodeAddress>
   /// How many modules the loader had unloaded when this was taken (`dlpi_subs`): while the count
-  /// stands, nothing that was listed has gone.
+  /// stays the same, nothing that was listed has been unloaded.
   public var unloadCount: UInt64
 
   /// The modules of this namespace, in the loader's order.

@@ -48,7 +48,8 @@ public struct LoaderHookError: Error, CustomStringConvertible {
         + "or another tracer? Detach it first"
     case ENOTSUP: "this C library's loader has no debug hook with room for a jump"
     default:
-      "the loader's debug hook cannot be planted: \(String(cString: strerror(errorNumber)))"
+      "the jump at the loader's debug hook cannot be written: "
+        + "\(String(cString: strerror(errorNumber)))"
     }
   }
 }

@@ -5,8 +5,8 @@ import Glibc
 public import Units
 
 /// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
-/// back, or `isLeftChanged` that they could not be, not one byte was written; but for the phase
-/// `close`: then all were, and stand.
+/// back, or `isLeftChanged` that they could not be, not one byte was written. The phase `close`
+/// is an exception: then all bytes were written, and stay.
 public struct PatchError: Error, Equatable, Sendable {
   /// What went wrong.
   public enum Reason: Int32, Sendable {
@@ -32,7 +32,7 @@ public struct PatchError: Error, Equatable, Sendable {
   public var offset: ModuleOffset?
   /// The site's function, where it is known.
   public var function: String?
-  /// What should have stood at the site.
+  /// The bytes that should have been at the site.
   public var expected: [UInt8]
   /// What was found there instead; empty where it was not read.
   public var actual: [UInt8]
@@ -69,26 +69,26 @@ extension PatchError: CustomStringConvertible {
       "expected \(hexadecimal(expected)), found \(hexadecimal(actual))"
         + (actual.contains(0xcc)
           ? ": a debugger's breakpoint? Detach it first"
-          : ": somebody else changed it; nothing was written")
+          : ": other code changed these bytes; nothing was written")
     case .unconfirmed:
       "\(hexadecimal(expected)) is not the instruction expected there, by Capstone's decoding"
     case .unwritable: unwritable
     case .notStopped: notStopped
     case .threadInside:
-      "thread \(thread), or its vfork child, may stand between the nops, and did not leave in time"
+      "thread \(thread), or its vfork child, may be between the nops, and did not leave in time"
         + nothingWritten + ": try again, or with more time"
-    case .unsuitable: "the protocol cannot serve this site; use stop-machine"
+    case .unsuitable: "the protocol cannot patch this site; use stop-machine"
     case .readBack:
-      "wrote, but read back \(hexadecimal(actual)): another patcher is at work here"
+      "wrote, but read back \(hexadecimal(actual)): other code patches this text too"
     case .noSync: "membarrier is refused (\(errorText)): live patching needs Linux 4.16 or later"
     case .trapTaken:
       "an int3 is needed here, and SIGTRAP has a handler that is not this library's: use the jump "
-        + "guard, or take that handler away" + nothingWritten
+        + "guard, or remove that handler" + nothingWritten
     case .outOfReach: "its stub is out of reach of a 32-bit displacement"
     }
   }
 
-  /// Before the first byte; later the line's end says what became of them.
+  /// Said before the first byte is written; later the line's end says what became of the bytes.
   private var nothingWritten: String { phase == .write ? "" : "; nothing was written" }
 
   private var errorText: String { String(cString: strerror(errorNumber)) }
@@ -106,7 +106,7 @@ extension PatchError: CustomStringConvertible {
   private var notStopped: String {
     switch errorNumber {
     case EPERM:
-      "thread \(thread) blocks SIGTRAP, which an int3 would turn into its death; "
+      "thread \(thread) blocks SIGTRAP: an int3 would kill it; "
         + "unblock it, or use the jump guard" + nothingWritten
     case ETIMEDOUT:
       "thread \(thread) did not stop in time (does it block every signal?)"

@@ -49,9 +49,9 @@ public struct PatchReport: Equatable, Sendable {
   public var stoppedThreads: Int
   /// Threads left asleep in a system call, under stop-machine.
   public var sleepingThreads: Int
-  /// Of them, how many times one stood in the middle of a run of nops, or would have returned there
+  /// Of them, how many times one was in the middle of a run of nops, or would have returned there
   /// from a signal handler, and was moved to the run's end.
   public var movedThreads: Int
-  /// How long the other threads stood still.
+  /// How long the other threads were stopped.
   public var stoppedNanoseconds: UInt64
 }

@@ -65,14 +65,14 @@ public final class PatchedModule {
   /// not there from the start: the transaction finds out.
   public var isLoaded: Bool { plan?.isLoaded(generation) ?? true }
 
-  /// What stands at the site with this index in `table`.
+  /// What is at the site with this index in `table`.
   public func state(of site: Int) -> SiteState { states[Int(stateIndices[site])] }
 
   /// Run-time address of the site with this index in `table`.
   public func address(of site: Int) -> CodeAddress { module.loadBias + table.sites[site].offset }
 
-  /// The sites that a protocol can serve: the jump guard wants one instruction whose first two
-  /// bytes stand at an even address, the breakpoint one instruction.
+  /// The sites that a protocol can patch: the jump guard needs one instruction whose first two
+  /// bytes are at an even address, the breakpoint one instruction.
   public func sites(servedBy method: PatchProtocol) -> [Int] {
     table.sites.indices.filter { site in
       let isOne = table.sites[site].form != .nop1x5
@@ -120,7 +120,7 @@ public final class PatchedModule {
     do {
       result = try execute(pokes, options)
     } catch {
-      // Only the closing failed: the bytes stand, and the journal says so.
+      // Only the closing failed: the bytes were written, and the journal says so.
       if error.phase == .close { note(target, at: sites) }
       throw error
     }
@@ -191,7 +191,7 @@ public final class PatchedModule {
         transaction.load_bias = module.loadBias.rawValue
         transaction.build_id = buildID.baseAddress
         transaction.build_id_length = UInt32(buildID.count)
-        // Who was told of unloads may be told no more.
+        // Without the hook no unload is reported, so the loader's count is compared.
         transaction.check_unloads = plan == nil || !LoaderHook.isInstalled
         transaction.subs = plan?.current.unloadCount ?? module.unloadCount
         transaction.protocol = options.method.rawValue

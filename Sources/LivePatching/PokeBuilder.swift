@@ -19,7 +19,8 @@ struct PokeBuilder {
   private var addresses: Range<ModuleOffset> = .zero ..< .zero
   private var fileOffset = 0
 
-  /// Builds for the module of `table` at `loadBias` (zero gives link-time addresses) from its sites.
+  /// Builds for the module of `table` at `loadBias` (zero gives link-time addresses) from its
+  /// sites.
   static func with<Result>(
     _ table: SiteTable, loadBias: LoadBias,
     _ body: (inout PokeBuilder, UnsafeBufferPointer<CallSite>) -> Result

@@ -6,7 +6,7 @@ import MachineCode
 import Units
 
 /// The 2.6.28 design: sites come from the build, a module is converted after it is mapped and
-/// before its first function runs, its records end before its memory can be anybody else's, and
+/// before its first function runs, its records end before its memory can be reused, and
 /// the first anomaly turns the tracer off for good. No compare-and-swap anywhere.
 public final class StaticEngine {
   /// What the engine knows of one site, beside its state.
@@ -21,7 +21,7 @@ public final class StaticEngine {
     public static let enabled = Flags(rawValue: 2)
   }
 
-  /// One table's module: the plan for whenever it comes, and its records while it is there.
+  /// One table's module: the plan for each load, and its records while it is loaded.
   private struct Managed {
     let table: SiteTable
     let plan: LoadPlan
@@ -45,7 +45,7 @@ public final class StaticEngine {
   /// Records that ended with their module, in all.
   public private(set) var releasedRecords = 0
 
-  /// Plants the loader's hook, on which "before its first function runs" stands.
+  /// Puts in the loader's hook, which converts a module before its first function runs.
   public init(decoder: Decoder, options: PatchOptions = PatchOptions()) throws(LoaderHookError) {
     self.decoder = decoder
     self.options = options
@@ -70,7 +70,7 @@ public final class StaticEngine {
     return library
   }
 
-  /// Takes note of what the loader's hook did: modules that went, modules that came.
+  /// Takes note of what the loader's hook did: modules that were unloaded or loaded.
   public func synchronize() throws(FtraceBug) {
     release()
     if let bug { throw bug }
@@ -130,8 +130,8 @@ public final class StaticEngine {
     managed.reduce(0) { $0 + ($1.patched?.isLoaded == true ? $1.table.sites.count : 0) }
   }
 
-  /// Marks the records of these functions: from now on a tracer wants the marked ones alone, all
-  /// before. A mark ends with its record: a module that comes again comes unmarked.
+  /// Marks the records of these functions: from now on a tracer arms the marked ones alone, all
+  /// before. A mark ends with its record: a module that is loaded again is unmarked.
   public func setFilter(_ isWanted: (String) -> Bool) throws(FtraceBug) {
     try synchronize()
     for index in managed.indices where managed[index].patched != nil {
@@ -183,7 +183,7 @@ public final class StaticEngine {
     return count
   }
 
-  /// Gives every site back as its file has it, and forgets the tables. After a bug it only forgets:
+  /// Makes every site as its file has it, and drops the tables. After a bug it only drops them:
   /// nothing is patched any more.
   public func detach() throws {
     defer { managed = [] }

@@ -4,7 +4,7 @@
 public enum StaticEngineError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The loader writes into the text, after the moment at which the sites are converted.
   case textRelocations(path: String)
-  /// The module could not be told from another one.
+  /// Without a build-id the module cannot be distinguished from another one.
   case noBuildID(path: String)
 
   /// One line for people: what is wrong, where, and what helps.

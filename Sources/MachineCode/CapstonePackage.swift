@@ -11,8 +11,8 @@ enum CapstonePackage {
 
   /// The same for the release that a text of os-release(5) describes.
   ///
-  /// Debian 12 and Ubuntu 24.04 have Capstone 4; Debian 13 has Capstone 5. Of other releases nothing
-  /// is known here.
+  /// Debian 12 and Ubuntu 24.04 have Capstone 4; Debian 13 has Capstone 5. Of other releases
+  /// nothing is known here.
   static func advice(forRelease text: String) -> String {
     let fields = fields(of: text)
     let version = fields["VERSION_ID"].flatMap(Double.init)

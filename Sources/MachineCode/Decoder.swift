@@ -3,7 +3,7 @@
 import CMachineCode
 public import Units
 
-/// One decoded instruction, as far as a patcher of call sites has to tell instructions apart.
+/// One decoded instruction, as far as a patcher of call sites has to distinguish instructions.
 @frozen
 public struct Instruction<Space>: Equatable, Sendable {
   /// What it is.
@@ -51,7 +51,7 @@ public final class Decoder {
 
   deinit { nmc_decoder_destroy(handle) }
 
-  /// Decodes the first instruction of `bytes` as if it stood at `address`; nil if it is none.
+  /// Decodes the first instruction of `bytes` as if it were at `address`; nil if it is none.
   @inlinable
   public func decode<Space>(
     _ bytes: UnsafeRawBufferPointer, at address: Address<Space>

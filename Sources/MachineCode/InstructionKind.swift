@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The kinds of instructions that a patcher of call sites tells apart.
+/// The kinds of instructions that a patcher of call sites distinguishes.
 ///
 /// The raw values are those of `CInstructionKinds.h`, `NIK_OTHER` to `NIK_ENDBR64`.
 public enum InstructionKind: UInt8, Sendable, CaseIterable {

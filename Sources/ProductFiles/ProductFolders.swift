@@ -4,9 +4,9 @@ import Glibc
 
 /// The folders that hold what comes with the program: the agent, the trampolines, the specimens.
 ///
-/// `scripts/install` puts them into `P/lib/nopscope` and the program into `P/bin`. The build puts all
-/// into one folder, `debug` or `release`. So an installed program never finds a file of a build, and
-/// one of a build finds no installed file.
+/// `scripts/install` puts them into `P/lib/nopscope` and the program into `P/bin`. The build puts
+/// all into one folder, `debug` or `release`. So an installed program never finds a file of a
+/// build, and one of a build finds no installed file.
 public enum ProductFolders {
   private static let buildFolders: [Substring] = ["debug", "release"]
 
@@ -18,7 +18,7 @@ public enum ProductFolders {
       return (folder(of: own).map { ["\($0)/lib/nopscope"] } ?? []) + [own]
     }
     // `swift run` builds the program alone. What a release build lacks is not taken from a debug
-    // build: it would be slower, and nobody would know why.
+    // build: it would be slower, and the user would not know why.
     guard let parent = folder(of: own), lastName(of: own) == "debug" else { return [own] }
     return [own, "\(parent)/release"]
   }

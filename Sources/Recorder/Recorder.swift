@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The recorder: which call sites a tracer wants, the plan that says so, and the server that answers
-// the agents of traced processes.
+// The recorder: which call sites are to be traced, the plan that says so, and the server that
+// answers the agents of traced processes.
 //
 //   SiteFilter         rules of ftrace's grammar -> wanted, graph function, or neither
 //   FileSites          what the recorder knows of one file: sites, fixed flags, names
@@ -14,4 +14,4 @@
 //   RecordServer       agents' messages -> plans; holds the three above together
 //
 //   TargetProcess      the program: its start, its signals, its end
-//   RecordedRun        one run from the making of the recording to its last word
+//   RecordedRun        one run, from making the recording to closing it

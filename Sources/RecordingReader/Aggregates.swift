@@ -23,8 +23,8 @@ public struct ProfileEntry: Sendable {
   /// Calls that ended, of which the times are.
   public var endedCalls: UInt64
   public var totalTime, selfTime, minimumTime, maximumTime: UInt64
-  /// Inclusive times of all calls that ended; `totalTime` leaves out those inside another one of the
-  /// same function.
+  /// Inclusive times of all calls that ended; `totalTime` leaves out those inside another one of
+  /// the same function.
   public var sumTime: UInt64
   /// Of the inclusive times.
   public var totalSquares: Double
@@ -36,7 +36,8 @@ extension ThreadRecording {
   /// Whether the agent kept counts or times a function (tracers profile and hits).
   public var hasProfile: Bool { !profileChunks.isEmpty || !hitsChunks.isEmpty }
 
-  /// Calls `body` with each node in use and its index, parents first; what was damaged, one line each.
+  /// Calls `body` with each node in use and its index, parents first; what was damaged, one line
+  /// each.
   ///
   /// A node whose parent does not come before it ends the tree: all that follow count from it.
   public func forEachTreeNode(_ body: (Int, TreeNode) throws -> Void) rethrows -> [String] {
@@ -45,7 +46,8 @@ extension ThreadRecording {
       guard index == 0 || raw.parent < index else {
         return "\(source.describe(chunk)): node \(index) has parent \(raw.parent), expected less"
       }
-      // Behind the first, a node under the root without calls is not in use: chunks are of whole pages.
+      // Behind the first, a node under the root without calls is not in use: chunks are of whole
+      // pages.
       if index == 0 || raw.calls > 0 || raw.parent > 0 {
         try body(index, TreeNode(function: raw.function, parent: raw.parent, calls: raw.calls))
       }
@@ -105,7 +107,7 @@ extension ThreadRecording {
     return []
   }
 
-  /// Records of one C type, chunk by chunk; `body` answers why it wants no more.
+  /// Records of one C type, chunk by chunk; `body` returns why it stops, or nil to go on.
   private func forEachRecord<Record: BitwiseCopyable>(
     of chunks: [ChunkRecord], _ zero: Record, _ body: (Record, ChunkRecord) throws -> String?
   ) rethrows -> [String] {

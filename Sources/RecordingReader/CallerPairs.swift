@@ -2,8 +2,8 @@
 
 import CRecordingABI
 
-/// What a chunk of the tracer `function` has told so far: which function, called from where, each
-/// number of a short ENTRY stands for.
+/// Numbers of short ENTRY events of the tracer `function`: the function and the return address that
+/// each number stands for, as far as the chunk has defined it.
 struct CallerPairs {
   struct Pair: Equatable {
     var function: UInt64
@@ -13,14 +13,14 @@ struct CallerPairs {
 
   private var pairs: [Pair?] = Array(repeating: nil, count: Int(NREC_PAIRS))
 
-  /// A chunk is read alone: what another told is not known.
+  /// A chunk is read alone: what another chunk defined does not hold in it.
   mutating func forget() { for index in pairs.indices { pairs[index] = nil } }
 
   mutating func tell(_ pair: Pair) {
     pairs[Int(nrec_pair(UInt32(truncatingIfNeeded: pair.function), pair.caller))] = pair
   }
 
-  /// nil where the chunk has not told.
+  /// Nil where the chunk has not defined the number.
   subscript(number: UInt64) -> Pair? {
     number < UInt64(pairs.count) ? pairs[Int(number)] : nil
   }
@@ -43,7 +43,7 @@ extension EventCursor {
       case .entry where isLongEntry: longEntry = event.number
       case .entry:
         guard let pair = pairs[event.number] else {
-          skipChunk("a call from a place that its chunk has not told of: \(event.number)")
+          skipChunk("a call with pair \(event.number), which its chunk has not defined")
           continue
         }
         pendingParent = Event(.parent, time: event.time, number: pair.caller)

@@ -4,8 +4,8 @@
 public struct Event: Equatable, Sendable {
   /// What happened.
   public enum Kind: UInt8, Sendable {
-    /// A chunk begins; the cursor's `openFunctions` and `threadName` are this chunk's. `number` is 1
-    /// where what came before is missing (or it is the first), 0 where it follows seamlessly.
+    /// A chunk begins; the cursor's `openFunctions` and `threadName` are this chunk's. `number` is
+    /// 1 where what came before is missing (or it is the first), 0 where it follows seamlessly.
     case chunk
     /// A function was entered; `number` is the function's.
     case entry
@@ -17,7 +17,8 @@ public struct Event: Equatable, Sendable {
     case exitAt
     /// `number` events were not recorded here.
     case lost
-    /// The return address `number`, of the entry before: each entry of the tracer `function` has one.
+    /// The return address `number`, of the entry before: each entry of the tracer `function` has
+    /// one.
     case parent
   }
 

@@ -5,7 +5,8 @@ import CRecordingABI
 /// The events of one thread in the order in which they happened, read chunk by chunk.
 ///
 /// Memory: one window of the file and the open functions of one chunk. Damage ends the chunk it is
-/// in, is told in `problems`, and the next chunk goes on. A cursor belongs to one task at a time.
+/// in and adds a line to `problems`; reading continues with the next chunk. A cursor belongs to one
+/// task at a time.
 ///
 /// Unsafe, and why it is safe. `window` is `windowSize + 8` bytes of ours, freed by deinit. At all
 /// times `position <= filled + 7` and `filled <= windowSize`, and the 8 bytes at `filled` are zero.
@@ -17,7 +18,7 @@ public struct EventCursor: ~Copyable {
   @usableFromInline let window: UnsafeMutableRawPointer
   @usableFromInline var position = 0
   @usableFromInline var filled = 0
-  /// The last position where an event may begin before `advance` is asked.
+  /// The last position where an event may begin before `advance` is called.
   @usableFromInline var lastStart = -1
   @usableFromInline var time: UInt64 = 0
 
@@ -25,7 +26,7 @@ public struct EventCursor: ~Copyable {
   public private(set) var problems: [String] = []
   /// The functions that were open when this chunk began, outermost first.
   public private(set) var openFunctions: [UInt32] = []
-  /// Of the newest chunk begun.
+  /// As the chunk that is being read has it.
   public private(set) var threadName: String
   /// Events of the thread that were lost before this chunk.
   public private(set) var lostEvents: UInt64 = 0
@@ -137,7 +138,7 @@ public struct EventCursor: ~Copyable {
 // MARK: - From window to window, from chunk to chunk
 
 extension EventCursor {
-  /// Fills the window, or begins the next chunk and says so; nil where the window goes on, and at
+  /// Fills the window, or begins the next chunk and says so; nil where the window continues, and at
   /// the end.
   @usableFromInline
   mutating func advance() -> Event? {

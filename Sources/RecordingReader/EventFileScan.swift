@@ -15,8 +15,8 @@ struct EventFileScan {
 
   private let file: OpenFile
   private let fileName: String
-  /// Where the used part ends, from the header; the file's size where the header is not to be
-  /// believed.
+  /// Where the used part ends, from the header; the file's size where the header is
+  /// wrong.
   private let usedEnd: UInt64
   private(set) var threads: [UInt32: Thread] = [:]
   private(set) var problems: [String] = []
@@ -24,7 +24,7 @@ struct EventFileScan {
   private(set) var notes: [String] = []
   /// The agent found no space for some chunks, and says so: their places are zero.
   private let isFull: Bool
-  /// The process came to its end by itself: all places that it took were filled.
+  /// The process ended by itself: it wrote a chunk into each place that it took.
   private let hasEnded: Bool
   private var skipped: Skipped?
 
@@ -40,7 +40,7 @@ struct EventFileScan {
 
   private static let page = UInt64(NREC_PAGE)
   private static let headerSize = UInt64(MemoryLayout<nrec_chunk_header>.size)
-  /// More open functions than this are not believed: 4 MiB of list.
+  /// More open functions than this are taken for damage: 4 MiB of list.
   private static let deepest: UInt32 = 1 << 20
 
   init(_ file: OpenFile, fileName: String, header: FileHeader) {
@@ -108,7 +108,7 @@ struct EventFileScan {
       notes.append(place + "no space was left for it, " + end)
     } else if !hasEnded && gap.isUnbegun {
       // What was to come there was not lost: the thread's sequence numbers would tell.
-      notes.append(place + "its process ended before it was begun, " + end)
+      notes.append(place + "the process ended before it wrote this chunk, " + end)
     } else {
       note(place + "\(gap.reason), " + end)
     }
@@ -163,8 +163,8 @@ struct EventFileScan {
 
   /// Into the order in which they were written.
   ///
-  /// Who is killed while it appends a chunk leaves it to be appended again from memory, whole: of two
-  /// with one sequence number and base time, the later counts, and nothing is amiss.
+  /// Where the agent is killed while it appends a chunk, the recorder appends it again from memory,
+  /// whole. So of two with one sequence number and base time the later counts; that is no damage.
   private mutating func sort(_ serial: UInt32) {
     guard var chunks = threads[serial]?.chunks else { return }
     chunks.sort { ($0.sequence, $0.offset) < ($1.sequence, $1.offset) }

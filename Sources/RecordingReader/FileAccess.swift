@@ -35,7 +35,8 @@ final class OpenFile: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Reads into `buffer` from `offset`; the bytes read, fewer only at the file's end or on an error.
+  /// Reads into `buffer` from `offset`; the bytes read, fewer only at the file's end or on an
+  /// error.
   func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int {
     guard let start = buffer.baseAddress, offset < UInt64(Int64.max) else { return 0 }
     var done = 0

@@ -34,7 +34,7 @@ public struct FunctionName: Sendable, Hashable {
   }
 }
 
-/// A name as people wrote it; the same where it is not mangled, or would be too long.
+/// A name as its source has it; the same where it is not mangled, or would be too long.
 public func demangled(_ name: String) -> String {
   guard
     name.hasPrefix("_Z") || name.hasPrefix("$s") || name.hasPrefix("$S")

@@ -28,7 +28,8 @@ struct FileHeader {
 
 /// The first bytes of `bytes` over a zeroed `value` of a C struct without pointers.
 ///
-/// Unsafe for the copy alone: the count is the lesser of both sizes, and any bits are a valid value.
+/// Unsafe for the copy alone: the count is the lesser of both sizes, and any bits are a valid
+/// value.
 func loadPrefix<Value: BitwiseCopyable>(_ bytes: [UInt8], _ zero: Value) -> Value {
   var value = zero
   withUnsafeMutableBytes(of: &value) { target in

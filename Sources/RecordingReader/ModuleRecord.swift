@@ -54,7 +54,7 @@ extension ModuleRecord {
   private static let mostReasons = 64
   private static let mostProblems = 100
 
-  /// Reads JSON lines, load and unload; what is wrong is told to `problem`, what is right is kept.
+  /// Reads JSON lines, load and unload; calls `problem` for each wrong line, keeps the others.
   static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [ModuleRecord] {
     var modules: [ModuleRecord] = []
     var byGeneration: [Int: Int] = [:]

@@ -12,9 +12,9 @@ public struct ProcessRecording: Sendable {
   public let incarnation: UInt32
   /// The parent's process id when it began.
   public let parent: Int32
-  /// Path of the executable, where session.json or the modules tell; else nil.
+  /// Path of the executable, where session.json or the modules have it; else nil.
   public let program: String?
-  /// Nil where neither the event file nor the session tells.
+  /// Nil where neither the event file nor the session has it.
   public let tracer: Tracer?
   /// In order of their first function's number.
   public let modules: [ModuleRecord]
@@ -46,7 +46,7 @@ public struct ProcessRecording: Sendable {
   public let isMarkedCorrupted: Bool
   /// A flight recorder: only the end of each thread was kept.
   public let isOverwriting: Bool
-  /// No space was left: what came after was only counted.
+  /// No space was left: later events were only counted.
   public let isFull: Bool
   /// Nanoseconds per unit.
   public let scale: Double
@@ -81,7 +81,7 @@ extension ProcessRecording {
     return nil
   }
 
-  /// Who a number is.
+  /// The function that a number stands for.
   ///
   /// Costs a search and a demangling: keep the answer.
   public func function(_ number: UInt64) -> FunctionName {
@@ -105,7 +105,7 @@ extension ProcessRecording {
   }
 
   /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
-  /// symbols has, and no more than its line says.
+  /// symbols has, and at most as many as its line says.
   public func siteOffsets(ofModule index: Int) -> [ModuleOffset] {
     let module = modules[index]
     return (symbols.symbols(of: module)?.sites ?? []).prefix(module.sites).map(\.offset)
@@ -125,7 +125,8 @@ extension ProcessRecording {
   }
 
   /// The raw name of the instrumented function at or before a return address, in the module that
-  /// was there at `time`; `libc.so.6+0x2724a` where there is none before it; nil where no module was.
+  /// was there at `time`; `libc.so.6+0x2724a` where there is none before it; nil where no module
+  /// was.
   ///
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
   public func caller(at address: CodeAddress, time: UInt64) -> String? {

@@ -6,9 +6,9 @@ import RecordingSchema
 
 /// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
 ///
-/// Everything in it is taken for hostile: lengths are checked before they are used, what is damaged
-/// is skipped and told in `problems`, what is whole is kept. Events are not read here but by each
-/// thread's cursor, which tells of its own damage. It may be read while it is being written.
+/// No content is trusted: lengths are checked before they are used, what is damaged is skipped and
+/// listed in `problems`, what is whole is kept. Events are not read here but by each thread's
+/// cursor, which lists the damage that it finds. It may be read while it is being written.
 public struct Recording: Sendable {
   /// As it was given.
   public let directory: String
@@ -75,7 +75,8 @@ private struct RecordingOpening {
     do {
       bytes = try textFile(path, limit: RecordingFormat.longestSession)
     } catch .unreadable(_, _, ENOENT) {
-      notes.append("\(name): not there: command, times and programs are guessed")
+      notes.append(
+        "\(name): missing: the reader takes command, times and programs from other files")
       return
     } catch {
       problems.append("\(name): \(error.reason): not used")
@@ -87,7 +88,7 @@ private struct RecordingOpening {
       }
       session = parsed
       if !session.hasEnded {
-        notes.append("the recording is not closed: nopscope record runs on, or died")
+        notes.append("the recording is not closed: nopscope record is still running, or was killed")
       }
     } else {
       problems.append("\(name): expected the JSON of a session, found something else")
@@ -100,7 +101,7 @@ private struct RecordingOpening {
     if files.isEmpty { throw .noEvents(path: directory) }
     let listed = session.processes.map(\.image)
     for missing in Set(listed).subtracting(files).sorted() {
-      problems.append("\(missing.events): in session.json, but not there")
+      problems.append("\(missing.events): listed in session.json, but missing")
     }
     var otherVersion: RecordingError?
     for file in files {
@@ -143,7 +144,7 @@ private struct RecordingOpening {
     let headerLost = raw.lost_events &+ raw.lost_chunks
     if raw.lost_chunks > 0 {
       notes.append(
-        "\(name.events): \(raw.lost_chunks) chunks of events were lost for want of space")
+        "\(name.events): \(raw.lost_chunks) chunks of events were lost: there was no space")
     }
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
@@ -162,7 +163,7 @@ private struct RecordingOpening {
       scale: scale(raw, name), symbols: symbols)
   }
 
-  /// Whether the header is to be believed; throws for another version.
+  /// Whether the header can be used; throws for another version.
   private mutating func checkHeader(
     _ header: FileHeader, _ file: OpenFile, _ name: ImageName
   ) throws(RecordingError) -> Bool {
@@ -186,7 +187,7 @@ private struct RecordingOpening {
     return true
   }
 
-  /// Whether the agent never told of a module, as it does once it has written its header.
+  /// Whether the agent never reported a module, as it does once it has written its header.
   private func isWithoutModules(_ name: ImageName) -> Bool {
     (try? textFile("\(directory)/\(name.modules)", limit: Self.longestModules))?.isEmpty == true
   }
@@ -240,7 +241,7 @@ private struct RecordingOpening {
       }
       if thread.isStartMissing {
         if isOverwriting {
-          notes.append("\(what): begins in the middle: what came before was overwritten")
+          notes.append("\(what): its first events were overwritten")
         } else {
           problems.append("\(what): its first chunks are missing")
         }

@@ -20,7 +20,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
   /// Why a file of a recording is not used, behind its name.
   var reason: String {
     switch self {
-    case .unreadable(_, _, ENOENT): "not there"
+    case .unreadable(_, _, ENOENT): "missing"
     case .unreadable(_, let operation, let errno):
       "\(operation): \(String(cString: strerror(errno)))"
     case .notRegular: "expected a regular file, found something else"
@@ -41,7 +41,7 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
     case .notRegular(let path): "\(path): \(reason)"
     case .noEvents(let path):
       "\(path): expected a recording, found no PID-N.events file: "
-        + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells"
+        + "did the program start, and is it instrumented? See nopscope doctor PROGRAM"
     case .otherVersion(let path, let found):
       "\(path): expected version \(NREC_VERSION) of the recording's format, found \(found): "
         + "read it with the nopscope that wrote it"

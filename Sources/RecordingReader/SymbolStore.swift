@@ -3,7 +3,7 @@
 import RecordingSchema
 import Synchronization
 
-/// The symbol files of a recording, each read when its first name is asked for.
+/// The symbol files of a recording, each read when its first name is needed.
 final class SymbolStore: Sendable {
   private struct State {
     var byName: [String: SymbolFile] = [:]
@@ -38,7 +38,7 @@ final class SymbolStore: Sendable {
     return file
   }
 
-  /// Files of modules without a build-id are named after a hash: the path stands in their first
+  /// Files of modules without a build-id are named after a hash: the path is in their first
   /// line.
   private func fileName(ofPath path: String, _ state: inout State) -> String? {
     if let known = state.nameByPath { return known[path] }

@@ -36,7 +36,7 @@ public struct ThreadRecording: Sendable {
   public let lostEvents: UInt64
   /// Chunks missing between the first and the last that are there.
   public let missingChunks: Int
-  /// The first chunks are gone: a flight recorder's, overwritten.
+  /// The first chunks are missing: a flight recorder has overwritten them.
   public let isStartMissing: Bool
 
   let source: ThreadSource

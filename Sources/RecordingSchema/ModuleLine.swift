@@ -2,7 +2,7 @@
 
 public import Units
 
-/// A line of `PID-N.modules`: a module came or went.
+/// A line of `PID-N.modules`: a module was loaded or unloaded.
 public enum ModuleLine: Sendable, Equatable {
   case load(ModuleLoad)
   case unload(ModuleUnload)
@@ -12,7 +12,7 @@ public enum ModuleLine: Sendable, Equatable {
 
 /// A module that was loaded, what became of its call sites, and how its functions are numbered.
 ///
-/// What the recorder knows of a module it says in one line, when the agent has applied its plan.
+/// The recorder writes one line for a module, when the agent has applied its plan.
 public struct ModuleLoad: Sendable, Equatable {
   /// Counts the loads of the process, from 1.
   public var generation: Int
@@ -34,7 +34,7 @@ public struct ModuleLoad: Sendable, Equatable {
   public var sites = 0
   /// Call sites that call their stubs.
   public var armed = 0
-  /// Call sites that no rule wants.
+  /// Call sites that no rule selects.
   public var unwanted = 0
   /// Places that looked like call sites and are none; and why.
   public var skipped = 0

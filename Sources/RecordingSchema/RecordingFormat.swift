@@ -10,8 +10,8 @@
 //   SymbolHeader      the first line of symbols/BUILDID
 //   SymbolLine        each of its other lines
 //
-// A reader takes every file for hostile input. The types here decode what can be decoded and bound
-// nothing but what they say; the recording reader bounds sizes and checks what becomes a file's name.
+// A reader trusts no file. The types here decode what can be decoded, and check only what they
+// say that they check; the recording reader bounds sizes and checks what becomes a file's name.
 
 /// Names that the recorder and the recording reader agree on.
 public enum RecordingFormat {

@@ -25,7 +25,7 @@ public struct Session: Sendable, Equatable {
     /// How it began; nil where the file does not say.
     public var begin: Begin?
 
-    /// An image, as the agent's first message tells of it.
+    /// An image, as the agent's first message has it.
     public init(image: ImageName, parent: Int32?, program: String?, begin: Begin?) {
       self.image = image
       self.parent = parent

@@ -9,7 +9,7 @@ public struct SitePlan: Sendable, Equatable {
   public enum Choice: UInt8, Sendable {
     /// To be armed. Whether it was, the module's status says.
     case wanted = 0x61  // a
-    /// A nop: no rule wants it.
+    /// A nop: no rule selects it.
     case unwanted = 0x75  // u
     /// Not touched: the module was left alone.
     case leftAlone = 0x6c  // l

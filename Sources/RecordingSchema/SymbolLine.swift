@@ -57,8 +57,8 @@ public struct SymbolLine: Sendable, Equatable {
 
   /// Adds the line with its newline to `bytes`; where its name begins there.
   ///
-  /// Control bytes in the name become `?`: they would break the line, and drive the terminal of
-  /// whoever prints it. A program waits for this: no string is made on the way.
+  /// Control bytes in the name become `?`: they would break the line, and control the
+  /// terminal that it is printed to. A traced program waits for this, so no string is made.
   @discardableResult
   public func append(to bytes: inout [UInt8]) -> Int {
     Self.appendHexadecimal(offset.rawValue, to: &bytes)

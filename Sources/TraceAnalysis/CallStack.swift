@@ -41,7 +41,7 @@ public enum CallEnd: UInt8, Sendable {
   @inlinable public var isTimed: Bool { self != .cutOff && self != .entryOnly }
 }
 
-/// What is told of calls.
+/// Receives the calls of a thread, each at its begin and its end.
 ///
 /// `parentTag` is -1 for an outermost call; depths count from 0.
 public protocol CallSink {
@@ -55,8 +55,8 @@ public protocol CallSink {
 
 /// The open calls of one thread, kept by its events.
 ///
-/// Any order of events is taken: exits without an entry are counted, not believed. Memory is that of
-/// `deepest` frames, whatever the recording says.
+/// Events may come in any order: exits without an entry are counted and change nothing. The stack
+/// holds at most `deepest` frames, whatever the recording says.
 public struct CallStack {
   @usableFromInline static var deepest: Int { 1 << 20 }
   /// EXIT_AT moves the frames inside; a file made to be slow is not followed beyond this many.
@@ -163,7 +163,8 @@ extension CallStack {
     case .chunk:
       // A chunk's count includes the LOST events of those before it.
       lostEvents = max(lostEvents, cursor.lostEvents)
-      // Without a gap the calls are known better here: a chunk lists no more than fit a part of it.
+      // Without a gap this stack is more complete: a chunk lists only as many calls as fit a part
+      // of it.
       if event.number != 0 { adopt(cursor.openFunctions, at: event.time, &sink) }
       lastTime = event.time
     case .entry, .exit, .parent: break
@@ -190,7 +191,8 @@ extension CallStack {
     sink.ended(frame, at: max(lastTime, frame.start), .returned, depth: depth)
   }
 
-  /// Takes a chunk's word for what is open: after a gap, and at the first chunk, it alone knows.
+  /// Makes the open calls those that the chunk lists: after a gap, and at the first chunk, only the
+  /// chunk has them.
   private mutating func adopt<Sink: CallSink>(
     _ open: [UInt32], at time: UInt64, _ sink: inout Sink
   ) {
@@ -209,7 +211,7 @@ extension CallStack {
   }
 }
 
-/// A set of function numbers, quick to ask: most are empty.
+/// A set of function numbers with a quick test: most sets are empty.
 public struct FunctionSet: Sendable {
   @usableFromInline var words: [UInt64] = []
   private static let largest: UInt64 = 1 << 24

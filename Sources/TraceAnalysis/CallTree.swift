@@ -91,7 +91,7 @@ public struct CallTree: Sendable {
     var tree = self
     self = CallTree()
     let found = thread.forEachTreeNode { place, node in
-      // Nodes that are not in use are not told of: their places are the root's.
+      // Nodes that are not in use are left out: their places stand for the root.
       while places.count < min(place, Self.mostNodes) { places.append(0) }
       if place == 0 || places.count >= Self.mostNodes {
         if place == 0 { places.append(0) } else { tree.foldedCalls &+= node.calls }
@@ -110,7 +110,7 @@ public struct CallTree: Sendable {
     problems += found
   }
 
-  /// The child of a node for a function; nil where there is no more room.
+  /// The child of a node for a function; nil where there is no room left.
   fileprivate mutating func child(
     of parent: Int32, _ function: UInt32, _ process: ProcessRecording, _ index: Int
   ) -> Int32? {

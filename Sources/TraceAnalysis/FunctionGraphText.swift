@@ -2,10 +2,10 @@
 
 import RecordingReader
 
-/// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of time,
-/// as one CPU would have seen them.
+/// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of
+/// time, as one CPU would have seen them.
 ///
-/// The CPU is not recorded and reads 0. What ftrace has no line for stands in a comment: a function
+/// The CPU is not recorded and reads 0. What ftrace has no line for is in a comment: a function
 /// that ended without returning closes with `} /* f unwound */`.
 public struct FunctionGraphText: CallSink {
   private var out: TextBuffer
@@ -44,7 +44,7 @@ public struct FunctionGraphText: CallSink {
     return threads.problems
   }
 
-  /// Nobody reads any more.
+  /// The reader has closed its end.
   private struct Closed: Error {}
 
   private mutating func writeHeader() {
@@ -205,7 +205,7 @@ extension FunctionGraphText {
   private mutating func writeSwitch(from old: ThreadLane, to new: ThreadLane) {
     let rule = " ------------------------------------------"
     for line in [rule, " 0) \(task(old)) => \(task(new))", rule] {
-      // Each line by itself: a pager forgets colours at a line's end.
+      // Each line by itself: a pager resets colours at a line's end.
       out.add(colours.dim)
       out.add(line)
       out.add(colours.end)

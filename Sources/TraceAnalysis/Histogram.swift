@@ -49,7 +49,8 @@ struct Histogram: Sendable {
   }
 }
 
-/// Histograms of many functions in two arrays: a row of 64 counters is made when it is first needed.
+/// Histograms of many functions in two arrays: a row of 64 counters is made when it is first
+/// needed.
 struct HistogramPool {
   /// By function and row: where its counters begin, or -1.
   private var starts: [Int32] = []

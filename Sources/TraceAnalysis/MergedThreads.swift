@@ -2,7 +2,7 @@
 
 import RecordingReader
 
-/// One thread on its way through a merge: where it stands, and what is open there.
+/// One thread in a merge: how far it has been read, and which calls are open there.
 public final class ThreadLane {
   /// Whose thread it is.
   public let process: ProcessRecording
@@ -44,7 +44,7 @@ public final class ThreadLane {
     return nil
   }
 
-  /// Takes the next event in: the sink hears of the calls.
+  /// Applies the next event: the sink receives the calls that begin or end.
   public func take<Sink: CallSink>(_ sink: inout Sink) {
     guard let event = peek(&sink) else { return }
     pending = nil
@@ -54,8 +54,8 @@ public final class ThreadLane {
 
 /// All threads of a recording in the order of time.
 ///
-/// A thread's file is opened when its time has come and left when it has ended: memory is that of the
-/// threads that live at one moment.
+/// A thread's file is opened when the merge reaches its first event, and closed after its last:
+/// memory is needed only for the threads that are alive at the same time.
 public struct MergedThreads {
   private struct Waiting {
     var time: UInt64

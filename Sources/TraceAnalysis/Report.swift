@@ -103,7 +103,7 @@ extension Report {
   }
 }
 
-/// Tells how far a pass over a recording is, by chunks.
+/// Reports how far a pass over a recording is, by chunks.
 struct ProgressMeter {
   private let total: Int
   private var done = 0

@@ -3,11 +3,11 @@
 import RecordingReader
 import Units
 
-/// Text on its way out, a block at a time.
+/// Text that is written a block at a time.
 public struct TextBuffer {
   private var bytes: [UInt8] = []
   private let sink: ([UInt8]) -> Bool
-  /// The reader has gone: nothing more need be written.
+  /// The reader has closed its end: nothing more need be written.
   public private(set) var isClosed = false
   private static let block = 1 << 16
 
@@ -82,7 +82,7 @@ struct NameCache {
     return name
   }
 
-  /// Who called: a function's name, or the address where no module has it.
+  /// The caller: a function's name, or the address where no module has it.
   func caller(_ address: CodeAddress, time: UInt64, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
     return found.map { shown(demangled($0)) } ?? "\(address)"

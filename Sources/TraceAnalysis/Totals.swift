@@ -44,7 +44,7 @@ struct FunctionTotals {
 
 /// The totals of one process's functions, over as many of its threads as are read into it.
 struct TotalsTable: CallSink {
-  /// Numbers that no module has are told apart up to this many: a damaged file may have any.
+  /// So many numbers that no module has get a row each: a damaged file may have any.
   private static let mostUnknown = 1 << 16
   /// Numbers below this are found in an array.
   private static let mostKnown: UInt64 = 1 << 22

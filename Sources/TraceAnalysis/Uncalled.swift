@@ -14,7 +14,7 @@ public struct UncalledFunction: Sendable {
   public var label: String { function.label(number: number) }
 }
 
-/// "Never called" told from "not wanted by the filter" and from "could not be armed".
+/// "Never called", apart from "not wanted by the filter" and from "could not be armed".
 ///
 /// A function is a module's call site, whichever process or generation: armed in one of them and
 /// called in one is called.
@@ -81,13 +81,13 @@ private struct Identity: Hashable {
 
 /// What became of one module's sites, over all processes and generations.
 ///
-/// As many as its file of symbols has: what a line claims is not believed.
+/// As many as its file of symbols has: the counts in a line are not used.
 private struct Sites {
   let process: ProcessRecording
   let module: Int
   let offsets: [ModuleOffset]
   var states: [SiteState]
-  /// Processes that were forked have their parent's modules: the same once more.
+  /// Processes that were forked have their parent's modules: the same functions again.
   private var last: ModuleRecord?
 
   init(_ process: ProcessRecording, _ module: Int) {

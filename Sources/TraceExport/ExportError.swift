@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Why nothing was exported. Whatever had been written is gone again.
+/// Why nothing was exported. Whatever had been written has been removed.
 public enum ExportError: Error, Equatable, CustomStringConvertible {
   /// The format needs a stream of events, and no process has one.
   case noEvents(directory: String, format: ExportFormat, tracer: String)
@@ -33,9 +33,9 @@ public enum ExportError: Error, Equatable, CustomStringConvertible {
     case .isDirectory(let path):
       "\(path): expected a file to write, found a directory: name a file in it"
     case .folderExists(let path):
-      "\(path): is there already, and not an empty directory: remove it or choose another with -o"
+      "\(path): exists already, and is not an empty directory: remove it or choose another with -o"
     case .needsFolder(let format):
-      "\(format): writes a directory of files, which no pipe can take: name it with -o DIR"
+      "\(format): writes a directory of files, which cannot go into a pipe: name it with -o DIR"
     }
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a recording can be written as, for the viewers that people have.
+/// The formats that a recording can be exported to.
 public enum ExportFormat: String, CaseIterable, Sendable, CustomStringConvertible {
   /// Perfetto's protobuf trace: ui.perfetto.dev, trace_processor.
   case perfetto

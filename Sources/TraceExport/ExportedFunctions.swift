@@ -3,7 +3,7 @@
 import RecordingReader
 import Units
 
-/// A function of one process, on its way out.
+/// A function of one process, as it is exported.
 struct ExportedFunction {
   /// Of the process.
   var number: UInt32
@@ -11,10 +11,10 @@ struct ExportedFunction {
   var index: Int32
 }
 
-/// The functions that are met, named once each.
+/// The functions that occur in an export, each named once.
 ///
-/// One call site of one file is one function, whatever its number in which process. Numbers that
-/// no module has are told apart up to `mostUnknown`: a damaged file may have any.
+/// One call site of one file is one function, whatever its number in which process. Of numbers
+/// that no module has, `mostUnknown` are kept apart: a damaged file may have any.
 struct ExportedFunctions {
   struct Known {
     var label: String

@@ -14,8 +14,8 @@ public enum ExportDestination: Sendable {
 /// Writes a recording in another tool's format.
 ///
 /// Streams: memory is that of the functions' names and the open calls, whatever the recording's
-/// length (folded stacks: of the merged call tree). The destination is there when it is whole, and
-/// else as it was.
+/// length (folded stacks: of the merged call tree). The destination is replaced when
+/// the export is complete; until then it stays as it was.
 public struct Exporter {
   /// What is exported.
   public var recording: Recording
@@ -32,8 +32,8 @@ public struct Exporter {
     self.format = format
   }
 
-  /// Exports. `progress` is called with a fraction of the work after each chunk; where it throws, the
-  /// export is given up and its error is thrown on. Throws `ExportError`.
+  /// Exports. `progress` is called with a fraction of the work after each chunk; where it throws,
+  /// the export is given up and its error is thrown on. Throws `ExportError`.
   public func export(
     to destination: ExportDestination, progress: (Double) throws -> Void = { _ in }
   ) throws -> ExportSummary {
@@ -104,7 +104,7 @@ public struct Exporter {
     summary.problems = recording.problems + tree.problems + recording.symbolProblems
     if tree.foldedCalls > 0 {
       summary.problems.append(
-        "\(tree.foldedCalls) calls found no room in the call tree: their time is their callers'")
+        "\(tree.foldedCalls) calls did not fit into the call tree: their callers have their time")
     }
     return summary
   }

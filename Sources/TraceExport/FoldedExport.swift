@@ -22,8 +22,8 @@ struct FoldedExport {
     self.output = output
   }
 
-  /// Depth first, without recursion: a stack may be a million deep. A line repeats its callers' names,
-  /// so that they are kept as one text that grows and shrinks.
+  /// Depth first, without recursion: a stack may be a million deep. A line repeats its callers'
+  /// names, so that they are kept as one text that grows and shrinks.
   func write() {
     let frames = tree.functions.map { Self.frame($0.label) }
     var text: [UInt8] = []

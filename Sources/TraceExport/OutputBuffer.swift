@@ -2,10 +2,10 @@
 
 import Glibc
 
-/// Bytes on their way into a descriptor, a megabyte at a time.
+/// Bytes that are written to a descriptor a megabyte at a time.
 ///
-/// A write that fails is remembered in `failure`, and what follows is dropped: who writes need not
-/// look after each byte. Belongs to one task.
+/// A write that fails is remembered in `failure`, and what follows is dropped: a writer need not
+/// check each byte. Belongs to one task.
 ///
 /// Unsafe, and why it is safe. `bytes` is `capacity` bytes of ours, freed by deinit; `count` is at
 /// most `capacity`, since each `add` makes room first; a block longer than the room goes past it.

@@ -2,10 +2,10 @@
 
 import Glibc
 
-/// A file that is there when it is whole, and else not at all.
+/// A file that gets its name only when it is complete.
 ///
 /// It has no name until `finish` gives it one (O_TMPFILE, open(2)), so that not even SIGKILL leaves
-/// half of it behind. Where the file system knows no nameless files it has a hidden name until then.
+/// half of it behind. Where the file system has no nameless files it has a hidden name until then.
 /// A destination that is no regular file, as a pipe or /dev/stdout, is written to directly.
 final class OutputFile {
   let buffer: OutputBuffer
@@ -93,7 +93,7 @@ final class OutputFile {
     .cannotWrite(path: path, operation: operation, errno: errno)
   }
 
-  /// A name beside the target that nobody looks at.
+  /// A hidden name beside the target.
   private static func hiddenName(_ target: String) -> String {
     hiddenPath(beside: target)
   }
@@ -113,7 +113,7 @@ func parent(of path: String) -> String {
   return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
-/// Without links; the path itself where that cannot be told.
+/// Without links; the path itself where realpath(3) fails.
 private func realPath(_ path: String) -> String {
   guard let found = realpath(path, nil) else { return path }
   defer { free(found) }

@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// A directory of files that is there when it is whole, and else not at all.
+/// A directory of files that gets its name only when it is complete.
 ///
 /// Until `finish` it has a hidden name beside its own; deinit removes what was not finished.
 final class OutputFolder {

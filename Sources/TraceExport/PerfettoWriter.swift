@@ -4,11 +4,11 @@ import RecordingReader
 
 /// Perfetto's protobuf trace.
 ///
-/// Source of the field numbers: protos/perfetto/trace/*.proto of github.com/google/perfetto. A trace
-/// is packets. Each thread is a packet sequence of its own, so that its events can leave out what the
-/// sequence says once: the track, by `trace_packet_defaults`; names, by `interned_data`; and most of
-/// the time, by a clock of the sequence that counts on from the packet before. An event is 12 to 15
-/// bytes.
+/// Source of the field numbers: protos/perfetto/trace/*.proto of github.com/google/perfetto. A
+/// trace is packets. Each thread is a packet sequence of its own, so that its events can leave out
+/// what the sequence says once: the track, by `trace_packet_defaults`; names, by `interned_data`;
+/// and most of the time, by a clock of the sequence that counts on from the packet before. An event
+/// is 12 to 15 bytes.
 struct PerfettoWriter: SliceWriter {
   private let output: OutputBuffer
   private let file: OutputFile
@@ -275,7 +275,7 @@ struct PerfettoWriter: SliceWriter {
   }
 }
 
-/// The names that one packet sequence has told: functions as event names, modules as categories.
+/// The names that one packet sequence has defined: functions as event names, modules as categories.
 struct PerfettoNames {
   struct Interned {
     var name: UInt32
@@ -284,7 +284,7 @@ struct PerfettoNames {
   }
 
   private var sequence: UInt32 = 0
-  /// By the function's index: the sequence that told it, and how.
+  /// By the function's index: the sequence that defined it, and how.
   private var told: [(sequence: UInt32, interned: Interned)] = []
   private var nextName: UInt32 = 1
   private var categories: [String: UInt32] = [:]

@@ -42,7 +42,7 @@ struct SliceExport<Writer: SliceWriter> {
     }
     if stream.stopped > 0 {
       problems.append(
-        "\(stream.stopped) events lie before the event before them: calls there are shown too short"
+        "\(stream.stopped) events are older than the one before: calls there are shown too short"
       )
     }
     stream.summary.functions = stream.functions.all.count

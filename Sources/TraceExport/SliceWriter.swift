@@ -8,8 +8,8 @@ enum SliceNote: String {
   case stillOpen = "still open at the thread's last event"
   case cutOff = "events are missing from here on: when it ended is not known"
   case startMissing = "entered earlier, where events are missing"
-  case switchedAway = "its stack was left: it goes on in the next slice of this name"
-  case switchedBack = "goes on from the slice before of this name: not another call"
+  case switchedAway = "the thread left this stack: the next slice of this name continues the call"
+  case switchedBack = "continues the slice before it of this name: not another call"
 }
 
 /// A thread that is being exported.
@@ -42,6 +42,6 @@ protocol SliceWriter {
   mutating func lost(_ events: UInt64, at time: UInt64)
   /// The thread's last event was at `time`.
   mutating func end(_ thread: ExportedThread, at time: UInt64) throws
-  /// Throws where writing has failed; asked now and then.
+  /// Throws where writing has failed; called now and then.
   func check() throws
 }

@@ -5,8 +5,8 @@ import RecordingReader
 /// speedscope's own file format: one evented profile a thread.
 ///
 /// Source: speedscope.app/file-format-schema.json. The names come last in the file, since they are
-/// known last. A profile's events must nest and their times never fall: the stream sees to both. The
-/// format has no room for notes.
+/// known last. A profile's events must nest and their times never fall: the stream keeps to both.
+/// The format has no room for notes.
 struct SpeedscopeWriter: SliceWriter {
   private let file: OutputFile
   private let output: OutputBuffer

@@ -2,10 +2,10 @@
 
 /// The addresses that stand for functions in uftrace's data.
 ///
-/// uftrace knows a function by its address alone. These are made up, not those of the run: each
-/// module has a window of 4 GiB of its own and its functions follow each other in it, 16 bytes each.
-/// So an address that two modules had one after the other is never confused, and what a damaged file
-/// says of addresses does not matter.
+/// uftrace identifies a function by its address alone. These are made up, not those of the run:
+/// each module has a window of 4 GiB of its own and its functions follow each other in it, 16 bytes
+/// each. So an address that two modules had one after the other is never confused, and what a
+/// damaged file says of addresses does not matter.
 struct UftraceAddresses {
   struct Window {
     /// As the map file has it; without white space, and with a file name that no other has.
@@ -34,7 +34,7 @@ struct UftraceAddresses {
     return add(index, module: functions.all[place].module)
   }
 
-  /// Of a function that was asked for before.
+  /// Of a function that was looked up before.
   @inline(__always)
   func known(_ index: Int32) -> UInt64 { addresses[Int(index)] }
 

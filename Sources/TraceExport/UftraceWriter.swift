@@ -116,7 +116,7 @@ struct UftraceWriter: SliceWriter {
     output.add(word: kind | Self.magic << 3 | UInt64(depth) << 6 | address << 16)
   }
 
-  /// Its own LOST record makes uftrace forget which functions are open.
+  /// Its own LOST record makes uftrace drop the functions that are open.
   mutating func lost(_ events: UInt64, at time: UInt64) {}
 
   mutating func end(_ thread: ExportedThread, at time: UInt64) throws {
@@ -142,8 +142,8 @@ extension UftraceWriter {
     try folder.close(info)
   }
 
-  /// In the form of /proc/PID/maps. By the stack's place uftrace tells where the kernel's addresses
-  /// begin; without it all are the kernel's.
+  /// In the form of /proc/PID/maps. uftrace takes from the stack's place where the kernel's
+  /// addresses begin; without it, it takes all for the kernel's.
   private func mapText() -> String {
     var text = ""
     for (index, window) in addresses.windows.enumerated() {
@@ -174,8 +174,8 @@ extension UftraceWriter {
     return text + "\(hexDigits(end, width: 16)) ? __func_end\n"
   }
 
-  /// 40 bytes: magic, version, the header's size, byte order and word size, features, and which lines
-  /// of information follow.
+  /// 40 bytes: magic, version, the header's size, byte order and word size, features, and which
+  /// lines of information follow.
   private func infoHeader() -> [UInt8] {
     // Sessions in task.txt, addresses within modules, a deepest stack.
     let features: UInt64 = 1 << 1 | 1 << 5 | 1 << 6

@@ -59,7 +59,7 @@ public final class DaemonEngine {
     isAttached = true
   }
 
-  /// Joins the daemon and forgets all records and texts.
+  /// Joins the daemon and drops all records and texts.
   ///
   /// Writes nothing: sites stay as they are.
   public func detach() {

@@ -49,7 +49,7 @@ public struct SiteRecord: Equatable, Sendable {
     public static let notrace = Flags(rawValue: 1 << 4)
     /// The site became a nop.
     public static let converted = Flags(rawValue: 1 << 5)
-    /// Somebody else's breakpoint sits there.
+    /// A breakpoint of other code is there.
     public static let frozen = Flags(rawValue: 1 << 6)
   }
 

@@ -19,9 +19,9 @@ public final class E1000eDevice {
 
   /// What happened to the device.
   public struct Counts: Sendable, Equatable {
-    /// Of registers, whoever made them; a read-modify-write is one of each.
+    /// Of registers, by any code; a read-modify-write is one of each.
     public var reads: UInt64
-    /// Of registers, whoever made them.
+    /// Of registers, by any code.
     public var writes: UInt64
     /// Write-backs of a comparison that failed.
     public var failedCompares: UInt64

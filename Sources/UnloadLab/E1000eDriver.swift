@@ -2,7 +2,7 @@
 
 import CUnloadLab
 
-/// What a driver got for an answer.
+/// Why an operation of the driver failed.
 public enum E1000eDriverError: Error, Equatable, CustomStringConvertible {
   case noDescriptor
   case busy

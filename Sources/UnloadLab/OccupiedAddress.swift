@@ -5,8 +5,8 @@ import Glibc
 import LivePatching
 import Units
 
-/// What stands at the stale address: put there when the module goes, compared byte by byte, and
-/// watched access by access.
+/// What is mapped at the stale address: put there when the module is unloaded, compared byte by
+/// byte, and watched access by access.
 public final class OccupiedAddress {
   /// What stands there.
   public let occupant: Occupant

@@ -17,8 +17,8 @@ public struct SpecimenNotFound: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Where the specimen modules are: in lib/nopscope of an installation, or where the build puts them,
-/// beside the program or the test bundle.
+/// Where the specimen modules are: in lib/nopscope of an installation, or where the build puts
+/// them, beside the program or the test bundle.
 public enum SpecimenLocation {
   /// The shared objects that the demo patches.
   public enum Specimen: String, Sendable, CaseIterable {
@@ -28,8 +28,8 @@ public enum SpecimenLocation {
     case other = "libSpecimenOther.so"
   }
 
-  /// The absolute path of a specimen, from the folders that belong to /proc/self/exe or to the image
-  /// that this code is part of: a test bundle may be loaded by a program elsewhere.
+  /// The absolute path of a specimen, from the folders that belong to /proc/self/exe or to the
+  /// image that this code is part of: a test bundle may be loaded by a program elsewhere.
   public static func path(of specimen: Specimen) throws(SpecimenNotFound) -> String {
     try path(ofFile: specimen.rawValue, in: candidateFolders())
   }

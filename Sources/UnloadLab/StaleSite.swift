@@ -7,8 +7,8 @@ import LivePatching
 import MachineCode
 public import Units
 
-/// One call site of the specimen on its way to being stale: an engine has a record of it, its
-/// module goes, something else comes, and the engine does what it does next.
+/// One call site of the specimen that becomes stale: an engine has a record of it, its module is
+/// unloaded, something else is mapped there, and the engine does what it does next.
 public final class StaleSite {
   private enum Patcher {
     case daemon(DaemonEngine)
@@ -42,7 +42,7 @@ public final class StaleSite {
     self.function = function
     site = try specimens.site(of: function)
     if let version = DaemonEngine.Version(rawValue: engine.rawValue) {
-      // No cycle but those that are asked for: each experiment is one event.
+      // No cycle but those that are called for here: each experiment is one event.
       let daemon = DaemonEngine(version: version, intervalMicroseconds: 600_000_000)
       try daemon.attach()
       // One record an experiment: constructors and destructors call mcount unrecorded.

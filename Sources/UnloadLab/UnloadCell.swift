@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Which engine still has a record of a site whose module is gone.
+/// Which engine still has a record of a site whose module was unloaded.
 public enum LabEngine: String, CaseIterable, Sendable, Encodable {
   /// 2.6.27 as it was.
   case shipped
@@ -12,7 +12,7 @@ public enum LabEngine: String, CaseIterable, Sendable, Encodable {
   case `static`
 }
 
-/// What came to stand at the stale address.
+/// What was mapped at the stale address.
 public enum Occupant: String, CaseIterable, Sendable, Encodable {
   case nothing
   case otherBytes = "other-bytes"
@@ -22,7 +22,7 @@ public enum Occupant: String, CaseIterable, Sendable, Encodable {
   case device
 }
 
-/// What the record said when its module went.
+/// What the record said when its module was unloaded.
 public enum RecordState: String, CaseIterable, Sendable, Encodable {
   case pending, converted, enabled
 }

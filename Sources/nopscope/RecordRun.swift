@@ -7,7 +7,7 @@ import Glibc
 import Recorder
 import TextFormat
 
-/// `nopscope record`, once its arguments are understood: starts the recorder and says what it did.
+/// `nopscope record`, once its arguments are parsed: starts the recorder and prints what it did.
 struct RecordRun {
   let settings: RecordSettings
   let words: [String]
@@ -18,7 +18,8 @@ struct RecordRun {
     do {
       let program = try TargetProgram(words[0], searchPath: environment("PATH"))
       guard let agent = AgentLibrary.find() else {
-        complain("\(AgentLibrary.name): expected it beside nopscope or in ../lib, found none")
+        complain(
+          "\(AgentLibrary.name): expected it beside nopscope or in ../lib/nopscope, found none")
         throw ExitCode(125)
       }
       let run = try RecordedRun(

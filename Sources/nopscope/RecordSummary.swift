@@ -4,7 +4,7 @@ import CommandOutput
 import Recorder
 import TextFormat
 
-/// What is said when a recording is done: what went wrong, and one closing line.
+/// What nopscope prints when a recording is done: what went wrong, and one closing line.
 struct RecordSummary {
   let program: TargetProgram
   let server: RecordServer
@@ -17,7 +17,7 @@ struct RecordSummary {
     if server.tracedProcesses == 0 {
       complain(
         "\(program.image): no agent connected from it, so nothing is recorded: nopscope doctor "
-          + "\(program.image) says what hinders it")
+          + "\(program.image) says why")
     } else if totals.sites == 0 {
       complain(
         "\(program.image): no instrumented function in it or its libraries: compile with -pg or "

@@ -9,8 +9,8 @@ import Testing
 private func callgrindCalls(_ program: String, _ arguments: [String] = []) throws -> [String: Int] {
   let out = try TemporaryFolder.shared.fresh("callgrind") + "/out"
   let valgrind = try #require(Tools.find("valgrind"), "valgrind is not installed")
-  // The agent without a recorder does nothing but keep gprof's timer away, which valgrind dies of. Its
-  // debug information is newer than valgrind.
+  // The agent without a recorder does nothing but keep gprof's timer off, which ends valgrind.
+  // Its debug information is newer than valgrind.
   let agent = out + ".agent.so"
   try Tools.run("objcopy", ["--strip-debug", AgentFileTests.agent, agent])
   let result = try runChild(

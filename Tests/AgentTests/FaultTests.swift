@@ -43,7 +43,7 @@ private let refusals = [
   Refusal(how: "full-shm", traced: .all, needsRoot: true),
 ]
 
-/// A traced program on a system that says no: it goes on, or ends as it would have without us.
+/// A traced program on a system that refuses calls: it goes on, or ends as it would without us.
 @Suite struct FaultTests {
   static let isRoot = geteuid() == 0
   /// Without gprof's own file, which a limit would stop.

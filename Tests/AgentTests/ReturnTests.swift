@@ -79,8 +79,9 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
     }
   }
 
-  /// What interrupts an event for good leaves no half of it: endings.c cancels threads asynchronously
-  /// that do little else than being traced. (The decoder complains of bytes that are no event.)
+  /// What interrupts an event for good leaves no half of it: endings.c cancels threads
+  /// asynchronously that do little else than being traced. (The decoder complains of bytes that are
+  /// no event.)
   @Test(
     "Without restartable sequences it is slower, and the same",
     arguments: ["endings.c", "jumps.c", "values.c"], ["function_graph", "function"])

@@ -4,8 +4,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Threads and signals of a program that loads and unloads a library all the time, and so is patched
-/// all the time: it sees what it sees alone, and every call is counted.
+/// Threads and signals of a program that loads and unloads a library all the time, and so is
+/// patched all the time: it behaves as without nopscope, and every call is counted.
 @Suite struct SignalTests {
   private func build() throws -> (program: String, plugin: String) {
     (
@@ -67,8 +67,8 @@ import Testing
     #expect(traced.calls["plugin_enter"] == 100)
   }
 
-  /// A library that is initialised before the agent has started a thread by then: what it runs is not
-  /// patched under its feet, what comes later is.
+  /// A library that is initialised before the agent has started a thread by then: the code
+  /// that the thread runs is not patched, what is loaded later is.
   @Test("Text that may be running already is patched by the jump guard, or left alone and said so")
   func early() throws {
     let early = try Program(
@@ -82,7 +82,7 @@ import Testing
     #expect(live.result.output == "sum 8\n")
     #expect(live.calls["main"] == 1 && live.calls["late_work"] == 1)
     #expect(live.calls["plugin_leaf"] == 4)
-    // Runs of nops are not: a thread might stand in one.
+    // Runs of nops are not: a thread might be inside one.
     let runs = Variant(
       compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"])
     let program = try Program(source: "early_main.c", variant: runs).build()

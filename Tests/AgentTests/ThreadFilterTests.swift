@@ -53,7 +53,7 @@ import Testing
     #expect(try calls(["--thread", "nobody"]) == [:])
   }
 
-  @Test("without a filter no front stands before a handler, with one a front before each")
+  @Test("without a filter handlers are called directly, with one through the thread filter entry")
   func everyThread() throws {
     let all = try calls(["--tracer", "hits"])
     #expect(all == (try calls(["--tracer", "hits", "--thread", "*"])))

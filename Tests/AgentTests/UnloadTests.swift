@@ -188,7 +188,7 @@ private let unloadCases: [UnloadCase] = [
     #expect(traced.recording.complaints == [])
   }
 
-  @Test("A library that came and went unseen is told from the one before it at the same place")
+  @Test("A library that came and went unseen is not taken for the one before it at its place")
   func unseen() throws {
     let one = UnloadCase(
       how: "unseen",
@@ -201,7 +201,7 @@ private let unloadCases: [UnloadCase] = [
     let traced = try TracedRun(program, words)
     #expect(traced.result.ending == .exit(3))
     #expect(traced.result.output.contains("same place"))
-    // Three of four: one call came while nobody looked.
+    // Three of four: one call came before the agent saw the library.
     #expect(traced.calls["plugin_enter"] == 3)
     #expect(traced.calls["plugin_other"] == 1)
     let process = try #require(traced.recording.processes.first)

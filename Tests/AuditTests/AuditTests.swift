@@ -105,7 +105,7 @@ struct AuditTests {
     #expect(report.bytesDiffering >= 7)
   }
 
-  @Test("changes of the journal are told from others, byte for byte")
+  @Test("changes of the journal are distinguished from others, byte for byte")
   func knownChanges() throws {
     let library = try AuditedLibrary()
     func change(_ offset: Int, _ current: [UInt8]) -> KnownChange {
@@ -113,7 +113,7 @@ struct AuditTests {
         address: CodeAddress(library.function + UInt64(offset)),
         original: [UInt8](repeating: 0xcc, count: current.count), current: current)
     }
-    // Bytes that a change leaves as they were belong to it; a neighbour that nobody knows does not.
+    // Bytes that a change leaves as they were belong to it; an unknown neighbour does not.
     let whole = change(100, [0x0f, 0xcc, 0x44, 0xcc, 0xcc])
     let overwritten = change(200, [0x0f, 0x1f, 0x44, 0, 0])
     let undone = change(300, [0x0f, 0x1f, 0x44, 0, 0])
@@ -149,7 +149,7 @@ struct AuditTests {
       #expect(found.first?.liveBytes == change.current)
       #expect(found.first.map { "\($0)".hasSuffix(" (ours)") } == true)
     }
-    // The same shape to another place is somebody else's.
+    // The same shape to another place is not ours.
     let memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC)
     defer { close(memory) }
     let displacement = off_t(change.address.rawValue + 1)

@@ -31,7 +31,7 @@ import Testing
     #expect(count("audits: bytes compared", output) > 1_000_000)
   }
 
-  @Test("A command line that says no time, or none that can be, is told so")
+  @Test("A command line without a time, or with an impossible one, is refused")
   func wrongTimes() throws {
     for words in [[], ["0"], ["-1"], ["x"]] {
       let result = try runBench(["soak"] + words)

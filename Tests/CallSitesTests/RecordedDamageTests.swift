@@ -80,7 +80,7 @@ import Testing
     expectError("expected an address in an executable segment") { $0[first + 1] = 0x70 }
   }
 
-  @Test("an entry that is not what stands in the file is refused")
+  @Test("an entry that does not match the file is refused")
   func wrongEntries() {
     expectError("expected a call site of form e8") { $0[first] += 1 }  // beside the call
     expectError("expected a call site of form ff15") { $0[first + 12] = 1 }

@@ -47,7 +47,7 @@ import Testing
     #expect(table.sites.allSatisfy { table.target(of: $0) == 0 })
   }
 
-  @Test("text relocations are told: -mrecord-mcount with -fPIC brings them")
+  @Test("text relocations are reported: -mrecord-mcount with -fPIC brings them")
   func textRelocations() throws {
     let with = Fixture(.gcc, ["-O2", "-pg", "-mrecord-mcount"])
     let without = Fixture(.gcc, ["-O2", "-pg"])
@@ -55,7 +55,7 @@ import Testing
     #expect(try !DiscoveryTests.discover(without.build()).hasTextRelocations)
   }
 
-  @Test("mcount and __fentry__ in one file are told apart")
+  @Test("mcount and __fentry__ in one file are distinguished")
   func mixedKinds() throws {
     let source = """
       __attribute__((noinline)) int f(int a) { return a + 1; }

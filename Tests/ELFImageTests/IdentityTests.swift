@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A file that is not what we read is told so in one line.
+/// A file that we cannot read gives an error of one line.
 @Suite struct IdentityTests {
   /// The smallest header that passes: an executable without anything in it.
   static let header: [UInt8] = {
@@ -54,7 +54,7 @@ import Testing
     #expect(Self.error(bytes) == "libfoo.so: \(message)")
   }
 
-  @Test("an empty file, a short header and a text are told apart")
+  @Test("an empty file, a short header and a text are distinguished")
   func shortFiles() {
     #expect(
       Self.error([])
@@ -66,7 +66,7 @@ import Testing
     #expect(Self.error(Array("#!/bin/sh".utf8)).contains("not an ELF file"))
   }
 
-  @Test("what is no regular file is told")
+  @Test("what is no regular file is refused")
   func otherKinds() throws {
     let folder = try TemporaryFolder.shared.fresh("kinds")
     let pipe = folder + "/pipe"

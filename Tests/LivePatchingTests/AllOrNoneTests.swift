@@ -55,7 +55,7 @@ import Units
     #expect(
       error.description
         == "\(fixture.path)+\(offset) (f17): expected \(hexadecimal(original)), "
-        + "found \(hexadecimal(changed)): somebody else changed it; nothing was written")
+        + "found \(hexadecimal(changed)): other code changed these bytes; nothing was written")
     try fixture.overwrite(patched.address(of: site), original)
     #expect(fixture.textIsAsInFile)
   }
@@ -170,7 +170,7 @@ import Units
       error.description
         == "\(fixture.path)+\(site.offset) "
         + "(\(fixture.table.functionName(of: site) ?? "?")): "
-        + "the protocol cannot serve this site; use stop-machine")
+        + "the protocol cannot patch this site; use stop-machine")
   }
 
   @Test func aStubOutOfReachIsRefused() throws {

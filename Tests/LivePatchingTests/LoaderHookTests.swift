@@ -112,7 +112,7 @@ import Units
   }
 
   /// Where code is not separated, program headers and build-id lie beside the text: when that is
-  /// unmapped or covered, whoever looks at all modules must not fall over it.
+  /// unmapped or covered, a walk over all modules must not fault on it.
   static func patchWithoutHeaders(_ path: String, isCovered: Bool) throws {
     try LoaderHook.install(decoder: Decoder())
     let fixture = try PatchFixture(path: path)
@@ -204,7 +204,8 @@ import Units
     }
   }
 
-  /// The hook goes while a dlclose waits in it for the patch lock: nobody would come to let it go.
+  /// The hook is removed while a dlclose waits in it for the patch lock: no later hook call would
+  /// release it.
   @Test func aHookThatGoesMeanwhileTakesNoLockWithIt() async throws {
     let path = try PatchRow.clangMcount.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
@@ -232,7 +233,7 @@ import Units
     }
   }
 
-  /// Nobody tells of unloads once the hook is out: their count has to stand.
+  /// Once the hook is out no unload is reported: their count has to stay the same.
   @Test func aGenerationEndsUntoldWithoutTheHook() throws {
     for isBack in [false, true] {
       let decoder = try Decoder()
@@ -297,7 +298,7 @@ import Units
       let at = place.address.pointer?.assumingMemoryBound(to: UInt8.self)
       #expect(at?.pointee == 0xcc)
       #expect(pwrite(memory, place.original, 1, off_t(place.address.rawValue)) == 1)
-      // The same when somebody puts one over our jump.
+      // The same when other code puts one over our jump.
       try LoaderHook.install(decoder: decoder)
       #expect(pwrite(memory, [0xcc] as [UInt8], 1, off_t(place.address.rawValue)) == 1)
       #expect(throws: LoaderHookError.self) { try LoaderHook.remove() }

@@ -36,7 +36,7 @@ import Units
       return Array(UnsafeBufferPointer(start: start, count: patched.table.sites[site].length))
     }
 
-    /// As somebody else would, behind the patcher's back.
+    /// As other code would, without the patcher's knowledge.
     func damage(_ site: Int) {
       protect(site, PROT_READ | PROT_WRITE | PROT_EXEC)
       let start = patched.address(of: site).pointer?.assumingMemoryBound(to: UInt8.self)

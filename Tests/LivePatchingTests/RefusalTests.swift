@@ -11,7 +11,8 @@ import Testing
 
 /// A system that forbids one way of writing text.
 ///
-/// One line says so, nothing is written, no page is left writable, and the other way works. Each in a process of its own, which stays so.
+/// One line says so, nothing is written, no page is left writable, and the other way works. Each in
+/// a process of its own, which stays so.
 @Suite(.ownProcess) struct RefusalTests {
   static let refusedText =
     ": the text cannot be opened for writing (%s); nothing was written: "

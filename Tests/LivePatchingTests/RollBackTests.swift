@@ -70,7 +70,7 @@ import Units
         + "(Permission denied); nothing was written: try the other writer (mprotect, procmem)")
   }
 
-  /// Between the look that Capstone confirmed and the write somebody changes a byte.
+  /// Between the look that Capstone confirmed and the write other code changes a byte.
   @Test(arguments: Way.all) func bytesAreComparedAgainBeforeTheWrite(way: Way) throws {
     guard way.serves(.e8) else { return }
     let fixture = try PatchFixture(.clangFentry)
@@ -119,7 +119,7 @@ import Units
     ).description
     #expect(
       description.hasSuffix(
-        ": wrote, but read back 0f 1f 44 00 77: another patcher is at work here "
+        ": wrote, but read back 0f 1f 44 00 77: other code patches this text too "
           + "(what had been written could not be put back: audit names it)"))
   }
 }

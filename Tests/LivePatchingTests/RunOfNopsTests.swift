@@ -8,7 +8,7 @@ import Testing
 
 @testable import LivePatching
 
-/// Threads that stand between two nops of a run when it changes, by every way to get there.
+/// Threads that are between two nops of a run when it changes, by every way to get there.
 ///
 /// Each case in a process of its own: it has signal handlers, and what is not moved dies.
 @Suite(.ownProcess) struct RunOfNopsTests {
@@ -125,7 +125,7 @@ import Testing
     #expect(error?.reason == .threadInside)
     #expect(
       error?.description == "\(fixture.path): thread \(cts_thread_id(thread)), or its vfork "
-        + "child, may stand between the nops, and did not leave in time; nothing was written: "
+        + "child, may be between the nops, and did not leave in time; nothing was written: "
         + "try again, or with more time")
     #expect(fixture.textIsAsInFile)
     #expect(fixture.pagePermissions == ["r-xp"])

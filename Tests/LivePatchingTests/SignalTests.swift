@@ -78,7 +78,7 @@ import Units
       try? Self.patchOnce(path)
       _ = cts_own_int3()
     }
-    // The kernel lets nobody ignore a trap of the CPU's.
+    // The kernel lets no process ignore a trap of the CPU's.
     await #expect(processExitsWith: .signal(SIGTRAP)) { [path = path as String] in
       _ = cts_install_handler(SIGTRAP, Int32(CTS_IGNORE))
       try? Self.patchOnce(path)
@@ -95,7 +95,8 @@ import Units
     }
   }
 
-  /// Who takes SIGTRAP after us has it: no int3 is written that its handler would get.
+  /// A program that sets a SIGTRAP handler after us keeps it: no int3 is written that its handler
+  /// would get.
   @Test func aHandlerThatCameLaterKeepsSIGTRAP() async throws {
     let path = try PatchRow.gccMcount.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
@@ -112,7 +113,7 @@ import Units
         }
         #expect(
           error?.description == "\(path): an int3 is needed here, and SIGTRAP has a handler that "
-            + "is not this library's: use the jump guard, or take that handler away; "
+            + "is not this library's: use the jump guard, or remove that handler; "
             + "nothing was written")
         #expect(fixture.textIsAsInFile)
       }
@@ -240,7 +241,7 @@ import Units
   }
 
   /// A thread that met an int3 may be scheduled to its handler only when other transactions, of
-  /// other modules, are over: the trap is ours all the same, and would be the process's death.
+  /// other modules, are over: the trap is ours all the same, and would kill the process.
   @Test func aTrapThatIsLateIsOurs() throws {
     let fixtures = try [PatchRow.clangMcount, .clangFentry, .gccMcount].map(PatchFixture.init)
     let patched = try fixtures.map { try $0.patched() }

@@ -62,8 +62,8 @@ import Testing
       try patched.set(to: .nop, options: way.options)
     }
     #expect(
-      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) blocks SIGTRAP, "
-        + "which an int3 would turn into its death; unblock it, or use the jump guard"
+      error?.description == "\(fixture.path): thread \(cts_thread_id(thread)) blocks SIGTRAP: "
+        + "an int3 would kill it; unblock it, or use the jump guard"
         + "; nothing was written")
     #expect(fixture.textIsAsInFile)
     try patched.set(to: .nop, options: PatchOptions(method: .stopMachine))

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Units
 
-/// Instructions as a patcher of call sites has to tell them apart.
+/// Instructions as a patcher of call sites has to distinguish them.
 @Suite struct DecoderTests {
   struct Expected: Equatable, Sendable {
     var kind: InstructionKind

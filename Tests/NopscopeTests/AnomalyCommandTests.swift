@@ -4,10 +4,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a user is told when the tracer met an anomaly.
+/// What a user sees when the tracer found an anomaly.
 @Suite struct AnomalyCommandTests {
-  /// Before any constructor runs, and so before the agent does, the resolver of `chosen` writes a nop
-  /// of five bytes over the five nops that `changed` begins with.
+  /// Before any constructor runs, and so before the agent does, the resolver of `chosen` writes a
+  /// nop of five bytes over the five nops that `changed` begins with.
   private static let library = """
     #include <stdint.h>
     #define PLAIN __attribute__((patchable_function_entry(0)))
@@ -80,9 +80,9 @@ import Testing
     #expect(document["calls"] as? Int == 0)
   }
 
-  /// The program copies its frame elsewhere and returns from there: to a trampoline, from a place that
-  /// no slot and no orphaned return has. The return address is lost, and the program with it.
-  @Test("a return that nobody knows ends the program, and the recording says why")
+  /// The program copies its frame elsewhere and returns from there: to a trampoline, from a place
+  /// that no slot and no orphaned return has. The return address is lost, and the program with it.
+  @Test("an unknown return ends the program, and the recording says why")
   func unknownReturn() throws {
     let program = try Fixture(
       .gcc, ["-O1", "-pg", "-fno-omit-frame-pointer"], as: .positionIndependentExecutable,

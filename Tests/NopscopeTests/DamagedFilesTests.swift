@@ -115,7 +115,7 @@ import Testing
     Line(
       file: "4711-0.events", damage: .missing,
       text: "DIR: expected a recording, found no PID-N.events file: did the program start, and is "
-        + "it instrumented? nopscope doctor PROGRAM tells"),
+        + "it instrumented? See nopscope doctor PROGRAM"),
     Line(
       file: "4711-0.events", damage: .empty,
       text: "DIR: 4711-0.events: 0 bytes, shorter than its header: truncated"),
@@ -127,14 +127,14 @@ import Testing
       text: "DIR: DIR/4711-0.events: cannot open: Too many levels of symbolic links"),
     Line(
       file: "4711-0.modules", damage: .missing,
-      text: "DIR: 4711-0.modules: not there: functions have no names"),
+      text: "DIR: 4711-0.modules: missing: functions have no names"),
     Line(
       file: "4711-0.modules", damage: .directory,
       text: "DIR: 4711-0.modules: expected a regular file, found something else: functions have no "
         + "names"),
     Line(
       file: "symbols/\(buildID)", damage: .missing,
-      text: "DIR: symbols/\(buildID): not there: no names for /bin/x"),
+      text: "DIR: symbols/\(buildID): missing: no names for /bin/x"),
     Line(
       file: "symbols/\(buildID)", damage: .fifo,
       text: "DIR: symbols/\(buildID): expected a regular file, found something else: no names for "

@@ -54,7 +54,7 @@ import Testing
     #expect(scene["mcountCallsAfter"] as? Int == 0)
   }
 
-  @Test("smp: a child whose code is patched as it runs dies of it; a stopped one lives")
+  @Test("smp: a child whose code is patched as it runs is killed by it; a stopped one survives")
   func smp() throws {
     let scene = try Self.scene("smp")
     let unstopped = try #require(scene["unstopped"] as? [[String: Any]])

@@ -7,8 +7,8 @@ import Testing
 /// The table of the scene `unload`, cell by cell.
 ///
 /// What each cell has to be follows from the two designs: section "The bug" of the history that
-/// docs/story.md tells. By record: a pending one is converted when the daemon wakes, a converted one
-/// is written when a tracer starts, an enabled one when the tracer stops.
+/// docs/story.md tells. By record: a pending one is converted when the daemon wakes, a converted
+/// one is written when a tracer starts, an enabled one when the tracer stops.
 @Suite(.serialized) struct DemoUnloadTests {
   struct Row: Sendable, CustomStringConvertible {
     var engine, occupant, pending, converted, enabled: String
@@ -21,7 +21,7 @@ import Testing
   }
 
   static let rows = [
-    // As shipped: every stale record reaches whatever stands there.
+    // As shipped: every stale record reaches what is mapped there.
     Row("shipped", "nothing", "fault", "fault", "fault"),
     Row(
       "shipped", "other-bytes", "mismatch-write-cycle", "mismatch-write-cycle",

@@ -4,7 +4,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a user meets first: the version, the description that manual pages and completions are made of.
+/// What a user meets first: the version, the description that manual pages and completions are made
+/// of.
 @Suite struct FrontDoorTests {
   @Test(
     "--version prints one line, of the program and of each command",

@@ -63,7 +63,7 @@ import Testing
       let names = try strings(in: object)
       #expect(names.contains { $0.contains(Self.evil) }, "\(names)")
     }
-    // Damage is told with the same names.
+    // Damage is reported with the same names.
     let events = path + "/4711-0.events"
     #expect(truncate(events, 4200) == 0)
     let damaged = try runNopscope([command, path])

@@ -4,7 +4,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Rules for a module that is not loaded when the program starts: they wait for it, each time it comes.
+/// Rules for a module that is not loaded when the program starts: they wait for it, each time it
+/// comes.
 @Suite struct LaterModuleTests {
   private static let plugin = """
     __attribute__((noinline)) int plugin_work(int i) { __asm__ volatile(""); return i + 1; }

@@ -136,7 +136,7 @@ import Testing
     #expect(
       result.standardError
         == "nopscope: \(path): expected a recording, found no PID-N.events file: "
-        + "did the program start, and is it instrumented? nopscope doctor PROGRAM tells\n")
+        + "did the program start, and is it instrumented? See nopscope doctor PROGRAM\n")
   }
 
   @Test("damage anywhere in the events crashes no command")

@@ -57,8 +57,8 @@ import Testing
     #expect(symbols.contains("\ttriple\n") && symbols.contains("\tmain\n"))
   }
 
-  /// The shell stops its parent, which is the recorder, and then becomes the program. Whoever lets the
-  /// recorder go on must not load the agent, which would wait for it.
+  /// The shell stops its parent, which is the recorder, and then becomes the program. Whoever lets
+  /// the recorder go on must not load the agent, which would wait for it.
   @Test("a recorder that answers only after three seconds is waited for")
   func slowRecorder() throws {
     let data = try output()

@@ -4,10 +4,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Limits and lack of space: the program goes on as it would have without us, what was recorded stays
-/// readable, what was lost is counted, and one line says so.
+/// Limits and lack of space: the program goes on as it would have without us, what was recorded
+/// stays readable, what was lost is counted, and one line says so.
 @Suite struct RecordLimitsTests {
-  /// Says how SIGXFSZ stood when it began, dies of status 99 of one, and counts its calls.
+  /// Prints how SIGXFSZ was set when it began, exits with status 99 at one, and counts its calls.
   private static let source = """
     #include <pthread.h>
     #include <signal.h>

@@ -4,7 +4,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// "Never called", "not wanted" and "could not be armed", told from each other.
+/// "Never called", "not wanted" and "could not be armed", distinguished.
 @Suite struct UncalledTests {
   private static let source = """
     __attribute__((noinline)) void called(void) { __asm__ volatile(""); }

@@ -11,9 +11,9 @@ import Testing
 /// A deviation turns the tracer off for good in its process, and marks the recording. Its kill
 /// patches nothing.
 @Suite struct AnomalyTests {
-  /// Loads the libraries of its arguments in turn, and calls the first one's `work` ten times before
-  /// each later one is loaded and ten times after. A forked child does the same with the last one.
-  /// With `threads` first, a thread calls `work` without a pause meanwhile.
+  /// Loads the libraries of its arguments in turn, and calls the first one's `work` ten times
+  /// before each later one is loaded and ten times after. A forked child does the same with the
+  /// last one. With `threads` first, a thread calls `work` without a pause meanwhile.
   private static let program = Fixture(
     .gcc, ["-O1"], link: ["-ldl", "-pthread"], as: .positionIndependentExecutable,
     source: """

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Recorder
 
-/// Clients that break the protocol lose their connection, and nobody else's.
+/// Clients that break the protocol lose their connection; other connections stay.
 @Suite struct HostileClientTests {
   static let fixture = Fixture(.gcc, ["-O2", "-pg"])
 

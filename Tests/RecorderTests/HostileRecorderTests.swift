@@ -10,8 +10,8 @@ import Units
 
 @testable import Recorder
 
-/// A recorder that lies: the agent writes nothing that the program's own bytes do not bear out, and the
-/// program behaves as it does alone.
+/// A recorder with wrong plans: the agent writes only what the program's own bytes confirm, and
+/// the program behaves as it does alone.
 @Suite struct HostileRecorderTests {
   static let fixture = Fixture(
     .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable,

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Recorder
 
-/// Whose files they are: nobody else reads what was recorded, or leads us to write elsewhere.
+/// Whose files they are: no other user reads what was recorded, or makes us write elsewhere.
 @Suite struct OwnershipTests {
   private func mode(_ path: String) throws -> mode_t {
     var status = stat()
@@ -55,7 +55,7 @@ import Testing
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "keep")
   }
 
-  @Test("the socket's folder is made where nobody else can put another in its place")
+  @Test("the socket's folder is made where no other user can put another in its place")
   func parents() throws {
     let folder = try TemporaryFolder.shared.fresh("parent")
     let modes: [(mode_t, Bool)] = [

@@ -82,7 +82,7 @@ import Testing
     #expect(try bench.session()["ended"] as? Bool == true)
     #expect(try bench.session()["exitStatus"] as? Int == 3)
     #expect(agent.isClosed)
-    // The recording is nobody else's.
+    // Only its owner can read the recording.
     for (name, mode) in [("", 0o700), ("/symbols", 0o700), ("/session.json", 0o600)] {
       var status = stat()
       #expect(stat(bench.path + name, &status) == 0)
@@ -243,7 +243,7 @@ import Testing
     #expect(states.last?.contains("No such file or directory") == true)
   }
 
-  @Test("a module whose end nobody told is settled when its process ends")
+  @Test("a module whose unload was not reported is settled when its process ends")
   func settling() throws {
     let path = try Self.fixture.build()
     let bench = try ServerBench()
@@ -320,16 +320,16 @@ import Testing
     }
   }
 
-  /// A forked child connects and then lets its parent's go. Where nobody is active for one turn, all
-  /// is taken for over.
-  @Test("who waits to be let in is active once another has left")
+  /// A forked child connects and then closes its parent's connection. If no process were active for
+  /// one turn, the recorder would take the run for ended.
+  @Test("a process that waits for a connection is active once another has left")
   func waiting() async {
     await #expect(processExitsWith: .success) {
       let bench = try ServerBench()
       var first: FakeAgent? = try FakeAgent(bench.server)
       bench.serve()
       let second = try FakeAgent(bench.server)
-      // Without a descriptor to spare nobody looks for newcomers.
+      // Without a descriptor to spare the recorder accepts no new connections.
       let spare = dup(second.socket)
       close(spare)
       var limit = rlimit()

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Recorder
 
-/// The cache between runs: what it keeps, and what it does not believe.
+/// The cache between runs: what it keeps, and what it rejects.
 @Suite struct SiteCacheTests {
   static let id: [UInt8] = [1, 2, 3, 0xab]
   static let name = "010203ab"

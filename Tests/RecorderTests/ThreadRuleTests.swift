@@ -5,9 +5,9 @@ import Testing
 
 @testable import Recorder
 
-/// Rules for threads, before an agent is told them.
+/// Rules for threads, before they are sent to an agent.
 @Suite struct ThreadRuleTests {
-  @Test("a rule is told as a pattern that ends, and whether it removes")
+  @Test("a rule is sent as a pattern that ends, and whether it removes")
   func message() throws {
     var options = RecordOptions()
     options.threads = try ThreadRule.parse(["worker*", "!worker-9"])

@@ -159,7 +159,7 @@ import Units
       if isNote {
         #expect(read.problems == [])
         #expect(
-          notes.contains(what + "its process ended before it was begun, skipped to 0x3000"))
+          notes.contains(what + "the process ended before it wrote this chunk, skipped to 0x3000"))
       } else {
         #expect(
           read.problems == [what + "magic 0x0, expected 0x4b48434e, skipped to 0x3000"])
@@ -233,7 +233,7 @@ import Units
     ) { try Recording(directory: empty) }
   }
 
-  @Test("sizes that would take all memory or time are not believed")
+  @Test("sizes that would take all memory or time are rejected")
   func hugeClaims() throws {
     let path = try Self.small().write()
     let name = try Self.files(path)[0]

@@ -179,7 +179,7 @@ import Units
     }
     try FileManager.default.removeItem(atPath: recording.directory + "/4800-0.events")
     let again = try Recording(directory: recording.directory)
-    #expect(again.problems == ["4800-0.events: in session.json, but not there"])
+    #expect(again.problems == ["4800-0.events: listed in session.json, but missing"])
     #expect(again.processes.count == 1)
   }
 }

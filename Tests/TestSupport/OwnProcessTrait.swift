@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tests that patch text, take signals, stop threads or fork need a process without other tests in it.
-// Beside them Swift Testing runs others, on threads of libdispatch, which block every signal: one that
-// computes there cannot be stopped, and what it starts, maps or opens is found by whoever looks.
+// Tests that patch text, take signals, stop threads or fork need a process without other tests in
+// it. Beside them Swift Testing runs others, on threads of libdispatch, which block every signal:
+// one that computes there cannot be stopped, and what it starts, maps or opens is found by tests
+// that look for such things.
 //
 // So the runner is started once more for each such test, with that test as its filter and nothing
 // beside it. What fails there is recorded here. Meanwhile other tests run in this process.

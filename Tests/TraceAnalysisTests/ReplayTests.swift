@@ -31,7 +31,7 @@ import TraceAnalysis
     return String(decoding: text, as: UTF8.self)
   }
 
-  @Test("colours end on the line where they begin: a pager forgets them there")
+  @Test("colours end on the line where they begin: a pager resets them there")
   func colours() throws {
     let other = SyntheticChunk(baseTime: Self.base) { encoder in
       encoder.call(2, from: Self.base + 5, to: Self.base + 20_000)

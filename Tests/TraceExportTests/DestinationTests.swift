@@ -85,12 +85,12 @@ import TraceExport
       refusal(.uftrace, folder + "/none/x")
         == "\(folder)/none/x: cannot create: No such file or directory")
     try Data().write(to: URL(fileURLWithPath: folder + "/file"))
-    let taken = "is there already, and not an empty directory: remove it or choose another with -o"
+    let taken = "exists already, and is not an empty directory: remove it or choose another with -o"
     #expect(refusal(.uftrace, folder) == "\(folder): \(taken)")
     #expect(refusal(.uftrace, folder + "/file") == "\(folder)/file: \(taken)")
     #expect(
       message { _ = try Exporter(recording, as: .uftrace).export(to: .standardOutput) }
-        == "uftrace: writes a directory of files, which no pipe can take: name it with -o DIR")
+        == "uftrace: writes a directory of files, which cannot go into a pipe: name it with -o DIR")
   }
 
   @Test("an empty directory is taken for uftrace")

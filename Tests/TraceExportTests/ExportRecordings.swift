@@ -52,8 +52,8 @@ enum ExportRecordings {
     return chunks
   }
 
-  /// main (0) opens parse (1), whose call of next_token (2) is unwound; leaf (5) is entry-only; main
-  /// and the last parse never return.
+  /// main (0) opens parse (1), whose call of next_token (2) is unwound; leaf (5) is entry-only;
+  /// main and the last parse never return.
   static func unusual() throws -> Recording {
     var module = module()
     module.entryOnly = [5]

@@ -71,8 +71,9 @@ import TraceExport
     #expect(trace.pairing.problems == [])
     #expect(
       trace.pairing.slices.map(\.shown) == [
-        "next_token 2 20+10 its stack was left", "parse 1 10+20 its stack was left", "main 0 0+30",
-        "next_token 1 30+10 goes on", "parse 0 30+30 goes on",
+        "next_token 2 20+10 the thread left this stack",
+        "parse 1 10+20 the thread left this stack", "main 0 0+30",
+        "next_token 1 30+10 continues", "parse 0 30+30 continues",
       ])
     #expect(
       counted(trace.pairing.slices).mapValues(\.nanoseconds)
@@ -91,7 +92,7 @@ import TraceExport
     #expect(counted(trace.pairing.slices) == reported(recording))
   }
 
-  @Test("time that falls is held back, and told")
+  @Test("a time that falls is held back, and reported")
   func fallingTime() throws {
     let base = ExportRecordings.base
     let chunks = [
@@ -110,7 +111,7 @@ import TraceExport
     #expect(trace.pairing.slices.map(\.shown) == ["parse 1 100+10", "main 0 100+20"])
     #expect(
       summary.problems == [
-        "1 events lie before the event before them: calls there are shown too short"
+        "1 events are older than the one before: calls there are shown too short"
       ])
   }
 
@@ -129,8 +130,8 @@ extension ExportedSlice {
   var shown: String {
     let short = notes.map { note in
       [
-        "ended without", "still open", "events are missing", "entered earlier", "goes on",
-        "its stack was left",
+        "ended without", "still open", "events are missing", "entered earlier", "continues",
+        "the thread left this stack",
       ].first { note.hasPrefix($0) } ?? note
     }
     let start = start % 1_000_000

@@ -184,7 +184,7 @@ extension DaemonTests {
       }
     }
 
-    @Test("detach leaves the bytes, stops mcount and forgets: the next engine starts empty")
+    @Test("detach leaves the bytes, stops mcount, drops all records: the next engine starts empty")
     func detaching() throws {
       try withLibrary { library in
         for _ in 0..<20 {

@@ -138,7 +138,7 @@ extension DaemonTests {
       }
     }
 
-    @Test("a release waits for nobody where nobody reads, and records again stay right under load")
+    @Test("a release does not wait where no thread reads, and new records stay right under load")
     func releaseUnderReaders() throws {
       let field = CallField(siteCount: 2048)
       try withEngine(.zapped) { engine in

@@ -200,7 +200,7 @@ import UnloadLab
     #expect(block.device.counts.erases == 1)
     #expect(block.device.nvm == .init(validBank: nil, sum: 0xffc0))
     #expect(throws: E1000eDriverError.badChecksum) { try driver.validate() }
-    // The same ones set FLOCKDN: nobody can protect the part any more.
+    // The same ones set FLOCKDN: no code can protect the part any more.
     #expect(throws: E1000eDriverError.notLocked) { try driver.writeProtect() }
   }
 

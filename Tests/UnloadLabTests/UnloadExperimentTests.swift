@@ -39,7 +39,7 @@ import Testing
     Cell(.static, .nothing, .pending, .unreachable),
   ]
 
-  @Test("an engine does to what stands at a stale address what its design says", arguments: cells)
+  @Test("an engine does at a stale address what its design says", arguments: cells)
   func cell(_ expected: Cell) throws {
     let specimens = try PreparedSpecimens(decoder: Decoder())
     let cell = try UnloadExperiment(specimens).cell(

@@ -5,9 +5,9 @@ import CallSites
 import Glibc
 import MachineCode
 
-/// What of one program can be traced: itself and the libraries that the loader brings with it.
+/// What can be traced of one program: of itself and of the libraries that the loader loads with it.
 ///
-/// Libraries that it opens itself later are not known before.
+/// Libraries that the program opens later with dlopen are not known here.
 public struct ProgramReport: Sendable {
   /// The call sites of the program or of one library.
   public struct Module: Sendable {
@@ -83,7 +83,7 @@ public struct ProgramReport: Sendable {
 // MARK: - Libraries
 
 extension ProgramReport {
-  /// glibc's loader, asked by its own path: a program's PT_INTERP may be anything, and this runs
+  /// glibc's loader, started by its own path: a program's PT_INTERP may be anything, and this runs
   /// nothing of the program's.
   private static let loader = "/lib64/ld-linux-x86-64.so.2"
 

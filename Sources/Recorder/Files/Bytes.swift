@@ -40,7 +40,7 @@ struct ByteReader {
   }
 }
 
-/// FNV-1a: tells damage and names files; no defence against an enemy.
+/// FNV-1a: detects damage and names files; it does not resist an attacker.
 func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
   var hash: UInt64 = 0xcbf2_9ce4_8422_2325
   for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }

@@ -17,7 +17,7 @@ public struct EventTotals: Equatable, Sendable {
   public var unreadable = 0
   /// An anomaly ended the tracing of a process.
   public var isCorrupted = false
-  /// No space was left on the disk: what came after was only counted.
+  /// No space was left on the disk: later events were only counted.
   public var isFull = false
 }
 

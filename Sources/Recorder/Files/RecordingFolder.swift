@@ -32,7 +32,8 @@ public final class RecordingFolder {
   /// An earlier recording was moved here.
   private let old: String?
 
-  /// Makes it; an earlier recording of that name is moved to `path.old`, whose own recording goes.
+  /// Makes it; an earlier recording of that name is moved to `path.old`, and replaces what was
+  /// there.
   public init(path given: String) throws(RecordingFolderError) {
     var path = given
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }

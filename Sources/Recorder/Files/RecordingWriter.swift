@@ -6,7 +6,8 @@ import Glibc
 import RecordingSchema
 
 /// What the recorder writes: session.json, the modules of each process, their symbols, and the last
-/// events of processes that have ended. It counts modules and keeps warnings for the user as it goes.
+/// events of processes that have ended. It counts modules and keeps warnings for the user as it
+/// goes.
 final class RecordingWriter {
   let folder: RecordingFolder
   private(set) var session: Session
@@ -26,7 +27,7 @@ final class RecordingWriter {
   /// it names them all.
   private static let fewProcesses = 16
   private static let sessionNanoseconds: UInt64 = 50_000_000
-  /// Writing takes no more than one part in so many of the recorder's time.
+  /// Writing takes at most one part in so many of the recorder's time.
   private static let sessionShare: UInt64 = 20
   private static let mostWarnings = 100
 
@@ -142,7 +143,7 @@ extension RecordingWriter {
   /// Saves the names of the module's call sites, or finds them saved; false where that fails.
   ///
   /// Before its plan is sent: no event may name a function whose name is not saved. Other symbols
-  /// may be there under the module's usual name: builds whose build-id somebody has set by hand, or
+  /// may be there under the module's usual name: builds whose build-id was set by hand, or
   /// files without one that took turns at a path. Then its file is named after the symbols too.
   func saveSymbols(of module: inout TracedModule, _ sites: FileSites) -> Bool {
     if sites.entries.isEmpty { return true }
@@ -157,7 +158,7 @@ extension RecordingWriter {
     do {
       guard try folder.saveSymbols(module.symbolsName, header + sites.symbols) else {
         warn(
-          "\(path): symbols/\(module.symbolsName) is there already, with other names: the module is "
+          "\(path): symbols/\(module.symbolsName) exists already, with other names: the module is "
             + "left alone")
         return false
       }
@@ -192,7 +193,7 @@ public struct ModuleTotals: Equatable, Sendable {
   public var sites = 0
   /// Those that call their stubs.
   public var armed = 0
-  /// No rule wants them.
+  /// No rule selects them.
   public var unwanted = 0
   /// Places that looked like call sites and are none.
   public var skipped = 0

@@ -6,8 +6,8 @@ import CRecordingABI
 /// How fast the time stamp counter ticks, measured against CLOCK_MONOTONIC since this was made: the
 /// longer a recording runs, the better its time.
 ///
-/// The kernel knows the rate and tells nobody; one measured over ten milliseconds is right to some
-/// parts in a million.
+/// The kernel knows the rate and has no call that returns it. A rate measured over ten milliseconds
+/// is right to some parts in a million.
 public struct TraceClock: Sendable {
   /// CLOCK_REALTIME when this was made.
   public let startRealtimeNanoseconds: UInt64

@@ -117,7 +117,7 @@ extension FilterError: CustomStringConvertible {
     case .noModule(let rule):
       "filter '\(rule)': expected a module's name after ':mod:', found none: ':mod:*' is all of them"
     case .endsInBackslash(let rule):
-      "filter '\(rule)': ends in '\\': expected the character that it takes as it is"
+      "filter '\(rule)': ends in '\\': expected a character after it"
     case .command(let rule, let command):
       "filter '\(rule)': expected 'PATTERN' or 'PATTERN:mod:MODULE', found the command "
         + "':\(command)': a recording takes no commands"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How a function can be spelt in rules: as the linker knows it, and as its source has it, with and
+/// How a function can be spelt in rules: by its linked name and by its source name, with and
 /// without what it takes and returns.
 ///
 /// The demangler that is linked prints a name whole; what it takes and returns is cut off here. See
@@ -10,7 +10,8 @@ public struct FunctionSpellings {
   /// Made when a pattern does not match the linked name, and only for mangled ones.
   private let demangle: (String) -> String?
 
-  /// A function by its linked name; `demangle` is asked for its source name when a rule needs that.
+  /// A function by its linked name; `demangle` is called for its source name when a rule needs
+  /// that.
   public init(_ linked: String, demangle: @escaping (String) -> String?) {
     self.linked = linked
     self.demangle = demangle

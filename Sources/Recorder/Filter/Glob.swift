@@ -5,8 +5,8 @@ import CGlob
 /// A pattern of ftrace's grammar: `*` any text, `?` one character, `[a-z]` and `[!a-z]` one of a
 /// class, `\` takes the next character as it is.
 ///
-/// A class that is never closed is a literal `[`, as in the kernel: `operator[]`. Compares bytes. The
-/// agent compares names of threads by the same code: CSupport/CGlob.
+/// A class that is never closed is a literal `[`, as in the kernel: `operator[]`. Compares bytes.
+/// The agent compares names of threads by the same code: CSupport/CGlob.
 public struct Glob: Equatable, Sendable {
   /// As it was given.
   public let text: String

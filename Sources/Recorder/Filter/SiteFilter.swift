@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Which sites a tracer wants.
+/// Which sites are to be traced.
 ///
 /// Rules apply in their order, the last that matches decides. Without rules every function is
-/// wanted; where the first rule removes, it removes from all. Rules are applied when a module
-/// comes, so one for a module that is not loaded yet is remembered by itself.
+/// wanted; where the first rule removes, it removes from all functions. Rules are applied when a
+/// module is loaded, so a rule for a module that is not loaded yet takes effect then.
 public struct SiteFilter: Sendable {
   /// What becomes of a site.
   public enum Choice: Equatable, Sendable {
@@ -22,7 +22,7 @@ public struct SiteFilter: Sendable {
   public let graph: [FilterRule]
   private let demangle: @Sendable (String) -> String?
 
-  /// The last rule that matches decides in each list; `notrace` goes before all.
+  /// The last rule that matches decides in each list; `notrace` overrides the other lists.
   public init(
     filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = [],
     demangle: @escaping @Sendable (String) -> String? = { _ in nil }

@@ -13,7 +13,7 @@ public struct ThreadRule: Equatable, Sendable {
   public let isRemoval: Bool
   let pattern: [UInt8]
 
-  /// Rules that an agent can be told.
+  /// How many rules the message to an agent holds.
   public static let most = Int(NREC_MOST_THREAD_RULES)
   static let longest = Int(NREC_THREAD_PATTERN) - 1
 
@@ -32,7 +32,7 @@ public struct ThreadRule: Equatable, Sendable {
 
   private static let longestName = 15
 
-  /// As the agent is told it.
+  /// As the agent receives it.
   var message: nrec_thread_rule {
     var rule = nrec_thread_rule()
     rule.is_removal = isRemoval ? 1 : 0

@@ -3,12 +3,13 @@
 import CRecorder
 import Glibc
 
-/// Waits until a descriptor is readable or a time has come, and calls the handler that was given for
-/// it: one thread, one poll(2).
+/// Waits until a descriptor is readable or a time has come, and calls the handler that was given
+/// for it: one thread, one poll(2).
 ///
 /// A turn waits, then calls the handlers of descriptors in the order in which they were added, then
-/// those of times in the order of their deadlines. Where nothing was ready, it does what was left for
-/// a quiet moment. A handler may add and remove anything; it must not block, for the others wait.
+/// those of times in the order of their deadlines. Where nothing was ready, it does what was left
+/// for a quiet moment. A handler may add and remove anything; it must not block, for the others
+/// wait.
 public final class EventLoop {
   /// Something that was added, to remove it again.
   public struct Registration: Hashable, Sendable {
@@ -68,7 +69,8 @@ public final class EventLoop {
     at(nrc_monotonic_nanoseconds() &+ nanoseconds, handler)
   }
 
-  /// Does `work` once, as soon as nothing has been ready for so long: where nobody waits for it.
+  /// Does `work` once, as soon as nothing has been ready for so long: for work that no handler
+  /// should wait for.
   public func whenQuiet(nanoseconds: UInt64 = 0, _ work: @escaping () -> Void) {
     quietWork.append(QuietWork(nanoseconds: nanoseconds, work: work))
   }

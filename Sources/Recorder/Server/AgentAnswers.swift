@@ -38,12 +38,14 @@ extension RecordServer {
   private func whyRefused(_ hello: nrec_hello, on connection: AgentConnection) -> String? {
     if connection.process != nil { return "sent a second HELLO" }
     if hello.version != UInt32(NREC_MESSAGE_VERSION) {
-      return "speaks version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
+      return "uses message version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
     }
     if hello.process != connection.peer {
       return "says that it is process \(hello.process): is it in another PID namespace?"
     }
-    if hello.begin > UInt32(NREC_BEGIN_FORK) { return "sent a HELLO that makes no sense" }
+    if hello.begin > UInt32(NREC_BEGIN_FORK) {
+      return "sent a HELLO with begin \(hello.begin), expected 0 or 1"
+    }
     return nil
   }
 
@@ -205,7 +207,7 @@ extension RecordServer {
     writer.writeUnload(gone.generation, at: gone.time, of: process)
   }
 
-  /// A forked child may know modules that its parent had not sent; nobody else may.
+  /// A forked child may know modules that its parent had not sent; other processes may not.
   private func refuseUnknown(
     _ generation: UInt32, of process: TracedProcess, on connection: AgentConnection
   ) {

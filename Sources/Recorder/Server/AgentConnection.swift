@@ -4,7 +4,7 @@ import CRecorder
 
 /// The connection of one agent.
 final class AgentConnection {
-  /// Who connected, by the kernel.
+  /// The process that connected, as the kernel reports it.
   let peer: Int32
   /// Set by its HELLO.
   var process: TracedProcess?
@@ -32,8 +32,8 @@ final class AgentConnection {
 /// A process that has closed its connection: it ends, or it becomes another program, which connects
 /// again.
 ///
-/// Or it has closed a descriptor that it did not know, and records on into its memory file. Or it was
-/// started with the agent and has not connected yet: then it is not traced so far.
+/// Or it has closed a descriptor that it did not know, and records on into its memory file. Or it
+/// was started with the agent and has not connected yet: then it is not traced so far.
 final class ExitingProcess {
   let pid: Int32
   let traced: TracedProcess?

@@ -4,7 +4,7 @@ import CRecorder
 import CRecordingABI
 import Glibc
 
-/// What the recorder is told of the processes that it traces.
+/// What the connections report of the processes that are traced.
 protocol AgentConnectionsDelegate: AnyObject {
   func agent(_ connection: AgentConnection, sent message: AgentMessage)
   /// Its connection is closed: no more messages of it will come, but it may still record.
@@ -19,7 +19,7 @@ protocol AgentConnectionsDelegate: AnyObject {
 /// were started with the agent and have not connected yet.
 ///
 /// Nothing that a client sends makes the event loop wait. A client that breaks the protocol loses
-/// its connection and no more: its program runs on.
+/// its connection; its program runs on.
 final class AgentConnections {
   weak var delegate: (any AgentConnectionsDelegate)?
   let folder: SocketFolder
@@ -94,7 +94,7 @@ extension AgentConnections {
     }
   }
 
-  /// No descriptor is to be had: clients wait in the queue until others have gone.
+  /// No descriptor is to be had: clients wait in the queue until others have closed theirs.
   private func pauseListening() {
     guard let registration = listening else { return }
     loop.remove(registration)
@@ -106,7 +106,7 @@ extension AgentConnections {
     var process: Int32 = 0
     var user: UInt32 = 0
     guard nrc_peer(socket.number, &process, &user) == 0, user == geteuid() else {
-      delegate?.warn("a process of another user (\(user)) tried to connect and was turned away")
+      delegate?.warn("a process of another user (\(user)) tried to connect and was refused")
       return
     }
     let connection = AgentConnection(socket: socket, peer: process)
@@ -142,7 +142,7 @@ extension AgentConnections {
       guard got > 0 else {
         // 0 is the end, and so is ECONNRESET: it closed before it read our answer.
         if got < 0, error == EMSGSIZE {
-          drop(connection, because: "sent more than a message holds")
+          drop(connection, because: "sent a message that is too long")
         }
         connection.isClosing = true
         return false
@@ -207,7 +207,7 @@ extension AgentConnections {
     return activeProcesses > 0
   }
 
-  /// Closes every connection and waits for nobody: the recording ends.
+  /// Closes every connection and waits for no process: the recording ends.
   func closeAll() {
     for connection in connections {
       if let registration = connection.registration { loop.remove(registration) }

@@ -11,7 +11,7 @@ enum ApplyStatus {
     done, "the module was gone, or another build", "a site lies outside its text",
     "the plan is not in order", "its text cannot be read", "the bytes are not the file's",
     "the bytes are not the instruction expected", "its text cannot be written",
-    "a thread did not stop", "a thread stands inside a site", "no protocol serves a site",
+    "a thread did not stop", "a thread is inside a site", "no protocol can patch a site",
     "the bytes written are not the bytes read", "the processor cannot be synchronised",
     "modules were unloaded meanwhile", "SIGTRAP has another handler",
     "its code may run already: it was loaded before it could be patched safely",

@@ -7,8 +7,9 @@ import RecordingSchema
 
 /// The recorder: answers the agents of traced processes with plans, and has the recording written.
 ///
-/// It stands between three others: `EventLoop` waits, `AgentConnections` knows the processes and
-/// reads their messages, `RecordingWriter` writes. What each message means is in `AgentAnswers.swift`.
+/// It connects three others: `EventLoop` waits, `AgentConnections` keeps the processes and
+/// reads their messages, `RecordingWriter` writes. What each message means is in
+/// `AgentAnswers.swift`.
 public final class RecordServer {
   /// What else is to be waited for goes here too.
   public let loop: EventLoop
@@ -63,7 +64,7 @@ public final class RecordServer {
   public var recordingPath: String { writer.folder.path }
   /// Where agents connect.
   public var socketPath: String { connections.folder.socketPath }
-  /// Private to us; what else goes there goes with it.
+  /// Private to us; the server removes it with all files in it.
   public var socketFolder: String { connections.folder.path }
   /// Processes that are traced now, or may be about to connect.
   public var activeProcesses: Int { connections.activeProcesses }
@@ -135,7 +136,7 @@ extension RecordServer: AgentConnectionsDelegate {
   func writeUnconfirmed(_ module: inout TracedModule, of process: TracedProcess) {
     module.isPending = false
     module.armed = 0
-    module.status = "not confirmed: the process did not say what became of its plan"
+    module.status = "not confirmed: the process did not report whether it applied its plan"
     writer.writeLoad(module, of: process)
   }
 }

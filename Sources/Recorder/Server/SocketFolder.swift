@@ -9,7 +9,8 @@ public struct ServerError: Error, CustomStringConvertible, Sendable {
   public var description: String
 }
 
-/// A folder that only we may enter, with the agents' socket in it; it goes with everything in it.
+/// A folder that only we may enter, with the agents' socket in it; it is removed with everything in
+/// it.
 final class SocketFolder {
   let path: String
   let listener: Descriptor

@@ -3,7 +3,7 @@
 import CRecordingABI
 import RecordingSchema
 
-/// A module of a traced process, from its coming to its end.
+/// A module of a traced process, from its load to its unload or the process's end.
 struct TracedModule {
   var message: AgentMessage.Module
   var firstFunction: UInt32
@@ -14,7 +14,7 @@ struct TracedModule {
   /// The text of what was chosen for each site.
   var plan = ""
   var status = ApplyStatus.done
-  /// The agent has yet to say what became of its plan.
+  /// The agent has not reported yet whether it applied the plan.
   var isPending = false
   /// A forked child has it from its parent.
   var isInherited = false
@@ -52,7 +52,7 @@ struct TracedModule {
   /// Places that looked like call sites and are none.
   var skippedPlaces: Int { skipped.reduce(0) { $0 + $1.count } }
 
-  /// A module without a build-id goes by its path.
+  /// A module without a build-id is identified by its path.
   private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
     message.buildID.isEmpty
       ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)
@@ -78,13 +78,13 @@ final class TracedProcess {
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
 
-  /// Makes the type of `modules`, before somebody waits for it.
+  /// Makes the type of `modules`, before an agent waits for it.
   static func prepare() {
     var modules: [UInt32: TracedModule] = [:]
     modules.reserveCapacity(RecordServer.usualCount)
   }
 
-  /// The highest generation it told of itself: they are never used again.
+  /// The highest generation that the process itself reported: none is used twice.
   var lastGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
   /// Nil: it has ended.

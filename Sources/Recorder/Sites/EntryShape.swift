@@ -6,10 +6,10 @@ import ELFImage
 import MachineCode
 import Units
 
-/// Where a site's return address stands, read from the instructions between its function's start
+/// Where a site's return address is, read from the instructions between its function's start
 /// and itself.
 ///
-/// At the entry it stands right above the call's own. After the prologue of `-pg` it is at 8(%rbp),
+/// At the entry it is right above the call's own. After the prologue of `-pg` it is at 8(%rbp),
 /// which the prologue's `push %rbp; mov %rsp,%rbp` proves; where the function realigned its stack
 /// through r10 (`lea 8(%rsp),%r10`), that place holds a copy, and changing it changes nothing.
 struct EntryShape {

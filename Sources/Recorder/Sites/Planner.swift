@@ -9,7 +9,7 @@ public struct Plan: Sendable {
   public var entries: [nrec_plan_entry]
   /// Sites that will call their stubs.
   public var armed: Int
-  /// No rule wants them.
+  /// No rule selects them.
   public var unwanted: Int
   /// What was chosen for each, for the recording.
   public var choices = SitePlan()
@@ -17,9 +17,9 @@ public struct Plan: Sendable {
   public var reason: String?
 }
 
-/// Sites and rules in, actions out.
+/// Makes one action for each site, from the sites and the rules.
 ///
-/// Sites nobody wants become nops, not calls that return early; nops stay what they are.
+/// Sites that no rule selects become nops, not calls that return early; nops stay what they are.
 public struct Planner: Sendable {
   /// Which functions are wanted.
   public let filter: SiteFilter

@@ -7,7 +7,7 @@ import Glibc
 /// name neither mcount nor __fentry__ and list no patchable entries, and reading them whole would
 /// take longer than the program.
 ///
-/// Errs on the side of yes: whatever it does not understand is left to the ELF reader.
+/// Answers yes where it does not understand a file: then the ELF reader decides.
 struct QuickLook: ~Copyable {
   private let file: Descriptor
   private let size: Int
@@ -56,7 +56,7 @@ struct QuickLook: ~Copyable {
     return !hasStrings
   }
 
-  /// Whether one of the names stands in `length` bytes at `offset`.
+  /// Whether one of the names is in `length` bytes at `offset`.
   private borrowing func mentions(_ offset: Int, _ length: Int) -> Bool {
     let names = Self.symbols + Self.sections
     let overlap = 32

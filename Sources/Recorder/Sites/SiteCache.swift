@@ -5,8 +5,8 @@ import Glibc
 /// Sites of files by build-id, kept between runs: decoding a large library takes longer than many
 /// a program runs.
 ///
-/// A folder of the user's own, mode 0700. Whatever in it is a symbolic link, another's, writable for
-/// others, damaged, of another version or of a file that has changed since is as if it were not
+/// A folder of the user's own, mode 0700. Whatever in it is a symbolic link, another's, writable
+/// for others, damaged, of another version or of a file that has changed since is as if it were not
 /// there: a cache never makes a run fail.
 public struct SiteCache: Sendable {
   /// Of its folder.

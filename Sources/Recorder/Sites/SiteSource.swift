@@ -47,16 +47,16 @@ public final class SiteSource {
   /// Whether something was found that is not in the cache.
   public var hasUnkept: Bool { !unkept.isEmpty }
 
-  /// Puts into the cache what was found since, to be called where nobody waits.
+  /// Puts into the cache what was found since; to be called while no agent waits.
   public func keep() {
     for one in unkept { cache?.keep(one.sites, buildID: one.buildID, file: one.state) }
     unkept = []
   }
 
-  /// Makes the types that the first file needs, before somebody waits for it.
+  /// Makes the types that the first file needs, before an agent waits for it.
   func prepareTypes() { known.reserveCapacity(RecordServer.usualCount) }
 
-  /// Opens Capstone, to be called where nobody waits.
+  /// Opens Capstone; to be called while no agent waits.
   public func prepare() {
     isUnprepared = false
     decoder = decoder ?? (try? Decoder())  // where it fails, who needs it says so

@@ -4,7 +4,7 @@ import Glibc
 import ProductFiles
 import RecordingSchema
 
-/// The shared object that goes into traced programs.
+/// The shared object that is preloaded into traced programs.
 public enum AgentLibrary {
   /// Its file's name.
   public static let name = "libNopscopeAgent.so"
@@ -36,7 +36,7 @@ public enum AgentLibrary {
       + "recorded without times: build it, or use --tracer callgraph, function or hits"
   }
 
-  /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` stands for it,
+  /// Its path for LD_PRELOAD, where a space or a colon ends one: a link in `folder` replaces it,
   /// and one for the trampolines.
   static func preloadable(_ path: String, folder: String) -> String? {
     if !path.contains(where: { $0 == " " || $0 == ":" }) { return path }

@@ -2,7 +2,8 @@
 
 import CRecorder
 
-/// One run of a program that is recorded: from the making of the recording to its last word.
+/// One run of a program that is recorded: makes the recording, starts the program, serves its
+/// agents, and closes the recording.
 public final class RecordedRun {
   /// The recorder of the run.
   public let server: RecordServer
@@ -11,11 +12,11 @@ public final class RecordedRun {
   private let words: [String]
   private let agent: String
 
-  /// How long processes that outlive the program are waited for before the user is told.
+  /// How long nopscope waits for processes that outlive the program before it tells the user.
   private static let tellNanoseconds: UInt64 = 200_000_000
 
   /// Makes the recording at `output`. Where that fails, nothing is left of it, and an earlier
-  /// recording stands where it stood.
+  /// recording stays where it was.
   ///
   /// `words` are the program's name and its arguments, `agent` the path of the agent's library.
   public init(

@@ -4,7 +4,7 @@ import CRecorder
 import CRecordingABI
 import RecordingSchema
 
-/// Limits of this process (and so of the program's) that a recording will feel: one line each, said
+/// Limits of this process (and so of the program's) that affect a recording: one line each, written
 /// before the program runs.
 public struct RunLimits: Sendable {
   /// `ulimit -f`, of one file; nil: none.

@@ -3,12 +3,13 @@
 import CRecorder
 import Glibc
 
-/// The process of the program that is recorded: its start, the signals that are passed to it, its end.
+/// The process of the program that is recorded: its start, the signals that are passed to it, its
+/// end.
 final class TargetProcess {
   let pid: pid_t
   /// Nil while it runs.
   private(set) var ending: TargetEnding?
-  /// From its end on Ctrl-C and its like are ours: whether one has come.
+  /// Once it has ended, Ctrl-C and its like are for nopscope: whether one has come.
   private(set) var isInterrupted = false
   private let loop: EventLoop
   private let signals: Descriptor
@@ -17,7 +18,7 @@ final class TargetProcess {
   private var signalRegistration, endRegistration: EventLoop.Registration?
 
   private static let heldSignals = [SIGINT, SIGQUIT, SIGTERM, SIGHUP].map { UInt32($0) }
-  /// How often a process is asked whether it has ended, where no descriptor tells.
+  /// How often waitpid checks whether a process has ended, where no descriptor shows it.
   private static let askNanoseconds: UInt64 = 20_000_000
 
   /// Starts it with the agent preloaded, before whatever was preloaded already.

@@ -145,8 +145,8 @@ extension TargetProgram {
     throw .isStatic(path: path)
   }
 
-  /// All that is to be mapped has to be there: the kernel maps beyond a file's end, and the program
-  /// dies of a SIGBUS that says nothing.
+  /// All that is to be mapped has to be there: the kernel maps beyond a file's end, and a
+  /// SIGBUS would end the program without a message.
   private static func checkSegments(
     _ path: String, _ table: [UInt8], _ count: UInt16, _ file: borrowing Descriptor
   ) throws(TargetError) {

@@ -61,7 +61,7 @@ extension Stage {
     ]
   }
 
-  /// Lets the daemon come by itself.
+  /// Waits until the daemon runs by its own timer.
   private func convert(_ engine: DaemonEngine, _ interval: UInt64) throws -> [String] {
     let began = monotonicNanoseconds()
     try engine.waitForCycle()
@@ -170,8 +170,8 @@ extension Stage {
     }
     report.say([
       "",
-      "  A comparison that fails writes the old value back. Memory does not mind; the",
-      "  registers of a device may. Bytes that are equal by luck are overwritten.",
+      "  A comparison that fails writes the old value back. That changes no memory, but",
+      "  it may change a device. Bytes that are equal by luck are overwritten.",
     ])
     report.expect("on other bytes the value stays", other.after == other.before)
     report.expect("on other bytes the access is a write nevertheless", other.errorCode & 2 != 0)

@@ -3,7 +3,7 @@
 import LivePatching
 
 extension Stage {
-  /// The network card: what the stray access does to a driver at work and to the NVM.
+  /// The network card: what the stray access does to a working driver and to the NVM.
   func flash() throws -> SceneReport {
     var report = SceneReport(
       name: "flash", title: "a network card at the stale address (a model of one)")
@@ -27,10 +27,10 @@ extension Stage {
   private var introduction: [String] {
     [
       "  The e1000e's registers are a model (docs/story.md says of what); the",
-      "  instructions that meet them are real. The module is gone, the card's flash",
+      "  instructions that access them are real. The module is gone, the card's flash",
       "  registers are at its address: status and control lie under the four bytes of",
       "  the stale cmpxchg. The driver has begun to read the NVM, the card's settings",
-      "  in flash. In that moment the daemon wakes (2.6.28, with none: a tracer stops).",
+      "  in flash. Then the daemon wakes (2.6.28 has no daemon: there, a tracer stops).",
       "",
     ]
   }

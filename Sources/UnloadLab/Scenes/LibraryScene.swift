@@ -9,7 +9,7 @@ import TextFormat
 import Units
 
 extension Stage {
-  /// Both designs on a library that nobody here wrote.
+  /// Both designs on a library that the user names.
   ///
   /// Record, convert, unload; then sites from the build, armed, disarmed, restored, audited.
   /// `symbol` is called as `long f(void)` throughout.

@@ -3,7 +3,7 @@
 /// What one scene of the demo measured, said and expected.
 ///
 /// Text may hold marks for the terminal, `{good}…{/}`, `{bad}…{/}`, `{dim}…{/}`, `{code}…{/}` and
-/// `{head}…{/}`; whoever prints it replaces or drops them.
+/// `{head}…{/}`; the code that prints it replaces or drops them.
 public struct SceneReport: Sendable {
   /// What a scene claims, and whether the run showed it.
   public struct Expectation: Sendable, Encodable {

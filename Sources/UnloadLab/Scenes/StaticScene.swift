@@ -56,7 +56,7 @@ extension Stage {
       "  A tracer armed \(counted(armed, "site")), saw the \(counted(seen, "call")) made, "
         + "and made \(grouped(disarmed)) nops again.")
     report.expect(
-      "the tracer saw the call and let go of every site",
+      "the tracer saw the call and disarmed every site",
       seen == 1 && armed == sites && disarmed == armed)
   }
 

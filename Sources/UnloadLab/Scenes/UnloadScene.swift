@@ -52,7 +52,7 @@ extension Stage {
 
   private var legend: [String] {
     [
-      "  fault, caught    nothing is there: a page fault, which the engine is ready for",
+      "  fault, caught    nothing is there: a page fault, which the engine catches",
       "  write cycle      the comparison failed, and the CPU wrote the old value back",
       "  overwritten 5    five bytes that are another owner's by now are changed",
       "  never a nop      called again, found in the hash, left a slow call: the daemon",
@@ -61,7 +61,7 @@ extension Stage {
     ]
   }
 
-  /// Stale records at work, as measured: the occupant was written to, changed or not.
+  /// What stale records did, as measured: they wrote to the occupant, with or without a change.
   private func claim(_ engine: LabEngine, _ cells: [UnloadCell]) -> String {
     let wrote = cells.count { $0.bytesChanged > 0 || $0.writeCycles ?? 0 > 0 }
     let reached = cells.count { !isUnreachable($0) }

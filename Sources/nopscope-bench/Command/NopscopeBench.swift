@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What measures and strains nopscope, and is no part of it: scripts/bench and scripts/soak build it
-// and run it.
+// Measures nopscope and tests it under load. It is not installed: scripts/bench and scripts/soak
+// build it and run it.
 
 import ArgumentParser
 import CommandOutput

@@ -12,8 +12,8 @@ struct PatchCommand: ParsableCommand {
     discussion: """
       Makes every call site of one library a nop and a call again, with no other thread and with \
       two threads executing those functions, each result checked; Capstone decodes every site in \
-      every transaction. All figures are medians of one run. Build in release before you believe \
-      any of them: scripts/bench does.
+      every transaction. All figures are medians of one run. Only the figures of a release \
+      build count: scripts/bench makes one.
 
       EXAMPLES
         nopscope-bench patch

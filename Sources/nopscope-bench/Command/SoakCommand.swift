@@ -9,13 +9,13 @@ import TextFormat
 struct SoakCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "soak",
-    abstract: "Do everything at random, under load, until something is not as it must be.",
+    abstract: "Do everything at random, under load, until a check fails.",
     discussion: """
       In turns: a child patches itself live, while libraries come and go, threads call them, \
       others fork, and a signal comes each millisecond; and programs are recorded that load, \
       unload, fork, exec and are killed at random moments, the recording being compared with \
-      their own counts. Every decision comes from the seed, which is printed; what the machine \
-      makes of it does not. Ends with an audit of all text, and at the first deviation.
+      their own counts. Every decision comes from the seed, which is printed; the timing does \
+      not. A child ends with an audit of all text. The first deviation ends the soak.
 
       EXAMPLES
         nopscope-bench soak 60

@@ -90,7 +90,7 @@ public struct BenchReport: Encodable, Sendable {
   public var rounds: Int
   /// In the library.
   public var sites: Int
-  /// On which they stand.
+  /// On which they are.
   public var pages: Int
   /// Of the library's text.
   public var textBytesPerSite: Double

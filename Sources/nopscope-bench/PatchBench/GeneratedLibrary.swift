@@ -6,7 +6,7 @@ import Glibc
 ///
 /// C compiled with `-O1 -pg -fPIC -fno-omit-frame-pointer`. A compiler needs a millisecond for such
 /// a function, so it compiles a unit of 5,000 once and the linker takes the object as often as
-/// needed: each copy is text of its own, with calls of its own. Beside the functions stands a table
+/// needed: each copy is text of its own, with calls of its own. Beside the functions is a table
 /// of calls with their results.
 public final class GeneratedLibrary {
   /// Of the shared object.

@@ -6,8 +6,8 @@ import CallSites
 import Glibc
 import LivePatching
 
-/// Measures discovery and patching of one library, everything in one run: ratios compare times that
-/// were taken minutes apart on no machine but this, and in turn.
+/// Measures discovery and patching of one library, everything in one run: a ratio compares times
+/// that were taken in turn, on the same machine and within minutes.
 public struct PatchBench {
   /// What the project aims at.
   public enum Limits {

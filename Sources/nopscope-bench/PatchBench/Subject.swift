@@ -80,7 +80,7 @@ struct Subject {
   }
 }
 
-/// The bytes of all sites, apart from the text they come from: decoding them touches nothing else.
+/// The bytes of all sites, apart from the text they come from: decoding them reads nothing else.
 struct SiteCodes {
   private var entries: [(offset: ModuleOffset, bytes: UInt64, length: Int)]
 
@@ -91,7 +91,7 @@ struct SiteCodes {
   var count: Int { entries.count }
 
   /// Decodes all of them by the function that a transaction's verifier is made of, at the addresses
-  /// where they stand: Capstone prints these, and a long one takes longer. The number of
+  /// where they are: Capstone prints these, and a long one takes longer. The number of
   /// instructions.
   func decodeAll(_ decoder: Decoder, loadBias: LoadBias) -> Int {
     var instructions = 0

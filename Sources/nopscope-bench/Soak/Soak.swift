@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The soak: everything at random, under load, with a seed. In turns a child process that patches
-// itself (InProcess) and programs that are recorded (Recorded), until the time is over or something
-// is not as it must be.
+// itself (InProcess) and programs that are recorded (Recorded), until the time is over or a check
+// fails.
 
 import Glibc
 import Synchronization

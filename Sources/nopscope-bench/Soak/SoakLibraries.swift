@@ -16,7 +16,7 @@ struct SoakLibraries {
     case busy
     /// Its constructor loads another library, its destructor unloads it.
     case loading
-    /// It needs another library, which comes and goes with it.
+    /// It needs another library, which is loaded and unloaded with it.
     case needing
 
     var compiler: String { rawValue.hasPrefix("clang") ? "clang" : "gcc" }
@@ -83,7 +83,7 @@ struct SoakLibraries {
     try writeBytes(try copy(index, of: build), to: path(index))
   }
 
-  /// The build with this copy's number, and a build-id that nobody else has.
+  /// The build with this copy's number, and a build-id that no other file has.
   private func copy(_ index: Int, of build: [UInt8]) throws(SoakDeviation) -> [UInt8] {
     var bytes = build
     // The note's header: the name's length, 20 bytes, NT_GNU_BUILD_ID, "GNU".

@@ -12,7 +12,7 @@ final class SoakTally: Sendable {
 
   var all: [String: Int] { counts.withLock { $0 } }
 
-  /// Lines `tally COUNT WHAT`, by which a child tells its parent.
+  /// Lines `tally COUNT WHAT`, by which a child reports to its parent.
   var lines: String {
     all.sorted { $0.key < $1.key }.map { "tally \($0.value) \($0.key)\n" }.joined()
   }

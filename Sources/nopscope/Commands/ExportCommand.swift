@@ -89,7 +89,7 @@ struct ExportCommand: ParsableCommand {
       interruption.die(of: interrupted)
     } catch {
       progress.finish()
-      // Who reads the pipe has seen enough.
+      // The reader of the pipe has closed it.
       if case ExportError.cannotWrite(_, _, EPIPE) = error { throw ExitCode(1) }
       complain("\(error)")
       throw ExitCode(1)
@@ -97,7 +97,7 @@ struct ExportCommand: ParsableCommand {
   }
 }
 
-// MARK: - What is said when it is done
+// MARK: - What the command prints when it is done
 
 extension ExportCommand {
   private func finish(_ summary: ExportSummary) {
@@ -107,7 +107,7 @@ extension ExportCommand {
     line += "\(counted(summary.functions, "function")) in \(counted(summary.threads, "thread"))"
     let parts: [(UInt64, String)] = [
       (summary.unwound, "unwound"), (summary.stillOpen, "still open"),
-      (summary.cutOff, "cut off by gaps"), (summary.startMissing, "begun before"),
+      (summary.cutOff, "cut off by gaps"), (summary.startMissing, "begun in a gap or before it"),
       (summary.entryOnly, "entries without exits"), (summary.leftOut, "too deep, left out"),
     ]
     for (count, what) in parts where count > 0 {

@@ -4,18 +4,18 @@ import CRecorder
 import CommandOutput
 import Glibc
 
-/// Ctrl-C and its like, held back while something is written that must not stay half-written.
+/// Ctrl-C and its like, blocked while something is written that must not stay incomplete.
 final class Interruption {
   struct Caught: Error { var signal: Int32 }
 
   private var held = sigset_t()
 
-  /// From now on they wait until `check` asks.
+  /// From now on they stay pending until `check` is called.
   init() {
     sigemptyset(&held)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&held, signal) }
     pthread_sigmask(SIG_BLOCK, &held, nil)
-    // A pipe that nobody reads any more is an error of write(2), not the end.
+    // A pipe whose reader has closed it makes write(2) fail, and does not end us.
     signal(SIGPIPE, SIG_IGN)
   }
 

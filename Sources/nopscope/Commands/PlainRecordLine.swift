@@ -2,12 +2,13 @@
 
 import RecordingSchema
 
-/// The words after `nopscope record` where they are plain: options by their full names or `-o`, each
-/// with its value in the next word, then the program.
+/// The words after `nopscope record` where they are plain: options by their full names or `-o`,
+/// each with its value in the next word, then the program.
 ///
-/// The argument parser finds a command's options by reflection, and the runtime looks up the type of
-/// each property by its name. That takes longer than anything else at a start, so a plain line does
-/// not wait for it. A line that is not plain, or is wrong, is left to the parser, which says why.
+/// The argument parser finds a command's options by reflection, and the runtime looks up the type
+/// of each property by its name. That takes longer than anything else at a start, so a plain line
+/// does not wait for it. A line that is not plain, or is wrong, is left to the parser, which says
+/// why.
 struct PlainRecordLine {
   private(set) var settings = RecordSettings()
   /// The program and its arguments.

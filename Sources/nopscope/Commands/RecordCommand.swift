@@ -27,7 +27,8 @@ struct RecordCommand: ParsableCommand {
         nopscope record --graph handle_request --threshold 10us ./server
 
       EXIT STATUS
-        the program's own; it dies of a signal as the program did
+        the program's own; if a signal ended the program, the same signal ends
+        nopscope
         125  the program was not run
         126  it cannot be run
         127  it was not found

@@ -6,7 +6,7 @@ import Glibc
 import RecordingReader
 import TraceAnalysis
 
-/// Where `nopscope record` writes when it is not told.
+/// Where `nopscope record` writes without -o.
 let defaultRecording = "nopscope.data"
 
 /// The arguments of every command that reads a recording.

@@ -59,7 +59,7 @@ struct DoctorText {
 
   private static var agentLines: [String] {
     guard let agent = AgentLibrary.find() else {
-      return ["no   agent: libNopscopeAgent.so is neither beside nopscope nor in ../lib"]
+      return ["no   agent: libNopscopeAgent.so is neither beside nopscope nor in ../lib/nopscope"]
     }
     let trampolines = AgentLibrary.trampolines(beside: agent)
     return [

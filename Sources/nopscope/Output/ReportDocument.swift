@@ -17,7 +17,8 @@ struct ReportDocument: Encodable {
   }
 }
 
-/// A function in `nopscope.report/1` and `nopscope.report-diff/1`; nil where something is not known.
+/// A function in `nopscope.report/1` and `nopscope.report-diff/1`; nil where something is not
+/// known.
 struct FunctionDocument: Encodable {
   var function, module: String?
   var generation: Int?

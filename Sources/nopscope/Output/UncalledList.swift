@@ -27,7 +27,8 @@ struct UncalledList {
     CommandOutput.write(closing + "\n", to: 2)
   }
 
-  /// `12 of 40 armed functions were never called; 5 not wanted, 3 could not be armed; 0 events lost`.
+  /// `12 of 40 armed functions were never called; 5 not wanted, 3 could not be armed; 0 events
+  /// lost`.
   private var closing: String {
     var line = "\(grouped(uncalled.functions.count)) of "
     line += counted(uncalled.armed, "armed function") + " never called; "
@@ -40,7 +41,7 @@ struct UncalledList {
     return line + "; \(grouped(report.lostEvents)) events lost"
   }
 
-  /// Why a function in the list may have been called all the same.
+  /// Why a function in the list may have been called nevertheless.
   private var doubts: [String] {
     var doubts: [String] = []
     let options = recording.session.options

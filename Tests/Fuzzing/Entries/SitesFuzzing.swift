@@ -23,7 +23,7 @@ struct SitesFuzzing {
     record(table, &broken)
   }
 
-  /// What whoever patches relies on.
+  /// What code that patches relies on.
   private func check(_ table: SiteTable, _ how: String, _ broken: inout Broken) {
     var end = ModuleOffset.zero
     for site in table.sites {

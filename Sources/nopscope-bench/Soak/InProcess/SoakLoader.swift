@@ -15,14 +15,15 @@ final class SoakLoader {
   private let libraries: SoakLibraries
   private var generator: SoakGenerator
   private let tally: SoakTally
-  /// Transactions exclude one another, so that all may use one; looking for sites is no transaction.
+  /// Transactions exclude one another, so that all may use one; looking for sites is no
+  /// transaction.
   private let patching, discovering: Decoder
   private var open: [Loaded?]
   private var tables: [Int: SiteTable] = [:]
   private var last: [(index: Int, span: Range<CodeAddress>)?]
   /// No other loader takes these: one file is one module, whoever opens it.
   private let ownIndices: Range<Int>
-  /// Of these, those that never stand in a slot.
+  /// Of these, those that are never in a slot.
   private static let spare = 12
   private let privateFolder: String
 
@@ -100,7 +101,7 @@ final class SoakLoader {
     tally.add("loads")
   }
 
-  /// A run of nops is left alone as long as a vfork child, which is in no list, may stand in it.
+  /// A run of nops is left alone as long as a vfork child, which is in no list, may be in it.
   private func arm(_ function: Int, _ generation: SoakGeneration) throws {
     for attempt in 1... {
       do throws(PatchError) {
@@ -117,7 +118,7 @@ final class SoakLoader {
     }
   }
 
-  /// As it lies in its folder; or a file of this slot's own that replaces what stood there before;
+  /// As it is in its folder; or a file of this slot's own that replaces what was there before;
   /// or one that is deleted once it is loaded.
   private func choosePath(_ index: Int, _ place: Int) throws -> (String, () -> Void) {
     let build = SoakLibraries.Build.allCases[index % SoakLibraries.Build.allCases.count]
@@ -293,7 +294,7 @@ final class SoakLoader {
   }
 }
 
-/// Memory that nobody else gets: where a library was.
+/// Keeps the memory where a library was from being used again.
 struct Occupied {
   private let start: UnsafeMutableRawPointer
   private let length: Int

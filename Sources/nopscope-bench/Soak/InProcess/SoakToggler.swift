@@ -5,7 +5,7 @@ import Glibc
 import LivePatching
 import Synchronization
 
-/// Toggles sites as fast as it can, whether their module is about to go or not.
+/// Toggles sites as fast as it can, whether their module is about to be unloaded or not.
 final class SoakToggler {
   private let slots: [SoakSlot]
   private var generator: SoakGenerator

@@ -34,8 +34,8 @@ struct RecordingCheck {
         throw SoakDeviation(description: "problems: \(text), \(opened.lostEvents) events lost")
       }
     }
-    // A module's line is written when the agent has said what became of its plan: with nopscope
-    // killed in between, its functions are numbers.
+    // A module's line is written when the agent has reported whether it applied its plan: with
+    // nopscope killed in between, its functions are numbers.
     guard found.isRightlyNamed || mayLack else {
       throw SoakDeviation(description: "functions without a name: \(found.calls.keys.sorted())")
     }
