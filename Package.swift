@@ -209,8 +209,7 @@ let package = Package(
       dependencies: [
         "Audit", "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
         "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode",
-        "ProductFiles", "TextFormat",
-        "UnloadLab",
+        "ProductFiles", "TextFormat", "Units", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
@@ -278,11 +277,11 @@ let package = Package(
       dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceAnalysisTests",
-      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
+      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceExportTests",
       dependencies: [
-        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport",
+        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units",
       ]),
     .testTarget(
       name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import Units
 
 /// Finds the chunks of one event file and sorts them by thread.
 ///
@@ -150,7 +151,7 @@ struct EventFileScan {
     }
     let record = ChunkRecord(
       offset: offset, length: length, sequence: raw.sequence,
-      openFunctions: raw.open_functions, kind: raw.kind, baseTime: raw.base_time,
+      openFunctions: raw.open_functions, kind: raw.kind, baseTime: ClockUnits(raw.base_time),
       lostEvents: UInt64(raw.lost_events))
     if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_HITS) {
       note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 4")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// One thread on its way through a merge: where it stands, and what is open there.
 public final class ThreadLane {
@@ -58,7 +59,7 @@ public final class ThreadLane {
 /// threads that live at one moment.
 public struct MergedThreads {
   private struct Waiting {
-    var time: UInt64
+    var time: ClockUnits
     /// Of `threads`: ties go to the first.
     var index: Int
     var lane: ThreadLane?

@@ -4,6 +4,7 @@ import CRecorder
 import CRecordingABI
 import Glibc
 import RecordingSchema
+import Units
 
 /// What the recorder writes: session.json, the modules of each process, their symbols, and the last
 /// events of processes that have ended. It counts modules and keeps warnings for the user as it goes.
@@ -102,7 +103,7 @@ extension RecordingWriter {
     write(.load(module.load), of: process)
   }
 
-  func writeUnload(_ generation: UInt32, at time: UInt64, of process: TracedProcess) {
+  func writeUnload(_ generation: UInt32, at time: ClockUnits, of process: TracedProcess) {
     write(.unload(ModuleUnload(generation: Int(generation), time: time)), of: process)
   }
 
