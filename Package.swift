@@ -154,16 +154,16 @@ let package = Package(
     .target(name: "CommandOutput", dependencies: ["TextFormat"], swiftSettings: strictness),
     // Addresses and times as types of their own, for every room below.
     .target(name: "Units", swiftSettings: strictness),
-    .target(name: "ELFImage", dependencies: ["Units"], swiftSettings: strictness),
+    .target(name: "ELFImage", dependencies: ["TextFormat", "Units"], swiftSettings: strictness),
     .target(
       name: "MachineCode", dependencies: ["CMachineCode", "Units"], swiftSettings: strictness),
     .target(
-      name: "CallSites", dependencies: ["ELFImage", "MachineCode", "Units"],
+      name: "CallSites", dependencies: ["ELFImage", "MachineCode", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "LivePatching",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "Units",
+        "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     // Finds the agent, the trampolines and the specimens, built or installed.
@@ -185,7 +185,7 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "RecordingReader",
-      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "Units"],
+      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceAnalysis",
@@ -201,7 +201,7 @@ let package = Package(
       name: "Recorder",
       dependencies: [
         "CallSites", "ELFImage", "MachineCode", "ProductFiles", "RecordingSchema", "CDemangle",
-        "CGlob", "CRecordingABI", "CRecorder", "Units",
+        "CGlob", "CRecordingABI", "CRecorder", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(
@@ -259,7 +259,7 @@ let package = Package(
       name: "LivePatchingTests",
       dependencies: [
         "LivePatching", "CallSites", "MachineCode", "CMachineCode", "CPatchCore", "CTestSupport",
-        "PatchBench", "TestSupport", "Units",
+        "PatchBench", "TestSupport", "TextFormat", "Units",
       ]),
     .testTarget(
       name: "AuditTests",
@@ -289,7 +289,7 @@ let package = Package(
       name: "RecorderTests",
       dependencies: [
         "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
-        "CallSites", "ELFImage", "MachineCode", "TestSupport", "Units",
+        "CallSites", "ELFImage", "MachineCode", "TestSupport", "TextFormat", "Units",
       ]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
     .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import TextFormat
 public import Units
 
 /// The events of one thread in the order in which they happened, read chunk by chunk.
@@ -128,7 +129,7 @@ public struct EventCursor: ~Copyable {
     case 0x00:
       note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
-      note(at: start, "expected an event, found the byte \(hexadecimal(word & 0xff)), rest skipped")
+      note(at: start, "expected an event, found the byte \(hexDigits(word & 0xff)), rest skipped")
     }
     endChunk()
     return nil
@@ -226,9 +227,6 @@ extension EventCursor {
   /// Tells of damage at a place in the window.
   private mutating func note(at place: Int, _ text: String) {
     let offset = fileOffset - UInt64(filled) + UInt64(place)
-    problems.append("\(source.describe(chunk)): at 0x\(hexadecimal(offset)): \(text)")
+    problems.append("\(source.describe(chunk)): at \(hexAddress(offset)): \(text)")
   }
 }
-
-/// Digits without `0x`.
-func hexadecimal(_ number: some BinaryInteger) -> String { String(number, radix: 16) }

@@ -3,6 +3,7 @@
 import CRecordingABI
 import Glibc
 import RecordingSchema
+import TextFormat
 public import Units
 
 /// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
@@ -179,8 +180,8 @@ private struct RecordingOpening {
     }
     guard header.raw.magic == NREC_FILE_MAGIC else {
       problems.append(
-        "\(name.events): magic 0x\(hexadecimal(header.raw.magic)), expected "
-          + "0x\(hexadecimal(NREC_FILE_MAGIC)): header not used")
+        "\(name.events): magic \(hexAddress(header.raw.magic)), expected "
+          + "\(hexAddress(NREC_FILE_MAGIC)): header not used")
       return false
     }
     guard header.raw.version == NREC_VERSION else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
 public import Units
 
 /// Where a thread's chunks are.
@@ -14,7 +15,7 @@ struct ThreadSource: Sendable {
 
   func describe(_ chunk: ChunkRecord?) -> String {
     guard let chunk else { return fileName }
-    return "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName)"
+    return "chunk at \(hexAddress(chunk.offset)) of \(fileName)"
   }
 }
 

@@ -4,6 +4,7 @@ import CRecorder
 import CRecordingABI
 import Glibc
 import RecordingSchema
+import TextFormat
 import Units
 
 /// What the recorder writes: session.json, the modules of each process, their symbols, and the last
@@ -141,7 +142,7 @@ extension RecordingWriter {
     let hash = fnv1a(sites.symbols)
     let usual = module.symbolsName
     if let saved = savedSymbols[usual], saved != hash {
-      module.symbolsName = "\(usual)-\(hexadecimal(hash))"
+      module.symbolsName = "\(usual)-\(hexDigits(hash, width: 16))"
     }
     if savedSymbols[module.symbolsName] == hash { return true }
     let path = module.message.path
