@@ -157,16 +157,16 @@ let package = Package(
       name: "CommandOutput", dependencies: ["JSONText", "TextFormat"], swiftSettings: strictness),
     // Addresses and times as types of their own, for every room below.
     .target(name: "Units", swiftSettings: strictness),
-    .target(name: "ELFImage", dependencies: ["Units"], swiftSettings: strictness),
+    .target(name: "ELFImage", dependencies: ["TextFormat", "Units"], swiftSettings: strictness),
     .target(
       name: "MachineCode", dependencies: ["CMachineCode", "Units"], swiftSettings: strictness),
     .target(
-      name: "CallSites", dependencies: ["ELFImage", "MachineCode", "Units"],
+      name: "CallSites", dependencies: ["ELFImage", "MachineCode", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "LivePatching",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "Units",
+        "CallSites", "ELFImage", "MachineCode", "CMachineCode", "CPatchCore", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     // Finds the agent, the trampolines and the specimens, built or installed.
@@ -188,7 +188,7 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "RecordingReader",
-      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "Units"],
+      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceAnalysis",
@@ -204,7 +204,7 @@ let package = Package(
       name: "Recorder",
       dependencies: [
         "CallSites", "ELFImage", "MachineCode", "ProductFiles", "RecordingSchema", "CDemangle",
-        "CGlob", "CRecordingABI", "CRecorder", "Units",
+        "CGlob", "CRecordingABI", "CRecorder", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(
@@ -212,8 +212,7 @@ let package = Package(
       dependencies: [
         "Audit", "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
         "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode",
-        "ProductFiles", "TextFormat",
-        "UnloadLab",
+        "ProductFiles", "TextFormat", "Units", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
@@ -263,7 +262,7 @@ let package = Package(
       name: "LivePatchingTests",
       dependencies: [
         "LivePatching", "CallSites", "MachineCode", "CMachineCode", "CPatchCore", "CTestSupport",
-        "PatchBench", "TestSupport", "Units",
+        "PatchBench", "TestSupport", "TextFormat", "Units",
       ]),
     .testTarget(
       name: "AuditTests",
@@ -281,11 +280,11 @@ let package = Package(
       dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceAnalysisTests",
-      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
+      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceExportTests",
       dependencies: [
-        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport",
+        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units",
       ]),
     .testTarget(
       name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),
@@ -293,7 +292,7 @@ let package = Package(
       name: "RecorderTests",
       dependencies: [
         "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
-        "CallSites", "ELFImage", "MachineCode", "TestSupport", "Units",
+        "CallSites", "ELFImage", "MachineCode", "TestSupport", "TextFormat", "Units",
       ]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText"]),

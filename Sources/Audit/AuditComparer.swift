@@ -3,12 +3,13 @@
 // Compares memory with a file, in big pieces.
 
 import Glibc
+import Units
 
 /// Two buffers, and what was found by them.
 struct TextComparer: ~Copyable {
   /// Memory that could not be compared.
   struct Failure {
-    var address: UInt64
+    var address: CodeAddress
     var length: UInt64
     var reason: UncomparedText.Reason
   }
@@ -54,13 +55,13 @@ struct TextComparer: ~Copyable {
 
   /// Compares at most `count` bytes; how many were, or could not be.
   private mutating func compare(
-    range: Int, address: UInt64, offset: UInt64, count: Int, _ file: borrowing ReadableFile,
+    range: Int, address: CodeAddress, offset: UInt64, count: Int, _ file: borrowing ReadableFile,
     _ memory: borrowing ReadableFile
   ) -> UInt64 {
     let piece = UnsafeMutableRawBufferPointer(rebasing: live[..<count])
     let other = UnsafeMutableRawBufferPointer(rebasing: disk[..<count])
     let readable: Int
-    do throws(Errno) { readable = try memory.read(into: piece, at: address) } catch {
+    do throws(Errno) { readable = try memory.read(into: piece, at: address.rawValue) } catch {
       return fail(address, pageMask + 1, .memoryUnreadable(error.number))
     }
     if readable == 0 { return fail(address, pageMask + 1, .memoryUnreadable(EIO)) }
@@ -75,7 +76,7 @@ struct TextComparer: ~Copyable {
   }
 
   /// Collects the bytes in which the first `count` of the two buffers differ.
-  private mutating func collect(range: Int, address: UInt64, count: Int) {
+  private mutating func collect(range: Int, address: CodeAddress, count: Int) {
     guard let ours = live.baseAddress, let theirs = disk.baseAddress else { return }
     // Nearly all is equal: memcmp finds the few blocks that are not.
     for block in stride(from: 0, to: count, by: 512) {
@@ -92,7 +93,7 @@ struct TextComparer: ~Copyable {
   /// Notes memory that could not be compared, together with what is noted before it.
   @discardableResult
   private mutating func fail(
-    _ address: UInt64, _ length: UInt64, _ reason: UncomparedText.Reason
+    _ address: CodeAddress, _ length: UInt64, _ reason: UncomparedText.Reason
   ) -> UInt64 {
     if let last = failures.last, last.reason == reason, last.address + last.length == address {
       failures[failures.count - 1].length += length

@@ -3,12 +3,13 @@
 // Differing bytes as they are found, and what of them the journal explains.
 
 import LivePatching
+import Units
 
 /// Neighbouring bytes that differ; the collector has their values.
 struct DifferingRun {
   /// Index of the compared range, for its file and its link-time address.
   var range: Int
-  var address: UInt64
+  var address: CodeAddress
   /// Of the first byte, among the collected bytes.
   var index: Int
   var count: Int
@@ -24,7 +25,7 @@ struct DifferenceCollector {
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func append(range: Int, address: UInt64, file: UInt8, live: UInt8) {
+  mutating func append(range: Int, address: CodeAddress, file: UInt8, live: UInt8) {
     guard fileBytes.count < limit else {
       unlisted += 1
       return
@@ -52,7 +53,7 @@ struct DifferenceCollector {
 
   /// The differing byte at `address`: its run and its index among the collected bytes; nil: the
   /// byte is equal.
-  func find(_ address: UInt64) -> (run: DifferingRun, index: Int)? {
+  func find(_ address: CodeAddress) -> (run: DifferingRun, index: Int)? {
     var low = 0
     var high = runs.count
     while low < high {
@@ -69,7 +70,7 @@ struct DifferenceCollector {
   /// must be equal.
   func shows(_ change: KnownChange) -> Bool {
     for (offset, (original, current)) in zip(change.original, change.current).enumerated() {
-      guard let (_, index) = find(change.address.rawValue + UInt64(offset)) else {
+      guard let (_, index) = find(change.address + UInt64(offset)) else {
         if original != current { return false }
         continue
       }
@@ -85,19 +86,19 @@ extension DifferenceCollector {
   ///
   /// `place` gives the module, the file offset and the link-time address of a run.
   func classify(
-    known: [KnownChange], place: (_ range: Int, _ address: UInt64) -> TextDifference
+    known: [KnownChange], place: (_ range: Int, _ address: CodeAddress) -> TextDifference
   ) -> (differences: [TextDifference], absent: [KnownChange]) {
     var isExplained = [Bool](repeating: false, count: fileBytes.count)
     var differences: [TextDifference] = []
     var absent: [KnownChange] = []
     for change in known where change.original != change.current {
-      let found = change.original.indices.compactMap { find(change.address.rawValue + UInt64($0)) }
+      let found = change.original.indices.compactMap { find(change.address + UInt64($0)) }
       guard let range = found.first?.run.range, shows(change) else {
         absent.append(change)
         continue
       }
       for (_, index) in found { isExplained[index] = true }
-      var difference = place(range, change.address.rawValue)
+      var difference = place(range, change.address)
       difference.fileBytes = change.original
       difference.liveBytes = change.current
       difference.isKnown = true
@@ -110,7 +111,7 @@ extension DifferenceCollector {
 
   private func append(
     _ run: DifferingRun, unless isExplained: [Bool], to differences: inout [TextDifference],
-    place: (_ range: Int, _ address: UInt64) -> TextDifference
+    place: (_ range: Int, _ address: CodeAddress) -> TextDifference
   ) {
     var start = run.index
     let end = run.index + run.count

@@ -4,6 +4,7 @@
 // file that a mapping shows.
 
 import Glibc
+import Units
 
 func errorText(_ error: Int32) -> String { String(cString: strerror(error)) }
 
@@ -90,7 +91,7 @@ extension ReadableFile {
     guard let page = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), page != MAP_FAILED
     else { throw .fileUnreadable(errno) }
     defer { munmap(page, length) }
-    let address = UInt64(UInt(bitPattern: page))
+    let address = CodeAddress(page)
     let ours = try? ProcessDirectory(getpid()).fileMappings().first { $0.shows(0, at: address) }
     guard let ours else { throw .fileUnreadable(ENOENT) }
     guard ours.isSameFile(as: mapping) else {

@@ -14,7 +14,7 @@ extension DifferenceCollector {
   /// The jumps among the differences; sorted. `module` names a run's file, `read` reads live
   /// memory.
   func loaderJumps(
-    module: (_ range: Int) -> String, read: (_ address: UInt64, _ count: Int) -> [UInt8]?
+    module: (_ range: Int) -> String, read: (_ address: CodeAddress, _ count: Int) -> [UInt8]?
   ) -> [KnownChange] {
     var jumps: [KnownChange] = []
     for run in runs where fileBytes[run.index] == 0xc3 && liveBytes[run.index] == 0xe9 {
@@ -28,7 +28,7 @@ extension DifferenceCollector {
         original[offset] = fileBytes[found.index]
       }
       jumps.append(
-        KnownChange(address: CodeAddress(run.address), original: original, current: live))
+        KnownChange(address: run.address, original: original, current: live))
     }
     return jumps
   }
@@ -36,10 +36,10 @@ extension DifferenceCollector {
   /// jmp *0(%rip)
   private static let throughAddress: [UInt8] = [0xff, 0x25, 0, 0, 0, 0]
 
-  private func target(ofJump bytes: [UInt8], at address: UInt64) -> UInt64 {
+  private func target(ofJump bytes: [UInt8], at address: CodeAddress) -> CodeAddress {
     var distance: UInt32 = 0
     for byte in bytes[1...].reversed() { distance = distance << 8 | UInt32(byte) }
-    return address &+ 5 &+ UInt64(bitPattern: Int64(Int32(bitPattern: distance)))
+    return (address &+ 5).displaced(by: Int32(bitPattern: distance))
   }
 
   /// `ld-linux-x86-64.so.2`, or what it was a link to: `ld-2.31.so`.

@@ -4,6 +4,7 @@
 
 import Glibc
 import TextFormat
+import Units
 
 /// The /proc directory of one process.
 struct ProcessDirectory {
@@ -19,7 +20,7 @@ struct ProcessDirectory {
   func path(_ name: String) -> String { prefix + name }
 
   func mapFile(_ mapping: MemoryMapping) -> String {
-    "\(prefix)map_files/\(hexDigits(mapping.start))-\(hexDigits(mapping.end))"
+    "\(prefix)map_files/\(hexDigits(mapping.start.rawValue))-\(hexDigits(mapping.end.rawValue))"
   }
 
   /// Opens one of the files that only a tracer of the process may read.
@@ -49,8 +50,8 @@ struct ProcessDirectory {
 
 /// A mapping of a file.
 struct MemoryMapping: Equatable {
-  var start: UInt64
-  var end: UInt64
+  var start: CodeAddress
+  var end: CodeAddress
   var isExecutable: Bool
   /// In the file, of the first byte.
   var fileOffset: UInt64
@@ -82,7 +83,7 @@ struct MemoryMapping: Equatable {
   }
 
   /// Whether the file's byte at `offset` is mapped at `address` here.
-  func shows(_ offset: UInt64, at address: UInt64) -> Bool {
+  func shows(_ offset: UInt64, at address: CodeAddress) -> Bool {
     start <= address && address < end && address - start == offset &- fileOffset
   }
 
@@ -100,8 +101,8 @@ struct MemoryMapping: Equatable {
       let offset = number(fields[2], 16), let major = number(device[0], 16),
       let minor = number(device[1], 16), let inode = number(fields[4], 10), inode != 0
     else { return nil }
-    self.start = start
-    self.end = end
+    self.start = CodeAddress(start)
+    self.end = CodeAddress(end)
     isExecutable = fields[1].dropFirst(2).first == UInt8(ascii: "x")
     fileOffset = offset
     deviceMajor = major

@@ -6,20 +6,20 @@
 public import Glibc
 public import LivePatching
 import TextFormat
+public import Units
 
 /// A run of neighbouring bytes that differ; or, where `isKnown`, one whole known change.
 public struct TextDifference: Equatable, Sendable {
   /// The file, as the kernel names it; ` (deleted)` is part of the name of one that was unlinked.
   public var module: String
   /// Of the first byte, in the audited process.
-  public var address: UInt64
+  public var address: CodeAddress
   /// Of the first byte, in the file.
   public var fileOffset: UInt64
   /// The address that the linker gave it: what nm and objdump show.
   ///
-  /// Nil where no program header
-  /// says so, in files that are not 64-bit ELF.
-  public var linkAddress: UInt64?
+  /// Nil where no program header says so, in files that are not 64-bit ELF.
+  public var linkAddress: ModuleOffset?
   /// What the file has there.
   public var fileBytes: [UInt8]
   /// What memory has there.
@@ -56,7 +56,7 @@ public struct UncomparedText: Equatable, Sendable {
   /// Path of its file.
   public var module: String
   /// Where it is mapped.
-  public var address: UInt64
+  public var address: CodeAddress
   /// In bytes.
   public var length: UInt64
   /// Why it was not compared.
@@ -143,7 +143,7 @@ extension TextDifference: CustomStringConvertible {
   /// file. Of a long run the first 32 bytes.
   public var description: String {
     let place =
-      linkAddress.map { "+\(hexAddress($0))" } ?? "@\(hexAddress(fileOffset))"
+      linkAddress.map { "+\($0)" } ?? "@\(hexAddress(fileOffset))"
     let known = isKnown ? " (ours)" : ""
     return "\(module)\(place): file \(excerpt(fileBytes)), live \(excerpt(liveBytes))\(known)"
   }

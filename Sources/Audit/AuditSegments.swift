@@ -4,16 +4,23 @@
 // it could trust. Two reads of bounded size, and nothing of the file is used beyond what the
 // mappings show: a hostile one can only give its own bytes a wrong link-time address.
 
+import Units
+
 /// The executable PT_LOADs of a file, and whether its text is relocated.
 struct TextSegments {
   struct Segment {
     var fileOffset: UInt64
-    var address: UInt64
+    var address: ModuleOffset
     var fileSize: UInt64
     var memorySize: UInt64
 
     /// Link-time address less file offset.
-    var linkDelta: UInt64 { address &- fileOffset }
+    var linkDelta: UInt64 { address.rawValue &- fileOffset }
+
+    /// Of the module that `mapping` shows, if it shows this segment.
+    func bias(of mapping: MemoryMapping) -> LoadBias {
+      LoadBias((mapping.start &- mapping.fileOffset &- linkDelta).rawValue)
+    }
 
     /// First and last page of the file that the segment's mapping shows.
     var filePages: Range<UInt64> {
@@ -53,7 +60,8 @@ struct TextSegments {
     let table = try file.bytes(at: field(header, 32, bytes: 8), count: count * 56)
     for start in stride(from: 0, to: table.count - 55, by: 56) {
       let segment = Segment(
-        fileOffset: field(table, start + 8, bytes: 8), address: field(table, start + 16, bytes: 8),
+        fileOffset: field(table, start + 8, bytes: 8),
+        address: ModuleOffset(field(table, start + 16, bytes: 8)),
         fileSize: field(table, start + 32, bytes: 8), memorySize: field(table, start + 40, bytes: 8)
       )
       switch field(table, start, bytes: 4) {

@@ -12,6 +12,7 @@
 
 public import Glibc
 public import LivePatching
+import Units
 
 /// Compares the text of a process with its files on disk.
 ///
@@ -101,18 +102,17 @@ private struct TextAudit: ~Copyable {
   private func textParts(
     _ mappings: [MemoryMapping], _ segments: TextSegments
   ) -> [ComparedRange] {
-    var biases: Set<UInt64> = []
+    var biases: Set<LoadBias> = []
     for mapping in mappings where mapping.isExecutable {
       if let segment = segments.segment(showing: mapping.fileOffset) {
-        biases.insert(mapping.start &- mapping.fileOffset &- segment.linkDelta)
+        biases.insert(segment.bias(of: mapping))
       }
     }
     return mappings.compactMap { mapping in
       guard let segment = segments.segment(showing: mapping.fileOffset) else {
         return mapping.isExecutable ? ComparedRange(mapping: mapping) : nil
       }
-      let bias = mapping.start &- mapping.fileOffset &- segment.linkDelta
-      guard mapping.isExecutable || biases.contains(bias) else { return nil }
+      guard mapping.isExecutable || biases.contains(segment.bias(of: mapping)) else { return nil }
       var part = mapping
       let end = segment.end(ofMappingThatIsExecutable: mapping.isExecutable)
       if mapping.fileOffset + mapping.length > end {
@@ -126,30 +126,34 @@ private struct TextAudit: ~Copyable {
   /// mapped over them.
   private mutating func noteHoles(in parts: [ComparedRange], _ segments: TextSegments) {
     for segment in segments.executable {
-      // One module may be mapped several times; the parts of one are neighbours.
-      var byBias: [UInt64: [MemoryMapping]] = [:]
+      // One module may be mapped several times; the parts of one are neighbours. By where the
+      // file's first byte would be.
+      var byOrigin: [CodeAddress: [MemoryMapping]] = [:]
       for part in parts where segment.filePages.contains(part.mapping.fileOffset) {
-        byBias[part.mapping.start &- part.mapping.fileOffset, default: []].append(part.mapping)
+        byOrigin[part.mapping.start &- part.mapping.fileOffset, default: []].append(part.mapping)
       }
-      for (bias, mappings) in byBias {
+      for (origin, mappings) in byOrigin {
         var expected = segment.filePages.lowerBound
         for mapping in mappings {
-          note(hole: expected..<max(expected, mapping.fileOffset), bias: bias, beside: mapping)
+          note(hole: expected..<max(expected, mapping.fileOffset), origin: origin, beside: mapping)
           expected = max(expected, mapping.fileOffset + mapping.length)
         }
         if let last = mappings.last {
           note(
-            hole: expected..<max(expected, segment.filePages.upperBound), bias: bias, beside: last)
+            hole: expected..<max(expected, segment.filePages.upperBound), origin: origin,
+            beside: last)
         }
       }
     }
   }
 
-  private mutating func note(hole: Range<UInt64>, bias: UInt64, beside mapping: MemoryMapping) {
+  private mutating func note(
+    hole: Range<UInt64>, origin: CodeAddress, beside mapping: MemoryMapping
+  ) {
     guard !hole.isEmpty else { return }
     uncompared.append(
       UncomparedText(
-        module: mapping.printedPath, address: bias &+ hole.lowerBound,
+        module: mapping.printedPath, address: origin &+ hole.lowerBound,
         length: hole.upperBound - hole.lowerBound,
         reason: .notMapped))
   }
@@ -197,10 +201,10 @@ extension TextAudit {
     var differences = comparer.differences
     differences.sort()
     let descriptor = memory.descriptor
-    func read(_ address: UInt64, _ count: Int) -> [UInt8]? {
+    func read(_ address: CodeAddress, _ count: Int) -> [UInt8]? {
       var bytes = [UInt8](repeating: 0, count: count)
-      guard address <= UInt64(Int64.max) else { return nil }
-      return pread(descriptor, &bytes, count, off_t(address)) == count ? bytes : nil
+      guard let place = off_t(exactly: address.rawValue) else { return nil }
+      return pread(descriptor, &bytes, count, place) == count ? bytes : nil
     }
     return differences.loaderJumps(
       module: { [ranges] in ranges[$0].mapping.printedPath }, read: read)
@@ -213,11 +217,12 @@ extension TextAudit {
     (report.differences, report.absentChanges) = differences.classify(known: known) {
       [ranges] index, address in
       let range = ranges[index]
-      let offset = address &- range.mapping.start &+ range.mapping.fileOffset
+      let distance: UInt64 = address &- range.mapping.start
+      let offset = distance &+ range.mapping.fileOffset
       return TextDifference(
         module: range.mapping.printedPath, address: address, fileOffset: offset,
-        linkAddress: range.linkDelta.map { offset &+ $0 }, fileBytes: [], liveBytes: [],
-        isKnown: false)
+        linkAddress: range.linkDelta.map { ModuleOffset(offset &+ $0) }, fileBytes: [],
+        liveBytes: [], isKnown: false)
     }
     report.bytesCompared = comparer.bytesCompared
     report.bytesDiffering = comparer.bytesDiffering

@@ -2,6 +2,7 @@
 
 public import ELFImage
 public import MachineCode
+import TextFormat
 import Units
 
 /// Reads the section `.nopscope.sites`, trusting nothing in it.
@@ -47,7 +48,7 @@ struct RecordedReader {
     let head = Array(image.bytes.storage[range].prefix(8))
     guard head == RecordedLayout.magic else {
       throw bad(
-        "magic", expected: hexDigits(RecordedLayout.magic), found: hexDigits(head))
+        "magic", expected: digitsOrNone(RecordedLayout.magic), found: digitsOrNone(head))
     }
     let version = try load(UInt32.self, at: 8)
     guard version == RecordedLayout.version else {
@@ -116,7 +117,7 @@ struct RecordedReader {
     else {
       throw bad(
         "entry \(index)", expected: "a known form and kind, and a function before the site",
-        found: "\(hex(UInt64(codes))), \(hex(UInt64(functionOffset))) before \(hex(offset))")
+        found: "\(hexAddress(codes)), \(hexAddress(functionOffset)) before \(hexAddress(offset))")
     }
     return CallSite(
       offset: ModuleOffset(offset), functionOffset: functionOffset, form: form, kind: kind)
@@ -130,7 +131,7 @@ struct RecordedReader {
       guard code >> 16 == 0,
         let why = SkippedSite.Reason(code: UInt8(code & 0xff), bytes: UInt8(code >> 8 & 0xff))
       else {
-        throw bad("skipped entry \(index)", expected: "a known reason", found: hex(code))
+        throw bad("skipped entry \(index)", expected: "a known reason", found: hexAddress(code))
       }
       skipped.append(SkippedSite(offset: ModuleOffset(try load(UInt64.self, at: at)), why: why))
     }

@@ -2,6 +2,7 @@
 
 public import ELFImage
 import Glibc
+import TextFormat
 public import Units
 
 /// Why a file has no table of call sites.
@@ -40,7 +41,7 @@ extension SiteError: CustomStringConvertible {
       "\(path): no recorded table (section .nopscope.sites): run nopscope recordmcount on it"
     case .otherBuild(let path, let expected, let found):
       "\(path): the recorded table (.nopscope.sites) is of another build: expected build-id "
-        + "\(hexDigits(expected)), found \(hexDigits(found)): run nopscope recordmcount on it again"
+        + "\(digitsOrNone(expected)), found \(digitsOrNone(found)): run nopscope recordmcount on it again"
     case .badRecord(let path, let what, let expected, let found):
       "\(path): the recorded table (.nopscope.sites): \(what): expected \(expected), found \(found): "
         + "run nopscope recordmcount on it again"
@@ -55,11 +56,5 @@ extension SiteError: CustomStringConvertible {
   }
 }
 
-/// `0x1a30`.
-func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
-
 /// `6ee09f`, or `none`.
-func hexDigits(_ bytes: [UInt8]) -> String {
-  if bytes.isEmpty { return "none" }
-  return bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-}
+func digitsOrNone(_ bytes: [UInt8]) -> String { bytes.isEmpty ? "none" : hexDigits(bytes) }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
+
 /// The build-id: the note by which the linker names one build's bytes.
 enum BuildID {
   /// The first NT_GNU_BUILD_ID among the notes at `extents` (file offset and size); nil if none.
@@ -33,7 +35,8 @@ enum BuildID {
       let description = at + 12 + aligned(nameSize)
       guard description <= end, end - description >= size else {
         throw bytes.malformed(
-          what, at: at, expected: "an end before \(hex(end))", found: hex(description + size))
+          what, at: at, expected: "an end before \(hexAddress(end))",
+          found: hexAddress(description + size))
       }
       if type == 3, nameSize == 4, bytes.equals("GNU", at: at + 12, before: end), size > 0 {
         return Array(bytes.storage[Int(description)..<Int(description + size)])

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
+
 /// The bytes of a file, and the only place that loads numbers from them.
 ///
 /// Why the one unsafe load is safe: `offset + size of T` is checked against the count without
@@ -49,7 +51,7 @@ public struct ELFBytes: Sendable {
     guard let terminator = rest.firstIndex(of: 0) else {
       throw .malformed(
         path: path, what: what(), offset: offset, expected: "a string that ends with NUL",
-        found: "none before \(hex(limit))")
+        found: "none before \(hexAddress(limit))")
     }
     return rest[..<terminator]
   }

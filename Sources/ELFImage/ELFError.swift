@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import TextFormat
 
 /// Why a file cannot be read as a 64-bit x86-64 ELF file.
 ///
@@ -40,7 +41,7 @@ extension ELFError: CustomStringConvertible {
       "\(path): \(size) bytes long, expected at most \(limit)"
     case .notELF(let path, let found):
       "\(path): not an ELF file: expected 7f 45 4c 46 at offset 0, found "
-        + (found.isEmpty ? "nothing" : hex(found))
+        + (found.isEmpty ? "nothing" : hexDigits(found, separator: " "))
     case .not64Bit(let path, let elfClass):
       "\(path): expected a 64-bit ELF file (class 2), found "
         + (elfClass == 1 ? "a 32-bit one (class 1)" : "class \(elfClass)")
@@ -54,10 +55,10 @@ extension ELFError: CustomStringConvertible {
       "\(path): expected an object, executable or shared object (type 1, 2 or 3), found type \(type)"
         + (type == 4 ? " (a core dump)" : "")
     case .truncated(let path, let what, let offset, let expected, let found):
-      "\(path): \(what) at file offset \(hex(offset)): expected \(expected) bytes, found \(found): "
+      "\(path): \(what) at file offset \(hexAddress(offset)): expected \(expected) bytes, found \(found): "
         + "the file is truncated or damaged"
     case .malformed(let path, let what, let offset, let expected, let found):
-      "\(path): \(what) at file offset \(hex(offset)): expected \(expected), found \(found)"
+      "\(path): \(what) at file offset \(hexAddress(offset)): expected \(expected), found \(found)"
     }
   }
 }
@@ -74,12 +75,4 @@ private func machineName(_ machine: UInt16) -> String? {
   case 258: "LoongArch"
   default: nil
   }
-}
-
-/// `0x1a30`.
-func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
-
-/// `e8 fb fc ff ff`.
-func hex(_ bytes: [UInt8]) -> String {
-  bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
 public import Units
 
 /// An ELF file in memory: headers parsed and checked, everything else is read in place when it is
@@ -104,7 +105,7 @@ extension ELFImage {
     guard let offset = fileOffset(ofAddress: address, size: size) else {
       throw bytes.malformed(
         what, at: header.programHeaderOffset, expected: "an address in a loadable segment",
-        found: "\(address) + \(hex(size))")
+        found: "\(address) + \(hexAddress(size))")
     }
     return offset
   }

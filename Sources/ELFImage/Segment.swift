@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
 public import Units
 
 /// One program header.
@@ -76,12 +77,13 @@ extension Segment {
     guard address.adding(exactly: max(memorySize, fileSize)) != nil else {
       throw bytes.malformed(
         "a program header", at: headerOffset, expected: "an end inside 64-bit addresses",
-        found: "\(address) + \(hex(max(memorySize, fileSize)))")
+        found: "\(address) + \(hexAddress(max(memorySize, fileSize)))")
     }
     guard type != Kind.load || fileSize <= memorySize else {
       throw bytes.malformed(
         "a program header", at: headerOffset,
-        expected: "at most \(hex(memorySize)) bytes in the file (p_memsz)", found: hex(fileSize))
+        expected: "at most \(hexAddress(memorySize)) bytes in the file (p_memsz)",
+        found: hexAddress(fileSize))
     }
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
 public import Units
 
 /// Where functions begin and end by the unwinding tables (.eh_frame), which even a stripped file
@@ -103,7 +104,7 @@ struct UnwindTable {
     guard !cie.overflow else {
       throw bytes.malformed(
         "an FDE", at: record.start, expected: "its CIE inside the file",
-        found: "one \(hex(record.distance)) bytes before \(hex(record.identifier))")
+        found: "one \(hexAddress(record.distance)) bytes before \(hexAddress(record.identifier))")
     }
     guard let encoding = try encoding(ofCIE: cie.partialValue) else { return }
     let field = record.identifier + 4

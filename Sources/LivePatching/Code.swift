@@ -54,11 +54,3 @@ public struct Code: Equatable, Sendable {
     return (byte(0), byte(1), byte(2), byte(3), byte(4), byte(5))
   }
 }
-
-/// `e8 fb fc ff ff`, as a disassembly listing shows bytes.
-public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-  bytes.map { byte in
-    let digits = String(byte, radix: 16)
-    return digits.count == 1 ? "0" + digits : digits
-  }.joined(separator: " ")
-}

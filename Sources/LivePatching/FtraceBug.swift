@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
 public import Units
 
 /// The report that a fail-stop engine makes of the first anomaly, in the layout that kernel people
@@ -58,7 +59,7 @@ public struct FtraceBug: Error, Equatable, Sendable, CustomStringConvertible {
   }
 
   private func colons(_ bytes: [UInt8]) -> String {
-    hexadecimal(bytes).split(separator: " ").joined(separator: ":")
+    hexDigits(bytes, separator: ":")
   }
 
   private func lastComponent(_ path: String) -> Substring {

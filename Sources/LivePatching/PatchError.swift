@@ -2,6 +2,7 @@
 
 import CPatchCore
 import Glibc
+import TextFormat
 public import Units
 
 /// Why a transaction was not applied. Unless `isRolledBack` says that bytes were written and put
@@ -57,6 +58,9 @@ extension PatchError: CustomStringConvertible {
     return isRolledBack ? line + " (what had been written was put back)" : line
   }
 
+  private var expectedBytes: String { hexDigits(expected, separator: " ") }
+  private var actualBytes: String { hexDigits(actual, separator: " ") }
+
   private var sentence: String {
     switch reason {
     case .moduleGone: "is not loaded, or another build of it is; nothing was written"
@@ -64,14 +68,14 @@ extension PatchError: CustomStringConvertible {
       "modules were unloaded since this one was looked at; look again (nothing was written)"
     case .outsideText: "lies outside the module's executable segments; nothing was written"
     case .badPoke: "the pokes are not sorted, or overlap, or are not of 5 or 6 bytes"
-    case .unreadable: "expected \(hexadecimal(expected)), but nothing is mapped there now"
+    case .unreadable: "expected \(expectedBytes), but nothing is mapped there now"
     case .mismatch:
-      "expected \(hexadecimal(expected)), found \(hexadecimal(actual))"
+      "expected \(expectedBytes), found \(actualBytes)"
         + (actual.contains(0xcc)
           ? ": a debugger's breakpoint? Detach it first"
           : ": other code changed these bytes; nothing was written")
     case .unconfirmed:
-      "\(hexadecimal(expected)) is not the instruction expected there, by Capstone's decoding"
+      "\(expectedBytes) is not the instruction expected there, by Capstone's decoding"
     case .unwritable: unwritable
     case .notStopped: notStopped
     case .threadInside:
@@ -79,7 +83,7 @@ extension PatchError: CustomStringConvertible {
         + nothingWritten + ": try again, or with more time"
     case .unsuitable: "the protocol cannot patch this site; use stop-machine"
     case .readBack:
-      "wrote, but read back \(hexadecimal(actual)): other code patches this text too"
+      "wrote, but read back \(actualBytes): other code patches this text too"
     case .noSync: "membarrier is refused (\(errorText)): live patching needs Linux 4.16 or later"
     case .trapTaken:
       "an int3 is needed here, and SIGTRAP has a handler that is not this library's: use the jump "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+public import Units
 
 /// A node of a thread's call tree that the agent has merged: exact counts, no times.
 public struct TreeNode: Sendable {
@@ -13,8 +14,6 @@ public struct TreeNode: Sendable {
 }
 
 /// One function of one thread, counted by the agent.
-///
-/// Times in units.
 public struct ProfileEntry: Sendable {
   /// Its number in the process.
   public var function: UInt32
@@ -22,11 +21,11 @@ public struct ProfileEntry: Sendable {
   public var calls: UInt64
   /// Calls that ended, of which the times are.
   public var endedCalls: UInt64
-  public var totalTime, selfTime, minimumTime, maximumTime: UInt64
+  public var totalTime, selfTime, minimumTime, maximumTime: ClockUnits
   /// Inclusive times of all calls that ended; `totalTime` leaves out those inside another one of
   /// the same function.
-  public var sumTime: UInt64
-  /// Of the inclusive times.
+  public var sumTime: ClockUnits
+  /// Of the inclusive times, in units².
   public var totalSquares: Double
 }
 
@@ -64,8 +63,9 @@ extension ThreadRecording {
       return try forEachNumbered(in: chunk, UInt64(0)) { function, calls in
         try body(
           ProfileEntry(
-            function: function, calls: calls, endedCalls: 0, totalTime: 0, selfTime: 0,
-            minimumTime: 0, maximumTime: 0, sumTime: 0, totalSquares: 0))
+            function: function, calls: calls, endedCalls: 0, totalTime: .zero,
+            selfTime: .zero, minimumTime: .zero, maximumTime: .zero, sumTime: .zero,
+            totalSquares: 0))
       }
     }
     guard let chunk = profileChunks.last else { return [] }
@@ -74,10 +74,12 @@ extension ThreadRecording {
       try body(
         ProfileEntry(
           function: function, calls: raw.calls, endedCalls: UInt64(raw.ended_calls),
-          totalTime: raw.total_time, selfTime: UInt64(max(0, raw.self_time)),
+          totalTime: ClockUnits(raw.total_time),
+          selfTime: ClockUnits(UInt64(max(0, raw.self_time))),
           // Killed between the two stores, the agent has said only the shortest.
-          minimumTime: raw.minimum_time, maximumTime: max(raw.minimum_time, raw.maximum_time),
-          sumTime: raw.sum_time, totalSquares: squares))
+          minimumTime: ClockUnits(raw.minimum_time),
+          maximumTime: ClockUnits(max(raw.minimum_time, raw.maximum_time)),
+          sumTime: ClockUnits(raw.sum_time), totalSquares: squares))
     }
   }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Units
+
 /// One event of a thread, decoded.
 public struct Event: Equatable, Sendable {
   /// What happened.
@@ -25,13 +27,13 @@ public struct Event: Equatable, Sendable {
   /// What happened.
   public var kind: Kind
   /// In units of the recording's clock; never before the event before it, but in damaged files.
-  public var time: UInt64
+  public var time: ClockUnits
   /// What it is depends on the kind: see there.
   public var number: UInt64
 
-  /// An event of `kind` at `time`, in units.
+  /// An event of `kind` at `time`.
   @inlinable
-  public init(_ kind: Kind, time: UInt64, number: UInt64 = 0) {
+  public init(_ kind: Kind, time: ClockUnits, number: UInt64 = 0) {
     self.kind = kind
     self.time = time
     self.number = number
@@ -46,6 +48,6 @@ struct ChunkRecord: Sendable {
   var sequence: UInt32
   var openFunctions: UInt32
   var kind: UInt32
-  var baseTime: UInt64
+  var baseTime: ClockUnits
   var lostEvents: UInt64
 }

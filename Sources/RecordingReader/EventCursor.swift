@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import TextFormat
+public import Units
 
 /// The events of one thread in the order in which they happened, read chunk by chunk.
 ///
@@ -20,7 +22,7 @@ public struct EventCursor: ~Copyable {
   @usableFromInline var filled = 0
   /// The last position where an event may begin before `advance` is called.
   @usableFromInline var lastStart = -1
-  @usableFromInline var time: UInt64 = 0
+  @usableFromInline var time = ClockUnits.zero
 
   /// What was wrong, one line each.
   public private(set) var problems: [String] = []
@@ -78,19 +80,19 @@ public struct EventCursor: ~Copyable {
       let event: Event
       if word & 1 == 1 {
         let isShort = word & 2 == 0
-        time &+= (word >> 2) & (isShort ? 0x3f : 0x3fff)
+        time &+= ClockUnits((word >> 2) & (isShort ? 0x3f : 0x3fff))
         position &+= isShort ? 1 : 2
         event = Event(.exit, time: time)
       } else if word & 2 == 2 {
-        time &+= (word >> 2) & 0x3f
+        time &+= ClockUnits((word >> 2) & 0x3f)
         position &+= 2
         event = Event(.entry, time: time, number: (word >> 8) & 0xff)
       } else if word & 4 == 4 {
-        time &+= (word >> 3) & 0xff
+        time &+= ClockUnits((word >> 3) & 0xff)
         position &+= 3
         event = Event(.entry, time: time, number: (word >> 11) & 0x1fff)
       } else if word & 8 == 8 {
-        time &+= (word >> 4) & 0x7fff
+        time &+= ClockUnits((word >> 4) & 0x7fff)
         position &+= 4
         event = Event(.entry, time: time, number: (word >> 19) & 0x1fff)
       } else if let long = longEvent(word) {
@@ -110,17 +112,17 @@ public struct EventCursor: ~Copyable {
     position &+= 8
     switch word & 0xff {
     case UInt64(NREC_EVENT_ENTRY):
-      time &+= (word >> 8) & 0xff_ffff
+      time &+= ClockUnits((word >> 8) & 0xff_ffff)
       isLongEntry = true
       return Event(.entry, time: time, number: word >> 32)
     case UInt64(NREC_EVENT_TIME):
-      if position > filled { endTruncated() } else { time &+= word >> 8 }
+      if position > filled { endTruncated() } else { time &+= ClockUnits(word >> 8) }
       return nil
     case UInt64(NREC_EVENT_UNWOUND):
       position = start + 4
       return Event(.unwound, time: time, number: (word >> 8) & 0xff_ffff)
     case UInt64(NREC_EVENT_EXIT_AT):
-      time &+= (word >> 8) & 0xff_ffff
+      time &+= ClockUnits((word >> 8) & 0xff_ffff)
       return Event(.exitAt, time: time, number: word >> 32)
     case UInt64(NREC_EVENT_LOST): return Event(.lost, time: time, number: word >> 8)
     case UInt64(NREC_EVENT_PARENT):
@@ -128,7 +130,7 @@ public struct EventCursor: ~Copyable {
     case 0x00:
       note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
-      note(at: start, "expected an event, found the byte \(hexadecimal(word & 0xff)), rest skipped")
+      note(at: start, "expected an event, found the byte \(hexDigits(word & 0xff)), rest skipped")
     }
     endChunk()
     return nil
@@ -226,9 +228,6 @@ extension EventCursor {
   /// Tells of damage at a place in the window.
   private mutating func note(at place: Int, _ text: String) {
     let offset = fileOffset - UInt64(filled) + UInt64(place)
-    problems.append("\(source.describe(chunk)): at 0x\(hexadecimal(offset)): \(text)")
+    problems.append("\(source.describe(chunk)): at \(hexAddress(offset)): \(text)")
   }
 }
-
-/// Digits without `0x`.
-func hexadecimal(_ number: some BinaryInteger) -> String { String(number, radix: 16) }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import TextFormat
+import Units
 
 /// Finds the chunks of one event file and sorts them by thread.
 ///
@@ -53,10 +55,10 @@ struct EventFileScan {
     usedEnd = isPlausible ? next : file.size
     if !isPlausible && file.size > Self.page {
       problems.append(
-        "\(fileName): next_offset 0x\(hexadecimal(next)) is not the start of a page after the "
+        "\(fileName): next_offset \(hexAddress(next)) is not the start of a page after the "
           + "first: looking for chunks to the end")
     } else if next > file.size {
-      let text = "\(fileName): \(file.size) bytes, expected 0x\(hexadecimal(next))"
+      let text = "\(fileName): \(file.size) bytes, expected \(hexAddress(next))"
       if isFull {
         notes.append(text + ": no space was left")
       } else {
@@ -84,7 +86,7 @@ struct EventFileScan {
       tellSkipped(upTo: offset)
       if offset >= usedEnd {
         note(
-          "chunk at 0x\(hexadecimal(offset)) of \(fileName): beyond next_offset, read all the same")
+          "chunk at \(hexAddress(offset)) of \(fileName): beyond next_offset, read all the same")
       }
       add(header, at: offset)
       offset += UInt64(header.raw.size)
@@ -102,8 +104,8 @@ struct EventFileScan {
   private mutating func tellSkipped(upTo offset: UInt64) {
     guard let gap = skipped else { return }
     skipped = nil
-    let place = "chunk at 0x\(hexadecimal(gap.start)) of \(fileName): "
-    let end = "skipped to 0x\(hexadecimal(offset))"
+    let place = "chunk at \(hexAddress(gap.start)) of \(fileName): "
+    let end = "skipped to \(hexAddress(offset))"
     if isFull && gap.isTakenBack {
       notes.append(place + "no space was left for it, " + end)
     } else if !hasEnded && gap.isUnbegun {
@@ -118,7 +120,7 @@ struct EventFileScan {
 
   private func whyWrong(_ header: nrec_chunk_header, at offset: UInt64) -> String? {
     if header.magic != NREC_CHUNK_MAGIC {
-      return "magic 0x\(hexadecimal(header.magic)), expected 0x\(hexadecimal(NREC_CHUNK_MAGIC))"
+      return "magic \(hexAddress(header.magic)), expected \(hexAddress(NREC_CHUNK_MAGIC))"
     }
     let size = UInt64(header.size)
     if size < Self.headerSize || size % Self.page != 0 {
@@ -144,16 +146,16 @@ struct EventFileScan {
     var length = raw.usedBytes
     if length > file.size - offset {
       note(
-        "chunk at 0x\(hexadecimal(offset)) of \(fileName): \(file.size - offset) of \(length) "
+        "chunk at \(hexAddress(offset)) of \(fileName): \(file.size - offset) of \(length) "
           + "bytes: truncated")
       length = file.size - offset
     }
     let record = ChunkRecord(
       offset: offset, length: length, sequence: raw.sequence,
-      openFunctions: raw.open_functions, kind: raw.kind, baseTime: raw.base_time,
+      openFunctions: raw.open_functions, kind: raw.kind, baseTime: ClockUnits(raw.base_time),
       lostEvents: UInt64(raw.lost_events))
     if raw.kind < UInt32(NREC_CHUNK_EVENTS) || raw.kind > UInt32(NREC_CHUNK_HITS) {
-      note("chunk at 0x\(hexadecimal(offset)) of \(fileName): kind \(raw.kind), expected 1 to 4")
+      note("chunk at \(hexAddress(offset)) of \(fileName): kind \(raw.kind), expected 1 to 4")
       return
     }
     let empty = Thread(id: raw.thread, name: header.threadName, chunks: [])
@@ -174,7 +176,7 @@ struct EventFileScan {
         kept[kept.count - 1] = chunk
       } else if let last = kept.last, last.sequence == chunk.sequence {
         note(
-          "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName): sequence \(chunk.sequence) of "
+          "chunk at \(hexAddress(chunk.offset)) of \(fileName): sequence \(chunk.sequence) of "
             + "thread \(serial) came before, skipped")
       } else {
         kept.append(chunk)

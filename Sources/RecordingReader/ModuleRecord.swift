@@ -17,10 +17,10 @@ public struct ModuleRecord: Sendable, Equatable {
   public var textStart: CodeAddress
   /// Where its text ends.
   public var textEnd: CodeAddress
-  /// In units of the recording's clock.
-  public var loadTime: UInt64
-  /// In units of the recording's clock; nil: it was loaded to the end.
-  public var unloadTime: UInt64?
+  /// When it was loaded.
+  public var loadTime: ClockUnits
+  /// Nil: it was loaded to the end.
+  public var unloadTime: ClockUnits?
   /// The number of its call site 0.
   public var firstFunction: UInt64
   /// Number of call sites.
@@ -50,6 +50,7 @@ extension ModuleRecord {
   private static let longestPath = 12000
   /// Sums with it do not overflow.
   private static let mostNumber = UInt64(Int64.max)
+  private static let latestTime = ClockUnits(mostNumber)
   private static let mostSites = 1 << 32
   private static let mostReasons = 64
   private static let mostProblems = 100
@@ -92,7 +93,7 @@ extension ModuleRecord {
         }
       case .unload(let unload):
         if let index = byGeneration[unload.generation] {
-          modules[index].unloadTime = min(unload.time, mostNumber)
+          modules[index].unloadTime = min(unload.time, latestTime)
         } else {
           problem("\(name):\(number + 1): unload of generation \(unload.generation), never loaded")
         }
@@ -113,7 +114,7 @@ extension ModuleRecord {
       generation: load.generation, path: load.path,
       // It becomes a file's name: nothing but digits may get there.
       buildID: isValid == true ? hexadecimal : nil, loadBias: load.loadBias,
-      textStart: load.textStart, textEnd: load.textEnd, loadTime: min(load.time, Self.mostNumber),
+      textStart: load.textStart, textEnd: load.textEnd, loadTime: min(load.time, Self.latestTime),
       unloadTime: nil, firstFunction: min(load.firstFunction, Self.mostNumber),
       sites: min(load.sites, Self.mostSites),
       armed: load.armed, skipped: load.skipped,

@@ -20,10 +20,10 @@ public struct ProcessRecording: Sendable {
   public let modules: [ModuleRecord]
   /// In order of their serials.
   public let threads: [ThreadRecording]
-  /// In units; 0 where the file header is damaged.
-  public let startTime: UInt64
-  /// In units; 0: it was not closed properly, by SIGKILL for one.
-  public let endTime: UInt64
+  /// Zero where the file header is damaged.
+  public let startTime: ClockUnits
+  /// Zero: it was not closed properly, by SIGKILL for one.
+  public let endTime: ClockUnits
   /// Since 1970, by the clock on the wall.
   public let startRealtimeNanoseconds: UInt64
   /// Bytes of the event file on disk.
@@ -55,8 +55,8 @@ public struct ProcessRecording: Sendable {
 
   /// A duration in nanoseconds, rounded; what no Int holds becomes Int.max.
   @inlinable
-  public func nanoseconds(ofUnits units: UInt64) -> Int {
-    Int(exactly: (Double(units) * scale).rounded()) ?? Int.max
+  public func nanoseconds(ofUnits units: ClockUnits) -> Int {
+    Int(exactly: (Double(units.rawValue) * scale).rounded()) ?? Int.max
   }
 }
 
@@ -129,7 +129,7 @@ extension ProcessRecording {
   /// was.
   ///
   /// A caller that is not instrumented is named after its neighbour: only call sites are known.
-  public func caller(at address: CodeAddress, time: UInt64) -> String? {
+  public func caller(at address: CodeAddress, time: ClockUnits) -> String? {
     for module in modules
     where module.textStart <= address && address < module.textEnd && module.loadTime <= time
       && time <= module.unloadTime ?? .max

@@ -3,6 +3,8 @@
 import CRecordingABI
 import Glibc
 import RecordingSchema
+import TextFormat
+public import Units
 
 /// A recording's directory, opened: sessions, processes, threads, and what is wrong with them.
 ///
@@ -47,8 +49,10 @@ public struct Recording: Sendable {
   public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }
   /// What was wrong with the symbol files that were used until now.
   public var symbolProblems: [String] { processes.first?.symbols.problems ?? [] }
-  /// The earliest start of a process, in units.
-  public var startTime: UInt64 { processes.map(\.startTime).filter { $0 > 0 }.min() ?? 0 }
+  /// The earliest start of a process; zero where no process tells its own.
+  public var startTime: ClockUnits {
+    processes.map(\.startTime).filter { $0 > .zero }.min() ?? .zero
+  }
 }
 
 /// The steps of opening a recording.
@@ -151,7 +155,7 @@ private struct RecordingOpening {
       program: known?.program ?? modules.first?.path,
       tracer: tracer,
       modules: modules.sorted { $0.firstFunction < $1.firstFunction }, threads: threads,
-      startTime: raw.start_time, endTime: raw.end_time,
+      startTime: ClockUnits(raw.start_time), endTime: ClockUnits(raw.end_time),
       startRealtimeNanoseconds: raw.start_realtime_nanoseconds, bytes: file.size,
       lostEvents: max(headerLost, threads.reduce(0) { $0 &+ $1.lostEvents }),
       lostChunks: raw.lost_chunks, waits: raw.waits, waitNanoseconds: raw.wait_nanoseconds,
@@ -177,8 +181,8 @@ private struct RecordingOpening {
     }
     guard header.raw.magic == NREC_FILE_MAGIC else {
       problems.append(
-        "\(name.events): magic 0x\(hexadecimal(header.raw.magic)), expected "
-          + "0x\(hexadecimal(NREC_FILE_MAGIC)): header not used")
+        "\(name.events): magic \(hexAddress(header.raw.magic)), expected "
+          + "\(hexAddress(NREC_FILE_MAGIC)): header not used")
       return false
     }
     guard header.raw.version == NREC_VERSION else {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TextFormat
+public import Units
+
 /// Where a thread's chunks are.
 struct ThreadSource: Sendable {
   var file: SharedFile
@@ -12,7 +15,7 @@ struct ThreadSource: Sendable {
 
   func describe(_ chunk: ChunkRecord?) -> String {
     guard let chunk else { return fileName }
-    return "chunk at 0x\(hexadecimal(chunk.offset)) of \(fileName)"
+    return "chunk at \(hexAddress(chunk.offset)) of \(fileName)"
   }
 }
 
@@ -24,10 +27,10 @@ public struct ThreadRecording: Sendable {
   public let serial: UInt32
   /// /proc/self/task/TID/comm, the newest known; not safe for a terminal as it is.
   public let name: String
-  /// When its first chunk began, in units; nil if it has no events.
-  public var startTime: UInt64? { source.chunks.first?.baseTime }
-  /// When its last chunk began, in units; nil if it has no events.
-  public var lastChunkTime: UInt64? { source.chunks.last?.baseTime }
+  /// When its first chunk began; nil if it has no events.
+  public var startTime: ClockUnits? { source.chunks.first?.baseTime }
+  /// When its last chunk began; nil if it has no events.
+  public var lastChunkTime: ClockUnits? { source.chunks.last?.baseTime }
   /// Of events: a measure of the work, for showing progress.
   public var chunkCount: Int { source.chunks.count }
   /// Events the agent could not record, as the newest chunk's header counts them.

@@ -27,7 +27,7 @@ public struct ModuleLoad: Sendable, Equatable {
   /// Where its text ends.
   public var textEnd = CodeAddress.zero
   /// In units of the recording's clock.
-  public var time: UInt64 = 0
+  public var time = ClockUnits.zero
   /// The number of its call site 0.
   public var firstFunction: UInt64 = 0
   /// Number of call sites.
@@ -62,10 +62,10 @@ public struct ModuleUnload: Sendable, Equatable {
   /// Which load it ends: counts the loads of the process, from 1.
   public var generation: Int
   /// In units of the recording's clock.
-  public var time: UInt64
+  public var time: ClockUnits
 
   /// The load `generation` ended at `time`.
-  public init(generation: Int, time: UInt64) {
+  public init(generation: Int, time: ClockUnits) {
     self.generation = generation
     self.time = time
   }
@@ -129,7 +129,7 @@ extension ModuleLoad: Codable {
     loadBias = LoadBias(try fields.address(.loadBias))
     textStart = CodeAddress(try fields.address(.textStart))
     textEnd = CodeAddress(try fields.address(.textEnd))
-    time = try fields.unsigned(.time)
+    time = ClockUnits(try fields.unsigned(.time))
     firstFunction = try fields.unsigned(.firstFunction)
     sites = try count(.sites)
     armed = try count(.armed)
@@ -175,6 +175,6 @@ extension ModuleUnload: Codable {
       throw DecodingError.keyNotFound(
         CodingKeys.time, .init(codingPath: decoder.codingPath, debugDescription: "no time"))
     }
-    time = try fields.unsigned(.time)
+    time = ClockUnits(try fields.unsigned(.time))
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+public import Units
 
 /// An open call.
 public struct Frame: Sendable {
@@ -8,20 +9,20 @@ public struct Frame: Sendable {
   public var function: UInt32
   /// The sink's own: a table's slot, a tree's node.
   public var tag: Int32
-  /// In units; when the gap ended where `isStartKnown` is false.
-  public var start: UInt64
-  /// Units spent in the calls it made.
-  public var childTime: UInt64
+  /// When it was entered; when the gap ended where `isStartKnown` is false.
+  public var start: ClockUnits
+  /// Spent in the calls it made.
+  public var childTime: ClockUnits
   /// Its entry was seen.
   public var isStartKnown: Bool
 
   @inlinable
-  init(function: UInt32, start: UInt64, isStartKnown: Bool) {
+  init(function: UInt32, start: ClockUnits, isStartKnown: Bool) {
     self.function = function
     self.start = start
     self.isStartKnown = isStartKnown
     tag = -1
-    childTime = 0
+    childTime = .zero
   }
 }
 
@@ -50,7 +51,7 @@ public protocol CallSink {
   /// A call is open whose entry is not in the recording.
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int)
   /// A call ended; every `entered` and `resumed` has one.
-  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int)
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int)
 }
 
 /// The open calls of one thread, kept by its events.
@@ -68,7 +69,7 @@ public struct CallStack {
   /// Calls open beyond `deepest`.
   @usableFromInline var beyond = 0
   @usableFromInline var moved = 0
-  @usableFromInline var lastTime: UInt64 = 0
+  @usableFromInline var lastTime = ClockUnits.zero
 
   @usableFromInline var exitsWithoutCall = 0
 
@@ -83,8 +84,8 @@ public struct CallStack {
     self.hasExits = hasExits
   }
 
-  /// Of the newest event, in units.
-  public var time: UInt64 { lastTime }
+  /// Of the newest event.
+  public var time: ClockUnits { lastTime }
   /// Number of open calls.
   public var depth: Int { frames.count }
   /// The call that runs; nil: none is open.
@@ -194,7 +195,7 @@ extension CallStack {
   /// Makes the open calls those that the chunk lists: after a gap, and at the first chunk, only the
   /// chunk has them.
   private mutating func adopt<Sink: CallSink>(
-    _ open: [UInt32], at time: UInt64, _ sink: inout Sink
+    _ open: [UInt32], at time: ClockUnits, _ sink: inout Sink
   ) {
     guard hasExits else { return }
     beyond = 0

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// The merged call tree of a recording: all calls of one function by the same chain of callers are
 /// one node.
@@ -186,10 +187,10 @@ private struct TreeSink: CallSink {
     frame.tag = tree.child(of: parent, frame.function, process, index) ?? ~parent
   }
 
-  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     guard how.isTimed, frame.isStartKnown, frame.tag >= 0 else { return }
     let duration = time - frame.start
-    let selfTime = duration > frame.childTime ? duration - frame.childTime : 0
+    let selfTime = duration > frame.childTime ? duration - frame.childTime : .zero
     tree.add(
       frame.tag, total: process.nanoseconds(ofUnits: duration),
       selfTime: process.nanoseconds(ofUnits: selfTime))

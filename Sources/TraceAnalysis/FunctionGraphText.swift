@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+public import Units
 
 /// Writes a recording as ftrace's function_graph tracer prints one: all threads in the order of
 /// time, as one CPU would have seen them.
@@ -29,7 +30,7 @@ public struct FunctionGraphText: CallSink {
   public static func write(
     _ recording: Recording, to out: TextBuffer, choosing isChosen: ThreadChoice = { _, _ in true },
     colours: ReplayColours = .none, shown: @escaping (String) -> String = { $0 },
-    progress: (UInt64) -> Void = { _ in }
+    progress: (ClockUnits) -> Void = { _ in }
   ) -> [String] {
     var text = FunctionGraphText(out, recording, colours, shown)
     var threads = MergedThreads(recording, choosing: isChosen)
@@ -82,7 +83,7 @@ public struct FunctionGraphText: CallSink {
   public mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
 
   /// Prints a leaf's line, or the closing brace.
-  public mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+  public mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     // Another thread's calls end with its own events only, so `lane` is the frame's.
     switch how {
     case .entryOnly:
@@ -129,7 +130,9 @@ extension FunctionGraphText {
     out.endLine()
   }
 
-  private mutating func writeClose(_ frame: Frame, at time: UInt64, _ how: CallEnd, _ depth: Int) {
+  private mutating func writeClose(
+    _ frame: Frame, at time: ClockUnits, _ how: CallEnd, _ depth: Int
+  ) {
     line(frame.isStartKnown ? time - frame.start : nil, depth)
     out.add("}")
     if how == .unwound || !frame.isStartKnown {
@@ -143,7 +146,7 @@ extension FunctionGraphText {
   }
 
   /// ` 0) + 10.500 us   |  ` and the indentation.
-  private mutating func line(_ duration: UInt64?, _ depth: Int) {
+  private mutating func line(_ duration: ClockUnits?, _ depth: Int) {
     out.add(" 0) ")
     if let duration, let lane {
       writeDuration(UInt64(clamping: lane.process.nanoseconds(ofUnits: duration)))

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
-import Units
+public import Units
 
 /// Writes the entries of a recording as ftrace's function tracer prints them: task, CPU (always 0:
 /// it is not recorded), seconds since the recording began, function and caller.
 public struct FunctionText: CallSink {
   private var out: TextBuffer
   private var names: NameCache
-  private let startTime: UInt64
+  private let startTime: ClockUnits
   private var entry: Frame?
 
   private init(
@@ -25,7 +25,7 @@ public struct FunctionText: CallSink {
   public static func write(
     _ recording: Recording, calls: UInt64, to out: TextBuffer,
     choosing isChosen: ThreadChoice = { _, _ in true },
-    shown: @escaping (String) -> String = { $0 }, progress: (UInt64) -> Void = { _ in }
+    shown: @escaping (String) -> String = { $0 }, progress: (ClockUnits) -> Void = { _ in }
   ) -> [String] {
     var text = FunctionText(out, recording, shown)
     var threads = MergedThreads(recording, choosing: isChosen)
@@ -76,7 +76,7 @@ public struct FunctionText: CallSink {
   }
 
   /// Up to the function: `            bash-1977    [000] 17284.993652: `.
-  private mutating func writeTask(_ lane: ThreadLane, _ time: UInt64) {
+  private mutating func writeTask(_ lane: ThreadLane, _ time: ClockUnits) {
     let name = names.shownName(lane.name, most: 16)
     out.add(spaces: 16 - name.count)
     out.add(name)
@@ -85,7 +85,7 @@ public struct FunctionText: CallSink {
     out.add(id)
     out.add(spaces: 7 - id.count)
     out.add(" [000] ")
-    let units = time > startTime ? time - startTime : 0
+    let units = time > startTime ? time - startTime : .zero
     let microseconds = UInt64(clamping: lane.process.nanoseconds(ofUnits: units)) / 1000
     let seconds = microseconds / 1_000_000
     out.add(spaces: 5 - String(seconds).count)
@@ -102,5 +102,5 @@ public struct FunctionText: CallSink {
   /// Prints nothing: only entries are lines.
   public mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
   /// Prints nothing: only entries are lines.
-  public mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {}
+  public mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {}
 }

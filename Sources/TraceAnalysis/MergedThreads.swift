@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// One thread in a merge: how far it has been read, and which calls are open there.
 public final class ThreadLane {
@@ -58,7 +59,7 @@ public final class ThreadLane {
 /// memory is needed only for the threads that are alive at the same time.
 public struct MergedThreads {
   private struct Waiting {
-    var time: UInt64
+    var time: ClockUnits
     /// Of `threads`: ties go to the first.
     var index: Int
     var lane: ThreadLane?

@@ -62,16 +62,16 @@ struct ReportMerging {
     guard totals.timed > 0 else { return nil }
     let scale = merged.scale
     func nanoseconds(_ units: Double) -> Int { Int(exactly: (units * scale).rounded()) ?? Int.max }
-    func nanoseconds(_ units: UInt64) -> Int { nanoseconds(Double(units)) }
+    func nanoseconds(_ time: ClockUnits) -> Int { nanoseconds(Double(time.rawValue)) }
     let count = Double(totals.timed)
-    let sum = Double(totals.sum)
+    let sum = Double(totals.sum.rawValue)
     let variance =
       totals.timed < 2
       ? nil
       : max(0, (count * totals.squares - sum * sum) / (count * (count - 1))) * scale * scale
     // A bucket's middle may lie outside what was seen.
     func clamped(_ value: UInt64?) -> Int? {
-      value.map { nanoseconds(min(max($0, totals.minimum), totals.maximum)) }
+      value.map { nanoseconds(min(max(ClockUnits($0), totals.minimum), totals.maximum)) }
     }
     return CallTimes(
       total: nanoseconds(totals.total), selfTime: nanoseconds(totals.selfTime),

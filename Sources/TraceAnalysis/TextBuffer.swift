@@ -83,7 +83,7 @@ struct NameCache {
   }
 
   /// The caller: a function's name, or the address where no module has it.
-  func caller(_ address: CodeAddress, time: UInt64, process: Int) -> String {
+  func caller(_ address: CodeAddress, time: ClockUnits, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
     return found.map { shown(demangled($0)) } ?? "\(address)"
   }

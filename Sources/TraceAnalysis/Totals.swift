@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// What is known of one function's calls.
-///
-/// Times in units.
 struct FunctionTotals {
   var calls: UInt64 = 0
   /// Calls whose duration is known.
   var timed: UInt64 = 0
   /// Time in the function or what it called, recursion not counted twice.
-  var total: UInt64 = 0
-  var selfTime: UInt64 = 0
+  var total = ClockUnits.zero
+  var selfTime = ClockUnits.zero
   /// Of all timed calls, those inside others of the same function included.
-  var sum: UInt64 = 0
+  var sum = ClockUnits.zero
+  /// In units².
   var squares = 0.0
-  var minimum = UInt64.max
-  var maximum: UInt64 = 0
+  var minimum = ClockUnits.max
+  var maximum = ClockUnits.zero
   /// How often it is open in the thread that is being read.
   var open: Int32 = 0
 
   @inline(__always)
-  mutating func add(duration: UInt64, selfTime: UInt64) {
+  mutating func add(duration: ClockUnits, selfTime: ClockUnits) {
     timed &+= 1
     sum &+= duration
     self.selfTime &+= selfTime
-    squares += Double(duration) * Double(duration)
+    let units = Double(duration.rawValue)
+    squares += units * units
     minimum = min(minimum, duration)
     maximum = max(maximum, duration)
   }
@@ -100,17 +101,17 @@ struct TotalsTable: CallSink {
     frame.tag = Int32(truncatingIfNeeded: slot(of: frame.function))
   }
 
-  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     let slot = Int(frame.tag)
     if how != .returned { countEnding(how) }
     guard frame.isStartKnown else { return }
     let isOutermost = leave(slot)
     guard how.isTimed else { return }
     let duration = time - frame.start
-    let selfTime = duration > frame.childTime ? duration - frame.childTime : 0
+    let selfTime = duration > frame.childTime ? duration - frame.childTime : .zero
     totals[slot].add(duration: duration, selfTime: selfTime)
     if isOutermost { totals[slot].total &+= duration }
-    histograms.count(duration, function: slot)
+    histograms.count(duration.rawValue, function: slot)
   }
 
   @inline(__always)

@@ -60,7 +60,7 @@ struct PerfettoWriter: SliceWriter {
     self.file = file
     output = file.buffer
     let first = recording.processes.first { $0.startTime == recording.startTime }
-    startNanoseconds = ExportClock(origin: 0, scale: first?.scale ?? 1)
+    startNanoseconds = ExportClock(origin: .zero, scale: first?.scale ?? 1)
       .nanoseconds(recording.startTime)
     startRealtimeNanoseconds = first?.startRealtimeNanoseconds ?? 0
     names = PerfettoNames()

@@ -64,7 +64,7 @@ struct SliceExport<Writer: SliceWriter> {
         continue
       }
       let before = stack.lostEvents
-      let isGap = event.kind == .chunk && event.number != 0 && stack.time > 0
+      let isGap = event.kind == .chunk && event.number != 0 && stack.time > .zero
       stack.apply(event, from: cursor, to: &stream)
       if isGap || stack.lostEvents > before {
         stream.lost(stack.lostEvents - before, at: event.time)

@@ -2,6 +2,7 @@
 
 import RecordingReader
 import TraceAnalysis
+import Units
 
 /// What was exported, and what the viewer shows otherwise than it was.
 public struct ExportSummary: Sendable {
@@ -34,17 +35,16 @@ public struct ExportSummary: Sendable {
 
 /// Nanoseconds since the recording's start.
 struct ExportClock {
-  /// In units.
-  let origin: UInt64
+  let origin: ClockUnits
   /// Nanoseconds per unit.
   let scale: Double
 
   @inline(__always)
-  func nanoseconds(_ units: UInt64) -> UInt64 {
-    if units <= origin { return 0 }
-    let time = (Double(units - origin) * scale).rounded()
+  func nanoseconds(_ time: ClockUnits) -> UInt64 {
+    if time <= origin { return 0 }
+    let nanoseconds = (Double((time - origin).rawValue) * scale).rounded()
     // Ten years: the clock of a damaged file.
-    return time < 0x1p58 ? UInt64(time) : 1 << 58
+    return nanoseconds < 0x1p58 ? UInt64(nanoseconds) : 1 << 58
   }
 }
 
@@ -53,7 +53,7 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   var writer: Writer
   var functions: ExportedFunctions
   var summary = ExportSummary()
-  private var clock = ExportClock(origin: 0, scale: 1)
+  private var clock = ExportClock(origin: .zero, scale: 1)
   private var entryOnly = FunctionSet()
   private var hasExits = true
   /// Of the slices that are open.
@@ -85,7 +85,7 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   }
 
   @inline(__always)
-  private mutating func time(_ units: UInt64) -> UInt64 {
+  private mutating func time(_ units: ClockUnits) -> UInt64 {
     let time = clock.nanoseconds(units)
     if time >= lastTime { lastTime = time } else { stopped += 1 }
     return lastTime
@@ -110,7 +110,7 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     writer.open(function, functions, at: time(frame.start), .startMissing)
   }
 
-  mutating func ended(_ frame: Frame, at time: UInt64, _ how: CallEnd, depth: Int) {
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     if how == .entryOnly { return }
     let note = how == .returned ? nil : note(how)
     let now = self.time(time)
@@ -151,5 +151,7 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     open.remove(at: depth)
   }
 
-  mutating func lost(_ events: UInt64, at units: UInt64) { writer.lost(events, at: time(units)) }
+  mutating func lost(_ events: UInt64, at units: ClockUnits) {
+    writer.lost(events, at: time(units))
+  }
 }

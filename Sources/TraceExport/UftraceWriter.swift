@@ -46,7 +46,7 @@ struct UftraceWriter: SliceWriter {
     self.folder = folder
     self.recording = recording
     let first = recording.processes.first { $0.startTime == recording.startTime }
-    startNanoseconds = ExportClock(origin: 0, scale: first?.scale ?? 1)
+    startNanoseconds = ExportClock(origin: .zero, scale: first?.scale ?? 1)
       .nanoseconds(recording.startTime)
   }
 

@@ -130,7 +130,7 @@ public final class E1000eDevice {
     Self.names.map { name, offset, width, bits in
       let value = peek(offset, width: width)
       let set = bits.filter { value >> $0.bit & 1 == 1 }.map(\.name)
-      let head = "\(name) \(hex(UInt32(offset), 2))  \(hex(value, width * 2))"
+      let head = "\(name) \(hexDigits(offset, width: 2))  \(hexDigits(value, width: width * 2))"
       return set.isEmpty ? head : head + "  " + set.joined(separator: " ")
     }
   }
@@ -148,9 +148,4 @@ public final class E1000eDevice {
     ("FRAP", 0x50, 4, []),
     ("PR0", 0x74, 4, [(15, "RPE"), (31, "WPE")]),
   ]
-
-  private func hex(_ value: UInt32, _ digits: Int) -> String {
-    let text = String(value, radix: 16)
-    return String(repeating: "0", count: max(0, digits - text.count)) + text
-  }
 }

@@ -83,7 +83,7 @@ struct AuditTests {
     let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: library.path))
     try file.seek(toOffset: difference.fileOffset)
     #expect(try file.read(upToCount: 1) == Data([0xcc]))
-    let place = String(library.linkAddress + 4711, radix: 16)
+    let place = String((library.linkAddress + 4711).rawValue, radix: 16)
     #expect("\(difference)" == "\(library.path)+0x\(place): file cc, live 90")
 
     try library.write([0xcc], at: 4711)
@@ -96,7 +96,8 @@ struct AuditTests {
   func runs(offset: Int) throws {
     let library = try AuditedLibrary()
     // The pieces begin with the segment, not with the function.
-    let offset = max(0, offset - Int(library.linkAddress & 4095))
+    let segment = library.linkAddress.rounded(downTo: 4096)
+    let offset = max(0, offset - Int(library.linkAddress - segment))
     try library.write([1, 2, 3, 4, 5, 0xcc, 7, 8], at: offset)
     let report = try audit()
     let found = report.differences(in: library)
@@ -110,7 +111,7 @@ struct AuditTests {
     let library = try AuditedLibrary()
     func change(_ offset: Int, _ current: [UInt8]) -> KnownChange {
       KnownChange(
-        address: CodeAddress(library.function + UInt64(offset)),
+        address: library.function + UInt64(offset),
         original: [UInt8](repeating: 0xcc, count: current.count), current: current)
     }
     // Bytes that a change leaves as they were belong to it; an unknown neighbour does not.
@@ -144,7 +145,7 @@ struct AuditTests {
     for known in [[], [change]] {
       let found = inLoader(try audit(known: known))
       #expect(found.map(\.isKnown) == [true])
-      #expect(found.first?.address == change.address.rawValue)
+      #expect(found.first?.address == change.address)
       #expect(found.first?.fileBytes == change.original)
       #expect(found.first?.liveBytes == change.current)
       #expect(found.first.map { "\($0)".hasSuffix(" (ours)") } == true)
@@ -175,8 +176,8 @@ struct AuditTests {
   @Test("text under other memory is listed as not mapped")
   func hole() throws {
     let library = try AuditedLibrary()
-    let page = (library.function + 65536) & ~4095
-    let target = UnsafeMutableRawPointer(bitPattern: UInt(page))
+    let page = (library.function + 65536).rounded(downTo: 4096)
+    let target = page.pointer
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
     try #require(mmap(target, 8192, PROT_READ | PROT_EXEC, flags, -1, 0) == target)
     let report = try audit()
@@ -249,11 +250,11 @@ struct AuditedFileTests {
     defer { close(descriptor) }
     let mapped = mmap(nil, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor, 0)
     try #require(mapped != MAP_FAILED)
+    let start = CodeAddress(try #require(mapped))
     defer { munmap(mapped, 65536) }
     try #require(ftruncate(descriptor, 16384 + 100) == 0)
     let report = try audit(byPathOnly: true)
     #expect(!report.differences.contains { $0.module == path })
-    let start = UInt64(UInt(bitPattern: mapped))
     #expect(
       report.uncompared.filter { $0.module == path } == [
         UncomparedText(

@@ -2,6 +2,7 @@
 
 import Foundation
 import Testing
+import Units
 
 /// A shared object that a test builds with gcc, loads, and writes to.
 ///
@@ -11,9 +12,9 @@ final class AuditedLibrary {
   let path: String
   private(set) var handle: UnsafeMutableRawPointer?
   /// The address of the large function in this process.
-  let function: UInt64
+  let function: CodeAddress
   /// The function's link-time address, by nm.
-  let linkAddress: UInt64
+  let linkAddress: ModuleOffset
 
   static let textBytes = 3 << 20
 
@@ -30,7 +31,7 @@ final class AuditedLibrary {
     handle = dlopen(path, RTLD_NOW)
     let loaded = try #require(handle, "\(String(cString: dlerror()))")
     let symbol = try #require(dlsym(loaded, "audited"))
-    function = UInt64(UInt(bitPattern: symbol))
+    function = CodeAddress(symbol)
     linkAddress = try Self.linkAddress(in: path)
   }
 
@@ -49,10 +50,10 @@ final class AuditedLibrary {
     try run(["gcc", "-shared", "-fPIC", "-O1", "-o", path, path + ".c"] + options)
   }
 
-  private static func linkAddress(in path: String) throws -> UInt64 {
+  private static func linkAddress(in path: String) throws -> ModuleOffset {
     let symbols = try run(["nm", "-D", path]).split(separator: "\n")
     let line = try #require(symbols.first { $0.hasSuffix(" audited") })
-    return try #require(UInt64(line.prefix { $0 != " " }, radix: 16))
+    return ModuleOffset(try #require(UInt64(line.prefix { $0 != " " }, radix: 16)))
   }
 
   @discardableResult
@@ -74,13 +75,13 @@ final class AuditedLibrary {
   func write(
     _ bytes: [UInt8], at offset: Int, leaving protection: Int32 = PROT_READ | PROT_EXEC
   ) throws {
-    let first = (function + UInt64(offset)) & ~4095
-    let end = function + UInt64(offset + bytes.count)
-    let pages = UnsafeMutableRawPointer(bitPattern: UInt(first))
-    try #require(mprotect(pages, Int(end - first), PROT_READ | PROT_WRITE) == 0)
-    let target = try #require(UnsafeMutableRawPointer(bitPattern: UInt(function) + UInt(offset)))
+    let start = function + UInt64(offset)
+    let pages = start.rounded(downTo: 4096)
+    let length = Int((start + UInt64(bytes.count)) - pages)
+    try #require(mprotect(pages.pointer, length, PROT_READ | PROT_WRITE) == 0)
+    let target = try #require(start.pointer)
     target.copyMemory(from: bytes, byteCount: bytes.count)
-    try #require(mprotect(pages, Int(end - first), protection) == 0)
+    try #require(mprotect(pages.pointer, length, protection) == 0)
   }
 }
 

@@ -7,6 +7,7 @@ import CallSites
 import Foundation
 import TestSupport
 import Testing
+import TextFormat
 import Units
 
 @testable import LivePatching
@@ -54,8 +55,9 @@ import Units
     let offset = fixture.table.sites[site].offset
     #expect(
       error.description
-        == "\(fixture.path)+\(offset) (f17): expected \(hexadecimal(original)), "
-        + "found \(hexadecimal(changed)): other code changed these bytes; nothing was written")
+        == "\(fixture.path)+\(offset) (f17): expected \(hexDigits(original, separator: " ")), "
+        + "found \(hexDigits(changed, separator: " ")): other code changed these bytes; "
+        + "nothing was written")
     try fixture.overwrite(patched.address(of: site), original)
     #expect(fixture.textIsAsInFile)
   }
@@ -68,10 +70,10 @@ import Units
     try fixture.overwrite(patched.address(of: site), [0xcc])
     let error = try refused(fixture, patched)
     let offset = fixture.table.sites[site].offset
-    let found = hexadecimal([0xcc] + original.dropFirst())
+    let found = hexDigits([0xcc] + original.dropFirst(), separator: " ")
     #expect(
       error.description
-        == "\(fixture.path)+\(offset) (f3): expected \(hexadecimal(original)), found \(found): "
+        == "\(fixture.path)+\(offset) (f3): expected \(hexDigits(original, separator: " ")), found \(found): "
         + "a debugger's breakpoint? Detach it first")
     try fixture.overwrite(patched.address(of: site), original)
   }
@@ -100,7 +102,7 @@ import Units
     #expect(
       error.description
         == "\(fixture.path)+\(site.offset) (\(name)): "
-        + "\(hexadecimal(fixture.bytes(of: 11))) is not the instruction expected there, "
+        + "\(hexDigits(fixture.bytes(of: 11), separator: " ")) is not the instruction expected there, "
         + "by Capstone's decoding")
   }
 
@@ -247,7 +249,7 @@ import Units
         #expect(error?.reason == .unreadable)
         #expect(
           error?.description == "\(path)+\(offset) (f12): expected "
-            + "\(hexadecimal(fixture.table.originalBytes(of: fixture.table.sites[site]))), "
+            + "\(hexDigits(fixture.table.originalBytes(of: fixture.table.sites[site]), separator: " ")), "
             + "but nothing is mapped there now")
       }
       #expect(fixture.live(first, Int(page - first)) == before)

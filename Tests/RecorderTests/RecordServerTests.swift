@@ -7,6 +7,7 @@ import ELFImage
 import Foundation
 import TestSupport
 import Testing
+import TextFormat
 
 @testable import Recorder
 
@@ -158,7 +159,7 @@ import Testing
         "plan",
       ])
     #expect(load["path"] as? String == path)
-    #expect(load["buildID"] as? String == hexadecimal(id))
+    #expect(load["buildID"] as? String == hexDigits(id))
     #expect(load["armed"] as? Int == entries.count)
     #expect(load["status"] as? String == "ok")
     #expect(load["plan"] as? String == "\(entries.count)a")
@@ -166,7 +167,7 @@ import Testing
     #expect(unload["generation"] as? Int == 1)
     #expect(unload["time"] as? Int == 900)
     let symbols = try String(
-      contentsOfFile: bench.path + "/symbols/" + hexadecimal(id), encoding: .utf8)
+      contentsOfFile: bench.path + "/symbols/" + hexDigits(id), encoding: .utf8)
     let rows = symbols.split(separator: "\n")
     #expect(rows.first == "nopscope.symbols 1 \(entries.count) \(path)")
     for (row, entry) in zip(rows.dropFirst(), entries) {

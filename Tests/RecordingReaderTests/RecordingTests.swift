@@ -3,6 +3,14 @@
 import RecordingReader
 import TestSupport
 import Testing
+import Units
+
+extension Event {
+  /// An event at a time as the encoder takes it.
+  fileprivate init(_ kind: Kind, at units: UInt64, number: UInt64 = 0) {
+    self.init(kind, time: ClockUnits(units), number: number)
+  }
+}
 
 /// What the reader makes of each kind of event.
 @Suite struct EventTests {
@@ -30,18 +38,18 @@ import Testing
       (0xff_ffff, 7), (0x100_0000, 7), (1 << 40, .max), (1, .max),
     ]
     let exits: [UInt64] = [0, 63, 64, 0x3fff, 0x4000, 1 << 50]
-    var expected = [Event(.chunk, time: Self.base, number: 1)]
+    var expected = [Event(.chunk, at: Self.base, number: 1)]
     var time = Self.base
     let chunk = SyntheticChunk { encoder in
       for (delta, function) in entries {
         time += delta
         encoder.entry(function, at: time)
-        expected.append(Event(.entry, time: time, number: UInt64(function)))
+        expected.append(Event(.entry, at: time, number: UInt64(function)))
       }
       for delta in exits {
         time += delta
         encoder.exit(at: time)
-        expected.append(Event(.exit, time: time))
+        expected.append(Event(.exit, at: time))
       }
     }
     let result = try events([chunk])
@@ -62,11 +70,11 @@ import Testing
     let late = Self.base + 100_000_000
     #expect(
       result.events == [
-        Event(.chunk, time: Self.base, number: 1), Event(.entry, time: Self.base + 5, number: 1),
-        Event(.parent, time: Self.base + 5, number: 0x7fff_ffff_fff0),
-        Event(.unwound, time: Self.base + 5, number: 0xff_ffff),
-        Event(.exitAt, time: late, number: UInt64(UInt32.max)),
-        Event(.lost, time: late, number: (1 << 56) - 1),
+        Event(.chunk, at: Self.base, number: 1), Event(.entry, at: Self.base + 5, number: 1),
+        Event(.parent, at: Self.base + 5, number: 0x7fff_ffff_fff0),
+        Event(.unwound, at: Self.base + 5, number: 0xff_ffff),
+        Event(.exitAt, at: late, number: UInt64(UInt32.max)),
+        Event(.lost, at: late, number: (1 << 56) - 1),
       ])
     #expect(result.problems == [])
   }
@@ -83,7 +91,7 @@ import Testing
     #expect(chunk.body.count > 60_000)
     let result = try events([chunk])
     #expect(result.events.count == count + 1)
-    #expect(result.events.last?.time == Self.base + 11_500 * 400)
+    #expect(result.events.last?.time == ClockUnits(Self.base + 11_500 * 400))
     for (index, event) in result.events.dropFirst().enumerated() where index % 2 == 0 {
       #expect(event.kind == .entry && event.number == UInt64(index / 2 % 9000))
     }
@@ -111,7 +119,7 @@ import Testing
         #expect(cursor.openFunctions == [0, 1])
       }
     }
-    #expect(begins.map(\.time) == [Self.base, Self.base + 1000, Self.base + 3000])
+    #expect(begins.map(\.time.rawValue) == [Self.base, Self.base + 1000, Self.base + 3000])
     #expect(begins.map(\.number) == [1, 0, 1])
   }
 }

@@ -4,6 +4,7 @@ import CRecorder
 import CallSites
 import Glibc
 import MachineCode
+import TextFormat
 
 /// What can be traced of one program: of itself and of the libraries that the loader loads with it.
 ///
@@ -56,7 +57,7 @@ public struct ProgramReport: Sendable {
     do {
       let table = try SiteTable.load(path: path, decoder: decoder)
       let sites = FileSites(table, decoder: decoder)
-      module.buildID = table.buildID.map(hexadecimal)
+      module.buildID = table.buildID.map { hexDigits($0) }
       module.forms = counts(table.sites.map(\.form.name))
       module.kinds = counts(table.sites.map(\.kind.name))
       module.sites = sites.entries.count

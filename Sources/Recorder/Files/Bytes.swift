@@ -47,20 +47,6 @@ func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
   return hash
 }
 
-/// `6ee09f`.
-func hexadecimal(_ bytes: [UInt8]) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  var text: [UInt8] = []
-  text.reserveCapacity(2 * bytes.count)
-  for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-  return String(decoding: text, as: UTF8.self)
-}
-
-/// Sixteen digits.
-func hexadecimal(_ number: UInt64) -> String {
-  hexadecimal((0..<8).reversed().map { UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) })
-}
-
 /// `Permission denied`.
 func systemError(_ number: Int32) -> String { String(cString: strerror(number)) }
 

@@ -4,6 +4,8 @@ import CRecorder
 import CRecordingABI
 import Glibc
 import RecordingSchema
+import TextFormat
+import Units
 
 /// What the recorder writes: session.json, the modules of each process, their symbols, and the last
 /// events of processes that have ended. It counts modules and keeps warnings for the user as it
@@ -112,7 +114,7 @@ extension RecordingWriter {
     write(.load(module.load), of: process)
   }
 
-  func writeUnload(_ generation: UInt32, at time: UInt64, of process: TracedProcess) {
+  func writeUnload(_ generation: UInt32, at time: ClockUnits, of process: TracedProcess) {
     write(.unload(ModuleUnload(generation: Int(generation), time: time)), of: process)
   }
 
@@ -150,7 +152,7 @@ extension RecordingWriter {
     let hash = fnv1a(sites.symbols)
     let usual = module.symbolsName
     if let saved = savedSymbols[usual], saved != hash {
-      module.symbolsName = "\(usual)-\(hexadecimal(hash))"
+      module.symbolsName = "\(usual)-\(hexDigits(hash, width: 16))"
     }
     if savedSymbols[module.symbolsName] == hash { return true }
     let path = module.message.path

@@ -2,6 +2,7 @@
 
 import CRecorder
 import CRecordingABI
+public import Units
 
 /// How fast the time stamp counter ticks, measured against CLOCK_MONOTONIC since this was made: the
 /// longer a recording runs, the better its time.
@@ -29,9 +30,9 @@ public struct TraceClock: Sendable {
   }
 
   /// Nanoseconds as units of 2^`NREC_TIME_SHIFT` ticks.
-  public func units(nanoseconds: UInt64) -> UInt64 {
+  public func units(nanoseconds: UInt64) -> ClockUnits {
     let ticks = Double(nanoseconds) * Double(ticksPerSecond()) / 1e9
-    return UInt64(min(ticks / Double(1 << NREC_TIME_SHIFT), 9e18).rounded())
+    return ClockUnits(UInt64(min(ticks / Double(1 << NREC_TIME_SHIFT), 9e18).rounded()))
   }
 
   /// Both clocks at one moment: of several tries the one that was interrupted least.

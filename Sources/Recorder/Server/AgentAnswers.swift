@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import Glibc
+import Units
 
 /// What the recorder does at each message of an agent.
 extension RecordServer {
@@ -19,7 +20,7 @@ extension RecordServer {
     writer.add(process)
     do {
       let events = try writer.makeFiles(of: process)
-      if let parent { inherit(process, from: parent, at: hello.time) }
+      if let parent { inherit(process, from: parent, at: ClockUnits(hello.time)) }
       let config = options.config(incarnation: process.incarnation, clock: clock)
       let memory = Descriptor(nrc_shared_memory())
       guard memory.number >= 0 else {
@@ -50,7 +51,7 @@ extension RecordServer {
   }
 
   /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
-  private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: UInt64) {
+  private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: ClockUnits) {
     child.nextFunction = parent.nextFunction
     let modules = parent.modules.values.sorted { $0.message.generation < $1.message.generation }
     for module in modules
@@ -204,7 +205,7 @@ extension RecordServer {
     }
     if module.isPending { writeUnconfirmed(&module, of: process) }
     process.modules[gone.generation] = nil
-    writer.writeUnload(gone.generation, at: gone.time, of: process)
+    writer.writeUnload(gone.generation, at: ClockUnits(gone.time), of: process)
   }
 
   /// A forked child may know modules that its parent had not sent; other processes may not.

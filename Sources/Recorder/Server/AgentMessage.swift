@@ -13,8 +13,8 @@ package enum AgentMessage {
     package var loadBias: LoadBias
     /// The hull of its executable segments, in the traced process: [start, end).
     package var textStart, textEnd: CodeAddress
-    /// In units of the recording's clock.
-    package var time: UInt64
+    /// When it was loaded.
+    package var time: ClockUnits
     package var buildID: [UInt8]
     /// As the loader has it: relative to the process's folder where dlopen was told so.
     package var path: String
@@ -77,7 +77,7 @@ extension AgentMessage.Module {
     loadBias = LoadBias(number(0))
     textStart = CodeAddress(number(1))
     textEnd = CodeAddress(number(2))
-    time = number(3)
+    time = ClockUnits(number(3))
     buildID = Array(bytes[idStart..<(idStart + idLength)])
     path = String(decoding: name, as: UTF8.self)
     guard generation > 0, textStart <= textEnd else { return nil }

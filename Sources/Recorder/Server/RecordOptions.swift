@@ -47,7 +47,7 @@ public struct RecordOptions: Sendable {
     config.maximum_depth = maximumDepth
     config.only_in_graph = filter.graph.isEmpty ? 0 : 1
     if thresholdNanoseconds > 0 {
-      config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds))
+      config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds).rawValue)
     }
     config.thread_rules = UInt32(threads.count)
     withUnsafeMutableBytes(of: &config.threads) { bytes in

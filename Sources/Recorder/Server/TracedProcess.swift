@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import RecordingSchema
+import TextFormat
 
 /// A module of a traced process, from its load to its unload or the process's end.
 struct TracedModule {
@@ -31,7 +32,7 @@ struct TracedModule {
   /// Its line in PID-N.modules.
   var load: ModuleLoad {
     var load = ModuleLoad(generation: Int(message.generation), path: message.path)
-    load.buildID = message.buildID.isEmpty ? nil : hexadecimal(message.buildID)
+    load.buildID = message.buildID.isEmpty ? nil : hexDigits(message.buildID)
     load.loadBias = message.loadBias
     load.textStart = message.textStart
     load.textEnd = message.textEnd
@@ -55,7 +56,7 @@ struct TracedModule {
   /// A module without a build-id is identified by its path.
   private static func usualSymbolsName(_ message: AgentMessage.Module) -> String {
     message.buildID.isEmpty
-      ? "path-" + hexadecimal(fnv1a(message.path.utf8)) : hexadecimal(message.buildID)
+      ? "path-" + hexDigits(fnv1a(message.path.utf8), width: 16) : hexDigits(message.buildID)
   }
 }
 

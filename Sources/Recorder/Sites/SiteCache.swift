@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import TextFormat
 
 /// Sites of files by build-id, kept between runs: decoding a large library takes longer than many
 /// a program runs.
@@ -57,7 +58,7 @@ extension SiteCache {
     let folder = openFolder(creating: false)
     guard folder.number >= 0 else { return nil }
     let entry = Descriptor(
-      openat(folder.number, hexadecimal(buildID), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK))
+      openat(folder.number, hexDigits(buildID), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK))
     guard entry.number >= 0, Self.isOurs(entry.number, S_IFREG),
       let bytes = entry.readAll(limit: Self.largest)
     else { return nil }
@@ -71,13 +72,13 @@ extension SiteCache {
     guard !buildID.isEmpty, bytes.count <= Self.largest else { return false }
     let folder = openFolder(creating: true)
     guard folder.number >= 0 else { return false }
-    let temporary = ".new-\(getpid())-\(hexadecimal(buildID))"
+    let temporary = ".new-\(getpid())-\(hexDigits(buildID))"
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
     let entry = Descriptor(openat(folder.number, temporary, flags, 0o600))
     guard entry.number >= 0 else { return false }
     // Renamed when it is whole: a reader sees the old one, the new one, or none.
     guard entry.write(bytes) == 0,
-      renameat(folder.number, temporary, folder.number, hexadecimal(buildID)) == 0
+      renameat(folder.number, temporary, folder.number, hexDigits(buildID)) == 0
     else {
       unlinkat(folder.number, temporary, 0)
       return false

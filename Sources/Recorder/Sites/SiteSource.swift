@@ -3,6 +3,7 @@
 import CallSites
 import ELFImage
 import MachineCode
+import TextFormat
 
 /// Finds the sites of the files that processes load, each file once.
 public final class SiteSource {
@@ -71,8 +72,8 @@ public final class SiteSource {
       isUnprepared = false
       let table = try SiteTable.load(path: path, decoder: decoder)
       guard table.buildID ?? [] == buildID else {
-        let expected = buildID.isEmpty ? "no build-id" : "build-id \(hexadecimal(buildID))"
-        let found = table.buildID.map(hexadecimal) ?? "none"
+        let expected = buildID.isEmpty ? "no build-id" : "build-id \(hexDigits(buildID))"
+        let found = table.buildID.map { hexDigits($0) } ?? "none"
         return .refused("left alone: the file was replaced: expected \(expected), found \(found)")
       }
       let sites = FileSites(table, decoder: decoder)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import TextFormat
 
 /// Why a program cannot be recorded: one line each.
 public enum TargetError: Error, Equatable, Sendable {
@@ -64,6 +65,6 @@ extension TargetError: CustomStringConvertible {
   }
 
   private func spaced(_ bytes: [UInt8]) -> String {
-    bytes.map { hexadecimal([$0]) }.joined(separator: " ")
+    hexDigits(bytes, separator: " ")
   }
 }

@@ -45,7 +45,8 @@ extension Stage {
     report.expect("the daemon made it one nop", after == Code.nop(length: 5).bytes)
     report.expect("nothing calls mcount from there any more", calls == 0)
     report.data = [
-      "before": .string(hexadecimal(before)), "after": .string(hexadecimal(after)),
+      "before": .string(hexDigits(before, separator: " ")),
+      "after": .string(hexDigits(after, separator: " ")),
       "bucket": JSONValue(record?.bucket ?? 0), "mcountCallsAfter": JSONValue(calls),
     ]
     return report
@@ -154,7 +155,7 @@ extension Stage {
     let same = try compareAndSwap(over: expected, expecting: expected)
     report.say([
       "  The engine compares the code with what it expects in the same instruction that",
-      "  writes, `lock cmpxchg`. Here it expects \(hexadecimal(expected)), on a page made",
+      "  writes, `lock cmpxchg`. Here it expects \(hexDigits(expected, separator: " ")), on a page made",
       "  read-only for the moment: the CPU faults, and so says what it is about to do.",
       "",
     ])
@@ -162,8 +163,8 @@ extension Stage {
       let verdict =
         swap.after == swap.before ? "{good}value unchanged{/}" : "{bad}overwritten{/}"
       report.say(
-        "  \(what.padded(to: 13)){code}\(hexadecimal(swap.before)){/} -> "
-          + "{code}\(hexadecimal(swap.after)){/}  \(verdict)")
+        "  \(what.padded(to: 13)){code}\(hexDigits(swap.before, separator: " ")){/} -> "
+          + "{code}\(hexDigits(swap.after, separator: " ")){/}  \(verdict)")
       report.say(
         "               page fault, error code \(swap.errorCode): to the CPU it is "
           + "\(swap.errorCode & 2 != 0 ? "{bad}a write{/}" : "a read")")
@@ -187,7 +188,8 @@ extension Stage {
 
   private func json(_ swap: Swap) -> JSONValue {
     .object([
-      "before": .string(hexadecimal(swap.before)), "after": .string(hexadecimal(swap.after)),
+      "before": .string(hexDigits(swap.before, separator: " ")),
+      "after": .string(hexDigits(swap.after, separator: " ")),
       "errorCode": JSONValue(swap.errorCode),
     ])
   }

@@ -3,6 +3,7 @@
 import CallSites
 import LivePatching
 import MachineCode
+import TextFormat
 import Units
 
 /// Where the scenes of the demo are played: the specimens, and what all scenes share.
@@ -65,6 +66,6 @@ public final class Stage {
 
   /// `e8 1b fd ff ff   call 0x7f0012341030`.
   func listing(_ bytes: [UInt8], at address: CodeAddress) -> String {
-    "{code}\(hexadecimal(bytes)){/}   \(decoder.text(bytes, at: address))"
+    "{code}\(hexDigits(bytes, separator: " ")){/}   \(decoder.text(bytes, at: address))"
   }
 }

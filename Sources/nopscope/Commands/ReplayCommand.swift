@@ -6,6 +6,7 @@ import Glibc
 import RecordingReader
 import TextFormat
 import TraceAnalysis
+import Units
 
 struct ReplayCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -95,7 +96,7 @@ struct ReplayCommand: ParsableCommand {
 
 /// How far a replay is, by the time of its events.
 private final class ReplayMeter {
-  private let start: UInt64
+  private let start: ClockUnits
   private let length: Double
   private let progress: Progress?
   private var events = 0
@@ -105,15 +106,15 @@ private final class ReplayMeter {
     let ends = recording.processes.flatMap { process in
       [process.endTime] + process.threads.compactMap(\.lastChunkTime)
     }
-    length = Double((ends.max() ?? 0) &- start)
+    length = Double(((ends.max() ?? .zero) &- start).rawValue)
     self.progress = progress
   }
 
   /// Called for each event: looks at the clock now and then only.
-  func passed(_ time: UInt64) {
+  func passed(_ time: ClockUnits) {
     events &+= 1
     guard events & 0x3fff == 0, time > start, length > 0 else { return }
-    progress?.show(min(1, Double(time - start) / length))
+    progress?.show(min(1, Double((time - start).rawValue) / length))
   }
 
   func finish() { progress?.finish() }

@@ -36,13 +36,14 @@ struct AuditDocument: Encodable {
     bytesUnlisted = report.bytesUnlisted
     differences = report.differences.map {
       Difference(
-        module: $0.module, address: $0.address, fileOffset: $0.fileOffset,
-        linkAddress: $0.linkAddress, file: hexDigits($0.fileBytes, separator: " "),
+        module: $0.module, address: $0.address.rawValue, fileOffset: $0.fileOffset,
+        linkAddress: $0.linkAddress?.rawValue, file: hexDigits($0.fileBytes, separator: " "),
         live: hexDigits($0.liveBytes, separator: " "), isOurs: $0.isKnown)
     }
     uncompared = report.uncompared.map {
       Uncompared(
-        module: $0.module, address: $0.address, length: $0.length, reason: "\($0.reason)")
+        module: $0.module, address: $0.address.rawValue, length: $0.length,
+        reason: "\($0.reason)")
     }
   }
 }

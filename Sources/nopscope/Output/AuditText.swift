@@ -13,7 +13,7 @@ struct AuditText {
       lines.append("... and \(grouped(report.bytesUnlisted)) more bytes that differ")
     }
     lines += report.uncompared.map { part in
-      "\(part.module): \(hexAddress(part.address)), \(grouped(part.length))"
+      "\(part.module): \(part.address), \(grouped(part.length))"
         + " bytes, not compared: \(part.reason)"
     }
     lines.append(summary)

@@ -4,6 +4,7 @@ import RecordingReader
 import RecordingSchema
 import TextFormat
 import TraceAnalysis
+import Units
 
 /// The lines of `nopscope info`.
 func infoText(_ recording: Recording, _ report: Report) -> String {

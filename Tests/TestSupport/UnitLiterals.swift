@@ -2,7 +2,7 @@
 
 public import Units
 
-/// In tests an address may be written as a number. The product has to say what the number is.
+/// In tests an address or a time may be written as a number. The product has to say what the number is.
 extension Address: ExpressibleByIntegerLiteral {
   /// The value with this number.
   public init(integerLiteral value: UInt64) { self.init(value) }
@@ -10,5 +10,10 @@ extension Address: ExpressibleByIntegerLiteral {
 
 extension LoadBias: ExpressibleByIntegerLiteral {
   /// The value with this number.
+  public init(integerLiteral value: UInt64) { self.init(value) }
+}
+
+extension ClockUnits: ExpressibleByIntegerLiteral {
+  /// So many units.
   public init(integerLiteral value: UInt64) { self.init(value) }
 }
