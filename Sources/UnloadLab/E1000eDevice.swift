@@ -2,6 +2,7 @@
 
 import CUnloadLab
 import Glibc
+import TextFormat
 import Units
 
 /// The e1000e's flash registers on a page of the caller's choice, and the flash behind them: a
