@@ -133,7 +133,9 @@ bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 // link.c
 int nag_connect(const char *path);
 uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
-bool nag_is_sealed(int file);           ///< it can neither change nor shrink
+/// 0: the file has `bytes`, and can neither change nor shrink. EINVAL: it has not, or can. Else an
+/// errno: the kernel does not say.
+int32_t nag_check_sealed(int file, uint64_t bytes);
 bool nag_send(const void *message, size_t length);
 int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 

@@ -67,9 +67,14 @@ uint64_t nag_file_bytes(int file) {
   return is_file ? (uint64_t)status.st_size : 0;
 }
 
-bool nag_is_sealed(int file) {
+int32_t nag_check_sealed(int file, uint64_t bytes) {
+  struct stat status;
   int64_t seals = NAG_CALL(SYS_fcntl, file, F_GET_SEALS);
-  return seals >= 0 && seals & F_SEAL_WRITE && seals & F_SEAL_SHRINK;
+  if (seals < 0) return (int32_t)-seals;
+  int64_t error = NAG_CALL(SYS_fstat, file, &status);
+  if (error < 0) return (int32_t)-error;
+  bool is_fixed = seals & F_SEAL_WRITE && seals & F_SEAL_SHRINK;
+  return is_fixed && S_ISREG(status.st_mode) && (uint64_t)status.st_size >= bytes ? 0 : EINVAL;
 }
 
 static bool is_ready(int socket, short events) {

@@ -233,8 +233,10 @@ static void turn_off(void) {
 static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
                                        nrec_applied *applied) {
   size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
-  applied->status = NPC_BAD_POKE;
-  if (!nag_is_sealed(descriptor) || nag_file_bytes(descriptor) < bytes) return NULL;
+  int32_t error = nag_check_sealed(descriptor, bytes);
+  applied->status = error == 0 || error == EINVAL ? NPC_BAD_POKE : NPC_UNWRITABLE;
+  applied->error = error == EINVAL ? 0 : error;
+  if (error != 0) return NULL;
   const nrec_plan_entry *entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
   if (entries == NULL) applied->status = NPC_UNWRITABLE, applied->error = ENOMEM;
   if (entries == NULL || is_sound(plan, entries)) return entries;

@@ -121,6 +121,9 @@ typedef struct npc_stopped {
 NPC_HIDDEN void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context),
                               void *context);
 
+/// While stopped: whether the time that the stop was given is over.
+NPC_HIDDEN bool npc_stop_is_overdue(void);
+
 // signal_frames.c
 /// `place` is where the interrupted PC, `pc`, is stored in the frame of a signal handler of
 /// `thread`.

@@ -77,7 +77,9 @@ bool npc_runs_exist(const npc_transaction *transaction, npc_run_side side) {
 bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side, npc_result *result) {
   clearing c = {transaction, side, result, npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS)};
   npc_stop_report report;
+  uint32_t before;
   do {
+    before = result->moved;
     npc_stop_each(move_thread, &c);
     result->thread = 0;
     int error = npc_signal_frames_visit(move_frame, &c);
@@ -85,6 +87,8 @@ bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side, npc_r
     if (result->thread) return fail(&c, NPC_THREAD_INSIDE, result->thread, 0);
     report = (npc_stop_report){0};
     if (!npc_stop_settle(&report)) return fail(&c, NPC_NOT_STOPPED, report.thread, report.error);
-  } while (report.woken != 0);
+  } while (report.woken != 0 || result->moved != before);
+  // A sleeper may have parked since, by a signal that was pending when it returned from its handler.
+  npc_stop_each(move_thread, &c);
   return true;
 }

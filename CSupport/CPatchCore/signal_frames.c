@@ -106,7 +106,9 @@ static int find_ends(size_t first) {
     if (!is_private_memory(line, &start, &end)) continue;
     for (size_t i = first; i < stack_count; i++) {
       stack *s = &stacks[i];
-      if (s->start < start || s->start >= end) continue;
+      // A stack may have several mappings, one behind the other: mlock and madvise split them.
+      bool is_first = s->start >= start && s->start < end;
+      if (!is_first && s->end != start) continue;
       s->end = end - s->start > SEARCHED_BYTES ? s->start + SEARCHED_BYTES : end;
     }
   }
@@ -211,6 +213,7 @@ int npc_signal_frames_visit(npc_frame_visitor visit, void *context) {
     int error = find_ends(first);
     if (error) return error;
     for (; first < end; first++) {
+      if (npc_stop_is_overdue()) return ETIMEDOUT;
       error = search(&stacks[first], visit, context, &is_over);
       if (error || is_over) return error;
     }

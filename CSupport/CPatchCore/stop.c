@@ -126,13 +126,13 @@ static bool is_asleep(int tasks, stop_slot *slot) {
   return true;
 }
 
+// The slot's state is SIGNALLED already.
 static void signal_thread(uint32_t index) {
   stop_slot *slot = &slots[index];
   siginfo_t info = {.si_signo = stop_signal, .si_code = SI_QUEUE};
   info.si_pid = getpid();
   info.si_uid = getuid();
   info.si_value.sival_ptr = (void *)((uint64_t)atomic_load(&epoch) << 32 | index);
-  atomic_store(&slot->state, SIGNALLED);
   long status = syscall(SYS_rt_tgsigqueueinfo, getpid(), slot->thread, stop_signal, &info);
   if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
 }
@@ -148,8 +148,10 @@ static void classify(int tasks, uint32_t index) {
   stop_slot *slot = &slots[index];
   if (current.wake_sleepers ? sleeps_with_signal_blocked(tasks, slot) : is_asleep(tasks, slot))
     atomic_store(&slot->state, ASLEEP);
-  else
+  else {
+    atomic_store(&slot->state, SIGNALLED);
     signal_thread(index);
+  }
 }
 
 static bool is_known(int32_t thread) {
@@ -159,8 +161,15 @@ static bool is_known(int32_t thread) {
   return false;
 }
 
+// A main thread that has called pthread_exit stays in the list until the process ends. No other
+// thread does.
+static bool has_ended(int tasks, int32_t thread) {
+  return thread == getpid() && npc_task_is_zombie(tasks, thread);
+}
+
 static int add_if_new(int tasks, int32_t thread, void *found) {
   if (thread == (int32_t)syscall(SYS_gettid) || is_known(thread)) return 0;
+  if (has_ended(tasks, thread)) return 0;
   if (slot_count == NPC_STOP_MAX_THREADS) {
     errno = EAGAIN;
     return -1;
@@ -190,7 +199,8 @@ static uint32_t find_missing(void) {
 // and park.
 static void look_again_at(int tasks, stop_slot *slot) {
   int32_t signalled = SIGNALLED;
-  if (syscall(SYS_tgkill, getpid(), slot->thread, 0) != 0 && errno == ESRCH)
+  if ((syscall(SYS_tgkill, getpid(), slot->thread, 0) != 0 && errno == ESRCH) ||
+      has_ended(tasks, slot->thread))
     atomic_store(&slot->state, GONE);
   else if (sleeps_with_signal_blocked(tasks, slot))
     atomic_compare_exchange_strong(&slot->state, &signalled, ASLEEP);
@@ -232,7 +242,9 @@ static bool settle(int tasks, npc_stop_report *report) {
     }
     for (uint32_t i = 0; i < slot_count; i++) {
       if (atomic_load(&slots[i].state) != ASLEEP || is_asleep(tasks, &slots[i])) continue;
-      signal_thread(i);
+      // It may have parked by itself, by a signal of this stop that was pending: then PARKED stays.
+      int32_t asleep = ASLEEP;
+      if (atomic_compare_exchange_strong(&slots[i].state, &asleep, SIGNALLED)) signal_thread(i);
       changed++;
     }
     if (!wait_for_all(tasks, report)) return false;
@@ -242,6 +254,8 @@ static bool settle(int tasks, npc_stop_report *report) {
   count(report);
   return true;
 }
+
+bool npc_stop_is_overdue(void) { return is_past(&deadline); }
 
 bool npc_stop_settle(npc_stop_report *report) {
   int tasks = npc_tasks_open();

@@ -65,11 +65,43 @@ bool npc_task_sleeps(int tasks, int32_t thread, npc_task_sleep *sleep) {
   return true;
 }
 
-int npc_task_blocks(int tasks, int32_t thread, int signal) {
+// Finds "NAME" at the beginning of a line, and reads the hexadecimal number behind it. The file may
+// be long: a process can have 65,536 groups, which stand before the masks. 0; ENODATA; or an errno.
+static int find_mask(int file, const char *name, uint64_t *mask) {
   char text[4096];
-  errno = 0;
-  if (!read_file(tasks, thread, "status", text, sizeof text))
-    return errno == 0 || errno == ENOENT || errno == ESRCH ? 0 : -errno;
-  const char *line = strstr(text, "\nSigBlk:");
-  return line ? (int)(strtoull(line + 8, NULL, 16) >> (signal - 1) & 1) : -ENODATA;
+  size_t kept = 0, longest = strlen(name) + 20;  // with the number and the newline
+  for (;;) {
+    ssize_t length = read(file, text + kept, sizeof text - 1 - kept);
+    if (length < 0) return errno;
+    text[kept + (size_t)length] = 0;
+    const char *line = strstr(text, name);
+    if (line && (length == 0 || strchr(line + 1, '\n'))) {
+      *mask = strtoull(line + strlen(name), NULL, 16);
+      return 0;
+    }
+    if (length == 0) return ENODATA;
+    size_t all = kept + (size_t)length;
+    kept = all < longest ? all : longest;
+    memmove(text, text + all - kept, kept);
+  }
+}
+
+int npc_task_blocks(int tasks, int32_t thread, int signal) {
+  char path[64];
+  snprintf(path, sizeof path, "%d/status", thread);
+  int file = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+  uint64_t mask = 0;
+  int error = find_mask(file, "\nSigBlk:", &mask);
+  close(file);
+  if (error != 0) return error == ESRCH ? 0 : -error;
+  return (int)(mask >> (signal - 1) & 1);
+}
+
+// proc_pid_stat(5): "TID (NAME) STATE ...". The name may hold any byte.
+bool npc_task_is_zombie(int tasks, int32_t thread) {
+  char text[512];
+  if (!read_file(tasks, thread, "stat", text, sizeof text)) return false;
+  const char *end = strrchr(text, ')');
+  return end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
 }

@@ -35,4 +35,8 @@ NPC_HIDDEN bool npc_task_sleeps(int tasks, int32_t thread, npc_task_sleep *sleep
 /// thread that has ended blocks nothing.
 NPC_HIDDEN int npc_task_blocks(int tasks, int32_t thread, int signal);
 
+/// Whether the thread has ended and is still in the list, as a main thread is that has called
+/// pthread_exit. False where its files cannot be read.
+NPC_HIDDEN bool npc_task_is_zombie(int tasks, int32_t thread);
+
 #endif

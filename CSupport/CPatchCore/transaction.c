@@ -187,7 +187,8 @@ static void write_stopped(const execution *e, const npc_text *text) {
   // another program (posix_spawn makes one). So this waits for them as long as for a thread to
   // stop.
   uint64_t deadline = stop_deadline(e->transaction);
-  for (;;) {
+  const long longest = 20 * 1000 * 1000;
+  for (long pause = 500000;; pause = pause < longest / 2 ? 2 * pause : longest) {
     *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
     uint64_t began = now();
     if (!stop(e)) return;
@@ -199,7 +200,7 @@ static void write_stopped(const execution *e, const npc_text *text) {
     // No second try over bytes that could not be put back: that result must be reported.
     if (e->result->status != NPC_THREAD_INSIDE || e->result->left_changed) return;
     if (now() >= deadline) return;
-    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
   }
 }
 
