@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "stop.h"
 #include "threads.h"
 
 int cts_run_forked(int (*body)(void *), void *context, int seconds) {
@@ -82,4 +88,43 @@ uint64_t cts_forker_stop(cts_forker *forker, uint64_t *children) {
   *children = forker->children;
   free(forker);
   return failures;
+}
+
+// --- a main thread that has ended -------------------------------------------------------------------
+
+static char state_of_main(void) {
+  char path[64], text[512];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", getpid());
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+  close(file);
+  if (length <= 0) return 0;
+  text[length] = 0;
+  const char *name = strrchr(text, ')');
+  return name ? name[2] : 0;
+}
+
+static void *stop_without_main(void *context) {
+  while (state_of_main() != 'Z') sched_yield();
+  npc_stop_request request = {.timeout_milliseconds = 2000};
+  npc_stop_report report = {0};
+  npc_patch_lock();
+  bool stopped = npc_stop_threads(&request, &report);
+  if (stopped) npc_resume_threads();
+  npc_patch_unlock();
+  _exit(stopped ? 0 : 1);
+  return context;
+}
+
+bool cts_stops_beside_an_ended_main(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    pthread_t thread;
+    if (npc_patch_prepare() != 0 || pthread_create(&thread, NULL, stop_without_main, NULL) != 0)
+      _exit(2);
+    syscall(SYS_exit, 0);  // as pthread_exit, without unwinding the frames of the caller
+  }
+  int status = -1;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  return status == 0;
 }

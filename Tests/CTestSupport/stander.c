@@ -23,12 +23,15 @@
 // Of the kernel's rt_sigframe, in words: the restorer, the ucontext_t, siginfo_t.
 enum { WORDS = 440 / 8, RIP = 1 + offsetof(ucontext_t, uc_mcontext.gregs) / 8 + REG_RIP };
 enum { FLOATS = 1 + offsetof(ucontext_t, uc_mcontext.fpregs) / 8, OWN_STACK = 1 << 16 };
+// A stack of two mappings: the upper one holds the thread's first frames.
+enum { SPLIT_STACK = 1 << 20, UPPER_PART = 1 << 16 };
 
 struct cts_stander {
   int kind, event;
   uint64_t place, returned_to;
   volatile const uint64_t *frame;  // of `interrupt`
   pthread_t id;
+  char *stack;  // of CTS_STANDS_ON_SPLIT_STACK
   _Atomic int32_t thread;
   _Atomic bool there, go;
   bool untouched;  // what only looks like a frame, and what is beside a stack
@@ -74,6 +77,14 @@ static __attribute__((noinline)) void wait_beside_copies(cts_stander *self) {
     self->untouched &= copies[0][i] == expected[0][i];
 }
 
+// Its frame reaches from the upper part of the stack into the lower one.
+static __attribute__((noinline)) void wait_far_below(cts_stander *self) {
+  volatile char room[2 * UPPER_PART];
+  room[0] = 1;
+  wait_beside_copies(self);
+  room[sizeof room - 1] = room[0];
+}
+
 // Runs with every signal blocked, on top of `interrupt`. CTS_STANDS_AT_RETURN: returns as if
 // `interrupt` had returned too, to its frame's first word, at the moment at which the stop signal is
 // waiting.
@@ -95,6 +106,7 @@ static void interrupt(int signal, siginfo_t *info, void *context) {
   self->frame = (const uint64_t *)context - 1;
   bool nests = self->kind == CTS_STANDS_IN_NESTED || self->kind == CTS_STANDS_AT_RETURN;
   if (nests) raise(SIGURG);
+  else if (self->kind == CTS_STANDS_ON_SPLIT_STACK) wait_far_below(self);
   else wait_beside_copies(self);
   self->returned_to = self->frame[RIP];
 }
@@ -140,6 +152,14 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *), int fl
   sigaction(signal, &action, NULL);
 }
 
+// As mlock does too, madvise splits the mapping.
+static bool make_split_stack(cts_stander *self, pthread_attr_t *attributes) {
+  self->stack = mmap(NULL, SPLIT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return self->stack != MAP_FAILED &&
+         madvise(self->stack + SPLIT_STACK - UPPER_PART, UPPER_PART, MADV_DONTFORK) == 0 &&
+         (errno = pthread_attr_setstack(attributes, self->stack, SPLIT_STACK)) == 0;
+}
+
 cts_stander *cts_stander_start(int kind, uint64_t run, int offset) {
   cts_stander *self = calloc(1, sizeof *self);
   if (self == NULL) return NULL;
@@ -152,7 +172,10 @@ cts_stander *cts_stander_start(int kind, uint64_t run, int offset) {
   handle(SIGUSR2, interrupt, own ? SA_ONSTACK : 0, false);
   handle(SIGURG, nest, kind == CTS_STANDS_IN_NESTED ? SA_ONSTACK : 0, kind == CTS_STANDS_AT_RETURN);
   stander = self;
-  if ((errno = pthread_create(&self->id, NULL, live, self)) != 0) return NULL;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  if (kind == CTS_STANDS_ON_SPLIT_STACK && !make_split_stack(self, &attributes)) return NULL;
+  if ((errno = pthread_create(&self->id, &attributes, live, self)) != 0) return NULL;
   if (kind != CTS_STANDS_ASLEEP)
     while (!self->there) {}
   else
@@ -169,6 +192,7 @@ uint64_t cts_stander_stop(cts_stander *self, bool *untouched) {
   uint64_t returned_to = self->returned_to;
   *untouched = self->untouched;
   close(self->event);
+  if (self->stack) munmap(self->stack, SPLIT_STACK);
   free(self);
   return returned_to;
 }

@@ -23,7 +23,7 @@ import Testing
   @Test(
     arguments: [
       CTS_STANDS_IN_HANDLER, CTS_STANDS_IN_OWN_STACK, CTS_STANDS_ASLEEP, CTS_STANDS_IN_NESTED,
-      CTS_STANDS_AT_RETURN,
+      CTS_STANDS_AT_RETURN, CTS_STANDS_ON_SPLIT_STACK,
     ], TextWriter.allCases)
   func whatASignalInterruptedBetweenNopsIsMovedToo(kind: Int, writer: TextWriter) async throws {
     try await standsAndIsMoved(kind, 2, writer)

@@ -144,6 +144,11 @@ import Testing
     #expect(fixture.textIsAsInFile)
   }
 
+  /// A main thread that has called pthread_exit stays in the list, and answers no signal.
+  @Test func anEndedMainThreadDoesNotPreventAStop() {
+    #expect(cts_stops_beside_an_ended_main())
+  }
+
   @Test func aChildForkedInTheMiddlePatchesByItself() throws {
     let fixture = try PatchFixture(.clangFentry)
     let patched = try fixture.patched()

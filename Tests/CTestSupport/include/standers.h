@@ -15,6 +15,7 @@ enum {
   CTS_STANDS_ASLEEP = 4,        ///< the handler sleeps in a system call
   CTS_STANDS_IN_NESTED = 5,     ///< the handler was interrupted by another, on an alternate stack
   CTS_STANDS_AT_RETURN = 6,     ///< the handler has returned to the restorer, which has not begun
+  CTS_STANDS_ON_SPLIT_STACK = 7,  ///< as in a handler; the frame lies in another mapping of the stack
 };
 
 typedef struct cts_stander cts_stander;

@@ -44,6 +44,10 @@ uint64_t cts_thread_stop(cts_thread *thread);
 /// killed it; -1 where it cannot be forked.
 int cts_run_forked(int (*body)(void *), void *context, int seconds);
 
+/// Whether a thread of a forked child stops the others when the child's main thread has ended, as by
+/// pthread_exit: it stays in the list of threads until the process ends.
+bool cts_stops_beside_an_ended_main(void);
+
 typedef struct cts_forker cts_forker;
 /// Starts a thread that forks over and over. Each child takes the patch lock, lists the modules and
 /// executes both transactions, one after the other, within a minute.
