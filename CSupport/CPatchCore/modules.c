@@ -118,13 +118,13 @@ npc_module_count npc_modules_count(void) {
   return counted;
 }
 
-typedef struct { npc_module_record *records; size_t capacity, count; } copying;
+typedef struct { npc_module_copy *records; size_t capacity, count; } copying;
 
 static bool copy(const npc_module *module, void *context) {
   copying *c = context;
   if (c->count++ >= c->capacity) return false;
-  npc_module_record *record = &c->records[c->count - 1];
-  *record = (npc_module_record){.load_bias = module->load_bias, .text_start = module->text_start,
+  npc_module_copy *record = &c->records[c->count - 1];
+  *record = (npc_module_copy){.load_bias = module->load_bias, .text_start = module->text_start,
                                 .text_end = module->text_end, .span_start = module->span_start,
                                 .span_end = module->span_end, .adds = module->adds,
                                 .subs = module->subs};
@@ -135,8 +135,8 @@ static bool copy(const npc_module *module, void *context) {
   return false;
 }
 
-size_t npc_modules_copy(npc_module_record *records, size_t capacity) {
-  copying c = {records, capacity, 0};
+size_t npc_modules_copy(npc_module_copy *copies, size_t capacity) {
+  copying c = {copies, capacity, 0};
   npc_modules_visit(copy, &c);
   return c.count;
 }

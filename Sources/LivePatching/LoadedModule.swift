@@ -30,7 +30,7 @@ public struct LoadedModule: Equatable, Sendable {
     var capacity = 64
     while true {
       // Copied by C: nothing may be allocated while the loader's lock is held.
-      let records = UnsafeMutablePointer<npc_module_record>.allocate(capacity: capacity)
+      let records = UnsafeMutablePointer<npc_module_copy>.allocate(capacity: capacity)
       defer { records.deallocate() }
       let count = npc_modules_copy(records, capacity)
       if count <= capacity { return (0..<count).map { LoadedModule(records[$0]) } }
@@ -53,7 +53,7 @@ public struct LoadedModule: Equatable, Sendable {
     all().first { $0.span.contains(address) }
   }
 
-  private init(_ record: npc_module_record) {
+  private init(_ record: npc_module_copy) {
     name = withUnsafeBytes(of: record.name) {
       String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
     }

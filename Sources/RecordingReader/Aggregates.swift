@@ -86,7 +86,7 @@ extension ThreadRecording {
   /// The records of one chunk whose place is a function's number; those that are all zero bytes
   /// stand for functions that were never called.
   private func forEachNumbered<Record: BitwiseCopyable>(
-    in chunk: ChunkRecord, _ zero: Record, _ body: (UInt32, Record) throws -> Void
+    in chunk: ChunkPlace, _ zero: Record, _ body: (UInt32, Record) throws -> Void
   ) rethrows -> [String] {
     let file: OpenFile
     do {
@@ -111,7 +111,7 @@ extension ThreadRecording {
 
   /// Records of one C type, chunk by chunk; `body` returns why it stops, or nil to go on.
   private func forEachRecord<Record: BitwiseCopyable>(
-    of chunks: [ChunkRecord], _ zero: Record, _ body: (Record, ChunkRecord) throws -> String?
+    of chunks: [ChunkPlace], _ zero: Record, _ body: (Record, ChunkPlace) throws -> String?
   ) rethrows -> [String] {
     let file: OpenFile
     do {

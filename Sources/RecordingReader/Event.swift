@@ -41,7 +41,7 @@ public struct Event: Equatable, Sendable {
 }
 
 /// Where one chunk lies in its file, and what its header says.
-struct ChunkRecord: Sendable {
+struct ChunkPlace: Sendable {
   var offset: UInt64
   /// Bytes that may be read: the header's size, or used, cut to the file.
   var length: UInt64

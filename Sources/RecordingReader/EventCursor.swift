@@ -43,7 +43,7 @@ public struct EventCursor: ~Copyable {
   private let source: ThreadSource
   private let file: OpenFile?
   private var nextChunk = 0
-  private var chunk: ChunkRecord?
+  private var chunk: ChunkPlace?
   /// What is still to be read of the chunk.
   private var fileOffset: UInt64 = 0
   private var fileEnd: UInt64 = 0
@@ -157,7 +157,7 @@ extension EventCursor {
     return nil
   }
 
-  private mutating func begin(_ record: ChunkRecord, _ file: OpenFile) -> Event? {
+  private mutating func begin(_ record: ChunkPlace, _ file: OpenFile) -> Event? {
     let headerSize = MemoryLayout<nrec_chunk_header>.size
     let listSize = 4 * Int(record.openFunctions)
     let bytes = file.bytes(at: record.offset, count: headerSize + listSize)

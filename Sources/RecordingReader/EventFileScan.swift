@@ -12,7 +12,7 @@ struct EventFileScan {
   struct Thread {
     var id: Int32
     var name: String
-    var chunks: [ChunkRecord]
+    var chunks: [ChunkPlace]
   }
 
   private let file: OpenFile
@@ -150,7 +150,7 @@ struct EventFileScan {
           + "bytes: truncated")
       length = file.size - offset
     }
-    let record = ChunkRecord(
+    let record = ChunkPlace(
       offset: offset, length: length, sequence: raw.sequence,
       openFunctions: raw.open_functions, kind: raw.kind, baseTime: ClockUnits(raw.base_time),
       lostEvents: UInt64(raw.lost_events))
@@ -170,7 +170,7 @@ struct EventFileScan {
   private mutating func sort(_ serial: UInt32) {
     guard var chunks = threads[serial]?.chunks else { return }
     chunks.sort { ($0.sequence, $0.offset) < ($1.sequence, $1.offset) }
-    var kept: [ChunkRecord] = []
+    var kept: [ChunkPlace] = []
     for chunk in chunks {
       if let last = kept.last, last.sequence == chunk.sequence, last.baseTime == chunk.baseTime {
         kept[kept.count - 1] = chunk

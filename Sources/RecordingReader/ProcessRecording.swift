@@ -17,7 +17,7 @@ public struct ProcessRecording: Sendable {
   /// Nil where neither the event file nor the session has it.
   public let tracer: Tracer?
   /// In order of their first function's number.
-  public let modules: [ModuleRecord]
+  public let modules: [RecordedModule]
   /// In order of their serials.
   public let threads: [ThreadRecording]
   /// Zero where the file header is damaged.

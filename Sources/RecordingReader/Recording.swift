@@ -196,7 +196,7 @@ private struct RecordingOpening {
     (try? textFile("\(directory)/\(name.modules)", limit: Self.longestModules))?.isEmpty == true
   }
 
-  private mutating func readModules(_ name: ImageName) -> [ModuleRecord] {
+  private mutating func readModules(_ name: ImageName) -> [RecordedModule] {
     let file = name.modules
     let bytes: [UInt8]
     do {
@@ -206,7 +206,7 @@ private struct RecordingOpening {
       return []
     }
     var found: [String] = []
-    let modules = ModuleRecord.parse(bytes, name: file) { found.append($0) }
+    let modules = RecordedModule.parse(bytes, name: file) { found.append($0) }
     problems += found
     return modules
   }

@@ -14,7 +14,7 @@ public enum SiteState: UInt8, Sendable {
   case armed
 }
 
-extension ModuleRecord {
+extension RecordedModule {
   /// What became of the module's sites from the first to `count`, as runs in order.
   public func forEachState(upTo count: Int, _ body: (Range<Int>, SiteState) -> Void) {
     let count = min(count, sites)

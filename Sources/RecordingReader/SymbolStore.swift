@@ -20,7 +20,7 @@ final class SymbolStore: Sendable {
   var problems: [String] { state.withLock(\.problems) }
 
   /// A module's symbols: by build-id, or by its path where it has none; nil where there are none.
-  func symbols(of module: ModuleRecord) -> SymbolFile? {
+  func symbols(of module: RecordedModule) -> SymbolFile? {
     state.withLock { state in
       if let name = module.symbols ?? module.buildID { return file(name, module, &state) }
       guard let name = fileName(ofPath: module.path, &state) else { return nil }
@@ -29,7 +29,7 @@ final class SymbolStore: Sendable {
   }
 
   private func file(
-    _ name: String, _ module: ModuleRecord, _ state: inout State
+    _ name: String, _ module: RecordedModule, _ state: inout State
   ) -> SymbolFile {
     if let known = state.byName[name] { return known }
     let file = SymbolFile(path: "\(folder)/\(name)", name: name, module: module.path)

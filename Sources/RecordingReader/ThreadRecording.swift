@@ -11,9 +11,9 @@ struct ThreadSource: Sendable {
   /// Written by the tracer `function`: short entries stand for pairs of function and caller.
   var isPaired = false
   /// Of the kind EVENTS, in sequence order.
-  var chunks: [ChunkRecord] = []
+  var chunks: [ChunkPlace] = []
 
-  func describe(_ chunk: ChunkRecord?) -> String {
+  func describe(_ chunk: ChunkPlace?) -> String {
     guard let chunk else { return fileName }
     return "chunk at \(hexAddress(chunk.offset)) of \(fileName)"
   }
@@ -43,9 +43,9 @@ public struct ThreadRecording: Sendable {
   public let isStartMissing: Bool
 
   let source: ThreadSource
-  let treeChunks: [ChunkRecord]
-  let profileChunks: [ChunkRecord]
-  let hitsChunks: [ChunkRecord]
+  let treeChunks: [ChunkPlace]
+  let profileChunks: [ChunkPlace]
+  let hitsChunks: [ChunkPlace]
 
   /// A cursor before the first event.
   public func cursor() -> EventCursor { EventCursor(source) }

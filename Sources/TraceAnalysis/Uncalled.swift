@@ -76,7 +76,7 @@ private struct Identity: Hashable {
     self.buildID = buildID
   }
 
-  init(_ module: ModuleRecord) { self.init(path: module.path, buildID: module.buildID) }
+  init(_ module: RecordedModule) { self.init(path: module.path, buildID: module.buildID) }
 }
 
 /// What became of one module's sites, over all processes and generations.
@@ -88,7 +88,7 @@ private struct Sites {
   let offsets: [ModuleOffset]
   var states: [SiteState]
   /// Processes that were forked have their parent's modules: the same functions again.
-  private var last: ModuleRecord?
+  private var last: RecordedModule?
 
   init(_ process: ProcessRecording, _ module: Int) {
     self.process = process
@@ -97,7 +97,7 @@ private struct Sites {
     states = Array(repeating: .unknown, count: offsets.count)
   }
 
-  mutating func merge(_ record: ModuleRecord) {
+  mutating func merge(_ record: RecordedModule) {
     if let last, last.plan == record.plan, last.armed == record.armed,
       last.sites == record.sites, last.status == record.status
     {

@@ -12,7 +12,7 @@
 #include "specimen.h"
 
 void check_modules(void) {
-  static npc_module_record records[64];
+  static npc_module_copy records[64];
   size_t count = npc_modules_copy(records, 64);
   CHECK(count > 1 && count <= 64);
   CHECK(npc_modules_copy(records, 1) == count);
@@ -22,7 +22,7 @@ void check_modules(void) {
 }
 
 void check_near_memory(void) {
-  static npc_module_record record;
+  static npc_module_copy record;
   npc_modules_copy(&record, 1);
   for (int i = 0; i < 8; i++) {
     uint8_t *near = npc_map_near(record.span_start, record.span_end, 5000);

@@ -35,7 +35,7 @@ npc_poke spec_disarm(npc_poke armed) {
 npc_transaction spec_transaction(const npc_poke *pokes, size_t count, int protocol, int writer) {
   static nmc_decoder *decoder;
   if (decoder == NULL) decoder = nmc_decoder_create(NULL);
-  static npc_module_record program;
+  static npc_module_copy program;
   if (program.build_id_length == 0) npc_modules_copy(&program, 1);
   if (decoder == NULL || program.build_id_length == 0) abort();
   return (npc_transaction){

@@ -37,15 +37,15 @@ typedef struct npc_module_count { size_t listed; uint64_t adds; } npc_module_cou
 npc_module_count npc_modules_count(void);
 
 /// A module as a copy that outlives the visit. `name` is cut, NUL-terminated.
-typedef struct npc_module_record {
+typedef struct npc_module_copy {
   uint64_t load_bias, text_start, text_end, span_start, span_end, adds, subs;
   uint32_t build_id_length;  ///< 0: it has none, or a longer one than fits
   uint8_t build_id[64];
   char name[1024];
-} npc_module_record;
+} npc_module_copy;
 
 /// Copies the modules of this namespace, `capacity` at most, in the loader's order. Returns how
 /// many there are.
-size_t npc_modules_copy(npc_module_record *records, size_t capacity);
+size_t npc_modules_copy(npc_module_copy *copies, size_t capacity);
 
 #endif

@@ -13,7 +13,7 @@ struct InfoDocument: Encodable {
     var skippedReasons: [SkippedReason]
     var status: String
 
-    init(_ record: ModuleRecord) {
+    init(_ record: RecordedModule) {
       path = record.path
       buildID = record.buildID
       generation = record.generation
@@ -57,7 +57,7 @@ struct StateCounts {
   var notArmed = 0
   var unknown = 0
 
-  init(_ module: ModuleRecord) {
+  init(_ module: RecordedModule) {
     module.forEachState(upTo: module.sites) { range, state in
       switch state {
       case .armed: break

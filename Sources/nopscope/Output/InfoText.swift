@@ -72,7 +72,7 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
 }
 
 /// `/bin/x: 40 sites, 32 armed, 5 not wanted, 3 not armed (REASON), 2 skipped (2 REASON), …`.
-private func moduleText(_ module: ModuleRecord) -> String {
+private func moduleText(_ module: RecordedModule) -> String {
   let counts = StateCounts(module)
   var text = "\(module.path): \(counted(module.sites, "site")), \(grouped(module.armed)) armed, "
   if counts.unwanted > 0 { text += "\(grouped(counts.unwanted)) not wanted, " }

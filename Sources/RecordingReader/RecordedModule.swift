@@ -4,7 +4,7 @@ import RecordingSchema
 public import Units
 
 /// One loaded instance of an ELF file, as `PID-N.modules` has it.
-public struct ModuleRecord: Sendable, Equatable {
+public struct RecordedModule: Sendable, Equatable {
   /// Of the process, from 1.
   public var generation: Int
   /// As the loader has it.
@@ -41,7 +41,7 @@ public struct ModuleRecord: Sendable, Equatable {
   public var symbols: String?
 }
 
-extension ModuleRecord {
+extension RecordedModule {
   /// Longest line that is looked at, in bytes: a plan has at most one for each site.
   private static let longestLine = 16 << 20
   /// Longest path, in bytes: the agent sends 4000 at most, and what is no UTF-8 becomes three each.
@@ -56,8 +56,8 @@ extension ModuleRecord {
   private static let mostProblems = 100
 
   /// Reads JSON lines, load and unload; calls `problem` for each wrong line, keeps the others.
-  static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [ModuleRecord] {
-    var modules: [ModuleRecord] = []
+  static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [RecordedModule] {
+    var modules: [RecordedModule] = []
     var byGeneration: [Int: Int] = [:]
     var rest = bytes[...]
     var number = -1
@@ -84,7 +84,7 @@ extension ModuleRecord {
       switch entry {
       case .load(let load):
         byGeneration[load.generation] = modules.count
-        let module = ModuleRecord(load)
+        let module = RecordedModule(load)
         modules.append(module)
         if let plan = load.plan, module.plan == nil {
           problem(

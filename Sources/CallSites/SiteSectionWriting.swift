@@ -16,10 +16,10 @@ extension SiteTable {
 
   /// The file's bytes with the table in it.
   package func recordedFile() throws(SiteError) -> [UInt8] {
-    guard let buildID, (1...RecordedLayout.longestBuildID).contains(buildID.count) else {
+    guard let buildID, (1...SiteSection.longestBuildID).contains(buildID.count) else {
       throw .noBuildID(path: path)
     }
-    let contents = RecordedLayout.encode(self, buildID: buildID)
+    let contents = SiteSection.encode(self, buildID: buildID)
     return try SectionAppender(image).appending(contents)
   }
 }
@@ -166,13 +166,13 @@ extension SectionAppender {
     }
 
     func append(to file: inout [UInt8]) {
-      RecordedLayout.append(name, to: &file)
-      RecordedLayout.append(type, to: &file)
-      for value in [flags, address, offset, size] { RecordedLayout.append(value, to: &file) }
-      RecordedLayout.append(link, to: &file)
-      RecordedLayout.append(info, to: &file)
-      RecordedLayout.append(alignment, to: &file)
-      RecordedLayout.append(entrySize, to: &file)
+      SiteSection.append(name, to: &file)
+      SiteSection.append(type, to: &file)
+      for value in [flags, address, offset, size] { SiteSection.append(value, to: &file) }
+      SiteSection.append(link, to: &file)
+      SiteSection.append(info, to: &file)
+      SiteSection.append(alignment, to: &file)
+      SiteSection.append(entrySize, to: &file)
     }
   }
 

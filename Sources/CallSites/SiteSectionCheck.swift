@@ -6,7 +6,7 @@ import Units
 
 /// Confirms recorded sites the way that discovery does: each must come out of decoding from its
 /// function's start exactly as it was recorded.
-struct RecordedCheck {
+struct SiteSectionCheck {
   let image: ELFImage
   let targets: McountTargets
   let decoder: Decoder

@@ -28,7 +28,7 @@
 
 import ELFImage
 
-enum RecordedLayout {
+enum SiteSection {
   static let magic: [UInt8] = Array("NOPSITES".utf8)
   static let version: UInt32 = 1
   static let headerSize = 32

@@ -46,13 +46,13 @@ struct RecordedReader {
 
   private mutating func read() throws(SiteError) {
     let head = Array(image.bytes.storage[range].prefix(8))
-    guard head == RecordedLayout.magic else {
+    guard head == SiteSection.magic else {
       throw bad(
-        "magic", expected: digitsOrNone(RecordedLayout.magic), found: digitsOrNone(head))
+        "magic", expected: digitsOrNone(SiteSection.magic), found: digitsOrNone(head))
     }
     let version = try load(UInt32.self, at: 8)
-    guard version == RecordedLayout.version else {
-      throw bad("version", expected: "\(RecordedLayout.version)", found: "\(version)")
+    guard version == SiteSection.version else {
+      throw bad("version", expected: "\(SiteSection.version)", found: "\(version)")
     }
     let start = try checkBuildID()
     let siteCount = try load(UInt64.self, at: 16)
@@ -71,8 +71,8 @@ struct RecordedReader {
   /// Where the entries start.
   private func checkBuildID() throws(SiteError) -> Int {
     let length = Int(try load(UInt32.self, at: 12))
-    let start = RecordedLayout.headerSize
-    guard (1...RecordedLayout.longestBuildID).contains(length), start + length <= range.count
+    let start = SiteSection.headerSize
+    guard (1...SiteSection.longestBuildID).contains(length), start + length <= range.count
     else {
       throw bad("length of the build-id", expected: "1 to 64 bytes", found: "\(length)")
     }
@@ -81,7 +81,7 @@ struct RecordedReader {
     guard recorded == image.buildID else {
       throw .otherBuild(path: path, expected: image.buildID ?? [], found: recorded)
     }
-    return start + RecordedLayout.padded(length)
+    return start + SiteSection.padded(length)
   }
 
   private mutating func readSites(at start: Int, count: Int) throws(SiteError) {
@@ -160,7 +160,7 @@ extension SiteTable {
     } catch {
       throw .image(error)
     }
-    let check = RecordedCheck(image, targets, decoder)
+    let check = SiteSectionCheck(image, targets, decoder)
     try check.confirm(reader.sites, known)
     return SiteTable(image, targets, sites: reader.sites, skipped: reader.skipped)
   }
