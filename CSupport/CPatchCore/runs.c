@@ -6,8 +6,9 @@
 //   1. For a parked thread: change the PC that the stop signal's handler will return to.
 //   2. Where a signal interrupted a thread between two nops, and its handler is parked or asleep:
 //      change the place that the handler will return to (signal_frames.c).
-//   3. Stop the threads that woke meanwhile. If there were any, begin again: the handler of such a
-//      thread may have returned before step 2 looked at it.
+//   3. Stop the threads that woke meanwhile. If there were any, or if anything was moved, begin
+//      again: the handler of such a thread may have returned before step 2 looked at it.
+//   4. Repeat step 1: a sleeper with the stop signal pending parks by itself when it wakes.
 // A sleeper's own PC is behind a syscall instruction. Only its vfork child may be inside a run.
 
 #define _GNU_SOURCE
