@@ -11,7 +11,7 @@ import Testing
     let folder = try TemporaryFolder.shared.fresh("privileged")
     for part in [TemporaryFolder.shared.path, folder] { #expect(chmod(part, 0o755) == 0) }
     let path = folder + "/program"
-    try FileManager.default.copyItem(atPath: program, toPath: path)
+    try ProgramFile.copy(program, to: path)
     #expect(chown(path, 65534, 65534) == 0)
     #expect(chmod(path, mode) == 0)
     return path

@@ -134,7 +134,7 @@ private let unloadCases: [UnloadCase] = [
     }
     let program = folder + "/program"
     let built = try Program(source: "unloads.c", extra: ["-Wl,-rpath,$ORIGIN"]).build()
-    try FileManager.default.copyItem(atPath: built, toPath: program)
+    try ProgramFile.copy(built, to: program)
     return (program, [one.how] + (one.words ?? one.files.map { "\(folder)/\($0.name)" }))
   }
 

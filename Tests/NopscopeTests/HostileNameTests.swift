@@ -84,7 +84,7 @@ import Testing
   private func program(_ flags: [String], as product: Fixture.Product) throws -> String {
     let built = try Fixture(.gcc, flags, as: product).build()
     let path = try TemporaryFolder.shared.fresh("evil") + "/\(Self.evil)"
-    try FileManager.default.copyItem(atPath: built, toPath: path)
+    try ProgramFile.copy(built, to: path)
     return path
   }
 

@@ -10,8 +10,7 @@ import Testing
   private func install() throws -> String {
     let folder = try TemporaryFolder.shared.fresh("installed")
     for name in ["nopscope", "libNopscopeAgent.so"] {
-      try FileManager.default.copyItem(
-        atPath: "\(Tools.productFolder)/\(name)", toPath: "\(folder)/\(name)")
+      try ProgramFile.copy("\(Tools.productFolder)/\(name)", to: "\(folder)/\(name)")
     }
     return folder
   }

@@ -24,8 +24,7 @@ import Testing
 
   private func file(_ contents: [UInt8], mode: mode_t = 0o755) throws -> String {
     let path = try TemporaryFolder.shared.fresh("file") + "/program"
-    try Data(contents).write(to: URL(fileURLWithPath: path))
-    #expect(chmod(path, mode) == 0)
+    try ProgramFile.write(contents, to: path, mode: mode)
     return path
   }
 
@@ -69,8 +68,7 @@ import Testing
     try fails([file(Array("#! \t \nhello\n".utf8))], 125, "behind #!, found none")
     try fails([file(Array("#!/tmp\n".utf8))], 126, "/tmp: cannot be run: it is a directory")
     let loop = try TemporaryFolder.shared.fresh("loop") + "/loop"
-    try "#!\(loop)\n".write(toFile: loop, atomically: false, encoding: .utf8)
-    #expect(chmod(loop, 0o755) == 0)
+    try ProgramFile.write("#!\(loop)\n".utf8, to: loop)
     try fails([loop], 125, "a script whose interpreters are scripts, too many")
     let fixed = try Fixture(.gcc, ["-O2"], as: .staticExecutable).build()
     try fails([file(Array("#!\(fixed) -x\n".utf8))], 125, "\(fixed): statically linked")

@@ -118,9 +118,7 @@ import Testing
   func script() throws {
     let path = try TemporaryFolder.shared.fresh("script") + "/run"
     let program = try Self.program.build()
-    try "#! /bin/sh\nexec \(program) \"$@\"\n".write(
-      toFile: path, atomically: false, encoding: .utf8)
-    #expect(chmod(path, 0o755) == 0)
+    try ProgramFile.write("#! /bin/sh\nexec \(program) \"$@\"\n".utf8, to: path)
     let data = try output()
     let result = try record(["-o", data, path])
     #expect(result.standardError.hasPrefix("11 sites, 11 armed"))

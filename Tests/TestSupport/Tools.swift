@@ -39,8 +39,10 @@ public enum Tools {
 
   /// Runs a tool and returns its standard output; throws if the tool fails.
   @discardableResult
-  public static func run(_ tool: String, _ arguments: [String]) throws -> String {
-    let result = try runChild(tool, arguments)
+  public static func run(_ tool: String, _ arguments: [String], input: Data? = nil) throws
+    -> String
+  {
+    let result = try runChild(tool, arguments, input: input)
     guard result.ending == .exit(0) else {
       throw TestSupportError(
         "\(tool) \(arguments.joined(separator: " ")): \(result.ending): \(result.standardError)")
