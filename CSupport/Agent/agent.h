@@ -101,11 +101,6 @@ bool nag_orphans_prepare(void);
 // trampoline_range.c
 uint8_t *nag_trampolines_find(void);    ///< loads it; NULL: returns cannot be hooked
 
-// code.c
-/// Moves pages that hold code to `place` and makes them executable. The code is never writable
-/// there. False: the system refused, and the pages are unmapped.
-bool nag_code_place(uint8_t *pages, size_t bytes, uint8_t *place);
-
 // process.c
 bool nag_join(uint32_t begin);          ///< connects to the recorder; under the process lock
 bool nag_is_joined(void);               ///< a forked child joins here; false: no recorder

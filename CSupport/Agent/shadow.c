@@ -60,10 +60,10 @@ static bool grow(uint32_t region) {
   if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
   for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES)
     ((nag_slot *)(data + at))->stack = NAG_STACK_FREE;
-  uint8_t *draft = nag_pages(GROWTH);
-  if (draft == NULL) return false;
-  write_trampolines(draft, GROWTH);
-  if (!nag_code_place(draft, GROWTH, code)) return false;
+  // Nothing runs there yet. No page is writable and executable at once.
+  if (!nag_mmap(code, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
+  write_trampolines(code, GROWTH);
+  if (NAG_CALL(SYS_mprotect, code, GROWTH, PROT_READ | PROT_EXEC) != 0) return false;
   mapped[region] = have + GROWTH;
   return true;
 }

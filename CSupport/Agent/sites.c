@@ -7,7 +7,12 @@
 #include "agent.h"
 #include "syscalls.h"
 
-enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = HANDLERS * 8 };
+// A module's stubs, in one mapping:
+//
+//   block          | the handlers' addresses    | read-only, so that only an anomaly changes them
+//   + HEAD_BYTES   | stub | stub | stub | ...    | read and executed
+enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = NREC_PAGE };
+_Static_assert(HANDLERS * sizeof(char *) <= HEAD_BYTES, "the addresses fit into their page");
 
 enum {
   HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_RUN_OF_NOPS |
@@ -45,7 +50,7 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
   for (at += 10; at < stub + STUB_BYTES; at++) *at = 0xcc;
 }
 
-// Makes the stubs of a module: first the handlers' addresses, then one stub for each armed site.
+// Makes the stubs of a module, one for each armed site.
 static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
                            uint32_t armed, size_t *mapped, int32_t *error) {
   size_t bytes = HEAD_BYTES + (size_t)armed * STUB_BYTES;
@@ -61,7 +66,9 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
     stub += STUB_BYTES;
   }
   // Where the system forbids new executable pages, no site may call the stubs.
-  int64_t status = NAG_CALL(SYS_mprotect, head, *mapped, PROT_READ | PROT_EXEC);
+  int64_t status = NAG_CALL(SYS_mprotect, head + HEAD_BYTES, *mapped - HEAD_BYTES,
+                            PROT_READ | PROT_EXEC);
+  if (status == 0) status = NAG_CALL(SYS_mprotect, head, HEAD_BYTES, PROT_READ);
   if (status == 0) return head;
   *error = (int32_t)-status;
   NAG_CALL(SYS_munmap, head, *mapped);
@@ -175,14 +182,16 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   return stubs;
 }
 
-// The handlers' addresses are in the stubs' first page. That page is exchanged for one with other
-// addresses: a thread in a stub reads either the old address or the new one. Where the system
-// refuses the exchange, the handlers keep running. Their slow paths record nothing then, so each
-// thread stops recording when its chunk is full.
+// Exchanges the handlers' addresses for those of the handlers that return at once. Each address is
+// one aligned store, so a thread in a stub reads either the old address or the new one. It asks the
+// kernel for nothing but a writable page of data, which a program that may start threads is allowed.
+// Where even that is refused, the handlers keep running. Their slow paths record nothing then
+// (nag_thread_buffer): a thread writes no event once its chunk is full. Counters that a thread has
+// already (of hits, profile and callgraph) go on counting.
 void nag_sites_turn_off(uint8_t *stubs) {
-  uint8_t *page = nag_pages(NREC_PAGE);
-  if (page == NULL) return;
-  nag_copy(page, stubs, NREC_PAGE);
-  choose_handlers((const char **)page, nag_tracer_off());
-  nag_code_place(page, NREC_PAGE, stubs);
+  if (NAG_CALL(SYS_mprotect, stubs, HEAD_BYTES, PROT_READ | PROT_WRITE) != 0) return;
+  const char *handlers[HANDLERS], **place = (const char **)stubs;
+  choose_handlers(handlers, nag_tracer_off());
+  for (int i = 0; i < HANDLERS; i++) __atomic_store_n(&place[i], handlers[i], __ATOMIC_RELEASE);
+  NAG_CALL(SYS_mprotect, stubs, HEAD_BYTES, PROT_READ);
 }

@@ -13,14 +13,19 @@ import Testing
 @Suite struct AnomalyTests {
   /// Loads the libraries of its arguments in turn, and calls the first one's `work` ten times
   /// before each later one is loaded and ten times after. A forked child does the same with the
-  /// last one. With `threads` first, a thread calls `work` without a pause meanwhile.
+  /// last one. With `threads` first, a thread calls `work` without a pause meanwhile. With
+  /// `refuses` first, the system refuses mremap from then on.
   private static let program = Fixture(
     .gcc, ["-O1"], link: ["-ldl", "-pthread"], as: .positionIndependentExecutable,
     source: """
       #include <dlfcn.h>
+      #include <linux/filter.h>
+      #include <linux/seccomp.h>
       #include <pthread.h>
       #include <stdio.h>
       #include <string.h>
+      #include <sys/prctl.h>
+      #include <sys/syscall.h>
       #include <sys/wait.h>
       #include <unistd.h>
       static int (*work)(int);
@@ -38,20 +43,35 @@ import Testing
         while (!is_over) work(1);
         return unused;
       }
+      static int refuse_mremap(void) {
+        struct sock_filter code[] = {
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 0, 1),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = {sizeof code / sizeof code[0], code};
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+               prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+      }
       int main(int count, char **arguments) {
         int first = 1, sum = 0, status;
-        pthread_t thread;
+        pthread_t thread = 0;
         if (strcmp(arguments[1], "threads") == 0) {
           first = 2;
           sum = load(arguments[first++]);
           pthread_create(&thread, NULL, spin, NULL);
+        }
+        if (strcmp(arguments[1], "refuses") == 0) {
+          if (refuse_mremap()) return 9;
+          first = 2;
         }
         for (int i = first; i < count - 1; i++) sum += load(arguments[i]);
         pid_t child = fork();
         if (child == 0) _exit(load(arguments[count - 1]) < 0);
         waitpid(child, &status, 0);
         is_over = 1;
-        if (first == 2) pthread_join(thread, NULL);
+        if (thread) pthread_join(thread, NULL);
         printf("sum %d, child %d\\n", sum, WEXITSTATUS(status));
         return 5;
       }
@@ -91,12 +111,12 @@ import Testing
   ]
 
   /// A recorder that is right about the first library and wrong about the second.
-  private func recorder(_ deviation: Deviation) throws -> FakeRecorder {
+  private func recorder(_ deviation: Deviation, _ tracer: Int) throws -> FakeRecorder {
     let plans = Counter()
     return try FakeRecorder(
       .init(
         config: { config, _ in
-          config.tracer = UInt32(NREC_TRACER_HITS)
+          config.tracer = UInt32(tracer)
           return true
         },
         plan: { _, entries in
@@ -131,9 +151,10 @@ import Testing
   }
 
   private func run(
-    _ deviation: Deviation, _ libraries: [String], _ words: [String] = []
+    _ deviation: Deviation, _ libraries: [String], _ words: [String] = [],
+    tracer: Int = Int(NREC_TRACER_HITS)
   ) throws -> (ChildResult, FakeRecorder) {
-    let recorder = try recorder(deviation)
+    let recorder = try recorder(deviation, tracer)
     let result = try runChild(
       try Self.program.build(), words + libraries,
       environment: ["LD_PRELOAD": HostileRecorderTests.agent, "NOPSCOPE_AGENT": recorder.path])
@@ -166,6 +187,20 @@ import Testing
     let report = try #require(recorder.applied.last)
     #expect(report.length >= 5 && report.has_actual == 1 && report.left_changed == 0)
     #expect(report.expected.2 == report.actual.2 ^ 1 && report.expected.1 == report.actual.1)
+  }
+
+  /// Those that count: nothing but the change of their handlers ends that at once.
+  static let counting = [NREC_TRACER_HITS, NREC_TRACER_CALLGRAPH, NREC_TRACER_PROFILE].map {
+    Int($0)
+  }
+
+  @Test("nor where the system refuses to move memory", arguments: counting)
+  func offWithoutMoves(tracer: Int) throws {
+    let (result, recorder) = try run(
+      Self.deviations[0], try libraries(Self.kinds[1]), ["refuses"], tracer: tracer)
+    #expect(result.output == "sum 168, child 0\n", "\(result.standardError)")
+    #expect(recorder.applied.map(\.is_off) == [0, 1])
+    #expect(try header(recorder).calls == 11)
   }
 
   @Test("a thread that runs through the stubs meanwhile goes on", arguments: kinds)
