@@ -103,7 +103,7 @@ import Testing
   func twoAgents() throws {
     let (program, plugin) = try build()
     let second = try TemporaryFolder.shared.fresh("second") + "/agent.so"
-    try FileManager.default.copyItem(atPath: AgentFileTests.agent, toPath: second)
+    try ProgramFile.copy(AgentFileTests.agent, to: second)
     for mode in ["full-mask", "forks"] {
       let plain = try runChild(program, [mode, plugin])
       let traced = try TracedRun(program, [mode, plugin], environment: ["LD_PRELOAD": second])

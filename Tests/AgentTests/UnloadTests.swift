@@ -130,7 +130,7 @@ private let unloadCases: [UnloadCase] = [
         extra: ["-shared", "-fPIC", "-Wl,--build-id=sha1"]
           + file.options.flatMap { $0.hasPrefix("-l:") ? ["-L\(folder)", $0] : [$0] }
       ).build()
-      try FileManager.default.copyItem(atPath: built, toPath: path)
+      try ProgramFile.copy(built, to: path)
     }
     let program = folder + "/program"
     let built = try Program(source: "unloads.c", extra: ["-Wl,-rpath,$ORIGIN"]).build()
@@ -235,7 +235,7 @@ private let unloadCases: [UnloadCase] = [
       fill += 4096 - size % 4096
     }
     #expect(try textBytes(path) % 4096 == 0)
-    try FileManager.default.copyItem(atPath: path, toPath: folder + "/plugin.so")
+    try ProgramFile.copy(path, to: folder + "/plugin.so")
     let program = try Program(source: "unloads.c").build()
     let traced = try TracedRun(program, ["moved", folder + "/plugin.so"])
     #expect(traced.result.ending == .exit(3))

@@ -42,8 +42,7 @@ import Testing
   @Test("Without nopscope beside it, it says what is missing and does nothing")
   func nopscopeIsMissing() throws {
     let folder = try TemporaryFolder.shared.fresh("rig")
-    try FileManager.default.copyItem(
-      atPath: Tools.productFolder + "/nopscope-bench", toPath: folder + "/nopscope-bench")
+    try ProgramFile.copy(Tools.productFolder + "/nopscope-bench", to: folder + "/nopscope-bench")
     let result = try runChild(folder + "/nopscope-bench", ["soak", "--seconds", "1"])
     #expect(result.ending == .exit(1))
     #expect(result.standardError.hasPrefix("nopscope-bench: "))

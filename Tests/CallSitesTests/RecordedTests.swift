@@ -90,7 +90,7 @@ import Testing
   @Test("a symbolic link stays one, and its file is replaced")
   func symbolicLinks() throws {
     let path = try Self.record(Self.rows[0].fixture)
-    try FileManager.default.copyItem(atPath: Self.rows[0].fixture.build(), toPath: path + ".so")
+    try ProgramFile.copy(Self.rows[0].fixture.build(), to: path + ".so")
     try FileManager.default.createSymbolicLink(
       atPath: path + ".link", withDestinationPath: path + ".so")
     try DiscoveryTests.discover(path + ".link").record()

@@ -14,7 +14,7 @@ import Units
   private static let path = Result {
     let generated = try GeneratedLibrary(sites: 10_000) { _ in }
     let path = try TemporaryFolder.shared.fresh("many-sites") + "/libmany.so"
-    try FileManager.default.copyItem(atPath: generated.path, toPath: path)
+    try ProgramFile.copy(generated.path, to: path)
     return path
   }
 

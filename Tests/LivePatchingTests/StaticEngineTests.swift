@@ -127,7 +127,7 @@ import Units
       link: ["-Wl,-rpath," + folder, "-L" + folder, "-Wl,--no-as-needed", "-l:inner.so"],
       source:
         "int f0(int); __attribute__((visibility(\"default\"))) int outer(int a) { return f0(a); }")
-    try FileManager.default.copyItem(atPath: inner, toPath: folder + "/inner.so")
+    try ProgramFile.copy(inner, to: folder + "/inner.so")
     let decoder = try Decoder()
     let engine = try StaticEngine(decoder: decoder)
     defer { #expect(throws: Never.self) { try LoaderHook.remove() } }
@@ -214,7 +214,7 @@ import Units
   @Test func aSecondCopyIsNotTakenForTheFirst() throws {
     let folder = try TemporaryFolder.shared.fresh("copies")
     let path = try PatchRow.clangMcount.fixture.build()
-    try FileManager.default.copyItem(atPath: path, toPath: folder + "/copy.so")
+    try ProgramFile.copy(path, to: folder + "/copy.so")
     try Self.withEngine([.clangMcount]) { engine, tables in
       let first = try engine.load(tables[0].path)
       let copy = try PatchFixture(path: folder + "/copy.so")

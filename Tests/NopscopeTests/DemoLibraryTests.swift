@@ -82,8 +82,7 @@ import Testing
   func names() throws {
     let name = String(repeating: "l", count: 200) + ".so"
     let path = try TemporaryFolder.shared.fresh("long") + "/" + name
-    try FileManager.default.copyItem(
-      atPath: Fixture(.clang, ["-O2", "-pg"], source: Self.source).build(), toPath: path)
+    try ProgramFile.copy(Fixture(.clang, ["-O2", "-pg"], source: Self.source).build(), to: path)
     let result = try runNopscope(["demo", "--library", path, "--call", "workload"])
     #expect(result.ending == .exit(0))
     for line in result.output.split(separator: "\n") { #expect(line.count <= 80, "\(line)") }

@@ -128,7 +128,7 @@ import Testing
       """
     let built = try Fixture(.gcc, ["-O1", "-pg"], source: source).build()
     let path = try TemporaryFolder.shared.fresh("evil") + "/\(Self.evil).so"
-    try FileManager.default.copyItem(atPath: built, toPath: path)
+    try ProgramFile.copy(built, to: path)
     let result = try runNopscope(["demo", "--library", path, "--call", "run"])
     expectHarmless(result)
     let document = try runNopscope(["demo", "--library", path, "--call", "run", "--json"])
@@ -150,7 +150,7 @@ import Testing
       """
     let built = try Fixture(.gcc, ["-O1"], source: source).build()
     let library = try TemporaryFolder.shared.fresh("evil") + "/\(Self.evil)"
-    try FileManager.default.copyItem(atPath: built, toPath: library)
+    try ProgramFile.copy(built, to: library)
     let script = """
       LD_PRELOAD="$1" sleep 30 & child=$!
       until grep -q evil /proc/$child/maps; do sleep 0.02; done

@@ -52,7 +52,7 @@ import Testing
     let folder = try TemporaryFolder.shared.fresh("later")
     let library = try Fixture(.gcc, ["-O1", "-pg"], source: Self.plugin).build()
     for name in ["plugin.so", "other.so.2"] {
-      try FileManager.default.copyItem(atPath: library, toPath: "\(folder)/\(name)")
+      try ProgramFile.copy(library, to: "\(folder)/\(name)")
     }
     let program = try Fixture(
       .gcc, ["-O1", "-pg"], link: ["-ldl"], as: .positionIndependentExecutable,

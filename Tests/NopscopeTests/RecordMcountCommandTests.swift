@@ -8,7 +8,7 @@ import Testing
 @Suite struct RecordMcountCommandTests {
   private func copy(_ fixture: Fixture) throws -> String {
     let path = try TemporaryFolder.shared.fresh("record") + "/libfoo.so"
-    try FileManager.default.copyItem(atPath: fixture.build(), toPath: path)
+    try ProgramFile.copy(fixture.build(), to: path)
     return path
   }
 

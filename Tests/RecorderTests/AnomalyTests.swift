@@ -89,7 +89,7 @@ import Testing
         .gcc, kind, source: "int work(int i) { return i + 1; } /* \(name) */"
       ).build()
       let path = "\(folder)/\(name).so"
-      try FileManager.default.copyItem(atPath: built, toPath: path)
+      try ProgramFile.copy(built, to: path)
       return path
     }
   }

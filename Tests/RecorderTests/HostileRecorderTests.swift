@@ -246,7 +246,7 @@ import Units
     for part in [TemporaryFolder.shared.path, folder] { #expect(chmod(part, 0o755) == 0) }
     let source = try String(contentsOfFile: Self.fixture.build().dropLast(3) + "c", encoding: .utf8)
     let agent = folder + "/agent.so"
-    try FileManager.default.copyItem(atPath: Self.agent, toPath: agent)
+    try ProgramFile.copy(Self.agent, to: agent)
     let program = folder + "/program"
     try source.write(toFile: program + ".c", atomically: false, encoding: .utf8)
     try Tools.run("gcc", ["-O1", "-pg", program + ".c", agent, "-o", program])
