@@ -141,7 +141,9 @@ int npc_faults_install(void) {
   return 0;
 }
 
-bool npc_faults_are_installed(void) { return installed; }
+bool npc_faults_are_caught(void) {
+  return installed && npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS);
+}
 
 int npc_faults_add(npc_fault_handler handler) {
   int count = handler_count;

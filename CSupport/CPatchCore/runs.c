@@ -76,7 +76,7 @@ bool npc_runs_exist(const npc_transaction *transaction, npc_run_side side) {
 }
 
 bool npc_runs_clear(const npc_transaction *transaction, npc_run_side side, npc_result *result) {
-  clearing c = {transaction, side, result, npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS)};
+  clearing c = {transaction, side, result, npc_faults_are_caught()};
   npc_stop_report report;
   uint32_t before;
   do {

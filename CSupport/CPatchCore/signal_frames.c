@@ -204,7 +204,7 @@ static bool add_thread(const npc_stopped *thread, void *context) {
 
 int npc_signal_frames_visit(npc_frame_visitor visit, void *context) {
   stack_count = 0;
-  are_faults_caught = npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS);
+  are_faults_caught = npc_faults_are_caught();
   npc_stop_each(add_thread, NULL);
   bool is_over = false;
   // Stacks that a search finds are searched next. A stack is added only once, so this ends.

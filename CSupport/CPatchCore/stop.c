@@ -6,7 +6,8 @@
 //      says otherwise); /proc/self/task/TID/syscall shows its SP.
 //   2. Each signal handler stores the address of its context and parks on a futex.
 //   3. Read the list again, until it contains no new thread.
-//   4. Wait, for a bounded time, for the signalled threads. Drop those that ended meanwhile.
+//   4. Wait, for a bounded time, for the signalled threads. Drop those that ended meanwhile. Where
+//      the queue of signals was full (RLIMIT_SIGPENDING), send the signal again.
 // A sleeper may wake at any time. So a caller that writes text must first write leads that are safe
 // for a thread that wakes and runs into one. Then it must call npc_stop_settle, which stops the
 // threads that woke.
@@ -29,7 +30,7 @@
 #include "internal.h"
 #include "task_list.h"
 
-enum { SIGNALLED = 1, PARKED = 2, ASLEEP = 3, GONE = 4 };
+enum { SIGNALLED = 1, PARKED = 2, ASLEEP = 3, GONE = 4, UNSENT = 5 };
 
 typedef struct stop_slot {
   int32_t thread;
@@ -126,7 +127,8 @@ static bool is_asleep(int tasks, stop_slot *slot) {
   return true;
 }
 
-// The slot's state is SIGNALLED already.
+// The slot's state is SIGNALLED already. Where the queue of signals is full it becomes UNSENT, unless
+// the thread has parked meanwhile by a signal of this stop that was pending.
 static void signal_thread(uint32_t index) {
   stop_slot *slot = &slots[index];
   siginfo_t info = {.si_signo = stop_signal, .si_code = SI_QUEUE};
@@ -134,7 +136,10 @@ static void signal_thread(uint32_t index) {
   info.si_uid = getuid();
   info.si_value.sival_ptr = (void *)((uint64_t)atomic_load(&epoch) << 32 | index);
   long status = syscall(SYS_rt_tgsigqueueinfo, getpid(), slot->thread, stop_signal, &info);
-  if (status != 0 && errno == ESRCH) atomic_store(&slot->state, GONE);
+  if (status == 0) return;
+  int32_t signalled = SIGNALLED;
+  if (errno == ESRCH) atomic_store(&slot->state, GONE);
+  else if (errno == EAGAIN) atomic_compare_exchange_strong(&slot->state, &signalled, UNSENT);
 }
 
 // Whether the thread sleeps with the stop signal blocked, so that the signal cannot wake it.
@@ -144,14 +149,15 @@ static bool sleeps_with_signal_blocked(int tasks, stop_slot *slot) {
   return is_asleep(tasks, slot) && npc_task_blocks(tasks, slot->thread, stop_signal) == 1;
 }
 
+// Of a thread that is new or UNSENT. Compares and exchanges, as signal_thread does.
 static void classify(int tasks, uint32_t index) {
   stop_slot *slot = &slots[index];
-  if (current.wake_sleepers ? sleeps_with_signal_blocked(tasks, slot) : is_asleep(tasks, slot))
-    atomic_store(&slot->state, ASLEEP);
-  else {
-    atomic_store(&slot->state, SIGNALLED);
+  int32_t before = atomic_load(&slot->state);
+  if (before == PARKED) return;
+  bool sleeps =
+      current.wake_sleepers ? sleeps_with_signal_blocked(tasks, slot) : is_asleep(tasks, slot);
+  if (atomic_compare_exchange_strong(&slot->state, &before, sleeps ? ASLEEP : SIGNALLED) && !sleeps)
     signal_thread(index);
-  }
 }
 
 static bool is_known(int32_t thread) {
@@ -186,12 +192,19 @@ static bool is_past(const struct timespec *time) {
   return now.tv_sec > time->tv_sec || (now.tv_sec == time->tv_sec && now.tv_nsec >= time->tv_nsec);
 }
 
-// The slot of a thread that was signalled and has not parked yet; slot_count: there is none.
+// The slot of a thread that is to be stopped and has not parked yet; slot_count: there is none.
 static uint32_t find_missing(void) {
   for (uint32_t i = 0; i < slot_count; i++) {
-    if (atomic_load(&slots[i].state) == SIGNALLED) return i;
+    int32_t state = atomic_load(&slots[i].state);
+    if (state == SIGNALLED || state == UNSENT) return i;
   }
   return slot_count;
+}
+
+static void send_unsent(int tasks) {
+  for (uint32_t i = 0; i < slot_count; i++) {
+    if (atomic_load(&slots[i].state) == UNSENT) classify(tasks, i);
+  }
 }
 
 // A thread that ended after it was signalled never parks. Nor does one that went to sleep with the
@@ -208,16 +221,18 @@ static void look_again_at(int tasks, stop_slot *slot) {
 
 static bool wait_for_all(int tasks, npc_stop_report *report) {
   const struct timespec look_again = {.tv_nsec = 2 * 1000 * 1000};
-  for (;;) {
+  for (bool has_waited = false;; has_waited = true) {
     uint32_t seen = atomic_load(&arrivals);
     uint32_t missing = find_missing();
     if (missing == slot_count) return true;
     if (is_past(&deadline)) {
-      report->thread = slots[missing].thread;
-      report->error = ETIMEDOUT;
+      // A search of the stacks may end late: then this thread had no time to answer.
+      report->thread = has_waited ? slots[missing].thread : 0;
+      report->error = atomic_load(&slots[missing].state) == UNSENT ? EAGAIN : ETIMEDOUT;
       return false;
     }
     futex(&arrivals, FUTEX_WAIT, seen, &look_again);
+    send_unsent(tasks);
     if (atomic_load(&slots[missing].state) == SIGNALLED) look_again_at(tasks, &slots[missing]);
   }
 }

@@ -112,7 +112,10 @@ extension PatchError: CustomStringConvertible {
     case EPERM:
       "thread \(thread) blocks SIGTRAP: an int3 would kill it; "
         + "unblock it, or use the jump guard" + nothingWritten
-    case ETIMEDOUT:
+    case EAGAIN where thread != 0:
+      "thread \(thread) could not be sent a signal: the queue of signals stayed full "
+        + "(ulimit -i)" + nothingWritten
+    case ETIMEDOUT where thread != 0:
       "thread \(thread) did not stop in time (does it block every signal?)"
         + nothingWritten
     default: "the threads could not be stopped (\(errorText))" + nothingWritten

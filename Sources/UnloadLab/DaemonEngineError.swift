@@ -31,8 +31,9 @@ extension DaemonEngineError: CustomStringConvertible {
     case .noRecord(let ip):
       "no record of a call site at \(ip): call its function once first"
     case .notStopped(let starting, let thread, let errno):
-      "cannot \(starting ? "start" : "stop") the tracer: thread \(thread) did not stop: "
-        + "\(Self.text(errno)): does it block signals? Nothing was written"
+      "cannot \(starting ? "start" : "stop") the tracer: "
+        + (thread == 0 ? "the threads could not be stopped: " : "thread \(thread) did not stop: ")
+        + "\(Self.text(errno))\(thread == 0 ? "." : ": does it block signals?") Nothing was written"
     case .disabledItself(let conversions, let limit):
       "ftrace has disabled itself: \(conversions) conversions, more than \(limit): detach"
     case .cycleTimedOut(let milliseconds):

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -59,6 +60,13 @@ int cts_refuse_proc(void) {
                  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
                  umount2("/proc", MNT_DETACH) == 0;
   return refused ? 0 : errno;
+}
+
+int cts_limit_queued_signals(uint64_t count) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_SIGPENDING, &limit) != 0) return errno;
+  limit.rlim_cur = count < limit.rlim_max ? count : limit.rlim_max;
+  return setrlimit(RLIMIT_SIGPENDING, &limit) == 0 ? 0 : errno;
 }
 
 int cts_refuse_open(int spare) {

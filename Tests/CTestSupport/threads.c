@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stop.h"
+
 struct cts_thread {
   int kind, event;
   pthread_t id;
@@ -29,7 +31,9 @@ struct cts_thread {
 static void block(const cts_thread *self) {
   sigset_t set;
   sigemptyset(&set);
-  if (self->kind == CTS_SPINS_DEAF || self->kind == CTS_SLEEPS_DEAF) sigfillset(&set);
+  if (self->kind == CTS_SPINS_DEAF || self->kind == CTS_SLEEPS_DEAF ||
+      self->kind == CTS_SLEEPS_THEN_SPINS)
+    sigfillset(&set);
   if (self->kind == CTS_SLEEPS_WITHOUT_TRAP) sigaddset(&set, SIGTRAP);
   pthread_sigmask(SIG_SETMASK, &set, NULL);
 }
@@ -56,6 +60,12 @@ static void sleep_in(cts_thread *self) {
     if (status < 0 && errno == EINTR && !self->stop) self->count++;
   }
   close(epoll);
+}
+
+static void sleep_then_spin(cts_thread *self) {
+  poll(&(struct pollfd){.fd = self->event, .events = POLLIN}, 1, -1);
+  self->count++;
+  spin(self);
 }
 
 static void nap(long nanoseconds) {
@@ -103,6 +113,7 @@ static void *live(void *context) {
   switch (self->kind) {
     case CTS_SPINS: case CTS_SPINS_DEAF: spin(self); break;
     case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: wait_in_vfork(self); break;
+    case CTS_SLEEPS_THEN_SPINS: sleep_then_spin(self); break;
     case CTS_SPAWNS: spawn_all_the_time(self); break;
     case CTS_CHURNS: churn(self); break;
     default: sleep_in(self);
@@ -130,7 +141,7 @@ void cts_wait_until_asleep(const _Atomic int32_t *thread, long number) {
 // What a thread of this kind sleeps in; -1: it does not.
 static long system_call_of(int kind) {
   switch (kind) {
-    case CTS_POLLS: case CTS_SLEEPS_DEAF: case CTS_SLEEPS_WITHOUT_TRAP: return SYS_poll;
+    case CTS_SLEEPS_THEN_SPINS: case CTS_POLLS: case CTS_SLEEPS_DEAF: case CTS_SLEEPS_WITHOUT_TRAP: return SYS_poll;
     case CTS_NAPS: return SYS_clock_nanosleep;
     case CTS_WAITS: return SYS_epoll_wait;
     case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: return SYS_vfork;
@@ -164,10 +175,35 @@ void cts_thread_unblock(cts_thread *thread) {
   while (!thread->unblocked) nap(100000);
 }
 
-uint64_t cts_thread_stop(cts_thread *thread) {
-  thread->stop = true;
+static void wake(const cts_thread *thread) {
   uint64_t one = 1;
   if (write(thread->event, &one, sizeof one) < 0) abort();
+}
+
+// A function of the patch core that its headers do not declare.
+bool npc_stop_settle(npc_stop_report *report);
+
+bool cts_settles_too_late(cts_thread *sleeper, int32_t *named) {
+  const npc_stop_request request = {.timeout_milliseconds = 2000};
+  npc_stop_report report;
+  npc_patch_lock();
+  bool stopped = npc_stop_threads(&request, &report), settled = true;
+  if (stopped) {
+    sleep(3);
+    wake(sleeper);
+    while (sleeper->count == 0) {}
+    report = (npc_stop_report){0};
+    settled = npc_stop_settle(&report);
+    npc_resume_threads();
+  }
+  npc_patch_unlock();
+  *named = report.thread;
+  return stopped && !settled && report.error == ETIMEDOUT;
+}
+
+uint64_t cts_thread_stop(cts_thread *thread) {
+  thread->stop = true;
+  wake(thread);
   if (thread->kind == CTS_NAPS) {
     struct sigaction action = {.sa_handler = interrupted};
     sigaction(SIGUSR2, &action, NULL);

@@ -113,7 +113,8 @@ import Units
 
   /// Where code is not separated, program headers and build-id lie beside the text: when that is
   /// unmapped or covered, a walk over all modules must not fault on it.
-  static func patchWithoutHeaders(_ path: String, isCovered: Bool) throws {
+  /// `isOthers`: SIGSEGV has a handler of the program's meanwhile.
+  static func patchWithoutHeaders(_ path: String, isCovered: Bool, isOthers: Bool = false) throws {
     try LoaderHook.install(decoder: Decoder())
     let fixture = try PatchFixture(path: path)
     let patched = try fixture.patched()
@@ -126,8 +127,10 @@ import Units
     } else {
       #expect(munmap(start, 4096) == 0)
     }
+    if isOthers { #expect(cts_install_handler(SIGSEGV, Int32(CTS_PLAIN_HANDLER)) == 0) }
     let error = #expect(throws: PatchError.self) { try patched.set(to: .nop) }
     #expect(error?.reason == .moduleGone)
+    #expect(cts_signals_handled() == 0)
     let other = try PatchFixture(.gccMcount)
     try other.patched().set(to: .nop)
     #expect(try other.callAll() == 0)
@@ -156,6 +159,14 @@ import Units
     }
   }
 
+  /// The fault would go to the program's handler, so the kernel is asked.
+  @Test func aModuleWithoutHeadersIsRefusedWhereTheProgramHandlesSIGSEGV() async throws {
+    let path = try unseparated()
+    await #expect(processExitsWith: .exitCode(0)) { [path = path as String] in
+      try Self.patchWithoutHeaders(path, isCovered: true, isOthers: true)
+    }
+  }
+
   @Test func nobodyPatchesWhileMemoryChangesHands() throws {
     let path = try PatchRow.clangMcount.fixture.build()
     try Self.hooked { _ in
@@ -174,7 +185,7 @@ import Units
     let good = try PatchRow.clangMcount.fixture.build()
     let bytes = try Data(contentsOf: URL(fileURLWithPath: good))
     try bytes.prefix(50).write(to: URL(fileURLWithPath: folder + "/cut.so"))
-    try FileManager.default.copyItem(atPath: good, toPath: folder + "/gone.so")
+    try ProgramFile.copy(good, to: folder + "/gone.so")
     let orphan = try Fixture(
       .gcc, ["-O1"],
       link: ["-Wl,-rpath," + folder, "-L" + folder, "-Wl,--no-as-needed", "-l:gone.so"],

@@ -115,6 +115,52 @@ import Testing
     cts_thread_stop(again)
   }
 
+  /// Nobody can be sent the stop signal then.
+  @Test func aFullQueueOfSignalsIsNamedAndNothingWritten() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_SPINS)))
+    try #require(cts_limit_queued_signals(0) == 0)
+    let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 80)
+    let error = #expect(throws: PatchError.self) { try patched.set(to: .nop, options: options) }
+    #expect(error?.reason == .notStopped && error?.errorNumber == EAGAIN)
+    #expect(
+      error?.description == "\(fixture.path): thread \(error?.thread ?? 0) could not be sent a "
+        + "signal: the queue of signals stayed full (ulimit -i); nothing was written")
+    #expect(fixture.textIsAsInFile)
+    try #require(cts_limit_queued_signals(.max) == 0)
+    try flip(patched, 2, PatchOptions(method: .stopMachine))
+    cts_thread_stop(thread)
+  }
+
+  @Test func aQueueOfSignalsThatEmptiesIsWaitedFor() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let patched = try fixture.patched()
+    let thread = try #require(cts_thread_start(Int32(CTS_SPINS)))
+    try #require(npc_patch_prepare() == 0 && cts_limit_queued_signals(0) == 0)
+    let isOver = DispatchSemaphore(value: 0)
+    Thread {
+      usleep(100_000)
+      _ = cts_limit_queued_signals(.max)
+      isOver.signal()
+    }.start()
+    let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 20_000)
+    try flip(patched, 2, options)
+    isOver.wait()
+    cts_thread_stop(thread)
+    #expect(fixture.textIsAsInFile)
+  }
+
+  /// The time was over before the thread was asked to stop.
+  @Test func noThreadIsNamedAfterALateSearch() throws {
+    try #require(npc_patch_prepare() == 0)
+    let thread = try #require(cts_thread_start(Int32(CTS_SLEEPS_THEN_SPINS)))
+    var named: Int32 = -1
+    #expect(cts_settles_too_late(thread, &named))
+    #expect(named == 0)
+    cts_thread_stop(thread)
+  }
+
   @Test func sleepersThatAreToBeWokenAreStopped() throws {
     let thread = try #require(cts_thread_start(Int32(CTS_POLLS)))
     try #require(npc_patch_prepare() == 0)

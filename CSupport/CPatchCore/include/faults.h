@@ -22,7 +22,9 @@ int npc_faults_install(void);
 
 /// Whether `signal` still calls the dispatcher: the program may have replaced it since.
 bool npc_faults_owns(int signal);
-bool npc_faults_are_installed(void);
+/// Whether a load or store that faults reaches the dispatcher: it is installed, and the program has
+/// replaced neither SIGSEGV's action nor SIGBUS's since.
+bool npc_faults_are_caught(void);
 
 /// Set-up. Adds a handler. Handlers added later are asked first. At most 8; 0 or ENOSPC.
 int npc_faults_add(npc_fault_handler handler);

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Copies `length` bytes; false where they cannot be read. If the dispatcher is installed, it
-/// catches a fault. Otherwise the kernel is first asked about each page.
+/// Copies `length` bytes; false where they cannot be read. If the dispatcher would get a fault
+/// (npc_faults_are_caught), it catches it. Otherwise the kernel is first asked about each page.
 bool npc_read_memory(void *to, const void *from, size_t length);
 
 /// Copies `length` bytes by ordinary loads, under the fix-up. False if a load faulted. Call it only

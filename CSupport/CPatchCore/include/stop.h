@@ -24,8 +24,10 @@ typedef struct npc_stop_report {
   uint32_t stopped;    ///< threads parked by the signal
   uint32_t asleep;     ///< threads left asleep in a system call
   uint32_t woken;      ///< new or awake threads that the last pass found and stopped
-  int32_t thread;      ///< on failure: the thread that did not stop
-  int32_t error;       ///< 0; ETIMEDOUT; EAGAIN (over NPC_STOP_MAX_THREADS); or errno of /proc
+  int32_t thread;      ///< on failure: the thread that did not stop; 0: none is to blame
+  /// 0; ETIMEDOUT; EAGAIN (with `thread`: the queue of signals stayed full; without: more threads
+  /// than NPC_STOP_MAX_THREADS); or the errno of /proc.
+  int32_t error;
 } npc_stop_report;
 
 /// Set-up. Installs the stop signal's handler on the highest real-time signal that has none, and

@@ -22,6 +22,7 @@ enum {
   CTS_CHURNS = 9,        ///< creates threads that end, all the time
   CTS_VFORKS_BRIEFLY = 10,  ///< inside vfork: its child ends by itself after 100 ms
   CTS_SPAWNS = 11,       ///< starts /bin/true over and over, by posix_spawn
+  CTS_SLEEPS_THEN_SPINS = 12,  ///< sleeps in poll until woken, then runs; with every signal blocked
 };
 
 typedef struct cts_thread cts_thread;
@@ -47,6 +48,11 @@ int cts_run_forked(int (*body)(void *), void *context, int seconds);
 /// Whether a thread of a forked child stops the others when the child's main thread has ended, as by
 /// pthread_exit: it stays in the list of threads until the process ends.
 bool cts_stops_beside_an_ended_main(void);
+
+/// Stops the threads within a moment, and wakes `sleeper`, a thread that then runs with the stop
+/// signal blocked, when the moment is over, as at the end of a long search of the stacks. Whether
+/// the look for threads that woke fails, with ETIMEDOUT; `*named` is the thread that it names.
+bool cts_settles_too_late(cts_thread *sleeper, int32_t *named);
 
 typedef struct cts_forker cts_forker;
 /// Starts a thread that forks over and over. Each child takes the patch lock, lists the modules and
