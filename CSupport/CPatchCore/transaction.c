@@ -90,7 +90,7 @@ static bool compare(const execution *e, size_t i, int phase) {
 
 static bool verify_all(const execution *e) {
   const npc_transaction *t = e->transaction;
-  if (!(npc_faults_owns(SIGSEGV) && npc_faults_owns(SIGBUS))) {
+  if (!npc_faults_are_caught()) {
     size_t absent = npc_text_find_absent(t->pokes, t->count);
     if (absent < t->count) return fail_at(e, NPC_UNREADABLE, NPC_PHASE_VERIFY, absent);
   }
@@ -177,48 +177,20 @@ static bool look_again(const execution *e, int phase) {
   return true;
 }
 
-static uint64_t stop_deadline(const npc_transaction *t) {
-  uint32_t milliseconds = t->stop_timeout_milliseconds ? t->stop_timeout_milliseconds : 1000;
-  return now() + (uint64_t)milliseconds * 1000000;
-}
-
 static void write_stopped(const execution *e, const npc_text *text) {
-  // A vfork child may be inside a run of nops. Most such children last only until they execute
-  // another program (posix_spawn makes one). So this waits for them as long as for a thread to
-  // stop.
-  uint64_t deadline = stop_deadline(e->transaction);
-  const long longest = 20 * 1000 * 1000;
-  for (long pause = 500000;; pause = pause < longest / 2 ? 2 * pause : longest) {
-    *e->result = (npc_result){.protocol = NPC_PROTOCOL_STOP_MACHINE};
-    uint64_t began = now();
-    if (!stop(e)) return;
-    if (npc_check_threads(e->transaction, e->result, NPC_PHASE_STOP) &&
-        look_again(e, NPC_PHASE_STOP))
-      npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
-    npc_resume_threads();
-    e->result->stopped_nanoseconds = now() - began;
-    // No second try over bytes that could not be put back: that result must be reported.
-    if (e->result->status != NPC_THREAD_INSIDE || e->result->left_changed) return;
-    if (now() >= deadline) return;
-    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
-  }
-}
-
-// A thread that is being created, or that is just leaving a stop, has every signal blocked for a
-// moment; on a busy machine that lasts until it runs next. This waits for such threads as long as
-// for a thread to stop.
-static int32_t await_unblocked(const npc_transaction *t) {
-  uint64_t deadline = stop_deadline(t);
-  int32_t blocking;
-  while ((blocking = npc_stop_find_blocking(SIGTRAP, false)) > 0 && now() < deadline)
-    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
-  return blocking;
+  uint64_t began = now();
+  if (!stop(e)) return;
+  if (npc_check_threads(e->transaction, e->result, NPC_PHASE_STOP) &&
+      look_again(e, NPC_PHASE_STOP))
+    npc_protocol_write(e->transaction, text, NPC_PROTOCOL_STOP_MACHINE, e->result);
+  npc_resume_threads();
+  e->result->stopped_nanoseconds = now() - began;
 }
 
 static void write_running(const execution *e, const npc_text *text) {
   int32_t protocol = e->result->protocol;
   if (protocol == NPC_PROTOCOL_BREAKPOINT &&
-      !may_trap(e, await_unblocked(e->transaction), NPC_PHASE_STOP)) return;
+      !may_trap(e, npc_stop_find_blocking(SIGTRAP, false), NPC_PHASE_STOP)) return;
   if (look_again(e, NPC_PHASE_OPEN)) npc_protocol_write(e->transaction, text, protocol, e->result);
 }
 
@@ -281,7 +253,7 @@ static void block_signals(sigset_t *before) {
   pthread_sigmask(SIG_BLOCK, &mask, before);
 }
 
-bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result) {
+bool npc_transaction_try(const npc_transaction *transaction, npc_result *result) {
   execution e = {transaction, result};
   *result = (npc_result){.status = NPC_MODULE_GONE};
   if (!check_shape(&e)) return false;
@@ -294,5 +266,36 @@ bool npc_transaction_execute(const npc_transaction *transaction, npc_result *res
   npc_modules_visit(visit, &e);
   npc_patch_unlock();
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return result->status == NPC_OK;
+}
+
+npc_retry npc_retry_begin(uint32_t milliseconds) {
+  uint64_t time = milliseconds ? milliseconds : 1000;
+  return (npc_retry){.deadline = now() + time * 1000000, .pause = 500000};
+}
+
+// What passes by itself:
+//   - A vfork child may be inside a run of nops. Most such children last only until they execute
+//     another program (posix_spawn makes one).
+//   - A thread that is being created, or that is just leaving a stop, has every signal blocked for
+//     a moment, SIGTRAP too; on a busy machine that lasts until it runs next.
+// No second try over bytes that could not be put back: that result must be reported.
+static bool may_pass(const npc_result *result) {
+  bool blocks_trap = result->status == NPC_NOT_STOPPED && result->error == EPERM &&
+                     result->protocol == NPC_PROTOCOL_BREAKPOINT;
+  return (result->status == NPC_THREAD_INSIDE || blocks_trap) && !result->left_changed;
+}
+
+bool npc_retry_wait(npc_retry *retry, const npc_result *result) {
+  const uint64_t longest = 20 * 1000 * 1000;
+  if (!may_pass(result) || now() >= retry->deadline) return false;
+  nanosleep(&(struct timespec){.tv_nsec = (long)retry->pause}, NULL);
+  retry->pause = retry->pause < longest / 2 ? 2 * retry->pause : longest;
+  return true;
+}
+
+bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result) {
+  npc_retry retry = npc_retry_begin(transaction->stop_timeout_milliseconds);
+  while (!npc_transaction_try(transaction, result) && npc_retry_wait(&retry, result)) {}
   return result->status == NPC_OK;
 }

@@ -112,23 +112,33 @@ public final class PatchedModule {
     } else {
       pokes = try prepare(stateIndices.indices, target)
     }
-    npc_patch_lock()
-    defer { npc_patch_unlock() }
-    // Under the lock: between this look and the write nothing can be unloaded.
-    guard isLoaded else { throw error(.moduleGone) }
-    let result: npc_result
-    do {
-      result = try execute(pokes, options)
-    } catch {
-      // Only the closing failed: the bytes were written, and the journal says so.
-      if error.phase == .close { note(target, at: sites) }
-      throw error
-    }
-    note(target, at: sites)
+    let prepared = npc_patch_prepare()
+    guard prepared == 0 else { throw error(.noSync, errorNumber: prepared) }
+    var result = npc_result()
+    var retry = npc_retry_begin(options.stopTimeoutMilliseconds)
+    repeat {
+      result = try attempt(pokes, options, target, sites)
+    } while npc_retry_wait(&retry, &result)
+    guard result.status == NPC_OK else { throw error(result, pokes) }
     return PatchReport(
       sites: pokes.count, method: PatchProtocol(rawValue: result.protocol) ?? .automatic,
       stoppedThreads: Int(result.stopped), sleepingThreads: Int(result.asleep),
       movedThreads: Int(result.moved), stoppedNanoseconds: result.stopped_nanoseconds)
+  }
+
+  /// Tries once, and writes the journal.
+  private func attempt(
+    _ pokes: [npc_poke], _ options: PatchOptions, _ target: UInt8, _ sites: [Int]?
+  ) throws(PatchError) -> npc_result {
+    npc_patch_lock()
+    defer { npc_patch_unlock() }
+    // Under the lock: between this look and the write nothing can be unloaded.
+    guard isLoaded else { throw error(.moduleGone) }
+    let result = execute(pokes, options)
+    // Where only the closing failed, the bytes were written.
+    let isWritten = result.status == NPC_OK || result.phase == NPC_PHASE_CLOSE
+    if isWritten { note(target, at: sites) }
+    return result
   }
 
   private func note(_ target: UInt8, at sites: [Int]?) {
@@ -176,14 +186,10 @@ public final class PatchedModule {
 
   // MARK: - The transaction
 
-  private func execute(
-    _ pokes: [npc_poke], _ options: PatchOptions
-  ) throws(PatchError) -> npc_result {
+  private func execute(_ pokes: [npc_poke], _ options: PatchOptions) -> npc_result {
     var result = npc_result()
-    let prepared = npc_patch_prepare()
-    guard prepared == 0 else { throw error(.noSync, errorNumber: prepared) }
     let buildID = module.buildID ?? []
-    let isDone = pokes.withUnsafeBufferPointer { pokes in
+    pokes.withUnsafeBufferPointer { pokes in
       buildID.withUnsafeBufferPointer { buildID in
         var transaction = npc_transaction()
         transaction.pokes = pokes.baseAddress
@@ -199,10 +205,9 @@ public final class PatchedModule {
         transaction.stop_timeout_milliseconds = options.stopTimeoutMilliseconds
         transaction.verify = capstoneVerifier
         transaction.verifier = UnsafeMutableRawPointer(decoder.handle)
-        return npc_transaction_execute(&transaction, &result)
+        _ = npc_transaction_try(&transaction, &result)
       }
     }
-    if !isDone { throw error(result, pokes) }
     return result
   }
 

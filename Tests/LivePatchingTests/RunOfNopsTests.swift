@@ -3,6 +3,7 @@
 import CPatchCore
 import CTestSupport
 import CallSites
+import Foundation
 import TestSupport
 import Testing
 
@@ -150,6 +151,32 @@ import Testing
     #expect(fixture.textIsAsInFile)
   }
 
+  /// It is waited for outside of the locks: the child ends only after another thread has had both.
+  @Test func othersHaveTheLocksWhileAVforkedChildIsWaitedFor() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let raw = RawTransaction(fixture, [try fixture.site(of: "empty")], method: .stopMachine)
+    let seen = raw.sabotage(0)
+    raw.transaction.stop_timeout_milliseconds = 20_000
+    let inVfork = try #require(cts_thread_start(Int32(CTS_VFORKS)))
+    let ender = ChildEnder(inVfork) { seen.pointee.calls > 0 }
+    #expect(raw.execute().status == NPC_OK)
+    ender.wait()
+    seen.deallocate()
+  }
+
+  /// The same of the library, which looks at the module under the patch lock.
+  @Test func othersHaveTheLocksWhileTheLibraryWaits() throws {
+    let fixture = try PatchFixture(.gccPatchable)
+    let patched = try fixture.patched()
+    let inVfork = try #require(cts_thread_start(Int32(CTS_VFORKS)))
+    let start = ContinuousClock.now
+    let ender = ChildEnder(inVfork) { ContinuousClock.now - start > .milliseconds(50) }
+    try patched.set(to: .nop, options: PatchOptions(stopTimeoutMilliseconds: 20_000))
+    ender.wait()
+    try patched.set(to: .original)
+    #expect(fixture.textIsAsInFile)
+  }
+
   /// posix_spawn makes such a child.
   @Test func aProgramThatStartsOthersAllTheTimeIsPatched() throws {
     let fixture = try PatchFixture(.gccPatchable)
@@ -163,4 +190,29 @@ import Testing
     cts_thread_stop(thread)
     #expect(fixture.textIsAsInFile)
   }
+}
+
+/// A thread that waits until a transaction has begun, takes the patch lock and the loader's, and
+/// then ends a vfork child.
+private final class ChildEnder: @unchecked Sendable {
+  private let isOver = DispatchSemaphore(value: 0)
+  private let inVfork: OpaquePointer
+  private let hasBegun: () -> Bool
+
+  init(_ inVfork: OpaquePointer, hasBegun: @escaping () -> Bool) {
+    self.inVfork = inVfork
+    self.hasBegun = hasBegun
+    Thread { self.run() }.start()
+  }
+
+  private func run() {
+    while !hasBegun() { usleep(1000) }
+    npc_patch_lock()
+    npc_patch_unlock()
+    npc_modules_visit({ _, _ in true }, nil)  // dl_iterate_phdr
+    cts_thread_stop(inVfork)
+    isOver.signal()
+  }
+
+  func wait() { isOver.wait() }
 }

@@ -203,7 +203,8 @@ inline look_at_sites(code) {
   }
 }
 
-/* write_stopped: once more if a vfork child may stand inside and all was put back. */
+/* write_stopped. npc_retry_wait: once more if a vfork child may stand inside and all was put back,
+ * after a pause outside of the lock. */
 inline write_stopped() {
   attempt = 0;
   do
@@ -222,12 +223,21 @@ inline write_stopped() {
      FOR_EACH(s, SITES)
        if :: text[LEAD_OF(s)] != old || text[TAIL_OF(s)] != old -> inside = 0 :: else fi;
      NEXT(s);
-     if :: inside && attempt < ATTEMPTS :: else -> break fi
+     if
+     :: inside && attempt < ATTEMPTS ->
+#ifndef NO_LOCK
+          RELEASE(patch_lock);
+          ACQUIRE(patch_lock, me + 1);
+#endif
+          look_at_sites(old);
+          if :: !same -> break :: else fi
+     :: else -> break
+     fi
   od;
   atomic { attempt = 0; inside = 0 }
 }
 
-/* write_running. With int3s it looks at the threads' masks first (await_unblocked, may_trap). */
+/* write_running. With int3s it looks at the threads' masks first (may_trap). */
 inline write_running() {
 #if defined(TRAP) && !defined(NO_LOOK_AT_MASKS)
   FOR_EACH(i, THREADS) if :: masked[i] && !gone[i] -> failed = 1 :: else fi; NEXT(i);

@@ -17,6 +17,8 @@
 //   4. write all, step by step of the protocol, with a core sync after each step;
 //   5. read all back; on any failure write the old bytes in the same way;
 //   6. close the text, whatever happened; release the threads.
+// If a thread was in the way that will soon be gone, all of this is done again after a pause, in
+// which no lock is held.
 
 #ifndef NPC_POKE_H
 #define NPC_POKE_H
@@ -135,8 +137,20 @@ int npc_patch_prepare(void);
 /// has run. Idempotent. 0 or an errno.
 int npc_patch_prepare_quiet(void);
 
-/// Executes the transaction; true when every poke is in place.
+/// Executes the transaction; true when every poke is in place. What passes by itself, such as a
+/// vfork child that may be inside a run of nops, is waited for, as long as for a thread to stop, and
+/// outside of all locks and with no text open. A caller that holds the patch lock would hold it
+/// meanwhile; it uses the functions below.
 bool npc_transaction_execute(const npc_transaction *transaction, npc_result *result);
+
+/// Tries once, and waits only for threads to stop.
+bool npc_transaction_try(const npc_transaction *transaction, npc_result *result);
+
+typedef struct npc_retry { uint64_t deadline, pause; } npc_retry;
+/// The time for all tries of one transaction begins; 0: 1000 milliseconds.
+npc_retry npc_retry_begin(uint32_t milliseconds);
+/// Whether to try again after `result`. If so, it has waited a little. False after success, too.
+bool npc_retry_wait(npc_retry *retry, const npc_result *result);
 
 /// The patch lock: recursive, held across fork.
 void npc_patch_lock(void);
