@@ -126,7 +126,7 @@ public struct EventCursor: ~Copyable {
       return Event(.exitAt, time: time, number: word >> 32)
     case UInt64(NREC_EVENT_LOST): return Event(.lost, time: time, number: word >> 8)
     case UInt64(NREC_EVENT_PARENT):
-      return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
+      return Event(returningTo: CodeAddress((word >> 8) & 0xffff_ffff_ffff), time: time)
     case 0x00:
       note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
