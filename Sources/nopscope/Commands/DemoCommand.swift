@@ -79,7 +79,7 @@ struct DemoCommand: ParsableCommand {
       throw ExitCode(1)
     }
     if json {
-      try writeJSON(Document(scenes: reports), schema: "demo")
+      try writeJSON(DemoDocument(scenes: reports), schema: "demo")
     } else {
       screen.close(reports, ContinuousClock.now - began)
     }
@@ -92,9 +92,5 @@ struct DemoCommand: ParsableCommand {
     var none = sigset_t()
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, nil)
-  }
-
-  private struct Document: Encodable {
-    var scenes: [SceneReport]
   }
 }
