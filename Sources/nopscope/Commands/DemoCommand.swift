@@ -86,8 +86,8 @@ struct DemoCommand: ParsableCommand {
     if !reports.allSatisfy(\.held) { throw ExitCode(1) }
   }
 
-  /// A parent may have left all of them blocked (a worker of libdispatch does), and threads inherit
-  /// it: none could be stopped.
+  /// A parent may have left all signals blocked (a worker of libdispatch does). Threads inherit
+  /// that, and a thread that blocks all signals cannot be stopped.
   private func unblockSignals() {
     var none = sigset_t()
     sigemptyset(&none)

@@ -66,7 +66,7 @@ struct ExportCommand: ParsableCommand {
       complain("\(format) is binary and standard output is a terminal: name a file with -o FILE")
       throw ExitCode(1)
     }
-    nrc_ignore_file_size_signal()  // a file that grows too long is an error to be told
+    nrc_ignore_file_size_signal()  // a write beyond the limit of a file's size then fails instead
     let opened = try recording.open()
     try recording.requireThreads(opened)
     var exporter = Exporter(opened, as: format)

@@ -48,7 +48,7 @@ struct ReplayCommand: ParsableCommand {
     try requireEvents(opened)
     let pager = Pager(isWanted: !noPager)
     let out = TextBuffer { pager.write($0) }
-    // A pager has the terminal to itself, and so has the text.
+    // No progress on a terminal that the text or the pager writes to.
     let meter = ReplayMeter(
       opened, isatty(1) == 1 ? nil : Progress("replaying \(recording.directory)"))
     let problems: [String]
