@@ -191,9 +191,7 @@ let package = Package(
       dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
-      name: "TraceAnalysis",
-      dependencies: ["RecordingReader", "RecordingSchema", "TextFormat", "Units"],
-      swiftSettings: strictness),
+      name: "TraceAnalysis", dependencies: ["RecordingReader", "Units"], swiftSettings: strictness),
     .target(
       name: "TraceExport",
       dependencies: [
@@ -211,8 +209,8 @@ let package = Package(
       name: "nopscope",
       dependencies: [
         "Audit", "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
-        "Recorder", "CallSites", "CommandOutput", "ELFImage", "LivePatching", "MachineCode",
-        "ProductFiles", "TextFormat", "Units", "UnloadLab",
+        "Recorder", "CallSites", "CommandOutput", "LivePatching", "MachineCode", "TextFormat",
+        "Units", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
@@ -233,7 +231,7 @@ let package = Package(
       name: "Soak",
       dependencies: [
         "Audit", "CallSites", "CPatchCore", "CSoak", "LivePatching", "MachineCode",
-        "RecordingReader", "TextFormat", "TraceAnalysis", "Units",
+        "RecordingReader", "TraceAnalysis", "Units",
       ],
       path: "Sources/nopscope-bench/Soak", swiftSettings: strictness),
     .executableTarget(
@@ -257,7 +255,8 @@ let package = Package(
       name: "MachineCodeTests",
       dependencies: ["MachineCode", "CInstructionKinds", "CMachineCode", "TestSupport", "Units"]),
     .testTarget(name: "ProductFilesTests", dependencies: ["ProductFiles"]),
-    .testTarget(name: "CallSitesTests", dependencies: ["CallSites", "TestSupport", "Units"]),
+    .testTarget(
+      name: "CallSitesTests", dependencies: ["CallSites", "ELFImage", "MachineCode", "TestSupport"]),
     .testTarget(
       name: "LivePatchingTests",
       dependencies: [
@@ -270,7 +269,7 @@ let package = Package(
     .testTarget(
       name: "UnloadLabTests",
       dependencies: [
-        "UnloadLab", "CTestSupport", "CUnloadLab", "CPatchCore", "LivePatching", "TestSupport",
+        "UnloadLab", "CTestSupport", "CUnloadLab", "CPatchCore", "MachineCode", "TestSupport",
         "Units",
       ]),
     .testTarget(
@@ -280,11 +279,11 @@ let package = Package(
       dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceAnalysisTests",
-      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units"]),
+      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
     .testTarget(
       name: "TraceExportTests",
       dependencies: [
-        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport", "Units",
+        "TraceExport", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport",
       ]),
     .testTarget(
       name: "AgentTests", dependencies: ["TestSupport"], exclude: ["Programs"]),

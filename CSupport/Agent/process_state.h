@@ -36,7 +36,7 @@ typedef struct nag_shared {
   char socket_path[108];
   int32_t joined;               ///< the last process that joined: this one or its ancestor
   int32_t descriptors[3];       ///< its socket and files; a forked child has them too
-  bool is_off;                  ///< an anomaly turned the tracer off for good: see anomaly.c
+  bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 
 extern nag_process *nag_process_state;

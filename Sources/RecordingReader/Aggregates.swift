@@ -76,7 +76,7 @@ extension ThreadRecording {
           function: function, calls: raw.calls, endedCalls: UInt64(raw.ended_calls),
           totalTime: ClockUnits(raw.total_time),
           selfTime: ClockUnits(UInt64(max(0, raw.self_time))),
-          // Killed between the two stores, the agent has said only the shortest.
+          // If the program was killed between the two stores, only the minimum was stored.
           minimumTime: ClockUnits(raw.minimum_time),
           maximumTime: ClockUnits(max(raw.minimum_time, raw.maximum_time)),
           sumTime: ClockUnits(raw.sum_time), totalSquares: squares))

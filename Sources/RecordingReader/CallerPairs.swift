@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import Units
 
 /// Numbers of short ENTRY events of the tracer `function`: the function and the return address that
 /// each number stands for, as far as the chunk has defined it.
 struct CallerPairs {
   struct Pair: Equatable {
     var function: UInt64
-    /// The return address.
-    var caller: UInt64
+    var returnAddress: CodeAddress
   }
 
   private var pairs: [Pair?] = Array(repeating: nil, count: Int(NREC_PAIRS))
@@ -16,8 +16,10 @@ struct CallerPairs {
   /// A chunk is read alone: what another chunk defined does not hold in it.
   mutating func forget() { for index in pairs.indices { pairs[index] = nil } }
 
-  mutating func tell(_ pair: Pair) {
-    pairs[Int(nrec_pair(UInt32(truncatingIfNeeded: pair.function), pair.caller))] = pair
+  mutating func define(_ pair: Pair) {
+    let number = nrec_pair(
+      UInt32(truncatingIfNeeded: pair.function), pair.returnAddress.rawValue)
+    pairs[Int(number)] = pair
   }
 
   /// Nil where the chunk has not defined the number.
@@ -46,9 +48,11 @@ extension EventCursor {
           skipChunk("a call with pair \(event.number), which its chunk has not defined")
           continue
         }
-        pendingParent = Event(.parent, time: event.time, number: pair.caller)
+        pendingParent = Event(returningTo: pair.returnAddress, time: event.time)
         return Event(.entry, time: event.time, number: pair.function)
-      case .parent: pairs.tell(CallerPairs.Pair(function: longEntry, caller: event.number))
+      case .parent:
+        pairs.define(
+          CallerPairs.Pair(function: longEntry, returnAddress: event.returnAddress))
       default: break
       }
       return event

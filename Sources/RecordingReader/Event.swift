@@ -19,8 +19,7 @@ public struct Event: Equatable, Sendable {
     case exitAt
     /// `number` events were not recorded here.
     case lost
-    /// The return address `number`, of the entry before: each entry of the tracer `function` has
-    /// one.
+    /// The `returnAddress` of the entry before: each entry of the tracer `function` has one.
     case parent
   }
 
@@ -28,7 +27,10 @@ public struct Event: Equatable, Sendable {
   public var kind: Kind
   /// In units of the recording's clock; never before the event before it, but in damaged files.
   public var time: ClockUnits
-  /// What it is depends on the kind: see there.
+  /// A function's number or a count, as the kind says; of `parent` read `returnAddress` instead.
+  ///
+  /// One word, whatever the kind: an event is made for each call and return of a recording, and
+  /// nearly all of them are entries and exits.
   public var number: UInt64
 
   /// An event of `kind` at `time`.
@@ -37,6 +39,19 @@ public struct Event: Equatable, Sendable {
     self.kind = kind
     self.time = time
     self.number = number
+  }
+
+  /// The event `parent` of a call that returns to `returnAddress`.
+  @inlinable
+  public init(returningTo returnAddress: CodeAddress, time: ClockUnits) {
+    self.init(.parent, time: time, number: returnAddress.rawValue)
+  }
+
+  /// Where the call returns to; only `parent` has it.
+  @inlinable
+  public var returnAddress: CodeAddress {
+    assert(kind == .parent)
+    return CodeAddress(number)
   }
 }
 

@@ -126,7 +126,7 @@ public struct EventCursor: ~Copyable {
       return Event(.exitAt, time: time, number: word >> 32)
     case UInt64(NREC_EVENT_LOST): return Event(.lost, time: time, number: word >> 8)
     case UInt64(NREC_EVENT_PARENT):
-      return Event(.parent, time: time, number: (word >> 8) & 0xffff_ffff_ffff)
+      return Event(returningTo: CodeAddress((word >> 8) & 0xffff_ffff_ffff), time: time)
     case 0x00:
       note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
@@ -140,8 +140,8 @@ public struct EventCursor: ~Copyable {
 // MARK: - From window to window, from chunk to chunk
 
 extension EventCursor {
-  /// Fills the window, or begins the next chunk and says so; nil where the window continues, and at
-  /// the end.
+  /// Fills the window, or begins the next chunk and returns its event. Nil where the window was
+  /// filled, and at the end.
   @usableFromInline
   mutating func advance() -> Event? {
     guard let file else { return nil }
@@ -201,7 +201,8 @@ extension EventCursor {
     position = 0
     filled = left + got
     (window + filled).storeBytes(of: 0, as: UInt64.self)
-    // While more is to come, an event must lie inside whole; at the end, what is cut is found out.
+    // While the chunk goes on behind the window, an event may begin only where all of it lies in
+    // the window. At the chunk's end `next` finds an event that is cut off.
     lastStart = fileOffset < fileEnd ? filled - 8 : filled - 1
   }
 
@@ -219,13 +220,13 @@ extension EventCursor {
     endChunk()
   }
 
-  /// Tells of damage in the event before `position`, and leaves the rest of its chunk alone.
+  /// Reports damage in the event before `position`, and leaves the rest of its chunk alone.
   mutating func skipChunk(_ text: String) {
     note(at: position, text + ", rest skipped")
     endChunk()
   }
 
-  /// Tells of damage at a place in the window.
+  /// Reports damage at a place in the window.
   private mutating func note(at place: Int, _ text: String) {
     let offset = fileOffset - UInt64(filled) + UInt64(place)
     problems.append("\(source.describe(chunk)): at \(hexAddress(offset)): \(text)")

@@ -34,9 +34,9 @@ struct EventFileScan {
   private struct Skipped {
     var start: UInt64
     var reason: String
-    /// As the agent leaves a chunk that found no space, or but half of it.
+    /// Its magic is zero: the agent wrote nothing, or found too little space and cleared the magic.
     var isTakenBack: Bool
-    /// As a place is before anything is written to it but a header.
+    /// Nothing was written to it, or only a header.
     var isUnbegun = true
   }
 
@@ -73,12 +73,12 @@ struct EventFileScan {
       let header = ChunkHeader(file.bytes(at: offset, count: Int(Self.headerSize)))
       let reason = whyWrong(header.raw, at: offset)
       if let reason {
-        // Space may have been made beyond the used part, and is full of zero bytes.
+        // Behind the used part the file may have space, which is full of zero bytes.
         if offset >= usedEnd { break }
         skipped =
           skipped ?? Skipped(start: offset, reason: reason, isTakenBack: header.raw.magic == 0)
         if header.raw.magic != 0 || !isZeroBehindHeader(offset) { skipped?.isUnbegun = false }
-        // Over a hole at once: a sparse file of a terabyte must not take an hour.
+        // Skip a hole in one step: a sparse file of a terabyte must not take an hour.
         let next = offset + Self.page
         offset = max(next, file.nextData(from: next) / Self.page * Self.page)
         continue
@@ -95,7 +95,8 @@ struct EventFileScan {
     for serial in threads.keys { sort(serial) }
   }
 
-  // Of a header only the magic says that there is one: it is written last.
+  // Whether a page is zero but for a header. What is in the header does not matter: its magic,
+  // which is written last, is missing.
   private func isZeroBehindHeader(_ page: UInt64) -> Bool {
     file.bytes(at: page + Self.headerSize, count: Int(Self.page - Self.headerSize))
       .allSatisfy { $0 == 0 }
@@ -109,7 +110,7 @@ struct EventFileScan {
     if isFull && gap.isTakenBack {
       notes.append(place + "no space was left for it, " + end)
     } else if !hasEnded && gap.isUnbegun {
-      // What was to come there was not lost: the thread's sequence numbers would tell.
+      // No chunk is lost here: that would leave a gap in its thread's sequence numbers.
       notes.append(place + "the process ended before it wrote this chunk, " + end)
     } else {
       note(place + "\(gap.reason), " + end)

@@ -49,7 +49,7 @@ public struct Recording: Sendable {
   public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }
   /// What was wrong with the symbol files that were used until now.
   public var symbolProblems: [String] { processes.first?.symbols.problems ?? [] }
-  /// The earliest start of a process; zero where no process tells its own.
+  /// The earliest start of a process; zero where no process has one.
   public var startTime: ClockUnits {
     processes.map(\.startTime).filter { $0 > .zero }.min() ?? .zero
   }
@@ -217,7 +217,8 @@ private struct RecordingOpening {
   ) -> ThreadRecording {
     let events = thread.chunks.filter { $0.kind == UInt32(NREC_CHUNK_EVENTS) }
     let first = events.first?.sequence ?? 0
-    // Aggregates are the same thread's chunks: their sequence numbers close gaps too.
+    // Chunks of counters take numbers of the same sequence: without them there would seem to be
+    // gaps.
     let span = (thread.chunks.last?.sequence ?? 0) - (thread.chunks.first?.sequence ?? 0)
     return ThreadRecording(
       id: thread.id, serial: serial, name: thread.name,
@@ -235,7 +236,7 @@ private struct RecordingOpening {
   private mutating func tellGaps(
     _ threads: [ThreadRecording], _ name: ImageName, _ header: FileHeader
   ) {
-    // What the agent itself says it left out is no damage.
+    // Chunks that the agent itself left out, as its header says, are no damage.
     let isOverwriting = header.has(Int(NREC_FLAG_OVERWRITE)) || header.raw.lost_chunks > 0
     for thread in threads {
       let what = "\(name.events): thread \(thread.id)"

@@ -182,7 +182,8 @@ private struct TreeSink: CallSink {
   }
 
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    // A call that found no room has its caller's node, complemented: -1 is the root's, too.
+    // The tag of a call that found no room is the complement of its caller's node. So is the -1 of
+    // a call without a caller: the complement of the root's 0.
     let parent = parentTag < 0 ? ~parentTag : parentTag
     frame.tag = tree.child(of: parent, frame.function, process, index) ?? ~parent
   }

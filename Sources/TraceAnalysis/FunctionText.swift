@@ -65,7 +65,7 @@ public struct FunctionText: CallSink {
     out.add(names.name(frame.function, process: lane.processIndex))
     out.add(" <-")
     if let next = lane.peek(&self), next.kind == .parent {
-      out.add(names.caller(CodeAddress(next.number), time: event.time, process: lane.processIndex))
+      out.add(names.caller(next.returnAddress, time: event.time, process: lane.processIndex))
       lane.take(&self)
     } else if let caller {
       out.add(names.name(caller, process: lane.processIndex))

@@ -31,7 +31,7 @@ public final class ThreadLane {
 
   /// The next event, which stays the next.
   ///
-  /// A chunk that follows seamlessly is taken in silence.
+  /// The beginning of a chunk that follows seamlessly is applied and not returned.
   public func peek<Sink: CallSink>(_ sink: inout Sink) -> Event? {
     if let pending { return pending }
     while let event = cursor.next() {
@@ -99,7 +99,7 @@ public struct MergedThreads {
   ) rethrows {
     while let first = pop() {
       let lane = first.lane ?? open(first.index)
-      // Stays with the lane as long as it is the earliest.
+      // Stay with the lane as long as its next event is the earliest.
       while let event = lane.peek(&sink) {
         let now = Waiting(time: event.time, index: first.index, lane: lane)
         if let other = heap.first, other < now {

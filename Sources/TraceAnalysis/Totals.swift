@@ -91,13 +91,14 @@ struct TotalsTable: CallSink {
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     let slot = slot(of: frame.function)
     frame.tag = Int32(truncatingIfNeeded: slot)
-    // Wraps: a damaged aggregate of another thread may have counted to the end already.
+    // Wraps: a damaged file may have brought the count to its highest value already.
     totals[slot].calls &+= 1
     totals[slot].open += 1
   }
 
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    // Not counted as open: a call inside it is the outermost whose time is known.
+    // Not counted as open, because its start is not known: of the calls inside it, the outermost
+    // one is then timed.
     frame.tag = Int32(truncatingIfNeeded: slot(of: frame.function))
   }
 

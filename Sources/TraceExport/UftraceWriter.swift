@@ -21,14 +21,15 @@ struct UftraceWriter: SliceWriter {
   private var addresses = UftraceAddresses()
   private var records: FolderFile?
   private var tasks = ""
-  private var sessions: [Session] = []
+  private var images: [ProgramImage] = []
   private var known: (pids: Set<Int32>, threads: Set<Int32>) = ([], [])
   private var threads: [Int32] = []
   private var depth = 0
   private(set) var leftOut: UInt64 = 0
   private var endTime: UInt64 = 0
 
-  private struct Session {
+  /// A process from one exec to the next: what uftrace calls a session.
+  private struct ProgramImage {
     var id: String
     var process: (pid: Int32, incarnation: UInt32)
   }
@@ -54,15 +55,15 @@ struct UftraceWriter: SliceWriter {
 
   mutating func begin(_ thread: ExportedThread) throws {
     let process = thread.process
-    let last = sessions.last?.process
-    if last?.pid != process.pid || last?.incarnation != process.incarnation { beginSession(thread) }
+    let last = images.last?.process
+    if last?.pid != process.pid || last?.incarnation != process.incarnation { beginImage(thread) }
     task("TASK", thread.startTime, "tid=\(thread.thread.id) pid=\(process.pid)")
     if known.threads.insert(thread.thread.id).inserted { threads.append(thread.thread.id) }
     records = try folder.append("\(thread.thread.id).dat")
     depth = 0
   }
 
-  private mutating func beginSession(_ thread: ExportedThread) {
+  private mutating func beginImage(_ thread: ExportedThread) {
     let process = thread.process
     // Before any of its threads' tasks.
     let clock = ExportClock(origin: recording.startTime, scale: process.scale)
@@ -71,9 +72,9 @@ struct UftraceWriter: SliceWriter {
       task("FORK", time, "pid=\(process.pid) ppid=\(process.parent)")
     }
     known.pids.insert(process.pid)
-    let number = UInt64(UInt32(bitPattern: process.pid)) << 32 | UInt64(sessions.count)
+    let number = UInt64(UInt32(bitPattern: process.pid)) << 32 | UInt64(images.count)
     let id = hexDigits(number, width: 16)
-    sessions.append(Session(id: id, process: (process.pid, process.incarnation)))
+    images.append(ProgramImage(id: id, process: (process.pid, process.incarnation)))
     let window = addresses.window(process.program ?? "process-\(process.pid)")
     let name = addresses.windows[window].path
     task("SESS", time, "pid=\(process.pid) sid=\(id) exename=\"\(name)\"")
@@ -132,7 +133,7 @@ extension UftraceWriter {
   func finish(_ functions: ExportedFunctions) throws {
     try folder.write("task.txt", tasks)
     let map = mapText()
-    for session in sessions { try folder.write("sid-\(session.id).map", map) }
+    for image in images { try folder.write("sid-\(image.id).map", map) }
     for window in addresses.windows {
       try folder.write("\(window.fileName).sym", symbolText(window, functions))
     }

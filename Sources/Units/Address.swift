@@ -19,56 +19,16 @@ public typealias CodeAddress = Address<ProcessSpace>
 /// file offset. In a shared object, which is linked at 0, it is the distance from the load bias.
 public typealias ModuleOffset = Address<ModuleSpace>
 
-/// An address in `Space`. Eight bytes, and as cheap as the number that it holds.
+/// An address in `Space`. Its order is from low to high. At `zero` nothing is mapped; in C's tables
+/// it means "none".
 @frozen
-public struct Address<Space>: Hashable, Sendable, BitwiseCopyable {
+public struct Address<Space>: TypedNumber, Comparable {
   /// The number itself, for C, for files and for printing in a layout of one's own.
   public var rawValue: UInt64
 
   /// The value with this number.
   @inlinable
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
-
-  /// Address 0, where nothing is mapped: "none" in C's tables.
-  @inlinable
-  public static var zero: Self { Self(0) }
-
-  /// The highest address.
-  @inlinable
-  public static var max: Self { Self(.max) }
-
-  /// Whether the numbers are equal.
-  @inlinable
-  public static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
-
-  /// Hashes the number.
-  @inlinable
-  public func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
-}
-
-extension Address: Comparable {
-  /// Whether `left` is the lower address.
-  @inlinable
-  public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
-}
-
-extension Address: CustomStringConvertible {
-  /// `0x1a30`.
-  public var description: String { "0x" + String(rawValue, radix: 16) }
-}
-
-/// In a file an address is a plain number.
-extension Address: Codable {
-  /// Reads the number.
-  public init(from decoder: any Decoder) throws {
-    self.init(try decoder.singleValueContainer().decode(UInt64.self))
-  }
-
-  /// Writes the number.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    try container.encode(rawValue)
-  }
 }
 
 // MARK: - Pointers

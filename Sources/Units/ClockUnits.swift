@@ -4,9 +4,10 @@
 /// the TSC (docs/format.md). It is not in nanoseconds: only what knows the TSC's rate leads there.
 ///
 /// Of points in time only differences and the order mean something: the clock began at some start
-/// of the machine. Eight bytes, and as cheap as the number that it holds.
+/// of the machine. The order is from early to late, from short to long. `zero` is no time; as a point
+/// in time it means "not known" in a file's header.
 @frozen
-public struct ClockUnits: Hashable, Sendable, BitwiseCopyable {
+public struct ClockUnits: TypedNumber, Comparable {
   /// The number itself, for C, for files and for statistics.
   public var rawValue: UInt64
 
@@ -14,27 +15,8 @@ public struct ClockUnits: Hashable, Sendable, BitwiseCopyable {
   @inlinable
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// No time; as a point in time, "not known" in a file's header.
-  @inlinable
-  public static var zero: Self { Self(0) }
-
-  /// The last point in time, the longest time.
-  @inlinable
-  public static var max: Self { Self(.max) }
-
-  /// Whether the numbers are equal.
-  @inlinable
-  public static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
-
-  /// Hashes the number.
-  @inlinable
-  public func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
-}
-
-extension ClockUnits: Comparable {
-  /// Whether `left` is the earlier, the shorter.
-  @inlinable
-  public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  /// `1234 units`.
+  public var description: String { rawValue == 1 ? "1 unit" : "\(rawValue) units" }
 }
 
 // MARK: - Arithmetic
@@ -57,25 +39,4 @@ extension ClockUnits {
   /// Adds `more`, modulo 2^64.
   @inlinable
   public static func &+= (time: inout Self, more: Self) { time = time &+ more }
-}
-
-// MARK: - Text
-
-extension ClockUnits: CustomStringConvertible {
-  /// `1234 units`.
-  public var description: String { rawValue == 1 ? "1 unit" : "\(rawValue) units" }
-}
-
-/// In a file a time is a plain number.
-extension ClockUnits: Codable {
-  /// Reads the number.
-  public init(from decoder: any Decoder) throws {
-    self.init(try decoder.singleValueContainer().decode(UInt64.self))
-  }
-
-  /// Writes the number.
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    try container.encode(rawValue)
-  }
 }

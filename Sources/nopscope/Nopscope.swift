@@ -50,7 +50,7 @@ struct Nopscope: ParsableCommand {
       }
       exit()
     } catch let code as ExitCode {
-      Glibc.exit(code.rawValue)  // the parser's own way builds its message first, which is empty
+      Glibc.exit(code.rawValue)  // exit(withError:) would build a message first, an empty one
     } catch {
       exit(withError: error)
     }

@@ -5,7 +5,6 @@ import CRecorder
 import CommandOutput
 import Glibc
 import Recorder
-import TextFormat
 
 /// `nopscope record`, once its arguments are parsed: starts the recorder and prints what it did.
 struct RecordRun {
@@ -29,7 +28,7 @@ struct RecordRun {
       if let line = AgentLibrary.missingTrampolines(beside: agent, for: options.tracer) {
         complain(line)
       }
-      let ending = try run.run(whenWaiting: sayWaiting)
+      let ending = try run.run(whenWaiting: { complain(waitingText($0)) })
       RecordSummary(program: program, server: run.server).print()
       return ending
     } catch let error as TargetError {
@@ -41,13 +40,6 @@ struct RecordRun {
       complain("\(error)")
       throw ExitCode(125)
     }
-  }
-
-  private func sayWaiting(_ count: Int) {
-    let what =
-      count == 1
-      ? "1 process that it started is" : "\(grouped(count)) processes that it started are"
-    complain("the program has ended; \(what) still recorded: press Ctrl-C to stop that")
   }
 }
 

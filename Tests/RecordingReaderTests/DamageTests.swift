@@ -54,7 +54,7 @@ import Units
           count += 1
           if event.kind == .entry { _ = process.function(event.number).label(number: event.number) }
           if event.kind == .parent {
-            _ = process.caller(at: CodeAddress(event.number), time: event.time)
+            _ = process.caller(at: event.returnAddress, time: event.time)
           }
         }
         problems += thread.forEachTreeNode { _, node in _ = process.function(UInt64(node.function))

@@ -71,11 +71,12 @@ extension Event {
     #expect(
       result.events == [
         Event(.chunk, at: Self.base, number: 1), Event(.entry, at: Self.base + 5, number: 1),
-        Event(.parent, at: Self.base + 5, number: 0x7fff_ffff_fff0),
+        Event(returningTo: 0x7fff_ffff_fff0, time: ClockUnits(Self.base + 5)),
         Event(.unwound, at: Self.base + 5, number: 0xff_ffff),
         Event(.exitAt, at: late, number: UInt64(UInt32.max)),
         Event(.lost, at: late, number: (1 << 56) - 1),
       ])
+    #expect(result.events[2].returnAddress == 0x7fff_ffff_fff0)
     #expect(result.problems == [])
   }
 

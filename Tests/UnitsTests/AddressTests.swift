@@ -90,7 +90,9 @@ import Units
     let text = String(decoding: try JSONEncoder().encode([high]), as: UTF8.self)
     #expect(text == "[18446744073699065857]")
     #expect(try JSONDecoder().decode([CodeAddress].self, from: Data(text.utf8)) == [high])
-    #expect(try JSONDecoder().decode([LoadBias].self, from: Data("[4096]".utf8)) == [4096])
+    let biases = String(decoding: try JSONEncoder().encode([LoadBias(4096)]), as: UTF8.self)
+    #expect(biases == "[4096]")
+    #expect(try JSONDecoder().decode([LoadBias].self, from: Data(biases.utf8)) == [4096])
   }
 
   @Test("they take the eight bytes of their number")

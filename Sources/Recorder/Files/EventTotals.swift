@@ -37,7 +37,7 @@ extension RecordingWriter {
         continue
       }
       totals.bytes &+= header.next_offset
-      // How many events a lost chunk held is not known: one at least.
+      // It is not known how many events a lost chunk held: each counts as one event, the least.
       totals.lostEvents &+= header.lost_events &+ header.lost_chunks
       totals.waits &+= header.waits
       if let calls = totals.calls { totals.calls = calls &+ header.calls }

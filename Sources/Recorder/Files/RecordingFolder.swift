@@ -103,7 +103,7 @@ public final class RecordingFolder {
     let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
     let directory = Descriptor(open(folder, flags))
     guard directory.number >= 0 else { return }
-    // The session last: a recording half removed is still known as one.
+    // session.json goes last: until then what is left is still recognised as a recording.
     for name in names(in: directory.number) where name != RecordingFormat.sessionName {
       unlinkat(directory.number, name, 0)
     }

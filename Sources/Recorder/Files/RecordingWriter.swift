@@ -25,8 +25,8 @@ final class RecordingWriter {
   private var nextSession: UInt64 = 0
   private var pendingSession: EventLoop.Registration?
 
-  /// Up to so many processes session.json is written when one joins; then some times a second, for
-  /// it names them all.
+  /// Up to so many processes, session.json is written whenever one joins. From then on it is
+  /// written some times a second at most, because it names all of them.
   private static let fewProcesses = 16
   private static let sessionNanoseconds: UInt64 = 50_000_000
   /// Writing takes at most one part in so many of the recorder's time.
@@ -50,7 +50,7 @@ final class RecordingWriter {
     try writeSession()
   }
 
-  /// Makes what the first module needs, before somebody waits for it.
+  /// Makes what the first module needs, before an agent waits for the answer.
   func prepare() {
     savedSymbols.reserveCapacity(RecordServer.usualCount)
     modulesSeen.reserveCapacity(RecordServer.usualCount)

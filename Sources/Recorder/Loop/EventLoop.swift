@@ -128,7 +128,7 @@ extension EventLoop {
     let now = nrc_monotonic_nanoseconds()
     if first.deadline > now { return }
     for timer in timers.prefix(while: { $0.deadline <= now }) {
-      // The handler of one may have removed another.
+      // An earlier handler may have removed this one.
       guard let index = timers.firstIndex(where: { $0.number == timer.number }) else { continue }
       timers.remove(at: index)
       timer.handler()

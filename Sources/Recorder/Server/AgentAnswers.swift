@@ -69,7 +69,7 @@ extension RecordServer {
 extension RecordServer {
   /// MODULE: a module was loaded.
   ///
-  /// Planned, answered, and only then written down: a process waits.
+  /// The module's line is written only after the answer, because the process waits for the answer.
   func answerModule(_ sent: AgentMessage.Module, on connection: AgentConnection) {
     guard let process = connection.process else {
       return connections.drop(connection, because: "sent a module before its HELLO")
@@ -109,8 +109,8 @@ extension RecordServer {
     return folder.hasPrefix("/") ? "\(folder)/\(path)" : path
   }
 
-  /// A forked child that loads a module under a number that was inherited has never had the
-  /// parent's: the parent loaded that one after the fork, before the child sent its HELLO.
+  /// Where a forked child loads a module under the number of an inherited one, it never had the
+  /// inherited one: the parent loaded that after the fork, before the child sent its HELLO.
   private func forgetInherited(_ message: AgentMessage.Module, _ process: TracedProcess) {
     guard let known = process.modules[message.generation], known.isInherited else { return }
     process.modules[message.generation] = nil
@@ -208,7 +208,8 @@ extension RecordServer {
     writer.writeUnload(gone.generation, at: ClockUnits(gone.time), of: process)
   }
 
-  /// A forked child may know modules that its parent had not sent; other processes may not.
+  /// Closes the connection, except a forked child's: the child may have modules that its parent had
+  /// not sent yet.
   private func refuseUnknown(
     _ generation: UInt32, of process: TracedProcess, on connection: AgentConnection
   ) {

@@ -28,7 +28,7 @@ final class AgentConnections {
   private var exiting: [ExitingProcess] = []
   /// Process ids that have sent a HELLO.
   private var introduced: Set<Int32> = []
-  /// Children that were waited for without a HELLO: not a second time.
+  /// Children that were waited for and sent no HELLO: they are not waited for a second time.
   private var waitedFor: Set<Int32> = []
   /// Nil while there is no descriptor to spare for another client.
   private var listening: EventLoop.Registration?
@@ -44,7 +44,7 @@ final class AgentConnections {
     listen()
   }
 
-  /// Makes what the first HELLO needs, before somebody waits for it.
+  /// Makes what the first HELLO needs, before an agent waits for the answer.
   func prepare() { introduced.reserveCapacity(RecordServer.usualCount) }
 
   /// Processes that are traced now, or may be about to connect.
@@ -55,7 +55,7 @@ final class AgentConnections {
     Set(connections.filter { $0.process != nil && kill($0.peer, 0) == 0 }.map(\.peer)).count
   }
 
-  /// The connection has sent its HELLO: it is `process`'s.
+  /// Notes that the connection has sent its HELLO and belongs to `process`.
   ///
   /// The image before it, of the same process id, has ended by an exec.
   func introduce(_ connection: AgentConnection, as process: TracedProcess) {
@@ -94,7 +94,8 @@ extension AgentConnections {
     }
   }
 
-  /// No descriptor is to be had: clients wait in the queue until others have closed theirs.
+  /// To be called where no descriptor is left: for a moment, new clients wait in the socket's
+  /// queue.
   private func pauseListening() {
     guard let registration = listening else { return }
     loop.remove(registration)
@@ -140,7 +141,8 @@ extension AgentConnections {
       let error = errnoNow()
       if got < 0, error == EAGAIN { return false }
       guard got > 0 else {
-        // 0 is the end, and so is ECONNRESET: it closed before it read our answer.
+        // 0: the agent has closed the connection. ECONNRESET: it has done so before it read our
+        // answer.
         if got < 0, error == EMSGSIZE {
           drop(connection, because: "sent a message that is too long")
         }
@@ -167,7 +169,7 @@ extension AgentConnections {
     if let registration = connection.registration { loop.remove(registration) }
     connections.removeAll { $0 === connection }
     guard let traced = connection.process else { return }
-    // Before an exec the connection closes too, and the new image is silent until it is loaded.
+    // An exec closes the connection too, and the new image sends nothing until it is loaded.
     let descriptor = Descriptor(nrc_process_descriptor(connection.peer))
     guard descriptor.number >= 0 else {
       delegate?.agentEnded(traced)
@@ -196,8 +198,9 @@ extension AgentConnections {
     if let traced = process.traced { delegate?.agentEnded(traced) }
   }
 
-  /// Once the program has ended: waits for the processes that it or its children started and that
-  /// have not connected yet, for each the time of an exec. Whether any process is active now.
+  /// To be called once the program has ended: waits for the processes that it or its children
+  /// started and that have not connected yet, for each the time of an exec. Returns whether any
+  /// process is active now.
   func waitForUnconnectedChildren(of program: pid_t) -> Bool {
     for pid in UnconnectedChildren.find(socketPath: folder.socketPath, since: program)
     where !introduced.contains(pid) && waitedFor.insert(pid).inserted {

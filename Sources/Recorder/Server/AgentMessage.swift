@@ -16,7 +16,7 @@ package enum AgentMessage {
     /// When it was loaded.
     package var time: ClockUnits
     package var buildID: [UInt8]
-    /// As the loader has it: relative to the process's folder where dlopen was told so.
+    /// As the loader has it: relative to the process's folder where dlopen was given such a path.
     package var path: String
   }
 

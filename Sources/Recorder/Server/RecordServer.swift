@@ -49,8 +49,8 @@ public final class RecordServer {
   }
 
   /// Makes what the first messages of an agent need: the Swift runtime makes a generic type, and
-  /// looks for conformances, at its first use. To be called while the program is being loaded, for
-  /// then nobody waits, and the program waits for each answer later.
+  /// looks for conformances, at its first use. To be called while the program is being loaded: it
+  /// waits for no answer then, and for each answer later.
   func prepare() {
     latest.reserveCapacity(Self.usualCount)
     incarnations.reserveCapacity(Self.usualCount)
@@ -79,13 +79,13 @@ public final class RecordServer {
   /// Sums of what the headers of all event files say.
   public func eventTotals() -> EventTotals { writer.eventTotals() }
 
-  /// Once the program has ended: waits for the processes that it or its children started and that
-  /// have not connected yet. Whether any process is active now.
+  /// To be called once the program has ended: waits for the processes that it or its children
+  /// started and that have not connected yet. Returns whether any process is active now.
   public func waitForUnconnectedChildren(of program: pid_t) -> Bool {
     connections.waitForUnconnectedChildren(of: program)
   }
 
-  /// The end: what is known of processes that still run is written, and session.json is closed.
+  /// Ends the recording: writes what is known of processes that still run, and closes session.json.
   public func finish(exitStatus: Int32?) {
     connections.closeAll()
     writer.finish(exitStatus: exitStatus)
@@ -124,7 +124,8 @@ extension RecordServer: AgentConnectionsDelegate {
 
   func warn(_ line: String) { writer.warn(line) }
 
-  /// Of plans that the process did not confirm and no longer can, nothing is known to be armed.
+  /// Writes the lines of modules whose plans the process did not confirm and no longer can: it is
+  /// not known whether any of their sites was armed.
   private func writeUnconfirmedModules(of process: TracedProcess) {
     for generation in process.modules.keys.sorted() {
       guard var module = process.modules[generation], module.isPending else { continue }

@@ -45,7 +45,7 @@ struct TracedModule {
     load.skippedReasons = skipped
     load.status = status
     load.plan = plan
-    // Said where it does not follow from the others.
+    // A reader knows the usual name: only another one is written.
     load.symbols = symbolsName == Self.usualSymbolsName(message) ? nil : symbolsName
     return load
   }

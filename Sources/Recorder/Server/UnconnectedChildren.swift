@@ -3,11 +3,11 @@
 import CRecordingABI
 import Glibc
 
-/// Processes that were started with our agent and may not have connected yet: between a program's
-/// start of a child and the child's HELLO lies what the loader needs for it.
+/// Processes that were started with our agent and may not have connected yet: the loader has to
+/// load a child and its libraries before the agent in it can send its HELLO.
 enum UnconnectedChildren {
-  /// Those whose environment names `socketPath`, of this user, alive. Empty where no process or
-  /// thread has been started since `program` was.
+  /// The running processes of this user whose environment names `socketPath`. Empty where no
+  /// process or thread was started after `program`.
   static func find(socketPath: String, since program: pid_t) -> [pid_t] {
     guard newestProcess() != program, let folder = opendir("/proc") else { return [] }
     defer { closedir(folder) }
@@ -23,18 +23,21 @@ enum UnconnectedChildren {
     return found
   }
 
-  /// The number that was given last in this namespace; nil without /proc. See proc_loadavg(5).
+  /// The process or thread id that the kernel gave out last in this namespace; nil without /proc.
+  /// See proc_loadavg(5).
   private static func newestProcess() -> pid_t? {
     let text = String(decoding: read("/proc/loadavg", limit: 256), as: UTF8.self)
     return text.split(whereSeparator: \.isWhitespace).last.flatMap { pid_t($0) }
   }
 
-  /// As it was at its exec; empty where it is another user's, or has ended.
+  /// The environment that a process had at its exec; empty where the process is another user's, or
+  /// has ended.
   private static func environment(of process: pid_t) -> [UInt8] {
     read("/proc/\(process)/environ", limit: 4 << 20)
   }
 
-  /// Variables end with a zero byte each, the last one too.
+  /// Whether the environment has the variable. Each variable ends with a zero byte, the last one
+  /// too.
   private static func contains(_ environment: [UInt8], _ variable: [UInt8]) -> Bool {
     var start = environment.startIndex
     while start < environment.endIndex {

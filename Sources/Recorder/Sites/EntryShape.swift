@@ -40,7 +40,7 @@ struct EntryShape {
       let start = image.fileOffset(ofAddress: site.functionStart, size: UInt64(length))
     else { return entryOnly }
     let code = image.bytes.storage[start..<(start + Int(length))]
-    // What compilers write as a rule, without decoding.
+    // The usual code of compilers is recognised without decoding.
     if code.elementsEqual(Self.prologue) {
       return site.kind == .mcount ? afterPrologue : entryOnly
     }

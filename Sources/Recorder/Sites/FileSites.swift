@@ -53,7 +53,7 @@ extension FileSites {
       entry.length = UInt8(site.length)
       entry.action = UInt8(NREC_ACTION_LEAVE)
       entry.flags = shape.flags(of: site)
-      // A site whose bytes are not in the file was not confirmed by anybody.
+      // The bytes of a site that are not in the file cannot have been decoded.
       guard table.copyOriginalBytes(of: site, into: &entry.expected) else {
         unconfirmed += 1
         continue

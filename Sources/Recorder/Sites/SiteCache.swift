@@ -65,7 +65,7 @@ extension SiteCache {
     return SiteCacheEntry(buildID: buildID, file: file).decode(bytes)
   }
 
-  /// Keeps them; false where that cannot be.
+  /// Keeps the sites of a file; false where they cannot be written.
   @discardableResult
   public func keep(_ sites: FileSites, buildID: [UInt8], file: FileState) -> Bool {
     let bytes = SiteCacheEntry(buildID: buildID, file: file).encode(sites)

@@ -20,12 +20,13 @@ public final class SiteSource {
   }
 
   private let cache: SiteCache?
-  /// Capstone takes milliseconds to open: not where the cache has everything.
+  /// Nil until it is needed: opening Capstone takes milliseconds, and the cache may have
+  /// everything.
   private var decoder: Decoder?
   /// Whether the next file that is new would have to wait for Capstone.
   public private(set) var isUnprepared = true
   private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
-  /// Found, and not yet kept.
+  /// What was found and is not in the cache yet.
   private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
 
   /// Finds sites in files, and keeps them in `cache` where there is one.
@@ -60,7 +61,8 @@ public final class SiteSource {
   /// Opens Capstone; to be called while no agent waits.
   public func prepare() {
     isUnprepared = false
-    decoder = decoder ?? (try? Decoder())  // where it fails, who needs it says so
+    // Where this fails, the first file that needs Capstone gets the error.
+    decoder = decoder ?? (try? Decoder())
   }
 
   private func look(_ path: String, _ buildID: [UInt8], _ state: SiteCache.FileState) -> Found {

@@ -53,7 +53,7 @@ public final class RecordedRun {
     }
     server.prepare()
     let ending = follow(target)
-    // What was on its way when it ended.
+    // Handle the messages that were on their way when the program ended.
     server.loop.turn(milliseconds: 0)
     tellLater(tell)
     while !target.isInterrupted,

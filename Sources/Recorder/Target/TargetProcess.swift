@@ -34,7 +34,8 @@ final class TargetProcess {
           + "\(server.socketFolder)")
     }
     loop = server.loop
-    // Held before it starts, so that Ctrl-C during the start does not leave it alone.
+    // Signals are held before the program starts: a Ctrl-C during the start must not end nopscope
+    // alone.
     signals = Descriptor(nrc_signals_hold(Self.heldSignals, Self.heldSignals.count))
     pid = try Self.start(program, words, Self.environment(preload, server.socketPath))
     end = Descriptor(nrc_process_descriptor(pid))
@@ -108,7 +109,7 @@ extension TargetProcess {
     repeat { result = waitpid(pid, &status, WNOHANG) } while result < 0 && errno == EINTR
     guard result != 0, ending == nil else { return }
     ending = result < 0 ? .exit(125) : TargetEnding(waitStatus: status)
-    // Its descriptor stays readable.
+    // The descriptor stays readable: each turn would call this again.
     if let endRegistration { loop.remove(endRegistration) }
   }
 
@@ -118,7 +119,7 @@ extension TargetProcess {
     loop.after(nanoseconds: Self.askNanoseconds) { [weak self] in self?.askAgain() }
   }
 
-  /// The terminal sends Ctrl-C and Ctrl-\ to the program itself; what others send us is for it.
+  /// Passes signals on to the program. Ctrl-C and Ctrl-\ it gets from the terminal itself.
   private func handleSignals() {
     var isFromTerminal = false
     while true {

@@ -79,22 +79,18 @@ struct DemoCommand: ParsableCommand {
       throw ExitCode(1)
     }
     if json {
-      try writeJSON(Document(scenes: reports), schema: "demo")
+      try writeJSON(DemoDocument(scenes: reports), schema: "demo")
     } else {
       screen.close(reports, ContinuousClock.now - began)
     }
     if !reports.allSatisfy(\.held) { throw ExitCode(1) }
   }
 
-  /// A parent may have left all of them blocked (a worker of libdispatch does), and threads inherit
-  /// it: none could be stopped.
+  /// A parent may have left all signals blocked (a worker of libdispatch does). Threads inherit
+  /// that, and a thread that blocks all signals cannot be stopped.
   private func unblockSignals() {
     var none = sigset_t()
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, nil)
-  }
-
-  private struct Document: Encodable {
-    var scenes: [SceneReport]
   }
 }

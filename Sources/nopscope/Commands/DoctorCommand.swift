@@ -4,7 +4,6 @@ import ArgumentParser
 import CommandOutput
 import Glibc
 import Recorder
-import TextFormat
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -46,8 +45,7 @@ struct DoctorCommand: ParsableCommand {
     if json {
       try writeJSON(DoctorDocument(machine, report, refusal), schema: "doctor")
     } else {
-      let lines = DoctorText(machine: machine, program: report).lines
-      write(lines.map { neutralised($0) + "\n" }.joined(), to: 1)
+      write(DoctorText(machine: machine, program: report).text, to: 1)
     }
     if let refusal { complain(refusal) }
     let isTraceable = report.map { $0.sites > 0 && $0.missing.isEmpty } ?? (refusal == nil)

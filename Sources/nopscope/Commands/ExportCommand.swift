@@ -5,7 +5,6 @@ import CRecorder
 import CommandOutput
 import Glibc
 import RecordingReader
-import TextFormat
 import TraceAnalysis
 import TraceExport
 
@@ -67,7 +66,7 @@ struct ExportCommand: ParsableCommand {
       complain("\(format) is binary and standard output is a terminal: name a file with -o FILE")
       throw ExitCode(1)
     }
-    nrc_ignore_file_size_signal()  // a file that grows too long is an error to be told
+    nrc_ignore_file_size_signal()  // a write beyond the limit of a file's size then fails instead
     let opened = try recording.open()
     try recording.requireThreads(opened)
     var exporter = Exporter(opened, as: format)
@@ -83,7 +82,8 @@ struct ExportCommand: ParsableCommand {
         progress.show(fraction)
       }
       progress.finish()
-      finish(summary)
+      complainOf(summary.problems, in: recording.directory)
+      write(exportClosing(summary, output, format) + "\n", to: 2)
     } catch let interrupted as Interruption.Caught {
       progress.finish()
       interruption.die(of: interrupted)
@@ -93,40 +93,6 @@ struct ExportCommand: ParsableCommand {
       if case ExportError.cannotWrite(_, _, EPIPE) = error { throw ExitCode(1) }
       complain("\(error)")
       throw ExitCode(1)
-    }
-  }
-}
-
-// MARK: - What the command prints when it is done
-
-extension ExportCommand {
-  private func finish(_ summary: ExportSummary) {
-    complainOf(summary.problems, in: recording.directory)
-    var line = output == "-" ? "\(format): " : "\(output): "
-    line += "\(counted(summary.calls, "call")) of "
-    line += "\(counted(summary.functions, "function")) in \(counted(summary.threads, "thread"))"
-    let parts: [(UInt64, String)] = [
-      (summary.unwound, "unwound"), (summary.stillOpen, "still open"),
-      (summary.cutOff, "cut off by gaps"), (summary.startMissing, "begun in a gap or before it"),
-      (summary.entryOnly, "entries without exits"), (summary.leftOut, "too deep, left out"),
-    ]
-    for (count, what) in parts where count > 0 {
-      line += ", \(grouped(count)) \(what)"
-    }
-    line += "; \(grouped(summary.lostEvents)) events lost; "
-    line += "\(grouped(summary.bytes)) bytes"
-    write(neutralised(line + hint) + "\n", to: 2)
-  }
-
-  /// How to look at it, where it is a file.
-  private var hint: String {
-    if output == "-" { return "" }
-    return switch format {
-    case .perfetto: "; open it at https://ui.perfetto.dev"
-    case .chrome: "; open it in chrome://tracing or at https://ui.perfetto.dev"
-    case .folded: "; flamegraph.pl \(output) > flame.svg"
-    case .speedscope: "; open it at https://www.speedscope.app"
-    case .uftrace: "; uftrace tui -d \(output)"
     }
   }
 }

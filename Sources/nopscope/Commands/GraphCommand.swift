@@ -3,7 +3,6 @@
 import ArgumentParser
 import CommandOutput
 import RecordingReader
-import TextFormat
 import TraceAnalysis
 
 struct GraphCommand: ParsableCommand {
@@ -45,9 +44,7 @@ struct GraphCommand: ParsableCommand {
     try recording.requireThreads(opened)
     if let tracer = opened.processes.compactMap(\.tracer).first, [.profile, .hits].contains(tracer)
     {
-      complain(
-        "\(recording.directory): recorded with the tracer \(tracer.name), which keeps no callers: "
-          + "try nopscope report")
+      complain("\(recording.directory): \(noCallers(tracer))")
       throw ExitCode(1)
     }
     let progress = Progress("reading \(recording.directory)")
@@ -61,13 +58,6 @@ struct GraphCommand: ParsableCommand {
     pager.finish()
     let problems = opened.problems + tree.problems + opened.symbolProblems
     complainOf(problems, in: recording.directory)
-    if json { return }
-    var line = "\(counted(tree.nodes[0].calls, "outermost call")), "
-    line += counted(tree.nodes.count - 1, "node")
-    if tree.foldedCalls > 0 {
-      line +=
-        ", \(grouped(tree.foldedCalls)) calls left out: the tree has two million nodes"
-    }
-    write("\(line); \(grouped(opened.lostEvents)) events lost\n", to: 2)
+    if !json { write(graphClosing(tree, of: opened) + "\n", to: 2) }
   }
 }

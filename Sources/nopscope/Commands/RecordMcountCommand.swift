@@ -43,7 +43,7 @@ struct RecordMcountCommand: ParsableCommand {
         throw ExitCode(1)
       }
       try table.record(to: output)
-      write("\(output.map(neutralised) ?? neutralised(file)): \(summary(table)) recorded\n", to: 2)
+      write("\(neutralised(output ?? file)): \(summary(table)) recorded\n", to: 2)
     } catch let exit as ExitCode {
       throw exit
     } catch {

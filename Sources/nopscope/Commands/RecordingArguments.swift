@@ -32,16 +32,13 @@ struct RecordingArguments: ParsableArguments {
     threads.isEmpty || threads.contains(String(thread.id)) || threads.contains(thread.name)
   }
 
-  /// Says so where no thread is chosen, and which there are.
+  /// Ends the command where `--thread` chooses no thread of the recording.
   func requireThreads(_ recording: Recording) throws {
     if threads.isEmpty { return }
     for process in recording.processes {
       for thread in process.threads where isChosen(process, thread) { return }
     }
-    let known = Set(recording.processes.flatMap(\.threads).map { "\($0.id) (\($0.name))" }).sorted()
-    let some = known.prefix(8).joined(separator: ", ") + (known.count > 8 ? ", …" : "")
-    let wanted = threads.joined(separator: ", ")
-    complain("\(directory): no thread \(wanted); the recording has \(some)")
+    complain("\(directory): \(noSuchThread(threads, in: recording))")
     throw ExitCode(1)
   }
 }

@@ -6,7 +6,6 @@ import Glibc
 import RecordingReader
 import TextFormat
 import TraceAnalysis
-import Units
 
 struct ReplayCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -49,7 +48,7 @@ struct ReplayCommand: ParsableCommand {
     try requireEvents(opened)
     let pager = Pager(isWanted: !noPager)
     let out = TextBuffer { pager.write($0) }
-    // A pager has the terminal to itself, and so has the text.
+    // No progress on a terminal that the text or the pager writes to.
     let meter = ReplayMeter(
       opened, isatty(1) == 1 ? nil : Progress("replaying \(recording.directory)"))
     let problems: [String]
@@ -72,10 +71,7 @@ struct ReplayCommand: ParsableCommand {
     pager.finish()
     let all = opened.problems + problems + opened.symbolProblems
     complainOf(all, in: recording.directory)
-    write(
-      "\(counted(opened.threadCount, "thread")) of "
-        + counted(opened.processes.count, "process", plural: "processes") + "; "
-        + "\(grouped(opened.lostEvents)) events lost\n", to: 2)
+    write(replayClosing(opened) + "\n", to: 2)
   }
 
   private func standard(_ opened: Recording) -> Format {
@@ -85,37 +81,7 @@ struct ReplayCommand: ParsableCommand {
   private func requireEvents(_ opened: Recording) throws {
     let threads = opened.processes.flatMap(\.threads)
     if threads.contains(where: { $0.chunkCount > 0 }) || threads.isEmpty { return }
-    let tracer = opened.processes.compactMap(\.tracer).first
-    complain(
-      "\(recording.directory): recorded with the tracer \(tracer?.name ?? "unknown"), which counts "
-        + "and keeps no events: try nopscope report"
-        + (tracer == .callGraph ? " or nopscope graph" : ""))
+    complain("\(recording.directory): \(noEvents(opened))")
     throw ExitCode(1)
   }
-}
-
-/// How far a replay is, by the time of its events.
-private final class ReplayMeter {
-  private let start: ClockUnits
-  private let length: Double
-  private let progress: Progress?
-  private var events = 0
-
-  init(_ recording: Recording, _ progress: Progress?) {
-    start = recording.startTime
-    let ends = recording.processes.flatMap { process in
-      [process.endTime] + process.threads.compactMap(\.lastChunkTime)
-    }
-    length = Double(((ends.max() ?? .zero) &- start).rawValue)
-    self.progress = progress
-  }
-
-  /// Called for each event: looks at the clock now and then only.
-  func passed(_ time: ClockUnits) {
-    events &+= 1
-    guard events & 0x3fff == 0, time > start, length > 0 else { return }
-    progress?.show(min(1, Double((time - start).rawValue) / length))
-  }
-
-  func finish() { progress?.finish() }
 }

@@ -3,8 +3,9 @@
 import ArgumentParser
 import CommandOutput
 import RecordingReader
-import TextFormat
 import TraceAnalysis
+
+extension ReportOrder: ExpressibleByArgument {}
 
 struct ReportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -35,7 +36,7 @@ struct ReportCommand: ParsableCommand {
   @OptionGroup var recording: RecordingArguments
 
   @Option(help: "Sort by total, self, calls, avg, min, max, p50, p99, variance or name.")
-  var sort: SortKey?
+  var sort: ReportOrder?
 
   @Option(help: "Show only this many functions.")
   var limit: Int?
@@ -51,10 +52,6 @@ struct ReportCommand: ParsableCommand {
   @Flag(
     help: "Write one JSON document, schema nopscope.report/1 (report-diff/1, uncalled/1).")
   var json = false
-
-  enum SortKey: String, ExpressibleByArgument, CaseIterable {
-    case total, `self`, calls, avg, min, max, p50, p99, variance, name
-  }
 
   func validate() throws {
     if let limit, limit < 0 { throw ValidationError("--limit \(limit): expected 0 or more") }
@@ -83,7 +80,7 @@ struct ReportCommand: ParsableCommand {
       complainOf(report.problems, in: recording.directory)
       return
     }
-    let rows = limited(sort.map { sorted(report.rows, by: $0) } ?? report.rows)
+    let rows = limited(sort.map { $0.sorted(report.rows) } ?? report.rows)
     if json {
       try writeJSON(ReportDocument(report, rows), schema: "report")
     } else {
@@ -116,35 +113,6 @@ struct ReportCommand: ParsableCommand {
 
   private func finish(_ report: Report, of opened: Recording) {
     complainOf(report.problems, in: recording.directory)
-    if json { return }
-    var line = "\(counted(report.calls, "call")) of "
-    line += "\(counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
-    if report.stillOpen > 0 { line += ", \(grouped(report.stillOpen)) still open" }
-    if report.unwound > 0 { line += ", \(grouped(report.unwound)) unwound" }
-    if report.cutOff > 0 { line += ", \(grouped(report.cutOff)) cut off by gaps" }
-    let isBeginningLost = opened.processes.contains { process in
-      process.isOverwriting && process.threads.contains(where: \.isStartMissing)
-    }
-    if isBeginningLost { line += "; earlier events were overwritten" }
-    write("\(line); \(grouped(report.lostEvents)) events lost\n", to: 2)
-  }
-
-  private func sorted(_ rows: [ReportRow], by key: SortKey) -> [ReportRow] {
-    if key == .name { return rows.sorted { ($0.label, $0.number) < ($1.label, $1.number) } }
-    func value(_ row: ReportRow) -> Double {
-      switch key {
-      case .calls: Double(row.calls)
-      case .total, .name: Double(row.times?.total ?? -1)
-      case .self: Double(row.times?.selfTime ?? -1)
-      case .avg: row.times?.average ?? -1
-      case .min: Double(row.times?.minimum ?? -1)
-      case .max: Double(row.times?.maximum ?? -1)
-      case .p50: Double(row.times?.median ?? -1)
-      case .p99: Double(row.times?.percentile99 ?? -1)
-      case .variance: row.times?.variance ?? -1
-      }
-    }
-    let keyed = rows.enumerated().map { (value($0.element), $0.offset, $0.element) }
-    return keyed.sorted { $0.0 != $1.0 ? $0.0 > $1.0 : $0.1 < $1.1 }.map(\.2)
+    if !json { write(reportClosing(report, of: opened) + "\n", to: 2) }
   }
 }

@@ -4,7 +4,6 @@ import ArgumentParser
 import CallSites
 import CommandOutput
 import MachineCode
-import TextFormat
 
 struct SitesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -47,42 +46,14 @@ struct SitesCommand: ParsableCommand {
     if json {
       try writeJSON(SitesDocument(file, table), schema: "sites")
     } else if skipped {
-      printSkipped(table)
+      write(skippedText(table), to: 1)
     } else {
-      printSites(table)
+      write(sitesText(table), to: 1)
     }
     if table.sites.isEmpty {
       complain(noSites(file, table))
       throw ExitCode(1)
     }
     if !json { write(summary(table) + "\n", to: 2) }
-  }
-}
-
-// MARK: - Text
-
-extension SitesCommand {
-  private func printSites(_ table: SiteTable) {
-    if table.sites.isEmpty { return }
-    let width = max(8, table.sites.last.map { "\($0.offset)".count } ?? 0)
-    let columns = TextTable([
-      .init("OFFSET", width: width), .init("LEN"), .init("FORM", width: 6),
-      .init("KIND", width: 9), .init("FUNCTION"),
-    ])
-    var text = columns.head
-    for site in table.sites {
-      let name = table.functionName(of: site).map(neutralised) ?? "?"
-      text += columns.line([
-        "\(site.offset)", "\(site.length)", site.form.name, site.kind.name,
-        "\(name)+\(hexAddress(site.functionOffset))",
-      ])
-    }
-    write(text, to: 1)
-  }
-
-  private func printSkipped(_ table: SiteTable) {
-    let columns = TextTable([.init("OFFSET", width: 10), .init("REASON")])
-    let lines = table.skipped.map { columns.line(["\($0.offset)", "\($0.reason)"]) }
-    write(lines.joined(), to: 1)
   }
 }

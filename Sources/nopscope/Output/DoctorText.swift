@@ -8,7 +8,9 @@ struct DoctorText {
   let machine: MachineReport
   let program: ProgramReport?
 
-  var lines: [String] {
+  var text: String { lines.map { neutralised($0) + "\n" }.joined() }
+
+  private var lines: [String] {
     var lines = machineLines
     guard let program else { return lines }
     lines.append("")

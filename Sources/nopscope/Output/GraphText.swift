@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CommandOutput
+import RecordingReader
+import RecordingSchema
 import TextFormat
 import TraceAnalysis
 
@@ -58,6 +60,8 @@ struct GraphText {
   }
 
   /// `{"schema":"nopscope.graph/1","tree":{"function":null,"calls":…,"children":[…]}}`.
+  ///
+  /// Not by the encoder, which recurses: docs/decisions.md.
   func writeJSON(to out: inout PagedText) {
     out.add("{\"schema\":\"\(schemaText("graph"))\",\"tree\":")
     // What is left to do, last first: a node to begin or text to end one.
@@ -82,4 +86,19 @@ struct GraphText {
   }
 
   private func quoted(_ text: String?) -> String { (try? jsonText(text)) ?? "null" }
+}
+
+/// The last line of `nopscope graph`: `3 outermost calls, 112 nodes; 0 events lost`.
+func graphClosing(_ tree: CallTree, of recording: Recording) -> String {
+  var line = "\(counted(tree.nodes[0].calls, "outermost call")), "
+  line += counted(tree.nodes.count - 1, "node")
+  if tree.foldedCalls > 0 {
+    line += ", \(grouped(tree.foldedCalls)) calls left out: the tree has two million nodes"
+  }
+  return "\(line); \(grouped(recording.lostEvents)) events lost"
+}
+
+/// Why there is no tree.
+func noCallers(_ tracer: Tracer) -> String {
+  "recorded with the tracer \(tracer.name), which keeps no callers: try nopscope report"
 }

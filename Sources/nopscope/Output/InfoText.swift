@@ -32,7 +32,7 @@ func infoText(_ recording: Recording, _ report: Report) -> String {
 
 /// What was to be recorded, as the command line had it.
 private func optionsText(_ options: Session.Options) -> String {
-  guard options.filter != nil else { return "?" }  // older than the options in it
+  guard options.filter != nil else { return "?" }  // an older recording, without its options
   var parts: [String] = []
   let rules = [
     ("--filter", options.filter), ("--notrace", options.notrace), ("--graph", options.graph),

@@ -70,7 +70,7 @@ struct RecordingFuzzing {
           named += 1
           if event.kind == .entry { _ = process.function(event.number).label(number: event.number) }
           if event.kind == .parent {
-            _ = process.caller(at: CodeAddress(event.number), time: event.time)
+            _ = process.caller(at: event.returnAddress, time: event.time)
           }
         }
       }

@@ -60,3 +60,11 @@ struct RecordSummary {
     return line
   }
 }
+
+/// What nopscope prints when the program has ended and `count` processes are still recorded.
+func waitingText(_ count: Int) -> String {
+  let what =
+    count == 1
+    ? "1 process that it started is" : "\(grouped(count)) processes that it started are"
+  return "the program has ended; \(what) still recorded: press Ctrl-C to stop that"
+}
