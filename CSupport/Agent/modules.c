@@ -22,7 +22,7 @@
 typedef struct known_module {
   uint64_t load_bias, span_start, span_end;
   uint64_t build;        ///< a hash of its build-id
-  uint32_t generation;
+  uint32_t generation;   ///< 0: it is over, and only its stubs are still there
   bool seen;
   bool is_overlaid;      ///< another module has replaced it without an announcement
   uint64_t mark;         ///< address of the first armed site; 0: there is none
@@ -300,18 +300,20 @@ static void show(shown_module *shown, uint32_t count) {
 // unmapped code or will return into one: a thread that left a stub by a tail call (of dlclose
 // itself, say) returns to a trampoline, and trampolines stay mapped. Where other text has replaced
 // a module without an announcement, parts of the old text may still be mapped and call their stubs.
-// Those stubs stay mapped too.
+// Those stubs stay mapped, and in the table, so that an anomaly turns them off too.
 static void drop_gone(void) {
   uint32_t kept = 0;
   for (uint32_t i = 0; i < known_count; i++) {
-    if (known[i].seen) {
-      known[kept++] = known[i];
+    known_module one = known[i];
+    if (one.seen || one.generation == 0) {
+      known[kept++] = one;
       continue;
     }
-    nrec_gone gone = {NREC_MESSAGE_GONE, known[i].generation, nag_time()};
-    if (known[i].stubs != NULL && !known[i].is_overlaid)
-      NAG_CALL(SYS_munmap, known[i].stubs, known[i].stub_bytes);
+    nrec_gone gone = {NREC_MESSAGE_GONE, one.generation, nag_time()};
     nag_send(&gone, sizeof gone);
+    one.generation = 0;
+    if (one.stubs != NULL && one.is_overlaid) known[kept++] = one;
+    else if (one.stubs != NULL) NAG_CALL(SYS_munmap, one.stubs, one.stub_bytes);
   }
   known_count = kept;
   cursor = 0;

@@ -152,11 +152,11 @@ import Testing
 
   private func run(
     _ deviation: Deviation, _ libraries: [String], _ words: [String] = [],
-    tracer: Int = Int(NREC_TRACER_HITS)
+    tracer: Int = Int(NREC_TRACER_HITS), program: Fixture = Self.program
   ) throws -> (ChildResult, FakeRecorder) {
     let recorder = try recorder(deviation, tracer)
     let result = try runChild(
-      try Self.program.build(), words + libraries,
+      try program.build(), words + libraries,
       environment: ["LD_PRELOAD": HostileRecorderTests.agent, "NOPSCOPE_AGENT": recorder.path])
     recorder.stop()
     return (result, recorder)
@@ -201,6 +201,62 @@ import Testing
     #expect(result.output == "sum 168, child 0\n", "\(result.standardError)")
     #expect(recorder.applied.map(\.is_off) == [0, 1])
     #expect(try header(recorder).calls == 11)
+  }
+
+  /// Keeps the first library's text, unloads it and loads the second one there while the agent
+  /// cannot see it (as under a debugger's breakpoint on the loader's hook). The agent finds out when
+  /// the third one comes. Then the old text is put back.
+  private static let replacing = Fixture(
+    .gcc, ["-O1"], link: ["-ldl"], as: .positionIndependentExecutable,
+    source: """
+      #define _GNU_SOURCE
+      #include <dlfcn.h>
+      #include <fcntl.h>
+      #include <link.h>
+      #include <stdint.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <sys/mman.h>
+      #include <unistd.h>
+      static int calls(int (*work)(int)) {
+        int sum = 0;
+        for (int i = 0; i < 10; i++) sum += work(i);
+        return sum;
+      }
+      int main(int count, char **arguments) {
+        int memory = open("/proc/self/mem", O_RDWR);
+        off_t hook = (off_t)_r_debug.r_brk;
+        unsigned char jump, ret = 0xc3;
+        void *library = dlopen(arguments[1], RTLD_NOW);
+        int (*work)(int) = (int (*)(int))dlsym(library, "work"), sum = calls(work);
+        char *page = (char *)((uintptr_t)work & ~(uintptr_t)4095);
+        static char text[4096];
+        memcpy(text, page, 4096);
+        if (pread(memory, &jump, 1, hook) != 1 || pwrite(memory, &ret, 1, hook) != 1) return 8;
+        dlclose(library);
+        library = dlopen(arguments[2], RTLD_NOW);
+        if (pwrite(memory, &jump, 1, hook) != 1) return 8;
+        if (dlsym(library, "work") != (void *)work) return 7;
+        if (!dlopen(arguments[3], RTLD_NOW)) return 6;
+        mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        memcpy(page, text, 4096);
+        mprotect(page, 4096, PROT_READ | PROT_EXEC);
+        printf("sum %d\\n", sum + calls(work));
+        return 5;
+      }
+      """)
+
+  @Test("nor does old text that another module has replaced unannounced")
+  func offBehindAnother() throws {
+    // -O2 aligns the function: the second library's code may run already, and only the jump guard
+    // can patch it.
+    let libraries = try libraries(["-O2", "-pg", "-mfentry"])
+    let (result, recorder) = try run(
+      Self.deviations[0], Array(libraries[..<3]), program: Self.replacing)
+    #expect(result.ending == .exit(5), "\(result.standardError)")
+    #expect(result.output == "sum 110\n")
+    #expect(recorder.applied.map(\.is_off) == [0, 1])
+    #expect(try header(recorder).calls == 10)
   }
 
   @Test("a thread that runs through the stubs meanwhile goes on", arguments: kinds)
