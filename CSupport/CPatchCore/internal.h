@@ -126,7 +126,7 @@ NPC_HIDDEN bool npc_stop_is_overdue(void);
 
 // signal_frames.c
 /// `place` is where the interrupted PC, `pc`, is stored in the frame of a signal handler of
-/// `thread`.
+/// `thread`; NULL: the thread has a stack that cannot be searched.
 typedef bool (*npc_frame_visitor)(const npc_stopped *thread, uint64_t *place, uint64_t pc,
                                   void *context);
 /// While stopped: calls `visit` for every frame of a signal handler on the threads' stacks until it

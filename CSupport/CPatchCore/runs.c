@@ -50,9 +50,9 @@ static bool move_thread(const npc_stopped *thread, void *context) {
 // stack. So the word changes only if it still has the value that was read, and the store may fault.
 static bool move_frame(const npc_stopped *thread, uint64_t *place, uint64_t pc, void *context) {
   clearing *c = context;
-  uint64_t end = end_of_run(c, pc);
-  if (end == 0) return true;
-  if (!thread->pc && !c->is_safe_to_swap) {
+  uint64_t end = place ? end_of_run(c, pc) : 0;
+  if (place && end == 0) return true;
+  if (!place || (!thread->pc && !c->is_safe_to_swap)) {
     c->result->thread = thread->thread;
     return false;
   }

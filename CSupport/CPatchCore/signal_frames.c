@@ -10,8 +10,12 @@
 //
 // Signal handlers nest, and may run on a stack of their own: a frame there has the interrupted
 // stack's SP. So the search goes upwards, from the SP of each thread and then of each frame found,
-// to the end of the mapping and over SEARCHED_BYTES at most. It reads only private anonymous
-// memory: reading device registers may have side effects.
+// to the end of the mapping and over SEARCHED_BYTES at most.
+//
+// Only private anonymous memory is read by loads: elsewhere may be device registers, and reading
+// those may have side effects. A stack in shared memory or in a file's is read by
+// process_vm_readv(2), which refuses device memory. Where it refuses, the visitor learns that the
+// stack cannot be searched.
 //
 // The search takes a word for a frame's RIP where everything around it is as the kernel writes it
 // (is_frame). A copy of a frame does not pass: its ucontext_t points to the floating-point state
@@ -24,6 +28,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -46,7 +51,15 @@ enum {
   FRAME_BYTES = FLOATING_POINT + 8,
 };
 
-typedef struct { npc_stopped of; uint64_t start, end; } stack;
+// Which file a mapping is of.
+typedef struct { uint64_t device, inode; } backing;
+
+typedef struct {
+  npc_stopped of;
+  uint64_t start, end;
+  backing file;
+  bool is_anonymous;
+} stack;
 
 // Guarded by the patch lock.
 static stack stacks[MAX_STACKS];
@@ -56,6 +69,12 @@ static bool are_faults_caught;
 static bool load(void *to, uint64_t from, size_t length) {
   return are_faults_caught ? npc_read_fixed_up(to, (const void *)from, length)
                            : npc_read_asking(to, (const void *)from, length);
+}
+
+static bool load_from(const stack *s, void *to, uint64_t from, size_t length) {
+  if (s->is_anonymous) return load(to, from, length);
+  struct iovec here = {to, length}, there = {(void *)from, length};
+  return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)length;
 }
 
 // --- which memory is a stack's ------------------------------------------------------------------
@@ -85,15 +104,35 @@ static bool next_line(maps_reader *reader, char *line, size_t size) {
   }
 }
 
-// "START-END rw?p OFFSET 00:00 0 ...": private memory that can be written and is no file's.
-static bool is_private_memory(const char *line, uint64_t *start, uint64_t *end) {
+typedef struct {
+  uint64_t start, end;
+  backing file;
+  bool is_anonymous;  // and private
+} mapping;
+
+// "START-END rw?p OFFSET MAJOR:MINOR INODE ...". False where it cannot be written: no stack is
+// there.
+static bool read_mapping(const char *line, mapping *m) {
   char *at;
-  *start = strtoull(line, &at, 16);
+  m->start = strtoull(line, &at, 16);
   if (*at != '-') return false;
-  *end = strtoull(at + 1, &at, 16);
-  if (strncmp(at, " rw", 3) != 0 || at[4] != 'p' || at[5] != ' ') return false;
-  const char *device = strchr(at + 6, ' ');
-  return device && strncmp(device, " 00:00 0", 8) == 0;
+  m->end = strtoull(at + 1, &at, 16);
+  if (strncmp(at, " rw", 3) != 0) return false;
+  bool is_private = at[4] == 'p';
+  strtoull(at + 5, &at, 16);
+  m->file.device = strtoull(at, &at, 16) << 32;
+  if (*at != ':') return false;
+  m->file.device |= strtoull(at + 1, &at, 16);
+  m->file.inode = strtoull(at, NULL, 10);
+  m->is_anonymous = is_private && m->file.device == 0 && m->file.inode == 0;
+  return true;
+}
+
+// A stack may have several mappings, one behind the other: mlock and madvise split them, and a
+// library's variables begin in its file's pages and go on in anonymous ones.
+static bool goes_on_in(const stack *s, const mapping *m) {
+  bool is_same = s->file.device == m->file.device && s->file.inode == m->file.inode;
+  return s->end == m->start && (m->is_anonymous || (is_same && !s->is_anonymous));
 }
 
 // Finds the ends of the stacks from `first` on. 0 or an errno.
@@ -101,15 +140,15 @@ static int find_ends(size_t first) {
   maps_reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
   if (reader.file < 0) return errno;
   char line[128];
-  uint64_t start, end;
+  mapping m;
   while (next_line(&reader, line, sizeof line)) {
-    if (!is_private_memory(line, &start, &end)) continue;
+    if (!read_mapping(line, &m)) continue;
     for (size_t i = first; i < stack_count; i++) {
       stack *s = &stacks[i];
-      // A stack may have several mappings, one behind the other: mlock and madvise split them.
-      bool is_first = s->start >= start && s->start < end;
-      if (!is_first && s->end != start) continue;
-      s->end = end - s->start > SEARCHED_BYTES ? s->start + SEARCHED_BYTES : end;
+      bool is_first = s->start >= m.start && s->start < m.end;
+      if (is_first) s->file = m.file, s->is_anonymous = m.is_anonymous;
+      if (!is_first && !goes_on_in(s, &m)) continue;
+      s->end = m.end - s->start > SEARCHED_BYTES ? s->start + SEARCHED_BYTES : m.end;
     }
   }
   int error = errno;
@@ -167,17 +206,18 @@ static bool is_frame(const uint8_t *frame, uint64_t address) {
 // A copy of one page of a stack. The search loads the words from here.
 typedef struct { uint64_t start, words[PAGE / 8]; } page_copy;
 
-// The next place in [from, end) of a word that may be a frame's segments; `end`: there is none.
-static uint64_t next_segments(page_copy *page, uint64_t from, uint64_t end) {
-  for (uint64_t at = from; at < end; at += 8) {
+// The next place, from `from` on, of a word that may be a frame's segments; the stack's end: there
+// is none.
+static uint64_t next_segments(const stack *s, page_copy *page, uint64_t from) {
+  for (uint64_t at = from; at < s->end; at += 8) {
     uint64_t start = at & ~(uint64_t)(PAGE - 1);
     if (start != page->start) {
-      if (!load(page->words, start, PAGE)) return end;
+      if (!load_from(s, page->words, start, PAGE)) return s->end;
       page->start = start;
     }
     if (are_segments(page->words[at % PAGE / 8])) return at;
   }
-  return end;
+  return s->end;
 }
 
 // 0, or an errno; `*is_over` is set where the visitor returned false.
@@ -185,11 +225,16 @@ static int search(const stack *of, npc_frame_visitor visit, void *context, bool 
   stack s = *of;  // a copy: the list may grow
   page_copy page = {.start = 1};
   uint8_t frame[FRAME_BYTES];
+  uint64_t first;
+  if (!s.is_anonymous && s.end != 0 && !load_from(&s, &first, s.start, sizeof first)) {
+    *is_over = !visit(&s.of, NULL, 0, context);
+    return 0;
+  }
   for (uint64_t at = s.start + SEGMENTS;; at += 8) {
-    at = next_segments(&page, at, s.end);
+    at = next_segments(&s, &page, at);
     uint64_t address = at - SEGMENTS;
     if (at >= s.end || address + FRAME_BYTES > s.end) return 0;
-    if (!load(frame, address, sizeof frame) || !is_frame(frame, address)) continue;
+    if (!load_from(&s, frame, address, sizeof frame) || !is_frame(frame, address)) continue;
     *is_over = !visit(&s.of, (uint64_t *)(address + RIP), word_at(frame, RIP), context);
     if (*is_over) return 0;
     if (!add_stack(&s.of, word_at(frame, RSP))) return EAGAIN;

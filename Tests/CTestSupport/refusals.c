@@ -45,15 +45,18 @@ int cts_refuse_mprotect(int protection) {
   return filter(code, sizeof code / sizeof code[0]);
 }
 
-int cts_refuse_membarrier(void) {
+static int refuse(unsigned number) {
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, REFUSE),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   return filter(code, sizeof code / sizeof code[0]);
 }
+
+int cts_refuse_membarrier(void) { return refuse(SYS_membarrier); }
+int cts_refuse_copies(void) { return refuse(SYS_process_vm_readv); }
 
 int cts_refuse_proc(void) {
   bool refused = unshare(CLONE_NEWNS) == 0 &&

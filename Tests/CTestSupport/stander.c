@@ -31,7 +31,7 @@ struct cts_stander {
   uint64_t place, returned_to;
   volatile const uint64_t *frame;  // of `interrupt`
   pthread_t id;
-  char *stack;  // of CTS_STANDS_ON_SPLIT_STACK
+  char *stack;  // of the kinds from CTS_STANDS_ON_SPLIT_STACK on
   _Atomic int32_t thread;
   _Atomic bool there, go;
   bool untouched;  // what only looks like a frame, and what is beside a stack
@@ -153,10 +153,19 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *), int fl
 }
 
 // As mlock does too, madvise splits the mapping.
-static bool make_split_stack(cts_stander *self, pthread_attr_t *attributes) {
-  self->stack = mmap(NULL, SPLIT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return self->stack != MAP_FAILED &&
-         madvise(self->stack + SPLIT_STACK - UPPER_PART, UPPER_PART, MADV_DONTFORK) == 0 &&
+static bool split(const cts_stander *self) {
+  return madvise(self->stack + SPLIT_STACK - UPPER_PART, UPPER_PART, MADV_DONTFORK) == 0;
+}
+
+static bool make_stack(cts_stander *self, pthread_attr_t *attributes) {
+  bool is_files = self->kind != CTS_STANDS_ON_SPLIT_STACK;
+  int file = is_files ? memfd_create("stack", MFD_CLOEXEC) : -1;
+  if (is_files && ftruncate(file, SPLIT_STACK) != 0) return false;
+  int flags = is_files ? 0 : MAP_ANONYMOUS;
+  flags |= self->kind == CTS_STANDS_ON_SHARED_STACK ? MAP_SHARED : MAP_PRIVATE;
+  self->stack = mmap(NULL, SPLIT_STACK, PROT_READ | PROT_WRITE, flags, file, 0);
+  if (is_files) close(file);
+  return self->stack != MAP_FAILED && (is_files || split(self)) &&
          (errno = pthread_attr_setstack(attributes, self->stack, SPLIT_STACK)) == 0;
 }
 
@@ -174,7 +183,7 @@ cts_stander *cts_stander_start(int kind, uint64_t run, int offset) {
   stander = self;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  if (kind == CTS_STANDS_ON_SPLIT_STACK && !make_split_stack(self, &attributes)) return NULL;
+  if (kind >= CTS_STANDS_ON_SPLIT_STACK && !make_stack(self, &attributes)) return NULL;
   if ((errno = pthread_create(&self->id, &attributes, live, self)) != 0) return NULL;
   if (kind != CTS_STANDS_ASLEEP)
     while (!self->there) {}

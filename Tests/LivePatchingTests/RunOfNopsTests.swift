@@ -24,7 +24,8 @@ import Testing
   @Test(
     arguments: [
       CTS_STANDS_IN_HANDLER, CTS_STANDS_IN_OWN_STACK, CTS_STANDS_ASLEEP, CTS_STANDS_IN_NESTED,
-      CTS_STANDS_AT_RETURN, CTS_STANDS_ON_SPLIT_STACK,
+      CTS_STANDS_AT_RETURN, CTS_STANDS_ON_SPLIT_STACK, CTS_STANDS_ON_SHARED_STACK,
+      CTS_STANDS_ON_FILES_STACK,
     ], TextWriter.allCases)
   func whatASignalInterruptedBetweenNopsIsMovedToo(kind: Int, writer: TextWriter) async throws {
     try await standsAndIsMoved(kind, 2, writer)
@@ -73,6 +74,26 @@ import Testing
       var isUntouched = false
       #expect(cts_stander_stop(stander, &isUntouched) == run + 2)
       #expect(cts_signals_handled() == 0)
+      #expect(raw.execute().status == NPC_OK)
+    }
+  }
+
+  /// As one in device memory, which must not be read. Here the system refuses the copy.
+  @Test func aThreadWhoseStackCannotBeSearchedIsNamed() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let raw = RawTransaction(fixture, [try fixture.site(of: "empty")], method: .stopMachine)
+      raw.transaction.stop_timeout_milliseconds = 20
+      try #require(npc_patch_prepare() == 0)
+      let run = raw.pokes[0].address
+      let stander = try #require(cts_stander_start(Int32(CTS_STANDS_ON_SHARED_STACK), run, 2))
+      #expect(cts_refuse_copies() == 0)
+      let result = raw.execute()
+      #expect(result.status == NPC_THREAD_INSIDE && result.thread != 0 && result.moved == 0)
+      #expect(result.rolled_back && fixture.textIsAsInFile)
+      var isUntouched = false
+      #expect(cts_stander_stop(stander, &isUntouched) == run + 2)
       #expect(raw.execute().status == NPC_OK)
     }
   }

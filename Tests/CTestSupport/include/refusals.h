@@ -14,6 +14,8 @@ int cts_refuse_executable_gain(void);
 int cts_refuse_mprotect(int protection);
 /// The same for membarrier.
 int cts_refuse_membarrier(void);
+/// The same for process_vm_readv.
+int cts_refuse_copies(void);
 /// Gives this thread a mount namespace without /proc. Needs root. 0 or an errno.
 int cts_refuse_proc(void);
 /// From now on only `spare` more files can be opened. 0 or an errno.

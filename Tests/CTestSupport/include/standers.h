@@ -16,6 +16,8 @@ enum {
   CTS_STANDS_IN_NESTED = 5,     ///< the handler was interrupted by another, on an alternate stack
   CTS_STANDS_AT_RETURN = 6,     ///< the handler has returned to the restorer, which has not begun
   CTS_STANDS_ON_SPLIT_STACK = 7,  ///< as in a handler; the frame lies in another mapping of the stack
+  CTS_STANDS_ON_SHARED_STACK = 8,  ///< as in a handler; the stack is shared memory
+  CTS_STANDS_ON_FILES_STACK = 9,  ///< as in a handler; the stack is a file's, mapped privately
 };
 
 typedef struct cts_stander cts_stander;
