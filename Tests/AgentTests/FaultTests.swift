@@ -31,6 +31,8 @@ private let refusals = [
   Refusal(
     how: "membarrier", traced: .none,
     line: "the processor cannot be synchronised: Operation not permitted"),
+  // The plan comes in a sealed file: without an answer it may be one that changes.
+  Refusal(how: "seals", traced: .none, line: notWritable + "Operation not permitted"),
   Refusal(how: "ENOSPC", traced: .part, line: noSpace),
   Refusal(how: "EDQUOT", traced: .part, line: noSpace),
   Refusal(how: "nearly-full-table", traced: .none),

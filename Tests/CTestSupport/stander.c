@@ -31,7 +31,7 @@ struct cts_stander {
   uint64_t place, returned_to;
   volatile const uint64_t *frame;  // of `interrupt`
   pthread_t id;
-  char *stack;  // of the kinds from CTS_STANDS_ON_SPLIT_STACK on
+  char *stack;  // see has_made_stack
   _Atomic int32_t thread;
   _Atomic bool there, go;
   bool untouched;  // what only looks like a frame, and what is beside a stack
@@ -41,7 +41,11 @@ static cts_stander *_Atomic stander;
 
 // As `interrupt` or `nest`, with the stop signal let through.
 static void wait_until_told(cts_stander *self) {
-  if (self->kind == CTS_STANDS_ASLEEP) {
+  if (self->kind == CTS_STANDS_PENDING) {
+    self->there = true;
+    while (!cts_stop_is_pending()) {}
+  }
+  if (self->kind == CTS_STANDS_ASLEEP || self->kind == CTS_STANDS_PENDING) {
     poll(&(struct pollfd){.fd = self->event, .events = POLLIN}, 1, -1);
     return;
   }
@@ -157,6 +161,11 @@ static bool split(const cts_stander *self) {
   return madvise(self->stack + SPLIT_STACK - UPPER_PART, UPPER_PART, MADV_DONTFORK) == 0;
 }
 
+static bool has_made_stack(int kind) {
+  return kind == CTS_STANDS_ON_SPLIT_STACK || kind == CTS_STANDS_ON_SHARED_STACK ||
+         kind == CTS_STANDS_ON_FILES_STACK;
+}
+
 static bool make_stack(cts_stander *self, pthread_attr_t *attributes) {
   bool is_files = self->kind != CTS_STANDS_ON_SPLIT_STACK;
   int file = is_files ? memfd_create("stack", MFD_CLOEXEC) : -1;
@@ -178,12 +187,12 @@ cts_stander *cts_stander_start(int kind, uint64_t run, int offset) {
   self->event = eventfd(0, EFD_CLOEXEC);
   bool own = kind == CTS_STANDS_IN_OWN_STACK;
   handle(SIGUSR1, go_there, 0, true);
-  handle(SIGUSR2, interrupt, own ? SA_ONSTACK : 0, false);
+  handle(SIGUSR2, interrupt, own ? SA_ONSTACK : 0, kind == CTS_STANDS_PENDING);
   handle(SIGURG, nest, kind == CTS_STANDS_IN_NESTED ? SA_ONSTACK : 0, kind == CTS_STANDS_AT_RETURN);
   stander = self;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  if (kind >= CTS_STANDS_ON_SPLIT_STACK && !make_stack(self, &attributes)) return NULL;
+  if (has_made_stack(kind) && !make_stack(self, &attributes)) return NULL;
   if ((errno = pthread_create(&self->id, &attributes, live, self)) != 0) return NULL;
   if (kind != CTS_STANDS_ASLEEP)
     while (!self->there) {}
@@ -192,10 +201,16 @@ cts_stander *cts_stander_start(int kind, uint64_t run, int offset) {
   return self;
 }
 
-uint64_t cts_stander_stop(cts_stander *self, bool *untouched) {
+int32_t cts_stander_thread(const cts_stander *self) { return self->thread; }
+
+void cts_stander_wake(cts_stander *self) {
   uint64_t one = 1;
-  self->go = true;
   if (write(self->event, &one, sizeof one) < 0) abort();
+}
+
+uint64_t cts_stander_stop(cts_stander *self, bool *untouched) {
+  self->go = true;
+  cts_stander_wake(self);
   pthread_join(self->id, NULL);
   stander = NULL;
   uint64_t returned_to = self->returned_to;

@@ -115,6 +115,30 @@ import Testing
     }
   }
 
+  /// One that sleeps in a handler with the stop signal pending. It wakes, returns to its place and
+  /// parks there by itself, when the threads have been moved and the frames are about to be
+  /// searched: in a search, the queries about SIGSEGV and SIGBUS come first. The queries before
+  /// these two are the two at the beginning.
+  @Test func aThreadThatParksByItselfBetweenNopsIsMoved() async throws {
+    let path = try PatchRow.gccPatchable.fixture.build()
+    await #expect(processExitsWith: .success) { [path = path as String] in
+      let fixture = try PatchFixture(path: path)
+      let site = try fixture.site(of: "empty")
+      let raw = RawTransaction(fixture, [site], method: .stopMachine)
+      try #require(npc_patch_prepare() == 0)
+      let run = raw.pokes[0].address
+      let stander = try #require(cts_stander_start(Int32(CTS_STANDS_PENDING), run, 2))
+      try #require(cts_wake_at_query(stander, 3))
+      let result = raw.execute()
+      #expect(cts_query_has_woken())
+      #expect(result.status == NPC_OK && result.moved == 1)
+      #expect(fixture.bytes(of: site) == Self.nop)
+      var isUntouched = false
+      // Its handler had returned to its place before.
+      #expect(cts_stander_stop(stander, &isUntouched) == run + 2)
+    }
+  }
+
   /// A run of nops is written, what is read back is not it, and meanwhile a sleeper woke and stands
   /// between the new nops: the old bytes come back behind it.
   @Test func aRollBackMovesWhoStandsInTheNewRun() async throws {

@@ -175,6 +175,35 @@ import Testing
     #expect(cts_thread_stop(thread) == 1)
   }
 
+  /// It had the stop signal pending and blocked. That it has parked must not be forgotten.
+  @Test(arguments: [CTS_PARKS_AT_LOOK, CTS_PARKS_AT_SETTLE])
+  func aThreadThatParksByItselfIsStopped(moment: Int) throws {
+    try #require(npc_patch_prepare() == 0)
+    #expect(cts_stops_while_one_parks(Int32(moment)))
+  }
+
+  /// Its status file is longer than one read of it, and the masks stand behind the groups.
+  @Test(.enabled(if: geteuid() == 0, "only root may set a process's groups"))
+  func aProcessOfManyGroupsIsPatched() throws {
+    let fixture = try PatchFixture(.clangFentry)
+    let raw = RawTransaction(fixture, [try fixture.site(of: "f12")], method: .breakpoint)
+    let back = RawTransaction(
+      fixture, [try fixture.site(of: "f12")], back: true, method: .breakpoint)
+    for transaction in [raw, back] { transaction.transaction.stop_timeout_milliseconds = 5000 }
+    // Eight bytes each: the mask is found wherever a read ends.
+    let groups = (1_000_000..<1_000_700).map { gid_t($0) }
+    for count in [0, 1] + Array(300..<700) {
+      try #require(setgroups(count, groups) == 0)
+      #expect([raw.execute().status, back.execute().status] == [0, 0], "\(count) groups")
+    }
+    let thread = try #require(cts_thread_start(Int32(CTS_SLEEPS_WITHOUT_TRAP)))
+    raw.transaction.stop_timeout_milliseconds = 50
+    let result = raw.execute()
+    #expect(result.status == NPC_NOT_STOPPED && result.thread == cts_thread_id(thread))
+    cts_thread_stop(thread)
+    #expect(fixture.textIsAsInFile)
+  }
+
   @Test func threadsThatComeAndGoAreFollowed() throws {
     let fixture = try PatchFixture(.gccPatchable)
     let patched = try fixture.patched()

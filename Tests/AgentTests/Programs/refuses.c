@@ -19,12 +19,13 @@
 
 enum { NONE = 0xff };
 
-// Makes system call `number` fail with `error` if its third argument has all bits of `bits`.
-static int refuse(unsigned number, unsigned bits, int error) {
+// Makes system call `number` fail with `error` if its argument `index` has all bits of `bits`.
+static int refuse_by(int index, unsigned number, unsigned bits, int error) {
+  unsigned argument = offsetof(struct seccomp_data, args[0]) + 8 * (unsigned)index;
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 4),
-    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
     BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, bits, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
@@ -33,6 +34,11 @@ static int refuse(unsigned number, unsigned bits, int error) {
   struct sock_fprog program = {sizeof code / sizeof code[0], code};
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
   return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+}
+
+// By its third argument.
+static int refuse(unsigned number, unsigned bits, int error) {
+  return refuse_by(2, number, bits, error);
 }
 
 static int limit(int resource, rlim_t value) {
@@ -72,6 +78,7 @@ static int apply(const char *how) {
   if (!strcmp(how, "no-proc")) return without_proc();
   if (!strcmp(how, "neither")) return without_proc() ?: refuse(SYS_mprotect, writable_text, EPERM);
   if (!strcmp(how, "membarrier")) return refuse(SYS_membarrier, 0, EPERM);
+  if (!strcmp(how, "seals")) return refuse_by(1, SYS_fcntl, F_GET_SEALS, EPERM);
   if (!strcmp(how, "ENOSPC")) return refuse(SYS_pwrite64, 0, ENOSPC);
   if (!strcmp(how, "EDQUOT")) return refuse(SYS_pwrite64, 0, EDQUOT);
   if (!strcmp(how, "full-table")) return full_table(0);

@@ -18,6 +18,7 @@ enum {
   CTS_STANDS_ON_SPLIT_STACK = 7,  ///< as in a handler; the frame lies in another mapping of the stack
   CTS_STANDS_ON_SHARED_STACK = 8,  ///< as in a handler; the stack is shared memory
   CTS_STANDS_ON_FILES_STACK = 9,  ///< as in a handler; the stack is a file's, mapped privately
+  CTS_STANDS_PENDING = 10,      ///< the handler blocks the stop signal, and sleeps once it is pending
 };
 
 typedef struct cts_stander cts_stander;
@@ -26,6 +27,9 @@ typedef struct cts_stander cts_stander;
 /// start of a function of no effect. One at a time: it uses SIGUSR1, SIGUSR2 and SIGURG. NULL with
 /// errno.
 cts_stander *cts_stander_start(int kind, uint64_t run, int offset);
+int32_t cts_stander_thread(const cts_stander *stander);
+/// Ends the sleep of a CTS_STANDS_PENDING.
+void cts_stander_wake(cts_stander *stander);
 /// Lets it go on, and waits for its end. Where its handler returned to, or, of CTS_STANDS, 0.
 /// `*untouched`: what the handler had on its stack that only looks like its frame is as it was, and
 /// nobody has read what lies behind the alternate stack.
