@@ -42,10 +42,12 @@
 #ifndef TIMEOUTS
 #define TIMEOUTS 0       /* stops that are given up */
 #endif
-#ifdef DEAF
-#define IS_DEAF(i) ((i) == 1)      /* it blocks the stop signal */
+#ifdef BLOCKING
+#define BLOCKS_STOP(i) ((i) == 1)      /* it blocks the stop signal */
+#elif defined(BLOCKING_HANDLERS)
+#define BLOCKS_STOP(i) in_handler[i]   /* until its handler returns */
 #else
-#define IS_DEAF(i) 0
+#define BLOCKS_STOP(i) 0
 #endif
 #ifdef VFORK
 #define IS_LISTED(i) ((i) != 1)    /* thread 1 is thread 0's vfork child */
@@ -63,7 +65,7 @@
 #define IS_TRAP (1 - WIDE)
 #endif
 #define ATTEMPTS 2       /* write_stopped makes as many as there is time for */
-#if UNWRITABLE || SYNC_FAILURES || TIMEOUTS || defined(SURPRISE) || defined(DEAF) || \
+#if UNWRITABLE || SYNC_FAILURES || TIMEOUTS || defined(SURPRISE) || defined(BLOCKING) || \
     defined(VFORK) || defined(MASKED) || defined(MASKS_LATE)
 #define HAS_TROUBLE true
 #else

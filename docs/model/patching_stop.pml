@@ -43,15 +43,16 @@ inline look_at(i) {
   }
 }
 
-/* wait_for_all: each has parked, has ended, sleeps and is deaf, or the deadline comes. */
+/* wait_for_all: each has parked, has ended, sleeps with the stop signal blocked, or the deadline
+ * comes. */
 inline wait_for(i) {
   if
   :: slot[i] != SIGNALLED
   :: atomic { slot[i] == SIGNALLED && gone[i] -> slot[i] = GONE }
-  :: atomic { slot[i] == SIGNALLED && asleep[i] && IS_DEAF(i) -> slot[i] = ASLEEP }
+  :: atomic { slot[i] == SIGNALLED && asleep[i] && BLOCKS_STOP(i) -> slot[i] = ASLEEP }
   :: atomic { slot[i] == SIGNALLED && !gone[i] && timeouts > 0 -> timeouts--; failed = 1 }
-#if defined(DEAF) || defined(VFORK)    /* who cannot come: a parent in vfork takes no signal */
-  :: atomic { slot[i] == SIGNALLED && !gone[i] && (IS_DEAF(i) || in_vfork[i]) -> failed = 1 }
+#if defined(BLOCKING) || defined(VFORK)    /* who cannot come: a parent in vfork takes no signal */
+  :: atomic { slot[i] == SIGNALLED && !gone[i] && (BLOCKS_STOP(i) || in_vfork[i]) -> failed = 1 }
 #endif
   fi
 }
@@ -131,6 +132,9 @@ inline clear_runs() {
      if :: failed || !woken -> break :: else fi
 #endif
   od;
+#ifndef NO_LAST_LOOK    /* for who has parked by itself, by a signal that was pending in its handler */
+  if :: failed :: else -> move_threads() fi;
+#endif
   woken = 0
 #else
   skip

@@ -126,7 +126,7 @@ proctype thread(byte me) {
 #ifdef MASKS_LATE
   :: IS_OUT && !masked[me] && calls > 0 -> masked[me] = 1
 #endif
-  :: pending[me] > 0 && at[me] != TRAPPED && !in_vfork[me] && !IS_DEAF(me) -> park()
+  :: pending[me] > 0 && at[me] != TRAPPED && !in_vfork[me] && !BLOCKS_STOP(me) -> park()
 #ifdef VFORK
   :: atomic { IS_OUT && calls == 0 && (me == 1 || naps == 0) -> gone[me] = 1; break }
 #else
