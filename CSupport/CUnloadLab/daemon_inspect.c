@@ -57,21 +57,6 @@ bool nul_record_find(uint64_t ip, nul_record_info *info) {
   return found;
 }
 
-size_t nul_bucket(uint32_t bucket, nul_record_info *infos, size_t capacity) {
-  size_t count = 0;
-  nul_lock();
-  nul_record *record = atomic_load(&nul.buckets[bucket % NUL_BUCKETS]);
-  for (; record != NULL; record = atomic_load(&record->next), count++) {
-    if (count >= capacity) continue;
-    infos[count] = (nul_record_info){.ip = record->ip,
-                                     .flags = record->flags,
-                                     .bucket = bucket,
-                                     .depth = (uint32_t)count};
-  }
-  nul_unlock();
-  return count;
-}
-
 bool nul_last_patch(uint64_t ip, nul_patch_entry *entry) {
   bool found = false;
   npc_patch_lock();

@@ -95,14 +95,6 @@ int nul_text_register(uint64_t start, uint64_t end, uint64_t mcount_stub) {
   return error;
 }
 
-uint64_t nul_text_trampoline(uint64_t ip) {
-  nul_lock();
-  const nul_text *text = nul_text_at(ip);
-  uint64_t trampoline = text ? text->trampoline : 0;
-  nul_unlock();
-  return trampoline;
-}
-
 typedef struct text_query {
   uint64_t ip, start, end, stub;
 } text_query;

@@ -112,15 +112,6 @@ uint64_t nul_thread_cycles(void) {
   return completed;
 }
 
-void nul_daemon_wake(void) {
-  pthread_mutex_lock(&ftraced.mutex);
-  if (ftraced.running) {
-    ftraced.woken = true;
-    pthread_cond_signal(&ftraced.wake);
-  }
-  pthread_mutex_unlock(&ftraced.mutex);
-}
-
 // A wake during a cycle is remembered, so the next cycle begins right after it.
 bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now) {
   struct timespec deadline = after((uint64_t)timeout_milliseconds * 1000);

@@ -128,8 +128,6 @@ int nul_text_register(uint64_t start, uint64_t end, uint64_t mcount_stub);
 /// For a call site that still holds its `e8` call: the module's text around it and the stub that it
 /// calls. False if no module lists `ip`, or another byte is there.
 bool nul_text_of_call(uint64_t ip, uint64_t *start, uint64_t *end, uint64_t *mcount_stub);
-/// Where an enabled site at `ip` calls; 0: no text is registered there.
-uint64_t nul_text_trampoline(uint64_t ip);
 
 /// What mcount calls with the address of its call; also for tests.
 void nul_record_ip(uint64_t ip);
@@ -142,8 +140,6 @@ uint64_t nul_mcount_calls(void);
 uint64_t nul_traced_calls(void);
 void nul_counts_clear(void);
 
-/// Makes the daemon begin a cycle now.
-void nul_daemon_wake(void);
 /// Waits for a complete cycle that begins after this call; with `now`, makes it begin at once.
 /// False if no cycle was complete in time.
 bool nul_daemon_wait_cycle(uint32_t timeout_milliseconds, bool now);
@@ -172,8 +168,6 @@ void nul_loader_event(int event, void *context);
 
 void nul_daemon_get_stats(nul_daemon_stats *stats);
 bool nul_record_find(uint64_t ip, nul_record_info *info);
-/// Copies up to `capacity` records of a bucket, head first; returns how many it has.
-size_t nul_bucket(uint32_t bucket, nul_record_info *infos, size_t capacity);
 /// The last patch of this ip that is still in the log.
 bool nul_last_patch(uint64_t ip, nul_patch_entry *entry);
 /// Copies the log's last `capacity` entries, oldest first; returns how many.
