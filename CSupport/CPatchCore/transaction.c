@@ -24,7 +24,7 @@ void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
 
 static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTHREAD_ONCE_INIT;
 static int forks_error, signals_error;
-static _Atomic bool hears_signals;
+static _Atomic bool are_signals_prepared;
 
 // Called in a forked child. A recursive mutex belongs to a thread id. The child's thread has
 // another id, so it cannot unlock what its parent locked; the mutex is made anew. Nobody waits for
@@ -44,7 +44,7 @@ static void prepare_forks(void) {
 static void prepare_signals(void) {
   signals_error = npc_stop_prepare();
   if (signals_error == 0) signals_error = npc_faults_add(npc_protocol_trap);
-  hears_signals = signals_error == 0;
+  are_signals_prepared = signals_error == 0;
 }
 
 int npc_patch_prepare_quiet(void) {
@@ -108,7 +108,7 @@ static bool verify_all(const execution *e) {
 static bool check_shape(const execution *e) {
   const npc_transaction *t = e->transaction;
   bool needs_signals = t->protocol != NPC_PROTOCOL_NONE && t->protocol != NPC_PROTOCOL_JUMP_GUARD;
-  if (needs_signals && !hears_signals)
+  if (needs_signals && !are_signals_prepared)
     return fail(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, 0);
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];

@@ -31,7 +31,7 @@ struct cts_thread {
 static void block(const cts_thread *self) {
   sigset_t set;
   sigemptyset(&set);
-  if (self->kind == CTS_SPINS_DEAF || self->kind == CTS_SLEEPS_DEAF ||
+  if (self->kind == CTS_SPINS_BLOCKING || self->kind == CTS_SLEEPS_BLOCKING ||
       self->kind == CTS_SLEEPS_THEN_SPINS)
     sigfillset(&set);
   if (self->kind == CTS_SLEEPS_WITHOUT_TRAP) sigaddset(&set, SIGTRAP);
@@ -111,7 +111,7 @@ static void *live(void *context) {
   block(self);
   self->thread = cts_this_thread();
   switch (self->kind) {
-    case CTS_SPINS: case CTS_SPINS_DEAF: spin(self); break;
+    case CTS_SPINS: case CTS_SPINS_BLOCKING: spin(self); break;
     case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: wait_in_vfork(self); break;
     case CTS_SLEEPS_THEN_SPINS: sleep_then_spin(self); break;
     case CTS_SPAWNS: spawn_all_the_time(self); break;
@@ -141,7 +141,10 @@ void cts_wait_until_asleep(const _Atomic int32_t *thread, long number) {
 // What a thread of this kind sleeps in; -1: it does not.
 static long system_call_of(int kind) {
   switch (kind) {
-    case CTS_SLEEPS_THEN_SPINS: case CTS_POLLS: case CTS_SLEEPS_DEAF: case CTS_SLEEPS_WITHOUT_TRAP: return SYS_poll;
+    case CTS_POLLS:
+    case CTS_SLEEPS_BLOCKING:
+    case CTS_SLEEPS_THEN_SPINS:
+    case CTS_SLEEPS_WITHOUT_TRAP: return SYS_poll;
     case CTS_NAPS: return SYS_clock_nanosleep;
     case CTS_WAITS: return SYS_epoll_wait;
     case CTS_VFORKS: case CTS_VFORKS_BRIEFLY: return SYS_vfork;

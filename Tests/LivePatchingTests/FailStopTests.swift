@@ -145,8 +145,8 @@ private enum Phase {
   @Test func aThreadThatDoesNotStopIsAnUnknownError() throws {
     let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 50)
     try staged(options) { stage in
-      let deaf = try #require(cts_thread_start(Int32(CTS_SPINS_DEAF)))
-      defer { cts_thread_stop(deaf) }
+      let blocking = try #require(cts_thread_start(Int32(CTS_SPINS_BLOCKING)))
+      defer { cts_thread_stop(blocking) }
       try stage.expectBug(
         "ftrace faulted on unknown error", Phase.toCall, isAboutSite: false
       ) { try stage.start() }

@@ -41,7 +41,7 @@ struct Way: Sendable, CustomStringConvertible {
   }
 
   /// Also where the run of nops is what comes: a thread may stand in it before all is done.
-  @Test func aRunOfNopsThatComesIsAlsoSeveralInstructions() throws {
+  @Test func aRunOfNopsAsReplacementNeedsStopMachine() throws {
     let fixture = try PatchFixture(.gccPatchable)
     let patched = try fixture.patched()
     try patched.set(to: .nop)

@@ -217,7 +217,7 @@ import Units
 
   /// The hook is removed while a dlclose waits in it for the patch lock: no later hook call would
   /// release it.
-  @Test func aHookThatGoesMeanwhileTakesNoLockWithIt() async throws {
+  @Test func removingTheHookDuringAnUnloadReleasesTheLock() async throws {
     let path = try PatchRow.clangMcount.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
       try LoaderHook.install(decoder: Decoder())
@@ -245,7 +245,7 @@ import Units
   }
 
   /// Once the hook is out no unload is reported: their count has to stay the same.
-  @Test func aGenerationEndsUntoldWithoutTheHook() throws {
+  @Test func aGenerationEndsUnannouncedWithoutTheHook() throws {
     for isBack in [false, true] {
       let decoder = try Decoder()
       try LoaderHook.install(decoder: decoder)

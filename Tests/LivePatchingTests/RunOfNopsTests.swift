@@ -57,7 +57,7 @@ import Testing
 
   /// Whoever has SIGSEGV now would get the fault of a stack that goes away: a sleeper's is not
   /// touched, and what it would return to stays.
-  @Test func aSleepersFrameIsLeftWhereItsFaultWouldBeAnothers() async throws {
+  @Test func aSleepersFrameIsNotChangedWhereTheProgramHandlesSIGSEGV() async throws {
     let path = try PatchRow.gccPatchable.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
       let fixture = try PatchFixture(path: path)
@@ -141,7 +141,7 @@ import Testing
 
   /// A run of nops is written, what is read back is not it, and meanwhile a sleeper woke and stands
   /// between the new nops: the old bytes come back behind it.
-  @Test func aRollBackMovesWhoStandsInTheNewRun() async throws {
+  @Test func aRollBackMovesThreadsInTheNewRun() async throws {
     let path = try PatchRow.gccPatchable.fixture.build()
     await #expect(processExitsWith: .success) { [path = path as String] in
       let fixture = try PatchFixture(path: path)

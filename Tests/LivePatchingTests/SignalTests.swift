@@ -242,7 +242,7 @@ import Units
 
   /// A thread that met an int3 may be scheduled to its handler only when other transactions, of
   /// other modules, are over: the trap is ours all the same, and would kill the process.
-  @Test func aTrapThatIsLateIsOurs() throws {
+  @Test func aLateTrapIsHandled() throws {
     let fixtures = try [PatchRow.clangMcount, .clangFentry, .gccMcount].map(PatchFixture.init)
     let patched = try fixtures.map { try $0.patched() }
     for module in patched { try module.set(to: .nop, options: PatchOptions(method: .breakpoint)) }

@@ -17,10 +17,10 @@ import Testing
     }
   }
 
-  @Test func aThreadThatHearsNoSignalIsNamedAndNothingWritten() throws {
+  @Test func aThreadThatBlocksTheStopSignalIsNamedAndNothingWritten() throws {
     let fixture = try PatchFixture(.clangFentry)
     let patched = try fixture.patched()
-    let thread = try #require(cts_thread_start(Int32(CTS_SPINS_DEAF)))
+    let thread = try #require(cts_thread_start(Int32(CTS_SPINS_BLOCKING)))
     let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 80)
     let error = #expect(throws: PatchError.self) { try patched.set(to: .nop, options: options) }
     #expect(
@@ -41,12 +41,12 @@ import Testing
     let fixture = try PatchFixture(.clangFentry)
     let patched = try fixture.patched()
     let callers = try Callers(of: fixture, threads: 2)
-    let deaf = try #require(cts_thread_start(Int32(CTS_SPINS_DEAF)))
+    let blocking = try #require(cts_thread_start(Int32(CTS_SPINS_BLOCKING)))
     for _ in 0..<5 {
       let options = PatchOptions(method: .stopMachine, stopTimeoutMilliseconds: 20)
       #expect(throws: PatchError.self) { try patched.set(to: .nop, options: options) }
     }
-    cts_thread_stop(deaf)
+    cts_thread_stop(blocking)
     #expect(callers.makeProgress())
     #expect(callers.stop() == 0)
   }
@@ -97,14 +97,14 @@ import Testing
     #expect(fixture.textIsAsInFile)
   }
 
-  @Test func aDeafSleeperDoesNotPreventAStop() throws {
+  @Test func aSleeperThatBlocksTheStopSignalDoesNotPreventAStop() throws {
     let fixture = try PatchFixture(.gccPatchable)
     let patched = try fixture.patched()
-    let sleeper = try #require(cts_thread_start(Int32(CTS_SLEEPS_DEAF)))
+    let sleeper = try #require(cts_thread_start(Int32(CTS_SLEEPS_BLOCKING)))
     try flip(patched, 100, PatchOptions(method: .stopMachine))
     #expect(cts_thread_stop(sleeper) == 0)
     // Also when sleepers are to be woken.
-    let again = try #require(cts_thread_start(Int32(CTS_SLEEPS_DEAF)))
+    let again = try #require(cts_thread_start(Int32(CTS_SLEEPS_BLOCKING)))
     var request = npc_stop_request(timeout_milliseconds: 60_000, wake_sleepers: true)
     var report = npc_stop_report()
     npc_patch_lock()

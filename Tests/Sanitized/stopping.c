@@ -23,7 +23,7 @@ static bool stop(npc_stop_request request, npc_stop_report *report) {
 
 void check_stop(void) {
   CHECK(npc_patch_prepare() == 0);
-  static const int kinds[] = {CTS_SPINS, CTS_POLLS, CTS_WAITS, CTS_SLEEPS_DEAF, CTS_SPINS};
+  static const int kinds[] = {CTS_SPINS, CTS_POLLS, CTS_WAITS, CTS_SLEEPS_BLOCKING, CTS_SPINS};
   enum { THREADS = sizeof kinds / sizeof kinds[0] };
   cts_thread *threads[THREADS];
   for (int i = 0; i < THREADS; i++) threads[i] = cts_thread_start(kinds[i]);
@@ -41,14 +41,14 @@ void check_stop(void) {
 // A thread blocks every signal: the stop fails, the error names the thread, and no thread stays
 // stopped.
 void check_stop_is_bounded(void) {
-  cts_thread *deaf = cts_thread_start(CTS_SPINS_DEAF), *other = cts_thread_start(CTS_SPINS);
+  cts_thread *blocking = cts_thread_start(CTS_SPINS_BLOCKING), *other = cts_thread_start(CTS_SPINS);
   npc_stop_report report;
   CHECK(!stop((npc_stop_request){.timeout_milliseconds = 100}, &report));
-  CHECK(report.thread == cts_thread_id(deaf));
-  cts_thread_unblock(deaf);
+  CHECK(report.thread == cts_thread_id(blocking));
+  cts_thread_unblock(blocking);
   CHECK(stop((npc_stop_request){.timeout_milliseconds = 5000}, &report));
   cts_thread_stop(other);
-  cts_thread_stop(deaf);
+  cts_thread_stop(blocking);
 }
 
 void check_churn(void) {

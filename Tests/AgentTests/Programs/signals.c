@@ -46,7 +46,7 @@ static void block_all(void) {
   pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 
-static void *deaf(void *calls) {
+static void *call_with_all_blocked(void *calls) {
   block_all();
   for (int i = 0; i < 20000; i++) *(int *)calls += branch(i) != 0;
   return NULL;
@@ -55,7 +55,7 @@ static void *deaf(void *calls) {
 static void blocked(void) {
   pthread_t threads[2];
   int calls[2] = {0, 0};
-  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, deaf, &calls[i]);
+  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, call_with_all_blocked, &calls[i]);
   load(20);
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
   printf("calls branch %d\ncalls leaf %d\n", calls[0] + calls[1], 2 * (calls[0] + calls[1]));

@@ -11,12 +11,12 @@
 #include "poke.h"
 
 enum {
-  CTS_SPINS_DEAF = 1,    ///< runs, with every signal blocked
+  CTS_SPINS_BLOCKING = 1,    ///< runs, with every signal blocked
   CTS_SPINS = 2,         ///< runs
   CTS_POLLS = 3,         ///< sleeps in poll
   CTS_NAPS = 4,          ///< sleeps in nanosleep
   CTS_WAITS = 5,         ///< sleeps in epoll_wait
-  CTS_SLEEPS_DEAF = 6,   ///< sleeps in poll, with every signal blocked
+  CTS_SLEEPS_BLOCKING = 6,   ///< sleeps in poll, with every signal blocked
   CTS_SLEEPS_WITHOUT_TRAP = 7,  ///< sleeps in poll, with SIGTRAP blocked
   CTS_VFORKS = 8,        ///< inside vfork: its child lives until the thread is stopped
   CTS_CHURNS = 9,        ///< creates threads that end, all the time
@@ -36,7 +36,7 @@ void cts_wait_until_asleep(const _Atomic int32_t *thread, long number);
 int32_t cts_this_thread(void);
 /// How often its sleep was interrupted before it was stopped, or how many threads it made.
 uint64_t cts_thread_count(const cts_thread *thread);
-/// Makes a CTS_SPINS_DEAF thread unblock its signals, and waits until it has done so.
+/// Makes a CTS_SPINS_BLOCKING thread unblock its signals, and waits until it has done so.
 void cts_thread_unblock(cts_thread *thread);
 /// Ends it and frees it; returns its last count.
 uint64_t cts_thread_stop(cts_thread *thread);
