@@ -271,7 +271,7 @@ bool npc_transaction_try(const npc_transaction *transaction, npc_result *result)
 
 npc_retry npc_retry_begin(uint32_t milliseconds) {
   uint64_t time = milliseconds ? milliseconds : 1000;
-  return (npc_retry){.deadline = now() + time * 1000000, .pause = 500000};
+  return (npc_retry){.nanoseconds = time * 1000000, .pause = 500000};
 }
 
 // What passes by itself:
@@ -288,7 +288,10 @@ static bool may_pass(const npc_result *result) {
 
 bool npc_retry_wait(npc_retry *retry, const npc_result *result) {
   const uint64_t longest = 20 * 1000 * 1000;
-  if (!may_pass(result) || now() >= retry->deadline) return false;
+  if (!may_pass(result)) return false;
+  uint64_t time = now();
+  if (retry->deadline == 0) retry->deadline = time + retry->nanoseconds;
+  if (time >= retry->deadline) return false;
   nanosleep(&(struct timespec){.tv_nsec = (long)retry->pause}, NULL);
   retry->pause = retry->pause < longest / 2 ? 2 * retry->pause : longest;
   return true;

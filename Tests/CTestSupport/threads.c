@@ -183,16 +183,17 @@ static void wake(const cts_thread *thread) {
   if (write(thread->event, &one, sizeof one) < 0) abort();
 }
 
-// A function of the patch core that its headers do not declare.
+// Functions of the patch core that its headers do not declare.
 bool npc_stop_settle(npc_stop_report *report);
+bool npc_stop_is_overdue(void);
 
 bool cts_settles_too_late(cts_thread *sleeper, int32_t *named) {
-  const npc_stop_request request = {.timeout_milliseconds = 2000};
+  const npc_stop_request request = {.timeout_milliseconds = 4000};
   npc_stop_report report;
   npc_patch_lock();
   bool stopped = npc_stop_threads(&request, &report), settled = true;
   if (stopped) {
-    sleep(3);
+    while (!npc_stop_is_overdue()) nap(1000000);
     wake(sleeper);
     while (sleeper->count == 0) {}
     report = (npc_stop_report){0};

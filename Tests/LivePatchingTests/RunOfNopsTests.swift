@@ -63,7 +63,7 @@ import Testing
       let fixture = try PatchFixture(path: path)
       let site = try fixture.site(of: "empty")
       let raw = RawTransaction(fixture, [site], method: .stopMachine)
-      raw.transaction.stop_timeout_milliseconds = 20
+      raw.transaction.stop_timeout_milliseconds = 500
       try #require(npc_patch_prepare() == 0)
       #expect(cts_install_handler(SIGSEGV, Int32(CTS_PLAIN_HANDLER)) == 0)
       let run = raw.pokes[0].address
@@ -84,7 +84,7 @@ import Testing
     await #expect(processExitsWith: .success) { [path = path as String] in
       let fixture = try PatchFixture(path: path)
       let raw = RawTransaction(fixture, [try fixture.site(of: "empty")], method: .stopMachine)
-      raw.transaction.stop_timeout_milliseconds = 20
+      raw.transaction.stop_timeout_milliseconds = 500
       try #require(npc_patch_prepare() == 0)
       let run = raw.pokes[0].address
       let stander = try #require(cts_stander_start(Int32(CTS_STANDS_ON_SHARED_STACK), run, 2))

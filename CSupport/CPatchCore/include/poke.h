@@ -146,8 +146,8 @@ bool npc_transaction_execute(const npc_transaction *transaction, npc_result *res
 /// Tries once, and waits only for threads to stop.
 bool npc_transaction_try(const npc_transaction *transaction, npc_result *result);
 
-typedef struct npc_retry { uint64_t deadline, pause; } npc_retry;
-/// The time for all tries of one transaction begins; 0: 1000 milliseconds.
+typedef struct npc_retry { uint64_t nanoseconds, deadline, pause; } npc_retry;
+/// For the tries of one transaction, which go on for so long after the first; 0: 1000 milliseconds.
 npc_retry npc_retry_begin(uint32_t milliseconds);
 /// Whether to try again after `result`. If so, it has waited a little. False after success, too.
 bool npc_retry_wait(npc_retry *retry, const npc_result *result);
