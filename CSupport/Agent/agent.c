@@ -58,6 +58,7 @@ static bool prepare(const char *path) {
 
 __attribute__((constructor)) static void start(int count, char **arguments, char **variables) {
   (void)count, (void)arguments;
+  nag_interposed_prepare();
   const char *path = environment(variables, NREC_ENVIRONMENT);
   // A program with more privilege than its caller must not trust the environment. If there are two
   // agents in one process, the second does nothing: the first one patches the sites.
@@ -65,6 +66,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join(NREC_BEGIN_START)) return;
   nag_thread_prepare();
+  nag_stack_prepare();
   nag_config.tracer = nag_tracer_choose(&nag_config.config);
   nag_shadow_prepare();
   // After an anomaly nothing is patched any more, the loader neither.

@@ -70,9 +70,19 @@ void nag_chunk_begin(nag_buffer *buffer, nrec_chunk_header *header, uint32_t byt
 uint8_t *nag_chunk_map(nag_buffer *buffer, size_t bytes);
 void nag_chunk_unmap(const void *contents);
 
+// interposed.c
+void nag_interposed_prepare(void);      ///< needed also where nothing is recorded
+
+// thread_filter.c
+void nag_thread_renamed(void);          ///< some thread
+
 // thread.c
 void nag_thread_prepare(void);
-/// This thread's buffer, made when first needed; NULL: nothing is recorded.
+/// Another process is about to use this thread's thread-local storage at the same time: the
+/// thread's recording ends. Its open functions return as they would alone.
+void nag_thread_share(void);
+/// This thread's buffer, made when first needed; NULL: nothing is recorded. Where the call is lost,
+/// it is counted.
 nag_buffer *nag_thread_buffer(void);
 void nag_thread_finish(nag_buffer *buffer);  ///< writes what it holds
 
@@ -86,15 +96,19 @@ nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
 uint32_t nag_shadow_depth(void);
+bool nag_is_open(const nag_slot *slot);  ///< its frame has begun and not ended
 void nag_shadow_prepare(void);
 void nag_shadow_release(void);
 
 // stack_bounds.c
+void nag_stack_prepare(void);           ///< on the thread that starts the program
 void nag_find_stack(void);              ///< stack_low and stack_high of this thread
 
 // orphaned_returns.c
-bool nag_holds(uint64_t address, uint64_t word);  ///< false too where no memory is
-void nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address);
+/// Whether a word of the program's memory has this value; false too where no memory is.
+bool nag_holds(uint64_t address, uint64_t word);
+/// False: there is no memory for it, and the frame must keep its slot.
+bool nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address);
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline);
 bool nag_orphans_prepare(void);
 
@@ -110,10 +124,19 @@ void nag_lose(uint64_t events);
 void nag_mark_corrupted(void);
 /// Marks the recording: no space is left.
 void nag_mark_full(void);
+/// Marks the recording: a thread's recording ended before the thread did (nag_thread_share).
+void nag_mark_shared(void);
 /// Marks the recording as closed properly.
 void nag_mark_ended(void);
 
+// scratch_stack.c
+/// Calls a function on a stack of its own, for what needs more than the few hundred bytes that a
+/// small stack may have left. Signals must be blocked. False: there is no memory for it.
+bool nag_on_scratch_stack(void (*function)(void *), void *argument);
+
 // vectors.S
+/// Calls a function on another stack, which ends at `top`.
+void nag_on_stack(void (*function)(void *), void *argument, uint8_t *top);
 /// Calls a libc function from a slow path and keeps all vector registers. `area`: bytes that XSAVE
 /// needs.
 void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);

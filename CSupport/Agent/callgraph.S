@@ -37,19 +37,14 @@
         movq    %rax, (%rcx)
         movq    %r8, 8(%rcx)
         movq    %rcx, NAG_BUFFER_TREE_TOP(%r9)
-        RESTORE
-        ret
-9:      RESTORE
-        jmp     \slow
+        EXIT
+9:      EXIT_TO \slow
         END     \name
         .endm
 
         CALLGRAPH_ENTRY nag_callgraph_entry, entry, nag_slow_callgraph_entry
         CALLGRAPH_ENTRY nag_callgraph_mcount, frame, nag_slow_callgraph_mcount
-        CALLGRAPH_ENTRY nag_callgraph_behind, kept, nag_slow_callgraph_behind
-        KEPT    nag_callgraph_kept, nag_callgraph_behind
         TO_C    nag_slow_callgraph_entry, nag_enter_callgraph, entry
         TO_C    nag_slow_callgraph_mcount, nag_enter_callgraph, frame
-        TO_C    nag_slow_callgraph_behind, nag_enter_callgraph, kept
 
         .section .note.GNU-stack, "", @progbits

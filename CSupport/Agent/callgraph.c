@@ -56,7 +56,10 @@ static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t functi
     if (tree->shared == NULL) return NULL;
   }
   nag_node *node = tree->fresh++;
-  *node = (nag_node){.shared = tree->shared++, .function = function, .index = tree->count++};
+  // The pages are fresh: what is not set here is zero.
+  node->shared = tree->shared++;
+  node->function = function;
+  node->index = tree->count++;
   for (int i = 0; i < NAG_KNOWN; i++) node->known[i] = &tree->nothing;
   node->older = tree->newest;
   tree->newest = node;

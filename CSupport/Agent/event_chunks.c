@@ -117,8 +117,9 @@ static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
   const nag_slot *slot = nag_self.top + more_open - depth;
   uint32_t *numbers = (uint32_t *)(chunk + sizeof(nrec_chunk_header)), count = 0;
   for (uint32_t i = 0; i < depth; i++) {
-    bool is_closed = slot[i].stack == NAG_STACK_FREE && &slot[i] < nag_self.top;  // out of order
-    if (!is_closed) numbers[count++] = slot[i].function;
+    // The frame that is entered now may have no slot yet, or one above `top`.
+    bool is_open = nag_is_open(&slot[i]) || &slot[i] >= nag_self.top;
+    if (is_open) numbers[count++] = slot[i].function;
   }
   return count;
 }

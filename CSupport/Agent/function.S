@@ -18,8 +18,8 @@
 
         .macro  FUNCTION_ENTRY name, location, slow
         BEGIN   \name, 6
-        pushq   %rsi
-        pushq   %rdi
+        PUSH    %rsi
+        PUSH    %rdi
         SAVE
         movq    nag_self@gottpoff(%rip), %r9
         BUFFER  9f
@@ -56,20 +56,20 @@
         xorl    %eax, %eax
         cmpxchgq %rsi, NAG_BUFFER_CALLERS(%r9,%rdi,8)
 8:      RESTORE
-        popq    %rdi
-        popq    %rsi
-        ret
+        POP     %rdi
+        POP     %rsi
+        LEAVE
+        RESUME  SAVED+16
 9:      RESTORE
-        popq    %rdi
-        popq    %rsi
+        POP     %rdi
+        POP     %rsi
         jmp     \slow
+        RESUME  SAVED+16
         RESTART \name
         END     \name
         .endm
 
         FUNCTION_ENTRY nag_function_entry, entry, nag_slow_function_entry
         FUNCTION_ENTRY nag_function_mcount, frame, nag_slow_function_mcount
-        FUNCTION_ENTRY nag_function_behind, kept, nag_slow_function_behind
-        KEPT    nag_function_kept, nag_function_behind
 
         .section .note.GNU-stack, "", @progbits

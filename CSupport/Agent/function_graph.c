@@ -8,11 +8,10 @@
 #include "syscalls.h"
 
 // The first event of a thread comes here too: the buffer must exist before the frame is hooked.
-void nag_enter_graph(uint32_t function, uint64_t *location, uint64_t is_kept) {
+void nag_enter_graph(uint32_t function, uint64_t *location) {
   uint64_t signals = nag_block_signals();
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
-    if (slot != NULL) slot->extra = (uint32_t)is_kept;
     nag_event_entry(function, nag_time(), slot != NULL);
     // There is no slot (the recursion is too deep, or there is no memory): the call is counted, its
     // end is not recorded.

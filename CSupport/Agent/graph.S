@@ -20,7 +20,7 @@
         movq    %rax, NAG_SLOT_STACK(%rcx)
         movq    (%rax), %rdx
         movq    %rdx, NAG_SLOT_RETURN(%rcx)
-        movq    %r11, NAG_SLOT_FUNCTION(%rcx)  // bit 32 says whether the site is a `kept` one
+        movq    %r11, NAG_SLOT_FUNCTION(%rcx)  // with zero behind it
         leaq    -NAG_SHADOW_DISTANCE(%rcx), %rdx
         movq    %rdx, (%rax)
         .endm
@@ -50,59 +50,35 @@
         LONG_ENTRY
         addq    $8, %rdx
 6:      COMMIT  \name
-        RESTORE
-        ret
+        EXIT
         .ifnb   \slow
         HOOK_TAIL 8f
-8:      RESTORE  // no slot: C does the whole of it
-        jmp     \slow
+8:      EXIT_TO \slow  // no slot: C does the whole of it
         .endif
-9:      RESTORE  // hooked already: C writes only the event
-        jmp     nag_slow_graph_only
+9:      EXIT_TO nag_slow_graph_only  // hooked already: C writes only the event
         RESTART \name
         END     \name
         .endm
 
         GRAPH_ENTRY nag_graph_entry, entry, nag_slow_graph_entry
         GRAPH_ENTRY nag_graph_mcount, frame, nag_slow_graph_mcount
-        GRAPH_ENTRY nag_graph_behind, kept, nag_slow_graph_behind
         GRAPH_ENTRY nag_graph_entry_only, entry
-        KEPT    nag_graph_kept, nag_graph_behind, hooks
 
 // --- returns
 // ---------------------------------------------------------------------------------------
 
 // A trampoline (32 bytes, the same for every slot) jumps here with its slot in r11 and the old
 // value of r11 in -16(%rsp). The stack pointer is where the traced function's return has left it.
-// Nothing is pushed, so that unwinders find the trampoline's address at -8(%rsp) at any time. rax,
-// rdx and the vector registers hold results. rcx, rsi, rdi and r8 to r11 are free, except where the
-// caller of a `kept` function expects all of them unchanged. They are then saved in the red zone,
-// which no signal handler's frame overwrites.
-        .macro  KEEP
-        movq    %rcx, -24(%rsp)
-        movq    %rsi, -32(%rsp)
-        movq    %rdi, -40(%rsp)
+// The trampoline's address is still at -8(%rsp); the real return address replaces it before the slot
+// is free, so that an unwinder finds its way at any time. All registers are kept (stubs.h): those
+// that are used here in the red zone, which no signal handler's frame overwrites.
+        BEGIN_RETURN nag_graph_exit, 6
+        movq    %rax, -24(%rsp)
+        movq    %rdx, -32(%rsp)
+        movq    %rcx, -40(%rsp)
         movq    %r8, -48(%rsp)
         movq    %r9, -56(%rsp)
         movq    %r10, -64(%rsp)
-        .endm
-        .macro  GIVE_BACK
-        movq    -24(%rsp), %rcx
-        movq    -32(%rsp), %rsi
-        movq    -40(%rsp), %rdi
-        movq    -48(%rsp), %r8
-        movq    -56(%rsp), %r9
-        movq    -64(%rsp), %r10
-        .endm
-
-        .macro  GRAPH_EXIT name, way
-        BEGIN   \name, 6
-        .ifc    \way, kept
-        KEEP
-        .else
-        cmpl    $0, NAG_SLOT_EXTRA(%r11)
-        jne     nag_graph_exit_kept
-        .endif
         movq    nag_self@gottpoff(%rip), %r10
         leaq    NAG_SLOT_BYTES(%r11), %rcx
         cmpq    %rcx, %fs:NAG_TLS_TOP(%r10)
@@ -112,12 +88,10 @@
         leaq    -8(%rsp), %rcx
         cmpq    %rcx, NAG_SLOT_STACK(%r11)
         jne     8f
-        movq    %rax, %rsi
-        movq    %rdx, %rdi
         movq    %fs:NAG_TLS_BUFFER(%r10), %r9
         testq   %r9, %r9
         jz      8f
-        EVENT   \name, 7f
+        EVENT   nag_graph_exit, 8f
         cmpq    $63, %r8
         ja      2f
         // 1 byte: delta << 2 | 1
@@ -126,37 +100,30 @@
         incq    %rdx
         jmp     3f
 2:      cmpq    $16383, %r8
-        ja      7f
+        ja      8f
         // 2 bytes: delta << 2 | 3
         leal    3(,%r8,4), %ecx
         movw    %cx, (%rax)
         addq    $2, %rdx
-3:      COMMIT  \name
+3:      COMMIT  nag_graph_exit
         movq    NAG_SLOT_RETURN(%r11), %rcx
+        movq    %rcx, -8(%rsp)
         movq    $-1, NAG_SLOT_STACK(%r11)
         movq    %r11, %fs:NAG_TLS_TOP(%r10)
-        movq    %rsi, %rax
-        movq    %rdi, %rdx
-        .ifc    \way, kept
-        movq    %rcx, -72(%rsp)
+        .macro  GIVE_BACK
+        movq    -24(%rsp), %rax
+        movq    -32(%rsp), %rdx
+        movq    -40(%rsp), %rcx
+        movq    -48(%rsp), %r8
+        movq    -56(%rsp), %r9
+        movq    -64(%rsp), %r10
+        .endm
         GIVE_BACK
         movq    -16(%rsp), %r11
-        jmp     *-72(%rsp)
-        .else
-        jmp     *%rcx
-        .endif
-7:      movq    %rsi, %rax
-        movq    %rdi, %rdx
-8:
-        .ifc    \way, kept
-        GIVE_BACK
-        .endif
+        jmp     *-8(%rsp)
+8:      GIVE_BACK
         jmp     nag_slow_graph_exit
-        RESTART \name
-        END     \name
-        .endm
-
-        GRAPH_EXIT nag_graph_exit, free
-        GRAPH_EXIT nag_graph_exit_kept, kept
+        RESTART nag_graph_exit
+        END     nag_graph_exit
 
         .section .note.GNU-stack, "", @progbits

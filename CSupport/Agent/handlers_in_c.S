@@ -11,43 +11,35 @@
         TO_C    nag_\mode\()_entry, \enter, entry
         TO_C    nag_\mode\()_mcount, \enter, frame
         TO_C    nag_\mode\()_only, \enter_only, frame
-        TO_C    nag_\mode\()_behind, \enter, kept
-        KEPT    nag_\mode\()_kept, nag_\mode\()_behind
         .endm
 
-// Hooked returns come here from their trampolines (graph.S describes the registers), for ordinary
-// and for `kept` functions alike. The real return address replaces the trampoline's address at
-// -8(%rsp), which is not overwritten before.
+// Hooked returns come here from their trampolines (graph.S describes the registers). The real return
+// address replaces the trampoline's address at -8(%rsp), which is not overwritten before.
         .macro  RETURN_IN_C mode, leave
-        BEGIN   nag_\mode\()_exit
+        BEGIN_RETURN nag_\mode\()_exit
         leaq    -16(%rsp), %rsp
-        pushq   %rax
-        pushq   %rdx
-        pushq   %rcx
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
+        .cfi_adjust_cfa_offset 16
+        PUSH    %rax
+        PUSH    %rdx
+        PUSH    %rcx
+        PUSH    %rsi
+        PUSH    %rdi
+        PUSH    %r8
+        PUSH    %r9
+        PUSH    %r10
         movq    %r11, %rdi
         leaq    72(%rsp), %rsi
-        pushq   %rbx
-        movq    %rsp, %rbx
-        andq    $-16, %rsp
-        callq   \leave
-        movq    %rbx, %rsp
-        popq    %rbx
+        CALL_C  \leave
         movq    %rax, 72(%rsp)
-        popq    %r10
-        popq    %r9
-        popq    %r8
-        popq    %rdi
-        popq    %rsi
-        popq    %rcx
-        popq    %rdx
-        popq    %rax
-        popq    %r11
-        ret
+        POP     %r10
+        POP     %r9
+        POP     %r8
+        POP     %rdi
+        POP     %rsi
+        POP     %rcx
+        POP     %rdx
+        POP     %rax
+        LEAVE
         END     nag_\mode\()_exit
         .endm
 

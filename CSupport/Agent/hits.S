@@ -7,7 +7,7 @@
         .text
 
         BEGIN   nag_hits_entry, 6
-        pushq   %rax
+        PUSH    %rax
         movq    nag_self@gottpoff(%rip), %rax
         movq    %fs:NAG_TLS_BUFFER(%rax), %rax
         testq   %rax, %rax
@@ -16,13 +16,13 @@
         jbe     9f
         movq    NAG_BUFFER_COUNTS(%rax), %rax
         incq    (%rax,%r11,8)
-        popq    %rax
-        ret
-9:      popq    %rax
+        POP     %rax
+        LEAVE
+        RESUME  8
+9:      POP     %rax
         jmp     nag_slow_hits
         END     nag_hits_entry
 
-        KEPT    nag_hits_kept, nag_hits_entry
         TO_C    nag_slow_hits, nag_enter_hits, entry
 
         .section .note.GNU-stack, "", @progbits

@@ -303,6 +303,7 @@ static void show(shown_module *shown, uint32_t count) {
 // Those stubs stay mapped, and in the table, so that an anomaly turns them off too.
 static void drop_gone(void) {
   uint32_t kept = 0;
+  npc_block_forks();  // a child inherits the whole table
   for (uint32_t i = 0; i < known_count; i++) {
     known_module one = known[i];
     if (one.seen || one.generation == 0) {
@@ -317,6 +318,7 @@ static void drop_gone(void) {
   }
   known_count = kept;
   cursor = 0;
+  npc_allow_forks();
 }
 
 // How many modules at the head of the list may have run code already. At the start: none while

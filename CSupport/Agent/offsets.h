@@ -17,7 +17,6 @@
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
 #define NAG_SLOT_STACK 8     // where on the stack it was replaced; all ones while the slot is free
 #define NAG_SLOT_FUNCTION 24
-#define NAG_SLOT_EXTRA 28
 #define NAG_SLOT_BYTES 32
 
 // nag_buffer

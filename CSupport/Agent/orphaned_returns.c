@@ -6,57 +6,92 @@
 // frame still returns to its trampoline. The word in the frame is known to be unchanged, so this
 // table finds the return address by (location, trampoline).
 //
-//   set = hash of the location    | way 0 | way 1 | … | way 7 |     the oldest way is replaced
+// None of them may be forgotten: a frame without its return address cannot return. So the table
+// grows. Before it does, the entries are dropped whose frames have been overwritten or unmapped:
+// those cannot return any more. A location has one entry: a newer frame at the same place proves
+// that the older is over. So a loop of longjmps fills no more entries than the stack has frames.
 //
-// A location has one entry: a newer frame at the same place proves that the older is over. So a
-// loop of longjmps fills no more entries than the stack has frames.
+// It is a hash table with open addressing: an entry is at the first free place from its hash on, and
+// a place that was taken back stays marked until the table is rebuilt.
 
 #include "agent.h"
 #include "syscalls.h"
 
-enum { SETS = 1 << 13, WAYS = 8 };
+enum { FIRST_CAPACITY = 1024, TAKEN_BACK = 1 };
 
 typedef struct orphan {
   uint64_t location, trampoline, return_address;
 } orphan;
 
-static orphan (*sets)[WAYS];   // of all threads; a fork copies it as it is
-static uint8_t oldest[SETS];
+// Of all threads; a fork copies it as it is.
+static orphan *entries;
+static uint64_t capacity, used;  // places, a power of two; how many of them are not free
 
-bool nag_orphans_prepare(void) {
-  sets = nag_pages(sizeof(orphan[SETS][WAYS]));
-  return sets != NULL;
+static bool allocate(uint64_t places) {
+  orphan *fresh = nag_pages(places * sizeof(orphan));
+  if (fresh == NULL) return false;
+  entries = fresh;
+  capacity = places;
+  used = 0;
+  return true;
 }
 
-// Lets the kernel try the address, because the stack that it was on may be gone. The call asks the
-// kernel to wait while the word has a value that it does not have, so the call never waits.
+bool nag_orphans_prepare(void) { return allocate(FIRST_CAPACITY); }
+
+// Whether a word of memory has this value. The kernel compares it, because the memory may be gone:
+// the call moves no waiters from the word to itself if it has the value, and fails if it has not.
+static bool is_equal(uint64_t address, uint32_t word) {
+  const int operation = FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG;
+  return NAG_CALL(SYS_futex, address, operation, 0, 0, address, word) >= 0;
+}
+
 bool nag_holds(uint64_t address, uint64_t word) {
-  const struct timespec none = {0, 0};
-  int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,
-                            &none);
-  return status != -EFAULT && *(const volatile uint64_t *)address == word;
+  return is_equal(address, (uint32_t)word) && is_equal(address + 4, (uint32_t)(word >> 32));
 }
 
-static uint32_t set_of(uint64_t location) {
-  return (uint32_t)(location / 8 * 0x9e3779b97f4a7c15u >> 51);
+static uint64_t first_place(uint64_t location) {
+  return (location / 8 * 0x9e3779b97f4a7c15u >> 32) & (capacity - 1);
 }
 
 static orphan *find(uint64_t location) {
-  orphan *set = sets[set_of(location)];
-  for (int i = 0; i < WAYS; i++)
-    if (set[i].location == location) return &set[i];
+  for (uint64_t i = first_place(location); entries[i].location; i = (i + 1) & (capacity - 1))
+    if (entries[i].location == location) return &entries[i];
   return NULL;
 }
 
-void nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address) {
+static void insert(const orphan *one) {
+  uint64_t i = first_place(one->location);
+  while (entries[i].location) i = (i + 1) & (capacity - 1);
+  entries[i] = *one;
+  used++;
+}
+
+// Drops the entries that cannot return any more. A quarter of the places are in use then at most.
+static bool rebuild(void) {
+  orphan *old = entries;
+  uint64_t old_capacity = capacity, live = 0, places = FIRST_CAPACITY;
+  for (uint64_t i = 0; i < old_capacity; i++) {
+    bool is_live = old[i].location > TAKEN_BACK && nag_holds(old[i].location, old[i].trampoline);
+    if (is_live) live++;
+    else if (old[i].location) old[i].location = TAKEN_BACK;
+  }
+  while (places < 4 * live) places *= 2;
+  if (!allocate(places)) return false;
+  for (uint64_t i = 0; i < old_capacity; i++)
+    if (old[i].location > TAKEN_BACK) insert(&old[i]);
+  NAG_CALL(SYS_munmap, old, old_capacity * sizeof *old);
+  return true;
+}
+
+bool nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address) {
+  const orphan one = {location, trampoline, return_address};
   nag_lock(&nag_process_state->orphans_lock);
   orphan *entry = find(location);
-  uint32_t set = set_of(location);
-  for (int i = 0; i < WAYS && entry == NULL; i++)
-    if (sets[set][i].location == 0) entry = &sets[set][i];
-  if (entry == NULL) entry = &sets[set][oldest[set]++ % WAYS];
-  *entry = (orphan){location, trampoline, return_address};
+  bool has_room = entry != NULL || 2 * used < capacity || rebuild();
+  if (entry != NULL) *entry = one;
+  else if (has_room) insert(&one);
   nag_unlock(&nag_process_state->orphans_lock);
+  return has_room;
 }
 
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
@@ -65,7 +100,7 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   orphan *entry = find(location);
   if (entry != NULL && entry->trampoline == trampoline) {
     back = entry->return_address;
-    entry->location = 0;
+    entry->location = TAKEN_BACK;
   }
   nag_unlock(&nag_process_state->orphans_lock);
   if (back == 0) {

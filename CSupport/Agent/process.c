@@ -107,6 +107,7 @@ static void mark(uint32_t flag) {
 
 void nag_mark_corrupted(void) { mark(NREC_FLAG_CORRUPTED); }
 void nag_mark_full(void) { mark(NREC_FLAG_FULL); }
+void nag_mark_shared(void) { mark(NREC_FLAG_SHARED); }
 
 void nag_mark_ended(void) {
   nrec_file_header *header = nag_process_state->header;

@@ -41,16 +41,14 @@ static nrec_profile_entry *entry_of(uint32_t function) {
   uint64_t signals = nag_block_signals();
   buffer = nag_thread_buffer();
   bool is_there = buffer != NULL && (function < buffer->profiled || widen(buffer, function));
+  if (buffer != NULL && !is_there) nag_lose(1);
   nag_restore_signals(signals);
   return is_there ? &buffer->profile[function] : NULL;
 }
 
 void nag_enter_profile(uint32_t function, uint64_t *location) {
   nrec_profile_entry *entry = entry_of(function);
-  if (entry == NULL) {
-    nag_lose(1);
-    return;
-  }
+  if (entry == NULL) return;
   add(&entry->calls, 1);
   nag_slot *slot = nag_shadow_push_running(location, function);
   if (slot == NULL) return;
@@ -64,7 +62,6 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
   (void)location;
   nrec_profile_entry *entry = entry_of(function);
   if (entry != NULL) add(&entry->calls, 1);
-  else nag_lose(1);
 }
 
 // Adds a call that ended at `time`, and subtracts its time from its caller's own time.
@@ -82,7 +79,7 @@ static void end_call(const nag_slot *slot, uint64_t time) {
   if (spent > entry->maximum_time) entry->maximum_time = spent;
   add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
   const nag_slot *caller = slot - 1;
-  bool has_caller = caller > nag_self.first && caller->stack < NAG_STACK_ELSEWHERE;
+  bool has_caller = caller > nag_self.first && nag_hooks(caller);
   nrec_profile_entry *outer = has_caller ? entry_of(caller->function) : NULL;
   if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
 }
@@ -100,7 +97,7 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
 // takes the time of the last entry or return before as the end of the call. A frame that returned
 // on another thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
-  if (slot->stack < NAG_STACK_ELSEWHERE && nag_self.buffer != NULL) {
+  if (nag_hooks(slot) && nag_self.buffer != NULL) {
     end_call(slot, nag_self.buffer->last_time);
     return;
   }

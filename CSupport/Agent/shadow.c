@@ -10,8 +10,8 @@
 //   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
 //   + 2 GiB | slots of thread 0       | of thread 1 | …
 //
-// A slot is free while its `stack` is all ones. `top` is raised before a slot is filled, so that a
-// signal handler that runs in between takes the next slot.
+// `top` is raised before a slot is filled, so that a signal handler that runs in between takes the
+// next slot. It finds the slot below free, and leaves it alone: the interrupted code will fill it.
 
 #include <signal.h>
 
@@ -103,19 +103,26 @@ static uint64_t trampoline_of(const nag_slot *slot) {
   return (uint64_t)slot - NAG_SHADOW_DISTANCE;
 }
 
+// A slot that cannot be given away keeps its region: no other thread gets it.
+static bool give_away(nag_slot *slot) {
+  // This may be a coroutine that continues on another thread.
+  bool may_return = nag_hooks(slot) && nag_holds(slot->stack, trampoline_of(slot));
+  if (may_return && !nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address))
+    return false;
+  slot->stack = NAG_STACK_FREE;
+  return true;
+}
+
 void nag_shadow_release(void) {
   uint32_t region = nag_self.region;
   if (region == 0) return;
-  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++) {
-    // This may be a coroutine that continues on another thread.
-    if (slot->stack < NAG_STACK_ELSEWHERE && nag_holds(slot->stack, trampoline_of(slot)))
-      nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
-    slot->stack = NAG_STACK_FREE;
-  }
+  bool is_free = true;
+  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++)
+    is_free = give_away(slot) && is_free;
   nag_self.region = 0;
   nag_self.top = nag_self.end = nag_self.first = NULL;
   region--;
-  atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
+  if (is_free) atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
 }
 
 uint32_t nag_shadow_depth(void) {
@@ -138,16 +145,12 @@ static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
 // call. It never breaks the return: the return address of a frame that may come back is kept among
 // the orphans.
 static bool is_dead(const nag_slot *slot, uint64_t location) {
-  if (slot->stack >= NAG_STACK_ELSEWHERE) return true;
-  bool is_outer = slot->stack >= location && location >= nag_self.stack_low &&
-                  slot->stack < nag_self.stack_high;
-  if (is_outer) return *(const uint64_t *)slot->stack != trampoline_of(slot);
+  if (!nag_hooks(slot)) return slot->stack != NAG_STACK_FREE;
   if (!nag_holds(slot->stack, trampoline_of(slot))) return true;
   if (slot->stack >= location || slot->stack < nag_self.stack_low ||
       location >= nag_self.stack_high || is_above_alternate_stack(slot->stack, location))
     return false;
-  nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
-  return true;
+  return nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
 }
 
 // Removes dead slots from the top, down to `floor`, and calls the tracer for each.
@@ -156,7 +159,7 @@ static void drop_dead(const nag_slot *floor, uint64_t location) {
   uint32_t dropped = 0;
   while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) {
     nag_slot *last = nag_self.top - 1;
-    if (last->stack != NAG_STACK_FREE) {
+    if (last->stack != NAG_STACK_CLOSED) {
       if (tracer->dropped != NULL) tracer->dropped(last);
       dropped++;
     }
@@ -185,11 +188,14 @@ static bool is_this_threads(const nag_slot *slot) {
   return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
 }
 
-// How many open functions are below a slot. Closed slots among them do not count.
+bool nag_is_open(const nag_slot *slot) {
+  return slot->stack != NAG_STACK_CLOSED && slot->stack != NAG_STACK_FREE;
+}
+
+// How many open functions are below a slot.
 static uint32_t open_below(const nag_slot *slot) {
   uint32_t count = 0;
-  for (const nag_slot *one = nag_self.first + 1; one < slot; one++)
-    count += one->stack != NAG_STACK_FREE;
+  for (const nag_slot *one = nag_self.first + 1; one < slot; one++) count += nag_is_open(one);
   return count;
 }
 
@@ -221,11 +227,11 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
     slot->stack = NAG_STACK_FREE;
     nag_self.top = slot;
     // Also removes the slots below that were closed out of order while this one was open.
-    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == NAG_STACK_FREE)
-      nag_self.top--;
+    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == NAG_STACK_CLOSED)
+      (--nag_self.top)->stack = NAG_STACK_FREE;
   } else {
     how->depth = open_below(slot);
-    slot->stack = NAG_STACK_FREE;
+    slot->stack = NAG_STACK_CLOSED;
   }
   return back;
 }
@@ -253,10 +259,10 @@ nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
 }
 
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location) {
-  bool is_lowest = slot - 1 == nag_self.first;
   if (nag_self.top == slot + 1 && slot->stack == location &&
-      (is_lowest || slot[-1].stack != NAG_STACK_FREE)) {
+      slot[-1].stack != NAG_STACK_CLOSED) {
     uint64_t back = *(volatile uint64_t *)&slot->return_address;
+    *(volatile uint64_t *)location = back;  // for unwinders, before another call takes the slot
     *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
     *(nag_slot *volatile *)&nag_self.top = slot;
     return back;

@@ -14,40 +14,35 @@
 enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = NREC_PAGE };
 _Static_assert(HANDLERS * sizeof(char *) <= HEAD_BYTES, "the addresses fit into their page");
 
-enum {
-  HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_RUN_OF_NOPS |
-                  NREC_SITE_GRAPH,
-};
+enum { HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_GRAPH };
 _Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
 _Static_assert(sizeof((nrec_plan_entry *)0)->expected == NPC_SITE_BYTES &&
                    sizeof((nrec_applied *)0)->actual == NPC_SITE_BYTES,
                "plans and reports have as many bytes of a site as the patch core");
 
-// Chooses the handler that a site calls, by the site's flags. A site that is a run of nops comes
-// from gcc's -fpatchable-function-entry, with its IPA-RA (stubs.h).
+// Chooses the handler that a site calls, by the site's flags.
 static void choose_handlers(const char *handlers[HANDLERS], const nag_tracer *tracer) {
   bool chooses_threads = nag_config.config.thread_rules > 0;
   for (int i = 0; i < HANDLERS; i++) {
     const nag_tracer *row = i & NREC_SITE_GRAPH ? nag_tracer_at_graph_sites(tracer) : tracer;
     const nag_handlers *set = chooses_threads ? &row->filtered : &row->handlers;
-    handlers[i] = i & NREC_SITE_RUN_OF_NOPS      ? set->kept
-                  : i & NREC_SITE_ENTRY_ONLY     ? set->entry_only
+    handlers[i] = i & NREC_SITE_ENTRY_ONLY       ? set->entry_only
                   : i & NREC_SITE_AFTER_PROLOGUE ? set->mcount
                                                  : set->entry;
   }
 }
 
-// 41 bb imm32        mov  $function, %r11d          68 imm32     push $function   (a run of nops)
+// 41 53              push %r11
+// 41 bb imm32        mov  $function, %r11d
 // ff 25 disp32       jmp  *handler(%rip)
 static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_t *head) {
-  uint8_t *at = stub;
-  if (entry->flags & NREC_SITE_RUN_OF_NOPS) *at++ = 0x68;
-  else *at++ = 0x41, *at++ = 0xbb;
-  __builtin_memcpy(at, &entry->function, 4);
-  at[4] = 0xff, at[5] = 0x25;
-  int32_t distance = (int32_t)(head + (entry->flags & HANDLER_FLAGS) * 8 - (at + 10));
-  __builtin_memcpy(at + 6, &distance, 4);
-  for (at += 10; at < stub + STUB_BYTES; at++) *at = 0xcc;
+  static const uint8_t text[STUB_BYTES] = {0x41, 0x53, 0x41, 0xbb, 0, 0,    0,    0,
+                                           0xff, 0x25, 0,    0,    0, 0,    0xcc, 0xcc};
+  enum { FUNCTION_AT = 4, DISTANCE_AT = 10, END = 14 };
+  int32_t distance = (int32_t)(head + (entry->flags & HANDLER_FLAGS) * 8 - (stub + END));
+  __builtin_memcpy(stub, text, STUB_BYTES);
+  __builtin_memcpy(stub + FUNCTION_AT, &entry->function, 4);
+  __builtin_memcpy(stub + DISTANCE_AT, &distance, 4);
 }
 
 // Makes the stubs of a module, one for each armed site.

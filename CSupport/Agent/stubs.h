@@ -3,19 +3,22 @@
 // Macros of the handlers, which are the hot path: those in graph.S, function.S, callgraph.S and
 // hits.S, and those that handlers_in_c.S generates. An armed site calls its own stub (sites.c):
 //
+//      41 53            push %r11
 //      41 bb imm32      mov  $function, %r11d
 //      ff 25 disp32     jmp  *handler(%rip)
 //
-// The handler finds its function's number in %r11d, and the traced function's return address at
+// The handler finds its function's number in r11 and, on the stack:
 //
-//      entry   8(%rsp)    a call at the function's first byte (fentry, patchable)
+//      (%rsp) r11   8(%rsp) into the traced function   and the function's return address at
+//
+//      entry   16(%rsp)   a call at the function's first byte (fentry, patchable)
 //      frame   8(%rbp)    a call behind the prologue (mcount)
-//      kept    32(%rsp)   as `entry`, behind what KEPT (below) has pushed
 //
-// Every register but r11 and the flags is kept: r11 holds no argument and is dead at an entry.
-// gcc's -fpatchable-function-entry leaves IPA-RA on. Under it, a caller may keep values in any
-// register that the callee, as compiled, does not change, r11 among them. So these sites have the
-// `kept` handlers.
+// It pops r11 before it returns. Every register but the flags is kept, at the entry and at the
+// return. By the usual calling convention some could be changed there. But a caller can expect
+// more: gcc's IPA-RA (on under -fpatchable-function-entry) uses what the callee, as compiled, does
+// not change; clang's preserve_most and ms_abi keep more registers, and preserve_none passes
+// arguments in r11.
 //
 // An event is written by a restartable sequence (rseq(2); the kernel's Documentation and glibc's
 // manual, 2.35). The event is stored behind the chunk's last one and then committed by one store of
@@ -30,44 +33,83 @@
 
 #include "offsets.h"
 
-        .macro  BEGIN name, alignment=4
+// A profiler's or a debugger's unwinder may begin at any instruction of a handler. So every change
+// of the stack is described, and code behind an exit continues (RESUME) with the description from
+// before it. That one is stated anew: LLVM's assembler does not restore the offset that
+// .cfi_adjust_cfa_offset changes.
+        .macro  DEFINE name, alignment
         .globl  \name
         .hidden \name
         .type   \name, @function
         .p2align \alignment
 \name:
+        .cfi_startproc
         .endm
         .macro  END name
+        .cfi_endproc
         .size   \name, . - \name
         .endm
+        .macro  PUSH register
+        pushq   \register
+        .cfi_adjust_cfa_offset 8
+        .endm
+        .macro  POP register
+        popq    \register
+        .cfi_adjust_cfa_offset -8
+        .endm
 
+// Begins the handler of an entry.
+        .macro  BEGIN name, alignment=4
+        DEFINE  \name, \alignment
+        .cfi_def_cfa_offset 16  // a stub has pushed r11
+        .endm
+// Begins the handler of a return: the trampoline's address is at -8(%rsp).
+        .macro  BEGIN_RETURN name, alignment=4
+        DEFINE  \name, \alignment
+        .cfi_def_cfa_offset 0
+        .endm
+// Leaves the handler: back into the traced function.
+        .macro  LEAVE
+        POP     %r11
+        ret
+        .endm
+
+        .set    SAVED, 40  // bytes
         .macro  SAVE
-        pushq   %rax
-        pushq   %rcx
-        pushq   %rdx
-        pushq   %r8
-        pushq   %r9
+        PUSH    %rax
+        PUSH    %rcx
+        PUSH    %rdx
+        PUSH    %r8
+        PUSH    %r9
         .endm
         .macro  RESTORE
-        popq    %r9
-        popq    %r8
-        popq    %rdx
-        popq    %rcx
-        popq    %rax
+        POP     %r9
+        POP     %r8
+        POP     %rdx
+        POP     %rcx
+        POP     %rax
         .endm
-        .set    SAVED, 40
+        .macro  RESUME pushed
+        .cfi_def_cfa_offset 16 + \pushed
+        .endm
+        .macro  EXIT
+        RESTORE
+        LEAVE
+        RESUME  SAVED
+        .endm
+        .macro  EXIT_TO handler
+        RESTORE
+        jmp     \handler
+        RESUME  SAVED
+        .endm
 
 // \register := the address of the traced function's return address; \pushed: bytes that the handler
 // has pushed.
         .macro  LOCATION location, pushed, register
         .ifc    \location, entry
-        leaq    \pushed+8(%rsp), \register
-        .else
-        .ifc    \location, kept
-        leaq    \pushed+32(%rsp), \register
+        leaq    \pushed+16(%rsp), \register
         .else
         leaq    8(%rbp), \register
-        .endif
         .endif
         .endm
 
@@ -178,59 +220,45 @@ nag_sequence_\name:
         .endm
 
 // Calls a C function with every general register kept; C code here uses no other registers. The
-// stack is aligned for the call. The C function gets the function's number, the address of its
-// return address, and whether its caller's registers must also be kept at its return.
+// stack is aligned for the call. The C function gets the function's number and the address of its
+// return address.
         .macro  TO_C name, function, location
         BEGIN   \name
-        pushq   %rax
-        pushq   %rcx
-        pushq   %rdx
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
+        PUSH    %rax
+        PUSH    %rcx
+        PUSH    %rdx
+        PUSH    %rsi
+        PUSH    %rdi
+        PUSH    %r8
+        PUSH    %r9
+        PUSH    %r10
         movl    %r11d, %edi
-        movq    %r11, %rdx
-        shrq    $32, %rdx
         LOCATION \location, 64, %rsi
-        pushq   %rbx
-        movq    %rsp, %rbx
-        andq    $-16, %rsp
-        callq   \function
-        movq    %rbx, %rsp
-        popq    %rbx
-        popq    %r10
-        popq    %r9
-        popq    %r8
-        popq    %rdi
-        popq    %rsi
-        popq    %rdx
-        popq    %rcx
-        popq    %rax
-        ret
+        CALL_C  \function
+        POP     %r10
+        POP     %r9
+        POP     %r8
+        POP     %rdi
+        POP     %rsi
+        POP     %rdx
+        POP     %rcx
+        POP     %rax
+        LEAVE
         END     \name
         .endm
 
-// The handler of `kept` sites: keeps r11 too, and calls the handler \handler. The stub has pushed
-// the function's number and left r11 unchanged:
-//
-//      (%rsp) number   8(%rsp) into the traced function   16(%rsp) its return address
-//
-// `hooks`: bit 32 of r11 tells the handler that all registers of the function's caller must also be
-// kept at the function's return.
-        .macro  KEPT name, handler, hooks
-        BEGIN   \name
-        pushq   %r11
-        movl    8(%rsp), %r11d
-        .ifnb   \hooks
-        btsq    $32, %r11
-        .endif
-        callq   \handler
-        popq    %r11
-        leaq    8(%rsp), %rsp
-        ret
-        END     \name
+// Calls C with an aligned stack.
+        .macro  CALL_C function
+        PUSH    %rbx
+        .cfi_rel_offset %rbx, 0
+        movq    %rsp, %rbx
+        .cfi_def_cfa_register %rbx
+        andq    $-16, %rsp
+        callq   \function
+        movq    %rbx, %rsp
+        .cfi_def_cfa_register %rsp
+        POP     %rbx
+        .cfi_restore %rbx
         .endm
 
 #endif

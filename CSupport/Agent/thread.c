@@ -3,6 +3,7 @@
 // What belongs to one thread: its buffer, which is made at the first event, and what happens when
 // the thread ends.
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "agent.h"
@@ -23,11 +24,7 @@ void nag_thread_finish(nag_buffer *buffer) {
   __atomic_add_fetch(&nag_process_state->header->calls, calls, __ATOMIC_RELAXED);
 }
 
-// Called when the thread ends: its chunk is closed, and its shadow stack is free for another
-// thread. A function that is traced after this (in a later destructor, say) makes a new buffer.
-static void ended(void *argument) {
-  (void)argument;
-  uint64_t signals = nag_block_signals();
+static void end_recording(void) {
   nag_buffer *buffer = nag_self.buffer;
   nag_self.buffer = NULL;
   if (buffer != NULL) {
@@ -35,6 +32,18 @@ static void ended(void *argument) {
     NAG_CALL(SYS_munmap, buffer, nag_config.tracer->buffer_bytes);
   }
   nag_shadow_release();
+}
+
+// Called when the thread ends. libc calls the destructors of thread-specific data in rounds, as long
+// as there are new data. What others of them call belongs to the thread too, so this one waits for
+// the last round. (Its key was the first of the process, so it is called first in each round.) A
+// function that is traced after it makes a new buffer.
+static void ended(void *argument) {
+  if (++nag_self.end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS &&
+      pthread_setspecific(key, argument) == 0)
+    return;
+  uint64_t signals = nag_block_signals();
+  end_recording();
   nag_restore_signals(signals);
 }
 
@@ -49,19 +58,43 @@ void nag_thread_prepare(void) {
   has_key = pthread_key_create(&key, ended) == 0;
 }
 
-nag_buffer *nag_thread_buffer(void) {
-  nag_buffer *buffer = nag_self.buffer;
+// Makes the thread's buffer and fills it, or fills it anew in a forked child, which finds it wiped.
+static void begin(void *unused) {
+  (void)unused;
   nag_process *process = nag_process_state;
-  if (!nag_is_joined() || nag_config.is_off) return NULL;
+  if (!nag_is_joined()) return;
+  nag_buffer *buffer = nag_self.buffer;
   if (buffer == NULL) {
     buffer = nag_wiped_pages(nag_config.tracer->buffer_bytes);
-    if (buffer == NULL) return NULL;
+    if (buffer == NULL) return;
     nag_self.buffer = buffer;
     if (has_key && vector_bytes >= 576) nag_with_vectors(arrange_end, buffer, vector_bytes);
   }
-  if (buffer->thread == 0) {  // new, or wiped
-    buffer->thread = nag_thread_id();
-    buffer->serial = __atomic_add_fetch(&process->next_serial, 1, __ATOMIC_RELAXED);
+  if (buffer->thread != 0) return;
+  buffer->thread = nag_thread_id();
+  buffer->serial = __atomic_add_fetch(&process->next_serial, 1, __ATOMIC_RELAXED);
+}
+
+nag_buffer *nag_thread_buffer(void) {
+  if (nag_config.is_off) return NULL;
+  if (nag_self.is_shared) {
+    nag_lose(1);
+    return NULL;
   }
-  return buffer;
+  bool is_begun = nag_self.buffer != NULL && nag_self.buffer->thread != 0;
+  if (!is_begun && !nag_on_scratch_stack(begin, NULL)) return NULL;
+  return nag_process_state->header != NULL ? nag_self.buffer : NULL;
+}
+
+// The shadow stack is given up, so that each open function's return finds its address among the
+// orphaned returns: the two processes must not change one shadow stack.
+void nag_thread_share(void) {
+  nag_process *process = nag_process_state;
+  if (process == NULL || process->header == NULL || nag_self.is_shared) return;
+  uint64_t signals = nag_block_signals();
+  end_recording();
+  nag_self.is_shared = true;
+  nag_self.refused = 1;
+  nag_mark_shared();
+  nag_restore_signals(signals);
 }

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Filters by thread: whether a thread is recorded depends on its name. A thread's name is checked
-// at its first traced call, and again at its first traced call after any thread's name has changed.
-// The agent intercepts name changes: it interposes the two libc functions that change names. They
-// do what libc's do, also when there is no filter.
+// at its first traced call, and again at its first traced call after any thread's name has changed:
+// the agent interposes the libc functions that change names (interposed.c).
 //
 // A name change that is not intercepted (a system call of the program's own, a write to
 // /proc/PID/task/TID/comm) takes effect at the next intercepted change.
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdarg.h>
 #include <sys/prctl.h>
 
 #include "CGlob.h"
@@ -50,7 +45,7 @@ void nag_thread_ask(uint32_t function, uint64_t *location) {
   nag_self.choice = generation + !is_wanted(name);
 }
 
-static void changed(void) {
+void nag_thread_renamed(void) {
   // A chunk has the name that its thread had when the chunk was begun. A thread that makes traced
   // calls before it takes a name should still appear under that name. The name of another thread
   // appears in that thread's next chunk.
@@ -60,37 +55,4 @@ static void changed(void) {
   if (nag_config.config.thread_rules == 0) return;
   if (__atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE) == 0)
     __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);
-}
-
-// --- functions that change names
-// ------------------------------------------------------------------------------
-
-#define EXPORT __attribute__((visibility("default")))
-
-EXPORT int prctl(int option, ...) {
-  va_list arguments;
-  uint64_t word[4];
-  va_start(arguments, option);
-  for (int i = 0; i < 4; i++) word[i] = va_arg(arguments, uint64_t);
-  va_end(arguments);
-  int64_t result = NAG_CALL(SYS_prctl, option, word[0], word[1], word[2], word[3]);
-  if (option == PR_SET_NAME && result == 0) changed();
-  if (result >= 0) return (int)result;
-  errno = (int)-result;
-  return -1;
-}
-
-typedef int (*set_name)(pthread_t, const char *);
-
-EXPORT int pthread_setname_np(pthread_t thread, const char *name) {
-  static _Atomic uint64_t found;
-  uint64_t address = atomic_load(&found);
-  if (address == 0) {
-    address = (uint64_t)dlsym(RTLD_NEXT, "pthread_setname_np");
-    atomic_store(&found, address);
-  }
-  if (address == 0) return ENOSYS;
-  int error = ((set_name)address)(thread, name);
-  if (error == 0) changed();
-  return error;
 }

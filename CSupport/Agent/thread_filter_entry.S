@@ -15,39 +15,34 @@
 
         .text
 
-// `kept`: the stub has pushed the function's number; the entry removes it where the handler does
-// not run. A handler that is in the table several times has one entry.
-        .macro  FILTERED handler, kept
+// A handler that is in the table several times has one entry.
+        .macro  FILTERED handler
         .ifndef \handler\()_filtered
         BEGIN   \handler\()_filtered
-        pushq   %rax
+        PUSH    %rax
         movq    nag_self@gottpoff(%rip), %rax
         movl    %fs:NAG_TLS_CHOICE(%rax), %eax
         subl    nag_thread_generation(%rip), %eax
         cmpl    $1, %eax
-        popq    %rax
+        POP     %rax
         jb      \handler
         ja      8f
-        .ifnb   \kept
-        leaq    8(%rsp), %rsp
-        .endif
-        ret
-8:      pushq   %r11
-        callq   nag_ask_thread
-        popq    %r11
+        LEAVE
+        RESUME  0
+8:      callq   9f  // as a site calls its stub
         jmp     \handler\()_filtered
+9:      RESUME  8
+        PUSH    %r11
+        jmp     nag_ask_thread
         END     \handler\()_filtered
         .endif
         .endm
 
         TO_C    nag_ask_thread, nag_thread_ask, entry
 
-#define FILTER(entry, mcount, entry_only, kept) \
-        FILTERED entry; FILTERED mcount; FILTERED entry_only; FILTERED kept, kept
-#define ASSEMBLED(mode, entry, mcount, entry_only, kept, ...) \
-        FILTER(entry, mcount, entry_only, kept)
-#define IN_C(mode, ...) \
-        FILTER(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, nag_##mode##_kept)
+#define FILTER(entry, mcount, entry_only) FILTERED entry; FILTERED mcount; FILTERED entry_only
+#define ASSEMBLED(mode, entry, mcount, entry_only, ...) FILTER(entry, mcount, entry_only)
+#define IN_C(mode, ...) FILTER(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only)
 #define IN_C_RETURNING IN_C
 #include "tracer_table.h"
 

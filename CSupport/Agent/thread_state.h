@@ -22,11 +22,14 @@ typedef struct nag_slot {
   uint64_t stack;          ///< where the return address was on the stack; or NAG_STACK_*
   uint64_t time;           ///< of the entry, for tracers that need it
   uint32_t function;
-  uint32_t extra;          ///< graph: 1 where all registers are kept; call_limits.c uses it too
+  uint32_t extra;          ///< for tracers that need it
 } nag_slot;
 
-#define NAG_STACK_FREE (~0ull)           // this slot hooks nothing
+// Not a place on a stack but the slot's state. All of these are above any place.
+#define NAG_STACK_FREE (~0ull)           // below `top`: taken, and about to be filled
 #define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
+#define NAG_STACK_CLOSED (~0ull - 2)     // its frame has returned before frames above it
+static inline bool nag_hooks(const nag_slot *slot) { return slot->stack < NAG_STACK_CLOSED; }
 
 /// How a hooked frame returned.
 typedef struct nag_returned {
@@ -68,6 +71,8 @@ typedef struct nag_tls {
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
   uint32_t refused;             ///< no shadow stack was available: only entries are recorded
   uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
+  uint32_t end_rounds;          ///< how often its end was announced
+  bool is_shared;               ///< another process uses these variables too: nothing is recorded
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
 } nag_tls;
 
@@ -90,7 +95,6 @@ NAG_SAME(offsetof(nag_tls, choice), NAG_TLS_CHOICE);
 NAG_SAME(offsetof(nag_slot, return_address), NAG_SLOT_RETURN);
 NAG_SAME(offsetof(nag_slot, stack), NAG_SLOT_STACK);
 NAG_SAME(offsetof(nag_slot, function), NAG_SLOT_FUNCTION);
-NAG_SAME(offsetof(nag_slot, extra), NAG_SLOT_EXTRA);
 NAG_SAME(sizeof(nag_slot), NAG_SLOT_BYTES);
 NAG_SAME(offsetof(nag_buffer, chunk), NAG_BUFFER_CHUNK);
 NAG_SAME(offsetof(nag_buffer, counts), NAG_BUFFER_COUNTS);

@@ -5,7 +5,7 @@
 // handlers_in_c.S (the handlers of tracers in C) and thread_filter_entry.S (the entries that run
 // before each handler when threads are chosen by name). So it has no include guard.
 //
-//   ASSEMBLED(mode, entry, mcount, entry_only, kept, return, FIELDS)
+//   ASSEMBLED(mode, entry, mcount, entry_only, return, FIELDS)
 //       The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h),
 //       and where hooked returns go. `return` is NULL where the tracer hooks none.
 //   IN_C(mode, enter, enter_only, FIELDS)
@@ -38,8 +38,7 @@ uint64_t nag_hits_finish(nag_buffer *buffer);
 #endif
 
 // function_graph in its usual form.
-ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_kept,
-          nag_graph_exit,
+ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_exit,
           .number = NREC_TRACER_GRAPH, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
           .unwound = nag_event_unwound, .finish = nag_event_chunks_finish,
           .buffer_bytes = NAG_BUFFER_CALLERS)
@@ -61,8 +60,7 @@ IN_C_RETURNING(limited, nag_enter_limited, nag_enter_limited_only, nag_leave_lim
 // What the sites of graph functions call in the mode above. No configuration chooses this row.
 IN_C(window, nag_enter_window, nag_enter_limited_only, .number = NAG_TRACER_NONE)
 
-ASSEMBLED(function, nag_function_entry, nag_function_mcount, nag_function_mcount,
-          nag_function_kept, NULL,
+ASSEMBLED(function, nag_function_entry, nag_function_mcount, nag_function_mcount, NULL,
           .number = NREC_TRACER_FUNCTION, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
           .begin_chunk = nag_function_begin_chunk, .finish = nag_event_chunks_finish,
           .buffer_bytes = sizeof(nag_buffer))
@@ -73,8 +71,7 @@ IN_C(slow_function, nag_enter_function, nag_enter_function,
      .begin_chunk = nag_function_begin_chunk, .finish = nag_event_chunks_finish,
      .buffer_bytes = sizeof(nag_buffer))
 
-ASSEMBLED(callgraph, nag_callgraph_entry, nag_callgraph_mcount, nag_callgraph_mcount,
-          nag_callgraph_kept, NULL,
+ASSEMBLED(callgraph, nag_callgraph_entry, nag_callgraph_mcount, nag_callgraph_mcount, NULL,
           .number = NREC_TRACER_CALLGRAPH, .chunk_kind = NREC_CHUNK_CALL_TREE,
           .finish = nag_callgraph_finish, .buffer_bytes = NAG_BUFFER_CALLERS)
 
@@ -83,12 +80,12 @@ IN_C_RETURNING(profile, nag_enter_profile, nag_enter_profile_only, nag_leave_pro
                .dropped = nag_profile_dropped, .finish = nag_profile_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
-ASSEMBLED(hits, nag_hits_entry, nag_hits_entry, nag_hits_entry, nag_hits_kept, NULL,
+ASSEMBLED(hits, nag_hits_entry, nag_hits_entry, nag_hits_entry, NULL,
           .number = NREC_TRACER_HITS, .chunk_kind = NREC_CHUNK_HITS, .finish = nag_hits_finish,
           .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // What armed sites call after an anomaly. No configuration chooses this row.
-ASSEMBLED(off, nag_off_entry, nag_off_entry, nag_off_entry, nag_off_kept, NULL,
+ASSEMBLED(off, nag_off_entry, nag_off_entry, nag_off_entry, NULL,
           .number = NAG_TRACER_NONE)
 
 #undef ASSEMBLED

@@ -13,29 +13,27 @@ enum {
 };
 
 #define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")));
-#define HANDLERS(entry, mcount, entry_only, kept)                                                 \
-  HANDLER(entry) HANDLER(mcount) HANDLER(entry_only) HANDLER(kept) HANDLER(entry##_filtered)      \
-  HANDLER(mcount##_filtered) HANDLER(entry_only##_filtered) HANDLER(kept##_filtered)
+#define HANDLERS(entry, mcount, entry_only)                                                       \
+  HANDLER(entry) HANDLER(mcount) HANDLER(entry_only) HANDLER(entry##_filtered)                    \
+  HANDLER(mcount##_filtered) HANDLER(entry_only##_filtered)
 #define HANDLERS_IN_C(mode)                                                                       \
-  HANDLERS(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, nag_##mode##_kept)
+  HANDLERS(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only)
 
 HANDLER(nag_graph_exit)
 #define NAG_DECLARE_TRACERS
-#define ASSEMBLED(mode, entry, mcount, entry_only, kept, return_handler_, ...)                    \
-  HANDLERS(entry, mcount, entry_only, kept)
+#define ASSEMBLED(mode, entry, mcount, entry_only, return_handler_, ...)                          \
+  HANDLERS(entry, mcount, entry_only)
 #define IN_C(mode, ...) HANDLERS_IN_C(mode)
 #define IN_C_RETURNING(mode, ...) HANDLERS_IN_C(mode) HANDLER(nag_##mode##_exit)
 #include "tracer_table.h"
 
-#define ROW(mode, entry_, mcount_, entry_only_, kept_, return_handler_, ...)                      \
+#define ROW(mode, entry_, mcount_, entry_only_, return_handler_, ...)                             \
   [NAG_MODE_##mode] = {                                                                           \
-    .handlers = {entry_, mcount_, entry_only_, kept_},                                            \
-    .filtered = {entry_##_filtered, mcount_##_filtered, entry_only_##_filtered,                   \
-                 kept_##_filtered},                                                               \
+    .handlers = {entry_, mcount_, entry_only_},                                                   \
+    .filtered = {entry_##_filtered, mcount_##_filtered, entry_only_##_filtered},                  \
     .return_handler = return_handler_, __VA_ARGS__},
 #define ROW_IN_C(mode, return_handler, ...)                                                       \
-  ROW(mode, nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, nag_##mode##_kept,        \
-      return_handler, __VA_ARGS__)
+  ROW(mode, nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, return_handler, __VA_ARGS__)
 
 static const nag_tracer tracers[] = {
 #define ASSEMBLED(...) ROW(__VA_ARGS__)

@@ -1,17 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps the vector registers, which may hold an entry's arguments, across a call into libc.
+// Calls from slow paths that need a stack of their own, or the vector registers kept, which may hold
+// an entry's arguments.
 
 #include "stubs.h"
 
         .text
 
-// void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area)
-        BEGIN   nag_with_vectors
-        pushq   %rbp
+        .macro  BEGIN_FRAME name
+        DEFINE  \name, 4
+        PUSH    %rbp
+        .cfi_rel_offset %rbp, 0
         movq    %rsp, %rbp
+        .cfi_def_cfa_register %rbp
+        .endm
+
+// void nag_on_stack(void (*function)(void *), void *argument, uint8_t *top)
+        BEGIN_FRAME nag_on_stack
+        movq    %rdx, %rsp
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        callq   *%rax
+        leave
+        .cfi_def_cfa %rsp, 8
+        ret
+        END     nag_on_stack
+
+// void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area)
+        BEGIN_FRAME nag_with_vectors
         pushq   %rbx
+        .cfi_offset %rbx, -24
         pushq   %r12
+        .cfi_offset %r12, -32
         movq    %rdi, %rbx
         subq    %rdx, %rsp
         andq    $-64, %rsp
@@ -37,6 +57,7 @@
         popq    %r12
         popq    %rbx
         popq    %rbp
+        .cfi_def_cfa %rsp, 8
         ret
         END     nag_with_vectors
 

@@ -144,6 +144,10 @@ NPC_HIDDEN void npc_load_plans_note_unloads(void);
 /// Called before the jump is put back: drops the modules that may have been unloaded meanwhile.
 NPC_HIDDEN void npc_load_plans_drop_unannounced(void);
 
+// loader.c, for the other files
+/// In a forked child: no load or unload of the parent's goes on.
+NPC_HIDDEN void npc_loader_begin_child(void);
+
 // stop.c, for the other files
 NPC_HIDDEN void npc_stop_begin_child(void);
 /// Stops the threads that run now and were asleep or not there before; see npc_stop_threads.

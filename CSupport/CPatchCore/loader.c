@@ -16,6 +16,7 @@
 #include <link.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -66,6 +67,8 @@ static void begin_adding(void) {
   adding = true;
 }
 
+void npc_loader_begin_child(void) { adding = deleting = false; }
+
 size_t npc_loader_listed_before(void) { return listed_before; }
 
 static void end_adding(void) {
@@ -87,7 +90,9 @@ static bool any_in(int state) {
 
 __attribute__((visibility("hidden"))) void npc_loader_announced(void);
 void npc_loader_announced(void) {
-  int saved = errno;
+  int saved = errno, cancel;
+  // dlopen is no cancellation point, so nothing that is called in it may be one.
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
   if (any_in(RT_ADD) && !adding) begin_adding();
   if (any_in(RT_DELETE)) {
     // A load that failed half-way is undone and never becomes consistent: no module was added.
@@ -106,6 +111,7 @@ void npc_loader_announced(void) {
   }
   if (adding && !any_in(RT_ADD)) end_adding();
   if (!any_in(RT_ADD) && !any_in(RT_DELETE)) count_listed();
+  pthread_setcancelstate(cancel, NULL);
   errno = saved;
 }
 
@@ -168,6 +174,17 @@ static int make_stub(uint64_t at) {
   return 0;
 }
 
+static int write_parts(const npc_text *text, const uint8_t *bytes, bool head_first) {
+  int error = 0;
+  for (int part = 0; part < 2 && !error; part++) {
+    bool head = (part == 0) == head_first;
+    size_t offset = head ? 0 : 1, length = head ? 1 : JUMP_BYTES - 1;
+    if (!npc_text_write(text, jump.address + offset, bytes + offset, length)) error = errno;
+    if (!error) error = npc_sync_cores();
+  }
+  return error;
+}
+
 // Writes `bytes` over the jump's place: the padding and the first byte, in the given order.
 static int write_jump(const uint8_t *bytes, bool head_first) {
   npc_text text = {.writer = NPC_WRITER_MPROTECT, .protection = jump_protection};
@@ -175,13 +192,9 @@ static int write_jump(const uint8_t *bytes, bool head_first) {
     text.writer = NPC_WRITER_PROC_MEM;
     if (!npc_text_open(&text, &jump, 1)) return errno;
   }
-  int error = 0;
-  for (int part = 0; part < 2 && !error; part++) {
-    bool head = (part == 0) == head_first;
-    size_t offset = head ? 0 : 1, length = head ? 1 : JUMP_BYTES - 1;
-    if (!npc_text_write(&text, jump.address + offset, bytes + offset, length)) error = errno;
-    if (!error) error = npc_sync_cores();
-  }
+  npc_block_forks();
+  int error = write_parts(&text, bytes, head_first);
+  npc_allow_forks();
   int closing = npc_text_close(&text, &jump, 1);
   return error ? error : closing;
 }

@@ -18,27 +18,31 @@
 #include "modules.h"
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void npc_patch_lock(void) { pthread_mutex_lock(&lock); }
 void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
+
+void npc_block_forks(void) { pthread_mutex_lock(&fork_lock); }
+void npc_allow_forks(void) { pthread_mutex_unlock(&fork_lock); }
 
 static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTHREAD_ONCE_INIT;
 static int forks_error, signals_error;
 static _Atomic bool are_signals_prepared;
 
-// Called in a forked child. A recursive mutex belongs to a thread id. The child's thread has
-// another id, so it cannot unlock what its parent locked; the mutex is made anew. Nobody waits for
-// it in the child, which has one thread. (Nowhere else may it be made anew: a thread may hold it or
-// wait for it.)
+// Called in a forked child, which has one thread. The locks may be held by threads that it does not
+// have, so they are made anew. (Nowhere else may they be: a thread may hold one or wait for it.)
 static void begin_child(void) {
   lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+  fork_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+  npc_loader_begin_child();
   npc_stop_begin_child();
   npc_protocol_begin_child();
 }
 
 static void prepare_forks(void) {
-  // Without the lock, a child forked in the middle of a transaction would inherit half of one.
-  forks_error = pthread_atfork(npc_patch_lock, npc_patch_unlock, begin_child);
+  // A child that is forked in the middle of a transaction would inherit half of one.
+  forks_error = pthread_atfork(npc_block_forks, npc_allow_forks, begin_child);
 }
 
 static void prepare_signals(void) {
@@ -239,8 +243,11 @@ static bool visit(const npc_module *module, void *context) {
   *e->result = (npc_result){0};
   if (e->transaction->check_unloads && module->subs != e->transaction->subs)
     fail(e, NPC_STALE, NPC_PHASE_PREPARE, 0);
-  else if (check_place(e, module))
+  else if (check_place(e, module)) {
+    npc_block_forks();
     run(e, module);
+    npc_allow_forks();
+  }
   return true;
 }
 

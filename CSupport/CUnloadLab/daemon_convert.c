@@ -13,7 +13,9 @@ static int stop_all(void) {
   npc_stop_request request = {.timeout_milliseconds = nul.options.stop_timeout_milliseconds,
                               .wake_sleepers = true};
   nul_lock();
+  npc_block_forks();
   if (npc_stop_threads(&request, &nul.last_stop)) return 0;
+  npc_allow_forks();
   nul_unlock();
   nul.stop_failures++;
   return nul.last_stop.error ? nul.last_stop.error : ETIMEDOUT;
@@ -21,6 +23,7 @@ static int stop_all(void) {
 
 static void resume_all(void) {
   npc_resume_threads();
+  npc_allow_forks();
   nul_unlock();
   npc_sync_cores();  // the others serialised on their way out; this thread has not
 }

@@ -6,12 +6,14 @@
 // .eh_frame, through dl_iterate_phdr. That also holds for unwinders that are linked statically or
 // loaded later.
 //
-// When a callee has returned or is being unwound, its trampoline's address is the word below the
-// stack pointer. The slot is at a constant distance from it and holds the real return address.
+// A frame whose return address is a trampoline is unwound by the trampoline's address alone: its
+// slot is at a constant distance and holds the real return address. That may be another trampoline:
+// the function was reached by a tail call. An unwinder takes two frames with one identity for a
+// loop, so the slot's number is a part of the identity.
 //
-//   CFA             rsp - 1: an identity that no real frame has
+//   CFA             rsp - 1 - (pc / 32 & 3): an identity that no real frame has
 //   rsp (7)         as it is
-//   return (16)     *(*(rsp - 8) + NAG_SHADOW_DISTANCE)
+//   return (16)     *((pc & ~31) + NAG_SHADOW_DISTANCE)
 //
 // DWARF 4, 6.4; System V ABI for x86-64, 3.7. The segment is read-only, so that it counts as no
 // committed memory. Package.swift gives the linker the segment's address: if the linker chose it,
@@ -19,20 +21,28 @@
 
 #include "Trampolines.h"
 
-        .set    BREG7, 0x77
         .set    DEREF, 0x06
-        .set    PLUS, 0x22
         .set    CONST4U, 0x0c
+        .set    AND, 0x1a
+        .set    MINUS, 0x1c
+        .set    NOT, 0x20
+        .set    PLUS, 0x22
+        .set    SHR, 0x25
+        .set    LIT0, 0x30
+        .set    BREG0, 0x70
         .set    DEF_CFA_EXPRESSION, 0x0f
         .set    VAL_EXPRESSION, 0x16
+        .set    RSP, 7
+        .set    PC, 16
 
         .section .nopscope.trampolines, "a", @nobits
         .p2align 16
 start:
         .cfi_startproc
-        .cfi_escape DEF_CFA_EXPRESSION, 2, BREG7, 0x7f
-        .cfi_escape VAL_EXPRESSION, 7, 2, BREG7, 0
-        .cfi_escape VAL_EXPRESSION, 16, 10, BREG7, 0x78, DEREF, CONST4U, \
+        .cfi_escape DEF_CFA_EXPRESSION, 9, BREG0 + RSP, 0x7f, BREG0 + PC, 0, LIT0 + 5, SHR, \
+            LIT0 + 3, AND, MINUS
+        .cfi_escape VAL_EXPRESSION, RSP, 2, BREG0 + RSP, 0
+        .cfi_escape VAL_EXPRESSION, PC, 12, BREG0 + PC, 0, LIT0 + 31, NOT, AND, CONST4U, \
             NAG_SHADOW_DISTANCE & 0xff, NAG_SHADOW_DISTANCE >> 8 & 0xff, \
             NAG_SHADOW_DISTANCE >> 16 & 0xff, NAG_SHADOW_DISTANCE >> 24, PLUS, DEREF
         .skip   NAG_SHADOW_DISTANCE

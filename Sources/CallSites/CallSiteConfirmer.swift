@@ -37,6 +37,17 @@ public struct CallSiteConfirmer {
     var kind: CallSite.Kind
   }
 
+  /// Of a function with both kinds of sites only the call is used: each call of it is one call.
+  mutating func dropAreas(ofFunctionsIn calls: [CallSite]) {
+    if sites.isEmpty || calls.isEmpty { return }
+    let starts = Set(calls.map(\.functionStart))
+    for site in sites where starts.contains(site.functionStart) {
+      skip(site.offset, .functionHasCall)
+    }
+    sites.removeAll { starts.contains($0.functionStart) }
+    skipped.sort { $0.offset < $1.offset }
+  }
+
   /// Confirms `candidates`, sorted by offset, into `sites` and `skipped`.
   public mutating func confirm(_ candidates: [Candidate]) {
     sites.reserveCapacity(sites.count + candidates.count)

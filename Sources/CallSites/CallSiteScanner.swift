@@ -88,23 +88,51 @@ public struct CallSiteScanner: Sendable {
     return false
   }
 
-  /// The PLT stubs in `segment`: `jmp *slot(%rip)` through one of `slots`.
+  /// The PLT stubs in `segment`: `jmp *slot(%rip)` through one of `slots`, whose index `found` gets
+  /// with the stub's address.
   static func stubs(
-    in segment: Segment, of image: ELFImage, through slots: [McountEntry],
-    _ found: (McountEntry) -> Void
+    in segment: Segment, of image: ELFImage, through slots: [ModuleOffset],
+    _ found: (_ slot: Int, _ stub: ModuleOffset) -> Void
   ) {
     let range = segment.fileRange
     guard range.count >= 6 else { return }
     let text = image.bytes.storage.span.extracting(range)
     for index in 0...(text.count - 6) where text[index] == 0xff && text[index + 1] == 0x25 {
       let target = segment.address &+ Self.target(text, index + 2)
-      for slot in slots where slot.address == target {
-        var stub = slot
-        stub.place = .stub
-        stub.address = segment.address + UInt64(stubStart(text, jump: index))
-        found(stub)
+      for (number, slot) in slots.enumerated() where slot == target {
+        found(number, segment.address + UInt64(stubStart(text, jump: index)))
       }
     }
+  }
+
+  /// Link-time addresses of the jumps in `segment` to one of `functions`, by `e9` or `0f 8x`, or
+  /// through one of `slots`, by `ff 25`.
+  static func jumps(
+    in segment: Segment, of image: ELFImage, to functions: [ModuleOffset],
+    through slots: [ModuleOffset]
+  ) -> [ModuleOffset] {
+    let range = segment.fileRange
+    guard range.count >= 6 else { return [] }
+    let text = image.bytes.storage.span.extracting(range)
+    let base = segment.address.rawValue
+    let direct = functions.map(\.rawValue)
+    let indirect = slots.map(\.rawValue)
+    var found: [ModuleOffset] = []
+    for index in 0...(text.count - 6) {
+      let isJump: Bool
+      switch text[index] {
+      case 0xe9: isJump = contains(direct.span, base &+ target(text, index + 1))
+      case 0x0f:
+        isJump =
+          text[index + 1] & 0xf0 == 0x80 && contains(direct.span, base &+ target(text, index + 2))
+      case 0xff:
+        isJump =
+          text[index + 1] == 0x25 && contains(indirect.span, base &+ target(text, index + 2))
+      default: isJump = false
+      }
+      if isJump { found.append(segment.address + UInt64(index)) }
+    }
+    return found
   }
 
   /// A stub begins at its `bnd` prefix, or at the endbr64 before that.

@@ -140,8 +140,14 @@ public struct McountTargets: Equatable, Sendable {
   private mutating func addStubs(_ image: ELFImage) {
     let slots = self.slots
     guard !slots.isEmpty else { return }
+    let addresses = slots.map(\.address)
     for segment in image.executableSegments {
-      CallSiteScanner.stubs(in: segment, of: image, through: slots) { stub in add(stub) }
+      CallSiteScanner.stubs(in: segment, of: image, through: addresses) { slot, address in
+        var stub = slots[slot]
+        stub.place = .stub
+        stub.address = address
+        add(stub)
+      }
     }
   }
 }

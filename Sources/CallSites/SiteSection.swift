@@ -83,6 +83,7 @@ extension SkippedSite.Reason {
     case .areaTooShort(let bytes): (9, bytes)
     case .instructionTooLong(let bytes): (10, bytes)
     case .mixedArea(let bytes): (11, bytes)
+    case .functionHasCall: (12, 0)
     }
   }
 
@@ -100,6 +101,7 @@ extension SkippedSite.Reason {
     case 9: self = .areaTooShort(bytes: bytes)
     case 10: self = .instructionTooLong(bytes: bytes)
     case 11: self = .mixedArea(bytes: bytes)
+    case 12: self = .functionHasCall
     default: return nil
     }
   }

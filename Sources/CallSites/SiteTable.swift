@@ -67,6 +67,7 @@ extension SiteTable {
       calls.confirm(candidates)
       var areas = CallSiteConfirmer(image, targets, functions, decoder)
       areas.confirmPatchable(listed.patchableAreas)
+      areas.dropAreas(ofFunctionsIn: calls.sites)
       var skipped = merged(calls.skipped, areas.skipped) { $0.offset < $1.offset }
       let sites = apart(merged(calls.sites, areas.sites) { $0.offset < $1.offset }, &skipped)
       return SiteTable(image, targets, sites: sites, skipped: skipped)
@@ -158,4 +159,8 @@ extension SiteTable {
   public func functionName(of site: CallSite) -> String? {
     names.name(at: site.functionStart)
   }
+
+  /// The functions of the file whose returns must not be hooked, for they hand over their return
+  /// address to a function that looks at it.
+  public func tailCallers() throws(ELFError) -> TailCallers { try TailCallers(image, names) }
 }

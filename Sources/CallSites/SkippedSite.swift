@@ -15,6 +15,7 @@ public struct SkippedSite: Equatable, Sendable {
     case outsideText
     case notAtFunctionEntry
     case overlappingArea
+    case functionHasCall
     case areaTooShort(bytes: UInt8)
     case instructionTooLong(bytes: UInt8)
     case mixedArea(bytes: UInt8)
@@ -50,6 +51,7 @@ extension SkippedSite.Reason: CustomStringConvertible {
     case .outsideText: "outside the executable segments"
     case .notAtFunctionEntry: "patchable area that is not at a function's entry"
     case .overlappingArea: "overlaps another patchable area"
+    case .functionHasCall: "patchable area of a function that calls mcount or __fentry__ too"
     case .areaTooShort(let bytes):
       "patchable area of \(bytes) bytes at the entry, shorter than 5 bytes"
     case .instructionTooLong(let bytes):

@@ -48,6 +48,9 @@ public struct ProcessRecording: Sendable {
   public let isOverwriting: Bool
   /// No space was left: later events were only counted.
   public let isFull: Bool
+  /// A child that clone(2) started used a thread's thread-local storage: from then on the thread's
+  /// events were only counted.
+  public let hasSharedThread: Bool
   /// Nanoseconds per unit.
   public let scale: Double
 

@@ -164,6 +164,7 @@ private struct RecordingOpening {
       isMarkedCorrupted: raw.flags & UInt32(NREC_FLAG_CORRUPTED) != 0,
       isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
       isFull: raw.flags & UInt32(NREC_FLAG_FULL) != 0,
+      hasSharedThread: raw.flags & UInt32(NREC_FLAG_SHARED) != 0,
       scale: scale(raw, name), symbols: symbols)
   }
 

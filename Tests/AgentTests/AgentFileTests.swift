@@ -45,7 +45,8 @@ import Testing
     #expect(
       Set(names)
         == [
-          "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "prctl",
+          "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "clone",
+          "prctl",
           "pthread_setname_np",
         ])
   }

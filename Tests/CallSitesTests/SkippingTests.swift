@@ -93,4 +93,42 @@ import Testing
       .gcc, ["-O2", "-fno-pic"], link: ["-nostdlib", "-Wl,-e,f"], as: .executable, source: source)
     #expect(try DiscoveryTests.discover(fixture.build()).sites.isEmpty)
   }
+
+  @Test(
+    "a function with a call and a patchable area has one site",
+    arguments: [["-pg"], ["-pg", "-mfentry"]])
+  func callAndArea(options: [String]) throws {
+    let fixture = Fixture(.gcc, ["-O1"] + options + ["-fpatchable-function-entry=5"])
+    let table = try DiscoveryTests.discover(fixture.build())
+    #expect(Set(table.sites.map(\.functionStart)).count == table.sites.count)
+    // One function of the fixture is not to be instrumented by -pg: it has its area alone.
+    #expect(table.sites.filter { $0.kind == .patchable }.count == 1)
+    #expect(table.skipped.count == table.sites.count - 1)
+    #expect(table.skipped.allSatisfy { $0.why == .functionHasCall })
+  }
+
+  @Test(
+    "a function that jumps to dlsym and its like is known, and no other",
+    arguments: [["-fplt"], ["-fno-plt"]], ["-O2", "-O0"])
+  func tailCallers(plt: [String], level: String) throws {
+    let source = """
+      #define _GNU_SOURCE
+      #include <dlfcn.h>
+      #include <string.h>
+      __attribute__((noinline)) void *hands_over(const char *n) { return dlsym(RTLD_NEXT, n); }
+      __attribute__((noinline)) void *maybe(const char *n, int i) {
+        return i ? dlopen(n, RTLD_NOW) : 0;
+      }
+      __attribute__((noinline)) int calls(const char *n) { return dlsym(RTLD_NEXT, n) != 0; }
+      __attribute__((noinline)) size_t other(const char *n) { return strlen(n); }
+      """
+    let fixture = Fixture(.gcc, [level, "-pg"] + plt, source: source)
+    let table = try DiscoveryTests.discover(fixture.build())
+    let starts = try table.tailCallers().functionStarts
+    let found = Set(
+      table.sites.filter { starts.contains($0.functionStart) }.compactMap {
+        table.functionName(of: $0)
+      })
+    #expect(found == (level == "-O2" ? ["hands_over", "maybe"] : []))
+  }
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The 2.6.28 engine and the loader: who may write when memory changes hands, what the engine
- * believes of a module that went and came again, and four locks.
+ * believes of a module that went and came again, and the locks.
  *
  *   load lock    glibc's, held through dlopen and dlclose; the hook runs with it held
  *   patch lock   transaction.c: recursive in the code, no process here takes it twice
  *   write lock   glibc's, held over dl_iterate_phdr's callbacks and over munmap
+ *   fork lock    npc_block_forks: fork waits while text is half changed
+ *   heap lock    an allocator's, which the loader's free and the allocator's fork handlers take
  *
  * The text is one site at one address. A generation is a mapping of that address: 0 is none, odd
  * is the module, even is whatever somebody else maps there (a file with the same bytes, a device).
@@ -33,9 +35,12 @@
 #define FORKER 4
 
 bit write_after_the_end, constructor_found_a_call, stale_journal, patched_after_the_kill,
-    killed_for_nothing;
+    killed_for_nothing, forked_half_changed;
 
 byte load_lock, patch_lock, write_lock;
+byte fork_lock;          /* npc_block_forks */
+byte heap_lock;          /* an allocator's, which its fork handlers take */
+bit is_half_changed;     /* text, in a transaction */
 byte mapped;             /* the generation at the address; 0: nothing */
 byte text;
 bit is_listed;           /* by dl_iterate_phdr */
@@ -77,11 +82,26 @@ inline write(g, code) {
 
 /* --- dlopen, dlclose, and the hook (loader.c) ------------------------------------------------ */
 
+/* fork waits while text is half changed. */
+#if defined(NO_FORK_LOCK) || defined(FORK_TAKES_PATCH_LOCK)
+#define BLOCK_FORKS(who) is_half_changed = 1
+#define ALLOW_FORKS is_half_changed = 0
+#else
+#define BLOCK_FORKS(who) ACQUIRE(fork_lock, who); is_half_changed = 1
+#define ALLOW_FORKS is_half_changed = 0; RELEASE(fork_lock)
+#endif
+
 /* end_adding: look_for_plans, take, apply. The transaction of protocol none looks for the module
  * in a visit of its own. */
 inline end_adding() {
   ACQUIRE(patch_lock, LOADER);
+#ifdef FORK_LOCK_FIRST
+  BLOCK_FORKS(LOADER);
+#endif
   ACQUIRE(write_lock, LOADER);
+#ifndef FORK_LOCK_FIRST
+  BLOCK_FORKS(LOADER);
+#endif
   if
   :: !plan_loaded && is_listed ->
        atomic { plan_loaded = 1; plan_generation++; plan_mapped = mapped };
@@ -91,6 +111,7 @@ inline end_adding() {
        fi
   :: else
   fi;
+  ALLOW_FORKS;
   RELEASE(write_lock);
   RELEASE(patch_lock)
 }
@@ -143,6 +164,7 @@ inline dl_close() {
   ACQUIRE(write_lock, LOADER);
   atomic { GOES_ON -> mapped = 0; is_listed = 0; unloads++ };
   RELEASE(write_lock);
+  ACQUIRE(heap_lock, LOADER); RELEASE(heap_lock);    /* the loader frees what it knew of the module */
   GOES_ON;
 #ifdef ZAP_LATE
   if :: deleting -> deleting = 0; RELEASE(patch_lock) :: else fi;
@@ -243,11 +265,13 @@ inline set(code) {
        :: text != state -> dies = (text == FOREIGN)
        :: text == state ->
 #endif
+            BLOCK_FORKS(PATCHER);
             write(mine, code);
             if
             :: state = code
             :: write(mine, state); dies = 1       /* it failed half-way: rolled back */
-            fi
+            fi;
+            ALLOW_FORKS
        fi;
 #ifdef STOP
        is_stopped = 0;
@@ -296,10 +320,28 @@ proctype remover() {
   RELEASE(patch_lock)
 }
 
-/* pthread_atfork's handlers: fork waits for a transaction, and for memory that changes hands. */
+/* fork: pthread_atfork's handlers. The allocator's was registered after ours, so it runs first. */
 proctype forker() {
+#ifdef FORK_IN_VISIT    /* in a callback of dl_iterate_phdr */
+  ACQUIRE(write_lock, FORKER);
+#endif
+  ACQUIRE(heap_lock, FORKER);
+#ifdef FORK_TAKES_PATCH_LOCK
   ACQUIRE(patch_lock, FORKER);
-  RELEASE(patch_lock)
+  RELEASE(patch_lock);
+#else
+#ifndef NO_FORK_LOCK
+  ACQUIRE(fork_lock, FORKER);
+#endif
+  CLAIM(forked_half_changed, !is_half_changed);
+#ifndef NO_FORK_LOCK
+  RELEASE(fork_lock);
+#endif
+#endif
+  RELEASE(heap_lock);
+#ifdef FORK_IN_VISIT
+  RELEASE(write_lock)
+#endif
 }
 
 init {

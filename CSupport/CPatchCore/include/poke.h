@@ -152,9 +152,17 @@ npc_retry npc_retry_begin(uint32_t milliseconds);
 /// Whether to try again after `result`. If so, it has waited a little. False after success, too.
 bool npc_retry_wait(npc_retry *retry, const npc_result *result);
 
-/// The patch lock: recursive, held across fork.
+/// The patch lock: recursive. A thread that unloads a library holds it until the memory is unmapped,
+/// while the loader frees memory of its own. So fork does not wait for it: an allocator's fork
+/// handler may have taken the allocator's lock before. In a forked child it is free.
 void npc_patch_lock(void);
 void npc_patch_unlock(void);
+
+/// Between these two calls no child is forked (but by a system call of the program's own): text is
+/// half changed. The thread allocates no memory there and waits for no lock but those that it holds
+/// already, and for threads to stop. Order of locks: patch lock, the loader's, this.
+void npc_block_forks(void);
+void npc_allow_forks(void);
 
 /// Whether the jump guard can serve this poke: it is one instruction before and after, and its
 /// first two bytes are at an even address and therefore inside one cache line.

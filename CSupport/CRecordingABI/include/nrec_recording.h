@@ -171,6 +171,8 @@ enum {
   NREC_FLAG_ENDED = 2,        ///< the agent closed the file properly
   NREC_FLAG_CORRUPTED = 4,    ///< an anomaly turned the tracer off; events may be missing
   NREC_FLAG_FULL = 8,         ///< no space was left: later events are only counted
+  NREC_FLAG_SHARED = 16,      ///< a thread's recording ended early: a clone(2) child had its
+                              ///< thread-local storage. Its later events are only counted
 };
 
 typedef struct nrec_chunk_header {

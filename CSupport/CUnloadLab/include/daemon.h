@@ -9,7 +9,8 @@
 // path and differ in what is added to it (NUL_SHIPPED and the others).
 //
 // There is one engine at a time. Locks, in order: the patch lock (npc_patch_lock), the hash's spin
-// lock. Both are taken before other threads are stopped, so that no stopped thread holds either.
+// lock, the fork lock (npc_block_forks). All are taken before other threads are stopped, so that no
+// stopped thread holds one.
 
 #ifndef NUL_DAEMON_H
 #define NUL_DAEMON_H

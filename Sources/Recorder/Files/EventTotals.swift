@@ -19,6 +19,9 @@ public struct EventTotals: Equatable, Sendable {
   public var isCorrupted = false
   /// No space was left on the disk: later events were only counted.
   public var isFull = false
+  /// A child that clone(2) started used a thread's thread-local storage: from then on the thread's
+  /// events were only counted.
+  public var hasSharedThread = false
 }
 
 extension RecordingWriter {
@@ -43,6 +46,8 @@ extension RecordingWriter {
       if let calls = totals.calls { totals.calls = calls &+ header.calls }
       totals.isCorrupted = totals.isCorrupted || header.flags & UInt32(NREC_FLAG_CORRUPTED) != 0
       totals.isFull = totals.isFull || header.flags & UInt32(NREC_FLAG_FULL) != 0
+      let isShared = header.flags & UInt32(NREC_FLAG_SHARED) != 0
+      totals.hasSharedThread = totals.hasSharedThread || isShared
     }
     return totals
   }

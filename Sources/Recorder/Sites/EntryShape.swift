@@ -12,9 +12,12 @@ import Units
 /// At the entry it is right above the call's own. After the prologue of `-pg` it is at 8(%rbp),
 /// which the prologue's `push %rbp; mov %rsp,%rbp` proves; where the function realigned its stack
 /// through r10 (`lea 8(%rsp),%r10`), that place holds a copy, and changing it changes nothing.
+///
+/// The return of a function in `tailCallers` cannot be hooked, whatever its entry is like.
 struct EntryShape {
   let image: ELFImage
   let decoder: Decoder
+  let tailCallers: Set<ModuleOffset>
 
   private static let endbr64: [UInt8] = [0xf3, 0x0f, 0x1e, 0xfa]
   private static let push: [UInt8] = [0x55]
@@ -28,7 +31,8 @@ struct EntryShape {
   /// `NREC_SITE_*` bits that follow from the code alone.
   func flags(of site: CallSite) -> UInt8 {
     let run = site.form == .nop1x5 ? UInt8(NREC_SITE_RUN_OF_NOPS) : 0
-    return run | place(of: site)
+    let handsOver = tailCallers.contains(site.functionStart) ? UInt8(NREC_SITE_ENTRY_ONLY) : 0
+    return run | handsOver | place(of: site)
   }
 
   private func place(of site: CallSite) -> UInt8 {

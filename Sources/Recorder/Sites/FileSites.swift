@@ -43,7 +43,9 @@ extension FileSites {
     self.init(
       entries: [], symbols: [], skippedCounts: [],
       hasTextRelocations: table.hasTextRelocations)
-    let shape = EntryShape(image: table.image, decoder: decoder)
+    // The symbols that could not be read here were read when the sites were found.
+    let tailCallers = (try? table.tailCallers())?.functionStarts ?? []
+    let shape = EntryShape(image: table.image, decoder: decoder, tailCallers: tailCallers)
     entries.reserveCapacity(table.sites.count)
     symbols.reserveCapacity(table.sites.count * 32)
     var unconfirmed = 0

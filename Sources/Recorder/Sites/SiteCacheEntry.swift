@@ -26,7 +26,7 @@ struct SiteCacheEntry {
 
   private static let magic = Array("NOPCACHE".utf8)
   /// Raise it whenever discovery or `EntryShape` finds something else in the same file.
-  private static let version: UInt32 = 2
+  private static let version: UInt32 = 3
   private static let headerSize = 64
   private static let entrySize = MemoryLayout<nrec_plan_entry>.stride
 

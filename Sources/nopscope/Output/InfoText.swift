@@ -55,6 +55,9 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
     state.append("not closed: it ended by _exit, exec or a signal, or still runs")
   }
   if process.isFull { state.append("out of space: later events were only counted") }
+  if process.hasSharedThread {
+    state.append("a clone(2) child used a thread's storage: later events were only counted")
+  }
   if process.lostChunks > 0 {
     state.append(
       "\(grouped(process.lostChunks)) chunks of events were lost: no space")

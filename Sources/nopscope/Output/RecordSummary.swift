@@ -32,6 +32,11 @@ struct RecordSummary {
     }
     if events.isFull {
       complain("\(output): no space was left: later events are only counted as lost")
+    } else if events.hasSharedThread {
+      complain(
+        "\(output): a child that clone(2) started uses a thread's thread-local storage "
+          + "(CLONE_VM without CLONE_SETTLS): from then on the calls of both are only counted as "
+          + "lost")
     } else if events.lostEvents > 0 {
       complain(
         "\(output): some threads found no memory for their events, which are only counted as lost: "

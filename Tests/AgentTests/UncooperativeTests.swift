@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import TestSupport
+import Testing
+
+private let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
+
+/// A program of Programs/, its arguments, and the options that it is recorded with.
+struct UncooperativeCase: Sendable, CustomStringConvertible {
+  var source: String
+  var words: [String] = []
+  var options: [String] = []
+  var environment: [String: String] = [:]
+  /// Calls that the recording must have.
+  var isCounted = true
+  var description: String { ([source] + words + options + environment.keys).joined(separator: " ") }
+
+  fileprivate static func everyTracer(_ source: String, _ words: [String] = []) -> [Self] {
+    AgentTests.everyTracer.map { Self(source: source, words: words, options: ["--tracer", $0]) }
+  }
+}
+
+private let programs: [UncooperativeCase] =
+  UncooperativeCase.everyTracer("tail_unwinds.cpp") + UncooperativeCase.everyTracer("conventions.c")
+  + UncooperativeCase.everyTracer("fibers_outlive.c", ["5000"])
+  + UncooperativeCase.everyTracer("fiber_unmapped.c")
+  + UncooperativeCase.everyTracer("small_stack.c", ["512"]) + [
+    UncooperativeCase(source: "conventions.c", options: ["--max-depth", "9"]),
+    UncooperativeCase(source: "fiber_unmapped.c", options: ["--max-depth", "10"]),
+    UncooperativeCase(
+      source: "fiber_unmapped.c", options: ["--threshold", "1us"], isCounted: false),
+    UncooperativeCase(
+      source: "fiber_unmapped.c", environment: ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"]),
+  ]
+
+/// Programs that use the machine in ways that are allowed and that a tracer might not expect.
+@Suite struct UncooperativeTests {
+  private func check(_ one: UncooperativeCase, _ variant: Variant) throws {
+    let program = try Program(source: one.source, variant: variant).build()
+    let plain = try runChild(program, one.words)
+    #expect(plain.ending == .exit(0))
+    let traced = try TracedRun(
+      program, one.words, options: one.options, environment: one.environment)
+    #expect(traced.result.ending == plain.ending)
+    #expect(traced.result.output == plain.output)
+    guard one.isCounted else { return }
+    #expect(traced.recording.lostEvents == 0)
+    for (name, count) in statedCalls(plain.output) {
+      #expect(traced.calls[name] == count, "\(name)")
+    }
+  }
+
+  @Test("They run as alone, and every call is counted", arguments: programs, Variant.some)
+  func runsAsAlone(one: UncooperativeCase, variant: Variant) throws { try check(one, variant) }
+
+  @Test(
+    "A child in the same memory with its parent's thread-local storage: the calls of both are counted as lost",
+    arguments: everyTracer)
+  func sharedStorage(tracer: String) throws {
+    let program = try Program(source: "shared_storage.c").build()
+    let plain = try runChild(program)
+    let traced = try TracedRun(program, options: ["--tracer", tracer])
+    #expect(traced.result.ending == .exit(0))
+    #expect(traced.result.output == plain.output)
+    // 600,000 calls of each of the two.
+    #expect(traced.recording.lostEvents >= 1_200_000)
+    #expect(traced.result.standardError.contains("(CLONE_VM without CLONE_SETTLS)"))
+    #expect(traced.calls["main"] == 1)
+  }
+
+  @Test("A constructor waits for its thread, and the thread names itself")
+  func namesItself() throws {
+    let program = try Program(source: "names_itself.c").build()
+    let library = try Program(
+      source: "names_itself.c", extra: ["-shared", "-fPIC", "-DLIBRARY"]
+    ).build()
+    let traced = try TracedRun(program, [library], timeoutSeconds: 20)
+    #expect(traced.result.ending == .exit(0))
+    #expect(traced.result.output == "loaded: yes\n")
+    #expect(traced.calls["work"] == 1)
+  }
+
+  @Test("A cancellation that is pending in dlopen takes effect after it")
+  func cancelledLoad() throws {
+    let program = try Program(source: "cancelled_load.c").build()
+    let libraries = try ["plugin.c", "one_name.c"].map {
+      try Program(source: $0, extra: ["-shared", "-fPIC"]).build()
+    }
+    let plain = try runChild(program, libraries)
+    let traced = try TracedRun(program, libraries, timeoutSeconds: 20)
+    #expect(plain.output == "dlopen returned: 1, cancelled: 1\nanother load: 1\n")
+    #expect(traced.result.output == plain.output)
+  }
+
+  @Test("fork beside dlopen and dlclose, with an allocator that holds its lock across a fork")
+  func heapForks() throws {
+    let program = try Program(source: "heap_forks.c").build()
+    let library = try Program(source: "plugin.c", extra: ["-shared", "-fPIC"]).build()
+    let traced = try TracedRun(program, [library, "60"], timeoutSeconds: 30)
+    #expect(traced.result.ending == .exit(0))
+    #expect(traced.result.output.hasPrefix("bad 0 "))
+    #expect((traced.calls["load"] ?? 0) >= 60)
+  }
+
+  @Test(
+    "A function that hands over its return address to dlopen or dlsym does so under trace",
+    arguments: Variant.all)
+  func looksAtCaller(variant: Variant) throws {
+    let library = try Program(source: "one_name.c", extra: ["-shared", "-fPIC"]).build()
+    var build = Program(source: "looks_at_caller.c", variant: variant)
+    let folder = try TemporaryFolder.shared.fresh("runpath")
+    try ProgramFile.copy(library, to: folder + "/libby_runpath.so")
+    build.extra = ["-Wl,--enable-new-dtags", "-Wl,-rpath,\(folder)"]
+    let program = try build.build()
+    let plain = try runChild(program)
+    #expect(plain.output == "RUNPATH found, RTLD_NEXT 1 1 1, modules 1\n")
+    for tracer in ["function_graph", "profile"] {
+      let traced = try TracedRun(program, options: ["--tracer", tracer])
+      #expect(traced.result.output == plain.output)
+      for name in ["load", "next", "next_versioned", "each", "seldom"] {
+        #expect(traced.calls[name] != nil, "\(name)")
+      }
+    }
+  }
+
+  /// libgcc unwinds: through assembly, C and trampolines.
+  @Test(
+    "A backtrace from every instruction of the agent reaches main",
+    arguments: everyTracer, Variant.all)
+  func everyInstruction(tracer: String, variant: Variant) throws {
+    let program = try Program(source: "steps.c", variant: variant).build()
+    let plain = try runChild(program)
+    let traced = try TracedRun(program, options: ["--tracer", tracer], timeoutSeconds: 30)
+    #expect(traced.result.ending == .exit(0), "\(traced.result.standardError)")
+    #expect(traced.result.output == plain.output)
+    let line = traced.result.standardError.split(separator: "\n").first
+    #expect(line == "steps 1, in the agent 1, main not reached 0")
+  }
+
+  @Test("What a thread calls in its last destructors is the thread's")
+  func lastDestructors() throws {
+    let program = try Program(source: "destructors.c").build()
+    let traced = try TracedRun(program)
+    #expect(traced.result.ending == .exit(0))
+    #expect(traced.calls["last_words"] == 3)
+    #expect(traced.recording.processes.first?.threads.count == 2)
+  }
+}
