@@ -95,6 +95,9 @@ bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it retur
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
+/// Frames are about to end without returning: by an exception, a cancellation or longjmp. The next
+/// traced call finds out which.
+void nag_shadow_unwinding(void);
 uint32_t nag_shadow_depth(void);
 bool nag_is_open(const nag_slot *slot);  ///< its frame has begun and not ended
 void nag_shadow_prepare(void);

@@ -39,10 +39,16 @@ void nag_event_exit(uint64_t time) {
   nag_event_append(delta << 2 | 3, 2, time);
 }
 
+// The frames ended when they were unwound, if the agent was told of that. If not (a coroutine was
+// given up), they ended at some time after the last event.
 void nag_event_unwound(uint32_t count) {
   if (!nag_event_make_room((int32_t)count)) return;
+  uint64_t last = *nag_state(nag_self.buffer) >> 16, time = nag_self.unwound & 0xffffffffffff;
+  bool is_later = time != 0 && (time - last & 0xffffffffffff) >> 47 == 0;
+  if (!is_later) time = last;
+  nag_event_delta(&time, 0);
   uint64_t word = (uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND;
-  nag_event_append(word, 4, *nag_state(nag_self.buffer) >> 16);
+  nag_event_append(word, 4, time);
 }
 
 void nag_event_exit_at(uint32_t depth, uint64_t time) {

@@ -4,6 +4,7 @@
 // what it could not notice otherwise:
 //
 //   prctl, pthread_setname_np   a thread's name changes
+//   longjmp and its kin         frames end without returning
 //   clone                       a child is to run in this memory at the same time, with this
 //                               thread's thread-local storage
 //
@@ -14,6 +15,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 
@@ -25,12 +27,34 @@
 typedef int set_name(pthread_t, const char *);
 typedef int start_clone(int (*)(void *), void *, int, void *, ...);
 
+typedef void jump(struct __jmp_buf_tag *, int) __attribute__((noreturn));
+
 static set_name *libc_set_name;
 static start_clone *libc_clone;
+static jump *libc_jump, *libc_jump_checked;
 
 void nag_interposed_prepare(void) {
   libc_set_name = (set_name *)dlsym(RTLD_NEXT, "pthread_setname_np");
   libc_clone = (start_clone *)dlsym(RTLD_NEXT, "clone");
+  libc_jump = (jump *)dlsym(RTLD_NEXT, "siglongjmp");
+  libc_jump_checked = (jump *)dlsym(RTLD_NEXT, "__longjmp_chk");
+}
+
+// One function in libc, too: whether the signal mask is restored depends on the buffer.
+EXPORT void siglongjmp(struct __jmp_buf_tag *place, int value) {
+  nag_shadow_unwinding();
+  libc_jump(place, value);
+}
+EXPORT void longjmp(struct __jmp_buf_tag *place, int value)
+    __attribute__((alias("siglongjmp"), noreturn));
+EXPORT void _longjmp(struct __jmp_buf_tag *place, int value)
+    __attribute__((alias("siglongjmp"), noreturn));
+
+// What longjmp is under _FORTIFY_SOURCE.
+EXPORT void __longjmp_chk(struct __jmp_buf_tag *place, int value) __attribute__((noreturn));
+EXPORT void __longjmp_chk(struct __jmp_buf_tag *place, int value) {
+  nag_shadow_unwinding();
+  libc_jump_checked(place, value);
 }
 
 EXPORT int prctl(int option, ...) {

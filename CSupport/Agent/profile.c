@@ -93,12 +93,12 @@ uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
   return nag_shadow_pop_running(slot, location);
 }
 
-// A frame ended by an exception or longjmp. The agent notices that later, perhaps much later, so it
-// takes the time of the last entry or return before as the end of the call. A frame that returned
-// on another thread has no end here.
+// A frame ended by an exception or longjmp: when it was unwound, if the agent was told of that, else
+// at the last entry or return before. A frame that returned on another thread has no end here.
 void nag_profile_dropped(const nag_slot *slot) {
   if (nag_hooks(slot) && nag_self.buffer != NULL) {
-    end_call(slot, nag_self.buffer->last_time);
+    uint64_t last = nag_self.buffer->last_time;
+    end_call(slot, nag_self.unwound > last ? nag_self.unwound : last);
     return;
   }
   nrec_profile_entry *entry = entry_of(slot->function);

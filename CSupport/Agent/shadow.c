@@ -188,6 +188,10 @@ static bool is_this_threads(const nag_slot *slot) {
   return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
 }
 
+void nag_shadow_unwinding(void) {
+  if (nag_self.first != NULL) nag_self.unwound = nag_time();
+}
+
 bool nag_is_open(const nag_slot *slot) {
   return slot->stack != NAG_STACK_CLOSED && slot->stack != NAG_STACK_FREE;
 }

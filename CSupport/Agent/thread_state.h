@@ -71,6 +71,7 @@ typedef struct nag_tls {
   uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
   uint32_t refused;             ///< no shadow stack was available: only entries are recorded
   uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
+  uint64_t unwound;             ///< when an exception or longjmp last ended frames; in units
   uint32_t end_rounds;          ///< how often its end was announced
   bool is_shared;               ///< another process uses these variables too: nothing is recorded
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known

@@ -36,5 +36,8 @@ uint8_t *nag_trampolines_find(void) {
   if (!is_roomy() || !beside(path, sizeof path, "libNopscopeTrampolines.so")) return NULL;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   uint8_t **start = library == NULL ? NULL : dlsym(library, "nopscope_trampolines");
-  return start == NULL ? NULL : *start;
+  void (**unwinding)(void) = start == NULL ? NULL : dlsym(library, "nopscope_unwinding");
+  if (unwinding == NULL) return NULL;
+  *unwinding = nag_shadow_unwinding;
+  return *start;
 }

@@ -15,6 +15,9 @@
 //   rsp (7)         as it is
 //   return (16)     *((pc & ~31) + NAG_SHADOW_DISTANCE)
 //
+// The rule names a personality routine. Unwinders call it for each hooked frame that an exception or
+// a cancellation ends, and it tells the agent, which takes the time.
+//
 // DWARF 4, 6.4; System V ABI for x86-64, 3.7. The segment is read-only, so that it counts as no
 // committed memory. Package.swift gives the linker the segment's address: if the linker chose it,
 // the segment would become a part of the writable segment.
@@ -32,6 +35,7 @@
         .set    BREG0, 0x70
         .set    DEF_CFA_EXPRESSION, 0x0f
         .set    VAL_EXPRESSION, 0x16
+        .set    PC_RELATIVE_4, 0x1b
         .set    RSP, 7
         .set    PC, 16
 
@@ -39,6 +43,7 @@
         .p2align 16
 start:
         .cfi_startproc
+        .cfi_personality PC_RELATIVE_4, personality
         .cfi_escape DEF_CFA_EXPRESSION, 9, BREG0 + RSP, 0x7f, BREG0 + PC, 0, LIT0 + 5, SHR, \
             LIT0 + 3, AND, MINUS
         .cfi_escape VAL_EXPRESSION, RSP, 2, BREG0 + RSP, 0
@@ -48,6 +53,39 @@ start:
         .skip   NAG_SHADOW_DISTANCE
         .cfi_endproc
         .skip   NAG_SHADOW_DISTANCE
+
+// _Unwind_Reason_Code personality(int version, _Unwind_Action actions, ...): Itanium C++ ABI,
+// Exception Handling, 1.3 and 2.5.2.
+        .set    CLEANUP_PHASE, 2
+        .set    CONTINUE_UNWIND, 8
+        .text
+        .type   personality, @function
+personality:
+        .cfi_startproc
+        testb   $CLEANUP_PHASE, %sil
+        jz      1f
+        movq    unwinding(%rip), %rax
+        testq   %rax, %rax
+        jz      1f
+        subq    $8, %rsp
+        .cfi_adjust_cfa_offset 8
+        callq   *%rax
+        addq    $8, %rsp
+        .cfi_adjust_cfa_offset -8
+1:      movl    $CONTINUE_UNWIND, %eax
+        ret
+        .cfi_endproc
+        .size   personality, . - personality
+
+// Set by the agent: what the personality routine calls; 0: nothing.
+        .bss
+        .globl  nopscope_unwinding
+        .type   nopscope_unwinding, @object
+        .p2align 3
+nopscope_unwinding:
+unwinding:
+        .skip   8
+        .size   nopscope_unwinding, 8
 
 // The range's address, in a variable. If the range itself had a symbol, a backtrace would show that
 // symbol as the name of each hooked frame.

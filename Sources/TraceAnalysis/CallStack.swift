@@ -156,7 +156,9 @@ extension CallStack {
     _ event: Event, _ cursor: borrowing EventCursor, _ sink: inout Sink
   ) {
     switch event.kind {
-    case .unwound: unwind(event.number, &sink)
+    case .unwound:
+      lastTime = event.time
+      unwind(event.number, &sink)
     case .exitAt:
       lastTime = event.time
       exit(outside: Int(clamping: event.number), &sink)

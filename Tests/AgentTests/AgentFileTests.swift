@@ -46,6 +46,7 @@ import Testing
       Set(names)
         == [
           "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "clone",
+          "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
           "prctl",
           "pthread_setname_np",
         ])

@@ -138,6 +138,30 @@ private let programs: [UncooperativeCase] =
     #expect(line == "steps 1, in the agent 1, main not reached 0")
   }
 
+  /// The lower bounds that hold whatever the machine does: each function's own time is at least
+  /// what it measured itself. A call that ended without returning would have none of it, its caller
+  /// too much.
+  @Test(
+    "A call that an exception, longjmp or the thread's end ends has its own time",
+    arguments: ["function_graph", "profile"], Variant.some)
+  func unwoundTimes(tracer: String, variant: Variant) throws {
+    let program = try Program(source: "unwound_times.cpp", variant: variant).build()
+    let traced = try TracedRun(program, options: ["--tracer", tracer])
+    let report = try jsonObject(
+      try runNopscope(["report", "--json", traced.folder]).standardOutput)
+    let rows = try #require(report["functions"] as? [[String: Any]])
+    var own: [String: Int] = [:]
+    for row in rows {
+      if let name = row["function"] as? String { own[name] = row["selfNanoseconds"] as? Int }
+    }
+    let spent = traced.result.output.split(separator: "\n").map { $0.split(separator: " ") }
+    #expect(spent.count == 6)
+    for words in spent where words.count == 3 {
+      let least = try #require(Int(words[2]))
+      #expect(own[String(words[1])] ?? 0 >= least, "\(words[1])")
+    }
+  }
+
   @Test("What a thread calls in its last destructors is the thread's")
   func lastDestructors() throws {
     let program = try Program(source: "destructors.c").build()

@@ -59,8 +59,11 @@ public struct EventEncoder: Sendable {
     exit(at: end)
   }
 
-  /// So many calls end without returning.
-  public mutating func unwound(_ count: UInt32) { append(0x20 | UInt64(count) << 8, count: 4) }
+  /// So many calls end without returning: at `time`, or at the time of the newest event.
+  public mutating func unwound(_ count: UInt32, at time: UInt64? = nil) {
+    if let time { _ = advance(to: time, limit: 1) }
+    append(0x20 | UInt64(count) << 8, count: 4)
+  }
 
   /// The call ends that lies `depth` calls outside the innermost.
   public mutating func exit(at time: UInt64, outside depth: UInt32) {

@@ -86,6 +86,25 @@ import Testing
     #expect([report.unwound, report.stillOpen, report.cutOff] == [2, 1, 0])
   }
 
+  @Test("unwound calls end when they were unwound, where that is known")
+  func unwoundAtATime() throws {
+    let recording = try Self.recording([
+      SyntheticChunk { encoder in
+        encoder.entry(0, at: Self.base)
+        encoder.entry(1, at: Self.base + 10)
+        encoder.entry(2, at: Self.base + 20)
+        encoder.unwound(2, at: Self.base + 45)
+        encoder.call(3, from: Self.base + 50, to: Self.base + 60)
+        encoder.exit(at: Self.base + 70)
+      }
+    ])
+    #expect(
+      rows(Report(of: recording)) == [
+        "main": [1, 70, 25, 70, 70], "f": [1, 35, 10, 35, 35], "g": [1, 25, 25, 25, 25],
+        "leaf": [1, 10, 10, 10, 10],
+      ])
+  }
+
   @Test("a return on another stack closes its own call and leaves those inside open")
   func exitAt() throws {
     let recording = try Self.recording([

@@ -98,7 +98,8 @@
 //   …dddd 1000        4    ENTRY    delta 15 bits, function 13 bits   (little-endian 32-bit word)
 //   0001 0000 (10)    8    TIME     56 bits: time that passes; the next event's delta is added
 //   0010 0000 (20)    4    UNWOUND  24 bits: how many innermost functions ended without returning
-//                                   (exception, longjmp, thread exit), at the last event's time
+//                                   (exception, longjmp, thread exit), at the last event's time.
+//                                   A TIME before it says when they were unwound, if that is known
 //   0011 0000 (30)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
 //                                   one that returned (another stack's are inside it)
 //   0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
