@@ -144,6 +144,10 @@ NPC_HIDDEN void npc_load_plans_note_unloads(void);
 /// Called before the jump is put back: drops the modules that may have been unloaded meanwhile.
 NPC_HIDDEN void npc_load_plans_drop_unannounced(void);
 
+// transaction.c, for modules.c
+/// A visit has got the loader's lock, or has given it back. Forks are blocked.
+NPC_HIDDEN void npc_note_visit(bool is_inside);
+
 // loader.c, for the other files
 /// In a forked child: no load or unload of the parent's goes on.
 NPC_HIDDEN void npc_loader_begin_child(void);

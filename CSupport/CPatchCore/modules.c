@@ -99,9 +99,32 @@ static int callback(struct dl_phdr_info *info, size_t size, void *context) {
   return v->visit(&module, v->context);
 }
 
+typedef struct {
+  int (*function)(struct dl_phdr_info *info, size_t size, void *context);
+  void *context;
+} iteration;
+
+static int inside(struct dl_phdr_info *info, size_t size, void *context) {
+  const iteration *i = context;
+  npc_note_visit(true);
+  return i->function(info, size, i->context);
+}
+
+// A child that is forked meanwhile would have the loader's lock for ever.
+static int iterate(int (*function)(struct dl_phdr_info *, size_t, void *), void *context) {
+  static int nested;  // changed only by the thread that blocks forks
+  iteration i = {function, context};
+  npc_block_forks();
+  nested++;
+  int result = dl_iterate_phdr(inside, &i);
+  if (--nested == 0) npc_note_visit(false);
+  npc_allow_forks();
+  return result;
+}
+
 bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context) {
   visitor v = {visit, context};
-  return dl_iterate_phdr(callback, &v) != 0;
+  return iterate(callback, &v) != 0;
 }
 
 static int count_one(struct dl_phdr_info *info, size_t size, void *context) {
@@ -114,7 +137,7 @@ static int count_one(struct dl_phdr_info *info, size_t size, void *context) {
 
 npc_module_count npc_modules_count(void) {
   npc_module_count counted = {0};
-  dl_iterate_phdr(count_one, &counted);
+  iterate(count_one, &counted);
   return counted;
 }
 

@@ -18,13 +18,39 @@
 #include "modules.h"
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t fork_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 void npc_patch_lock(void) { pthread_mutex_lock(&lock); }
 void npc_patch_unlock(void) { pthread_mutex_unlock(&lock); }
 
 void npc_block_forks(void) { pthread_mutex_lock(&fork_lock); }
 void npc_allow_forks(void) { pthread_mutex_unlock(&fork_lock); }
+
+static _Atomic bool is_visiting;  // a thread is inside dl_iterate_phdr, with the loader's lock
+static __thread bool has_fork_lock;
+
+void npc_note_visit(bool is_inside) { atomic_store(&is_visiting, is_inside); }
+
+// Before a fork. The holder of the fork lock needs only the loader's lock, and has it for a moment.
+// But it may be waiting for it, and in vain: this thread forks in a callback of dl_iterate_phdr, or
+// another thread has it and waits for an allocator's lock that this thread has. Then the holder has
+// changed nothing yet, and the fork goes on without the lock.
+static void begin_fork(void) {
+  enum { PATIENCE_NANOSECONDS = 200 * 1000 * 1000, TRIES = 20 };
+  for (int i = 0; i < TRIES && !has_fork_lock; i++) {
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_nsec += PATIENCE_NANOSECONDS;
+    if (deadline.tv_nsec >= 1000000000) deadline.tv_sec++, deadline.tv_nsec -= 1000000000;
+    has_fork_lock = pthread_mutex_timedlock(&fork_lock, &deadline) == 0;
+    if (!has_fork_lock && !atomic_load(&is_visiting)) return;
+  }
+}
+
+static void end_fork(void) {
+  if (has_fork_lock) pthread_mutex_unlock(&fork_lock);
+  has_fork_lock = false;
+}
 
 static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTHREAD_ONCE_INIT;
 static int forks_error, signals_error;
@@ -34,15 +60,18 @@ static _Atomic bool are_signals_prepared;
 // have, so they are made anew. (Nowhere else may they be: a thread may hold one or wait for it.)
 static void begin_child(void) {
   lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-  fork_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+  fork_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+  has_fork_lock = false;
+  npc_note_visit(false);
   npc_loader_begin_child();
   npc_stop_begin_child();
   npc_protocol_begin_child();
 }
 
 static void prepare_forks(void) {
-  // A child that is forked in the middle of a transaction would inherit half of one.
-  forks_error = pthread_atfork(npc_block_forks, npc_allow_forks, begin_child);
+  // A child that is forked in the middle of a transaction would inherit half of one, and the loader's
+  // lock, held by a thread that it does not have.
+  forks_error = pthread_atfork(begin_fork, end_fork, begin_child);
 }
 
 static void prepare_signals(void) {
@@ -243,11 +272,8 @@ static bool visit(const npc_module *module, void *context) {
   *e->result = (npc_result){0};
   if (e->transaction->check_unloads && module->subs != e->transaction->subs)
     fail(e, NPC_STALE, NPC_PHASE_PREPARE, 0);
-  else if (check_place(e, module)) {
-    npc_block_forks();
+  else if (check_place(e, module))
     run(e, module);
-    npc_allow_forks();
-  }
   return true;
 }
 

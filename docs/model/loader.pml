@@ -6,7 +6,7 @@
  *   load lock    glibc's, held through dlopen and dlclose; the hook runs with it held
  *   patch lock   transaction.c: recursive in the code, no process here takes it twice
  *   write lock   glibc's, held over dl_iterate_phdr's callbacks and over munmap
- *   fork lock    npc_block_forks: fork waits while text is half changed
+ *   fork lock    npc_block_forks: fork waits for visits of modules
  *   heap lock    an allocator's, which the loader's free and the allocator's fork handlers take
  *
  * The text is one site at one address. A generation is a mapping of that address: 0 is none, odd
@@ -40,6 +40,7 @@ bit write_after_the_end, constructor_found_a_call, stale_journal, patched_after_
 byte load_lock, patch_lock, write_lock;
 byte fork_lock;          /* npc_block_forks */
 byte heap_lock;          /* an allocator's, which its fork handlers take */
+bit is_visiting;         /* somebody has the loader's lock by dl_iterate_phdr */
 bit is_half_changed;     /* text, in a transaction */
 byte mapped;             /* the generation at the address; 0: nothing */
 byte text;
@@ -82,26 +83,23 @@ inline write(g, code) {
 
 /* --- dlopen, dlclose, and the hook (loader.c) ------------------------------------------------ */
 
-/* fork waits while text is half changed. */
+/* npc_modules_visit: dl_iterate_phdr, with forks blocked. */
 #if defined(NO_FORK_LOCK) || defined(FORK_TAKES_PATCH_LOCK)
-#define BLOCK_FORKS(who) is_half_changed = 1
-#define ALLOW_FORKS is_half_changed = 0
+#define BLOCK_FORKS(who) skip
+#define ALLOW_FORKS skip
 #else
-#define BLOCK_FORKS(who) ACQUIRE(fork_lock, who); is_half_changed = 1
-#define ALLOW_FORKS is_half_changed = 0; RELEASE(fork_lock)
+#define BLOCK_FORKS(who) ACQUIRE(fork_lock, who)
+#define ALLOW_FORKS RELEASE(fork_lock)
 #endif
+#define VISIT(who) BLOCK_FORKS(who); \
+  atomic { write_lock == 0 -> write_lock = who; is_visiting = 1 }
+#define LEAVE atomic { write_lock = 0; is_visiting = 0 }; ALLOW_FORKS
 
 /* end_adding: look_for_plans, take, apply. The transaction of protocol none looks for the module
  * in a visit of its own. */
 inline end_adding() {
   ACQUIRE(patch_lock, LOADER);
-#ifdef FORK_LOCK_FIRST
-  BLOCK_FORKS(LOADER);
-#endif
-  ACQUIRE(write_lock, LOADER);
-#ifndef FORK_LOCK_FIRST
-  BLOCK_FORKS(LOADER);
-#endif
+  VISIT(LOADER);
   if
   :: !plan_loaded && is_listed ->
        atomic { plan_loaded = 1; plan_generation++; plan_mapped = mapped };
@@ -111,8 +109,7 @@ inline end_adding() {
        fi
   :: else
   fi;
-  ALLOW_FORKS;
-  RELEASE(write_lock);
+  LEAVE;
   RELEASE(patch_lock)
 }
 
@@ -244,7 +241,9 @@ inline set(code) {
        ACQUIRE(load_lock, PATCHER); RELEASE(load_lock);
 #endif
 #ifndef NO_VISIT
-       ACQUIRE(write_lock, PATCHER);
+       VISIT(PATCHER);
+#else
+       BLOCK_FORKS(PATCHER);
 #endif
 #ifdef STOP
        is_stopped = 1;
@@ -265,19 +264,21 @@ inline set(code) {
        :: text != state -> dies = (text == FOREIGN)
        :: text == state ->
 #endif
-            BLOCK_FORKS(PATCHER);
+            is_half_changed = 1;
             write(mine, code);
             if
             :: state = code
             :: write(mine, state); dies = 1       /* it failed half-way: rolled back */
             fi;
-            ALLOW_FORKS
+            is_half_changed = 0
        fi;
 #ifdef STOP
        is_stopped = 0;
 #endif
 #ifndef NO_VISIT
-       RELEASE(write_lock)
+       LEAVE
+#else
+       ALLOW_FORKS
 #endif
 #ifdef GONE_KILLS
   :: generation > 0 && !plan_loaded -> dies = 1; CLAIM(killed_for_nothing, false)
@@ -320,8 +321,10 @@ proctype remover() {
   RELEASE(patch_lock)
 }
 
-/* fork: pthread_atfork's handlers. The allocator's was registered after ours, so it runs first. */
+/* fork: pthread_atfork's handlers. The allocator's was registered after ours, so it runs first. Ours
+ * gives up where the holder of the fork lock waits for the loader's lock, which another has. */
 proctype forker() {
+  bit has_lock;
 #ifdef FORK_IN_VISIT    /* in a callback of dl_iterate_phdr */
   ACQUIRE(write_lock, FORKER);
 #endif
@@ -331,12 +334,15 @@ proctype forker() {
   RELEASE(patch_lock);
 #else
 #ifndef NO_FORK_LOCK
-  ACQUIRE(fork_lock, FORKER);
+  if
+  :: atomic { fork_lock == 0 -> fork_lock = FORKER; has_lock = 1 }
+#ifndef FORK_WAITS_FOR_GOOD
+  :: fork_lock != 0 && !is_visiting && write_lock != 0
+#endif
+  fi;
 #endif
   CLAIM(forked_half_changed, !is_half_changed);
-#ifndef NO_FORK_LOCK
-  RELEASE(fork_lock);
-#endif
+  if :: has_lock -> RELEASE(fork_lock) :: else fi;
 #endif
   RELEASE(heap_lock);
 #ifdef FORK_IN_VISIT

@@ -159,8 +159,9 @@ void npc_patch_lock(void);
 void npc_patch_unlock(void);
 
 /// Between these two calls no child is forked (but by a system call of the program's own): text is
-/// half changed. The thread allocates no memory there and waits for no lock but those that it holds
-/// already, and for threads to stop. Order of locks: patch lock, the loader's, this.
+/// half changed, or this thread has the loader's lock, which the child would inherit for ever. All
+/// visits of modules block forks. The thread allocates no memory there and waits for no lock but the
+/// loader's, and for threads to stop. Recursive. Order of locks: patch lock, this, the loader's.
 void npc_block_forks(void);
 void npc_allow_forks(void);
 

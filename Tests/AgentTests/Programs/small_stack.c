@@ -63,6 +63,7 @@ PLAIN static void *run(void *unused) {
 
 PLAIN int main(int count, char **words) {
   left = count > 1 ? atoi(words[1]) : 1024;
+  traced();  // alone, the loader looks mcount up here, which needs much stack
   pthread_t thread;
   void *result;
   pthread_create(&thread, NULL, run, area);
