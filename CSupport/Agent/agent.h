@@ -100,6 +100,8 @@ uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that
 void nag_shadow_unwinding(void);
 uint32_t nag_shadow_depth(void);
 bool nag_is_open(const nag_slot *slot);  ///< its frame has begun and not ended
+/// The thread ends: what is open on its own stack is over.
+void nag_shadow_end(void);
 void nag_shadow_prepare(void);
 void nag_shadow_release(void);
 
@@ -116,7 +118,9 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline);
 bool nag_orphans_prepare(void);
 
 // trampoline_range.c
-uint8_t *nag_trampolines_find(void);    ///< loads it; NULL: returns cannot be hooked
+/// Loads it; NULL: returns cannot be hooked. `unwinding`: what unwinders call for each hooked frame
+/// that they end.
+uint8_t *nag_trampolines_find(void (*unwinding)(void));
 
 // process.c
 bool nag_join(uint32_t begin);          ///< connects to the recorder; under the process lock

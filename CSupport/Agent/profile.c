@@ -84,13 +84,14 @@ static void end_call(const nag_slot *slot, uint64_t time) {
   if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
 }
 
+// Frames above that ended without returning are dropped before this return counts as the last event.
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  if (nag_shadow_matches(slot, location)) {
-    uint64_t time = nag_time();
-    if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
-    end_call(slot, time);
-  }
-  return nag_shadow_pop_running(slot, location);
+  bool is_ours = nag_shadow_matches(slot, location);
+  uint64_t time = nag_time();
+  if (is_ours) end_call(slot, time);
+  uint64_t back = nag_shadow_pop_running(slot, location);
+  if (is_ours && nag_self.buffer != NULL) nag_self.buffer->last_time = time;
+  return back;
 }
 
 // A frame ended by an exception or longjmp: when it was unwound, if the agent was told of that, else

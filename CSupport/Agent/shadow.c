@@ -29,7 +29,7 @@ static _Atomic uint32_t used_regions[REGIONS / 32 + 1];  // a bit each
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 
 void nag_shadow_prepare(void) {
-  if (nag_config.tracer->return_handler != NULL) range = nag_trampolines_find();
+  if (nag_config.tracer->return_handler != NULL) range = nag_trampolines_find(nag_shadow_unwinding);
 }
 
 // 4c 89 5c 24 f0      mov  %r11, -16(%rsp)
@@ -153,20 +153,36 @@ static bool is_dead(const nag_slot *slot, uint64_t location) {
   return nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
 }
 
-// Removes dead slots from the top, down to `floor`, and calls the tracer for each.
-static void drop_dead(const nag_slot *floor, uint64_t location) {
+// Removes the top slot, and calls the tracer for it. Whether its frame has ended without returning.
+static bool drop_top(void) {
+  nag_slot *last = nag_self.top - 1;
+  bool has_ended = last->stack != NAG_STACK_CLOSED;
   const nag_tracer *tracer = nag_config.tracer;
+  if (has_ended && tracer->dropped != NULL) tracer->dropped(last);
+  last->stack = NAG_STACK_FREE;
+  nag_self.top = last;
+  return has_ended;
+}
+
+static void tell_tracer(uint32_t dropped) {
+  if (dropped && nag_config.tracer->unwound != NULL) nag_config.tracer->unwound(dropped);
+}
+
+// Removes dead slots from the top, down to `floor`.
+static void drop_dead(const nag_slot *floor, uint64_t location) {
   uint32_t dropped = 0;
-  while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) {
-    nag_slot *last = nag_self.top - 1;
-    if (last->stack != NAG_STACK_CLOSED) {
-      if (tracer->dropped != NULL) tracer->dropped(last);
-      dropped++;
-    }
-    last->stack = NAG_STACK_FREE;
-    nag_self.top = last;
-  }
-  if (dropped && tracer->unwound != NULL) tracer->unwound(dropped);
+  while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) dropped += drop_top();
+  tell_tracer(dropped);
+}
+
+void nag_shadow_end(void) {
+  uint32_t dropped = 0;
+  uint64_t low = nag_self.stack_low, bytes = nag_self.stack_high - low;
+  while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack - low < bytes)
+    dropped += drop_top();
+  // A thread that was cancelled at any instruction may have a slot whose entry was not recorded.
+  bool is_all = nag_self.top == nag_self.first + 1;
+  tell_tracer(dropped && is_all ? NREC_ALL_OPEN : dropped);
 }
 
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {

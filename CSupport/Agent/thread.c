@@ -43,6 +43,7 @@ static void ended(void *argument) {
       pthread_setspecific(key, argument) == 0)
     return;
   uint64_t signals = nag_block_signals();
+  nag_shadow_end();
   end_recording();
   nag_restore_signals(signals);
 }

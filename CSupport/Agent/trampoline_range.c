@@ -31,13 +31,13 @@ static bool beside(char *path, size_t size, const char *name) {
   return true;
 }
 
-uint8_t *nag_trampolines_find(void) {
+uint8_t *nag_trampolines_find(void (*unwinding)(void)) {
   char path[4096];
   if (!is_roomy() || !beside(path, sizeof path, "libNopscopeTrampolines.so")) return NULL;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   uint8_t **start = library == NULL ? NULL : dlsym(library, "nopscope_trampolines");
-  void (**unwinding)(void) = start == NULL ? NULL : dlsym(library, "nopscope_unwinding");
-  if (unwinding == NULL) return NULL;
-  *unwinding = nag_shadow_unwinding;
+  void (**called)(void) = start == NULL ? NULL : dlsym(library, "nopscope_unwinding");
+  if (called == NULL) return NULL;
+  *called = unwinding;
   return *start;
 }

@@ -27,7 +27,7 @@ void npc_block_forks(void) { pthread_mutex_lock(&fork_lock); }
 void npc_allow_forks(void) { pthread_mutex_unlock(&fork_lock); }
 
 static _Atomic bool is_visiting;  // a thread is inside dl_iterate_phdr, with the loader's lock
-static __thread bool has_fork_lock;
+static _Atomic pthread_t forking;  // the thread that has the fork lock for its fork; 0: none
 
 void npc_note_visit(bool is_inside) { atomic_store(&is_visiting, is_inside); }
 
@@ -37,19 +37,23 @@ void npc_note_visit(bool is_inside) { atomic_store(&is_visiting, is_inside); }
 // changed nothing yet, and the fork goes on without the lock.
 static void begin_fork(void) {
   enum { PATIENCE_NANOSECONDS = 200 * 1000 * 1000, TRIES = 20 };
-  for (int i = 0; i < TRIES && !has_fork_lock; i++) {
+  for (int i = 0; i < TRIES; i++) {
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_nsec += PATIENCE_NANOSECONDS;
     if (deadline.tv_nsec >= 1000000000) deadline.tv_sec++, deadline.tv_nsec -= 1000000000;
-    has_fork_lock = pthread_mutex_timedlock(&fork_lock, &deadline) == 0;
-    if (!has_fork_lock && !atomic_load(&is_visiting)) return;
+    if (pthread_mutex_timedlock(&fork_lock, &deadline) == 0) {
+      atomic_store(&forking, pthread_self());
+      return;
+    }
+    if (!atomic_load(&is_visiting)) return;
   }
 }
 
 static void end_fork(void) {
-  if (has_fork_lock) pthread_mutex_unlock(&fork_lock);
-  has_fork_lock = false;
+  if (atomic_load(&forking) != pthread_self()) return;
+  atomic_store(&forking, 0);
+  pthread_mutex_unlock(&fork_lock);
 }
 
 static pthread_once_t once_for_forks = PTHREAD_ONCE_INIT, once_for_signals = PTHREAD_ONCE_INIT;
@@ -61,7 +65,7 @@ static _Atomic bool are_signals_prepared;
 static void begin_child(void) {
   lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
   fork_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-  has_fork_lock = false;
+  atomic_store(&forking, 0);
   npc_note_visit(false);
   npc_loader_begin_child();
   npc_stop_begin_child();

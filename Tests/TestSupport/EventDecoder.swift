@@ -177,8 +177,9 @@ public struct DecodedProcess: Sendable {
         pairs[((word >> 8) + function * 9) % 8192] = (function, word >> 8)
         callers[function, default: [:]][word >> 8, default: 0] += 1
       case 0x20:
-        close(&stack, word >> 8, isCut, chunk)
-        unwound += word >> 8
+        let count = word >> 8 == 0xff_ffff ? stack.count : word >> 8  // all that are open
+        close(&stack, count, isCut, chunk)
+        unwound += count
       case 0x30:
         exits += 1
         if word >> 32 < stack.count {

@@ -99,7 +99,8 @@
 //   0001 0000 (10)    8    TIME     56 bits: time that passes; the next event's delta is added
 //   0010 0000 (20)    4    UNWOUND  24 bits: how many innermost functions ended without returning
 //                                   (exception, longjmp, thread exit), at the last event's time.
-//                                   A TIME before it says when they were unwound, if that is known
+//                                   A TIME before it says when they were unwound, if that is known.
+//                                   NREC_ALL_OPEN: all that are open
 //   0011 0000 (30)    8    EXIT_AT  delta 24 bits, 32 bits: how many open functions lie outside the
 //                                   one that returned (another stack's are inside it)
 //   0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
@@ -131,6 +132,8 @@ enum {
   NREC_EVENT_PARENT = 0x50,
   NREC_EVENT_ENTRY = 0x60,
 };
+
+enum { NREC_ALL_OPEN = 0xffffff };  ///< of UNWOUND
 
 enum { NREC_PAIRS = 8192 };
 /// The number of a function and the return address that it was called with.
