@@ -78,19 +78,16 @@
         movq    %rcx, -40(%rsp)
         movq    %r8, -48(%rsp)
         movq    %r9, -56(%rsp)
-        movq    %r10, -64(%rsp)
-        movq    nag_self@gottpoff(%rip), %r10
+        movq    nag_self@gottpoff(%rip), %r9
         leaq    NAG_SLOT_BYTES(%r11), %rcx
-        cmpq    %rcx, %fs:NAG_TLS_TOP(%r10)
+        cmpq    %rcx, %fs:NAG_TLS_TOP(%r9)
         jne     8f
         // Check that the frame that returns is the slot's own, not an older one that seemed to be
         // over.
         leaq    -8(%rsp), %rcx
         cmpq    %rcx, NAG_SLOT_STACK(%r11)
         jne     8f
-        movq    %fs:NAG_TLS_BUFFER(%r10), %r9
-        testq   %r9, %r9
-        jz      8f
+        BUFFER  8f
         EVENT   nag_graph_exit, 8f
         cmpq    $63, %r8
         ja      2f
@@ -108,15 +105,15 @@
 3:      COMMIT  nag_graph_exit
         movq    NAG_SLOT_RETURN(%r11), %rcx
         movq    %rcx, -8(%rsp)
+        movq    nag_self@gottpoff(%rip), %r9
         movq    $-1, NAG_SLOT_STACK(%r11)
-        movq    %r11, %fs:NAG_TLS_TOP(%r10)
+        movq    %r11, %fs:NAG_TLS_TOP(%r9)
         .macro  GIVE_BACK
         movq    -24(%rsp), %rax
         movq    -32(%rsp), %rdx
         movq    -40(%rsp), %rcx
         movq    -48(%rsp), %r8
         movq    -56(%rsp), %r9
-        movq    -64(%rsp), %r10
         .endm
         GIVE_BACK
         movq    -16(%rsp), %r11

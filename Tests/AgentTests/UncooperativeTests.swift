@@ -162,6 +162,27 @@ private let programs: [UncooperativeCase] =
     }
   }
 
+  @Test(
+    "A program with a sanitizer starts and is recorded, and the sanitizer finds its bug",
+    arguments: ["address", "undefined", "thread"])
+  func sanitizers(kind: String) throws {
+    var build = Program(source: "sanitized.c")
+    build.extra = ["-fsanitize=\(kind)", "-g"]
+    let program = try build.build()
+    // Of the options that the user gave, none is lost.
+    let options = ["ASAN_OPTIONS": "exitcode=33", "TSAN_OPTIONS": "exitcode=33"]
+    for word in ["right", "wrong"] {
+      let plain = try runChild(program, [word, kind], environment: options)
+      let traced = try TracedRun(program, [word, kind], environment: options)
+      #expect(traced.result.ending == plain.ending)
+      #expect(traced.result.output == plain.output)
+      let isFound = word == "wrong"
+      #expect(plain.standardError.isEmpty != isFound)
+      #expect(traced.result.standardError.contains("sanitized.c:") == isFound)
+      #expect(traced.calls["leaf"] == 100)
+    }
+  }
+
   @Test("What a thread calls in its last destructors is the thread's")
   func lastDestructors() throws {
     let program = try Program(source: "destructors.c").build()

@@ -81,22 +81,33 @@ final class TargetProcess {
     return child
   }
 
+  /// The program's environment, with ours: the agent before whatever was preloaded already, and
+  /// ASan's check that nothing comes before it switched off (it would end the program, or any child
+  /// that was built with it). The last of equal options counts.
   private static func environment(_ agent: String, _ socket: String) -> [String] {
     var variables: [String] = []
     var preload = agent
+    var sanitizer = "verify_asan_link_order=0"
     var next = environ
     while let entry = next.pointee {
       let variable = String(cString: entry)
       next += 1
       if variable.hasPrefix("NOPSCOPE_AGENT=") { continue }
-      if variable.hasPrefix("LD_PRELOAD=") {
-        let others = variable.dropFirst("LD_PRELOAD=".count)
+      if let others = value(of: "LD_PRELOAD", in: variable) {
         if !others.isEmpty { preload += ":" + others }
+      } else if let others = value(of: "ASAN_OPTIONS", in: variable) {
+        if !others.isEmpty { sanitizer = others + ":" + sanitizer }
       } else {
         variables.append(variable)
       }
     }
-    return variables + ["LD_PRELOAD=" + preload, "NOPSCOPE_AGENT=" + socket]
+    return variables + [
+      "LD_PRELOAD=" + preload, "ASAN_OPTIONS=" + sanitizer, "NOPSCOPE_AGENT=" + socket,
+    ]
+  }
+
+  private static func value(of name: String, in variable: String) -> Substring? {
+    variable.hasPrefix(name + "=") ? variable.dropFirst(name.utf8.count + 1) : nil
   }
 }
 
