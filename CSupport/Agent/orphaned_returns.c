@@ -38,15 +38,13 @@ static bool allocate(uint64_t places) {
 
 bool nag_orphans_prepare(void) { return allocate(FIRST_CAPACITY); }
 
-// Whether a word of memory has this value. The kernel compares it, because the memory may be gone:
-// the call moves no waiters from the word to itself if it has the value, and fails if it has not.
-static bool is_equal(uint64_t address, uint32_t word) {
-  const int operation = FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG;
-  return NAG_CALL(SYS_futex, address, operation, 0, 0, address, word) >= 0;
-}
-
+// Lets the kernel try the address, because the memory may be gone. The call asks the kernel to wait
+// while the word has a value that it does not have, so the call does not wait.
 bool nag_holds(uint64_t address, uint64_t word) {
-  return is_equal(address, (uint32_t)word) && is_equal(address + 4, (uint32_t)(word >> 32));
+  const struct timespec none = {0, 0};
+  int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,
+                            &none);
+  return status != -EFAULT && *(const volatile uint64_t *)address == word;
 }
 
 static uint64_t first_place(uint64_t location) {

@@ -146,6 +146,9 @@ static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
 // the orphans.
 static bool is_dead(const nag_slot *slot, uint64_t location) {
   if (!nag_hooks(slot)) return slot->stack != NAG_STACK_FREE;
+  bool is_mapped = slot->stack >= nag_self.mapped_low && slot->stack < nag_self.stack_high;
+  if (is_mapped && slot->stack >= location && location >= nag_self.stack_low)
+    return *(const uint64_t *)slot->stack != trampoline_of(slot);
   if (!nag_holds(slot->stack, trampoline_of(slot))) return true;
   if (slot->stack >= location || slot->stack < nag_self.stack_low ||
       location >= nag_self.stack_high || is_above_alternate_stack(slot->stack, location))

@@ -53,9 +53,12 @@ static void find_stack(void *unused) {
   uint64_t pointer = thread_pointer(), low, high;
   bool is_first = pointer == first_thread;
   if (!find_mapping(is_first ? getauxval(AT_RANDOM) : pointer, &low, &high)) return;
-  // The first thread's stack grows down, and nothing else is mapped close below it.
+  // The first thread's stack grows down, and nothing else is mapped close below it. The mapping of
+  // another thread's may have other stacks in it, which can be unmapped: /proc shows mappings that
+  // touch one another as one.
   nag_self.stack_low = low - (is_first ? 8 << 20 : 0);
   nag_self.stack_high = is_first ? high : pointer;
+  nag_self.mapped_low = is_first ? low : high;
 }
 
 void nag_find_stack(void) { nag_on_scratch_stack(find_stack, NULL); }

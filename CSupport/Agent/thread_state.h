@@ -75,6 +75,7 @@ typedef struct nag_tls {
   uint32_t end_rounds;          ///< how often its end was announced
   bool is_shared;               ///< another process uses these variables too: nothing is recorded
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
+  uint64_t mapped_low;          ///< from here to stack_high there is memory for as long as it runs
 } nag_tls;
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
