@@ -135,6 +135,22 @@ public struct CallSiteScanner: Sendable {
     return found
   }
 
+  /// Link-time addresses of what may be a load of 8(%rbp), the return address of a function with a
+  /// frame: `mov 8(%rbp),%reg`.
+  static func frameReads(in segment: Segment, of image: ELFImage) -> [ModuleOffset] {
+    let range = segment.fileRange
+    guard range.count >= 4 else { return [] }
+    let text = image.bytes.storage.span.extracting(range)
+    var found: [ModuleOffset] = []
+    for index in 0...(text.count - 4)
+    where text[index + 1] == 0x8b && text[index + 3] == 8 && text[index + 2] & 0xc7 == 0x45
+      && (text[index] == 0x48 || text[index] == 0x4c)
+    {
+      found.append(segment.address + UInt64(index))
+    }
+    return found
+  }
+
   /// A stub begins at its `bnd` prefix, or at the endbr64 before that.
   private static func stubStart(_ text: borrowing Span<UInt8>, jump: Int) -> Int {
     var start = jump

@@ -160,7 +160,9 @@ extension SiteTable {
     names.name(at: site.functionStart)
   }
 
-  /// The functions of the file whose returns must not be hooked, for they hand over their return
-  /// address to a function that looks at it.
-  public func tailCallers() throws(ELFError) -> TailCallers { try TailCallers(image, names) }
+  /// The functions of the file whose returns must not be hooked, for they look at their return
+  /// address or hand it over.
+  public func returnAddressUsers() throws(ELFError) -> ReturnAddressUsers {
+    try ReturnAddressUsers(image, sites, names)
+  }
 }

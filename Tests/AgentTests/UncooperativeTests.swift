@@ -114,11 +114,11 @@ private let programs: [UncooperativeCase] =
     build.extra = ["-Wl,--enable-new-dtags", "-Wl,-rpath,\(folder)"]
     let program = try build.build()
     let plain = try runChild(program)
-    #expect(plain.output == "RUNPATH found, RTLD_NEXT 1 1 1, modules 1\n")
+    #expect(plain.output == "RUNPATH found, RTLD_NEXT 1 1 1, modules 1, caller 1\n")
     for tracer in ["function_graph", "profile"] {
       let traced = try TracedRun(program, options: ["--tracer", tracer])
       #expect(traced.result.output == plain.output)
-      for name in ["load", "next", "next_versioned", "each", "seldom"] {
+      for name in ["load", "next", "next_versioned", "each", "seldom", "caller"] {
         #expect(traced.calls[name] != nil, "\(name)")
       }
     }

@@ -26,8 +26,9 @@ public struct ProgramReport: Sendable {
     public var skipped: Int
     /// Sites whose entry is seen and whose return is not.
     public var entryOnly: Int
-    /// Of these, functions that hand over their return address to dlopen, dlsym and their like.
-    public var tailCallers: Int
+    /// Of these, functions that look at their return address, or hand it over to dlopen, dlsym and
+    /// their like.
+    public var returnAddressUsers: Int
     /// Why nothing of it is traced; nil where something is.
     public var reason: String?
   }
@@ -55,7 +56,7 @@ public struct ProgramReport: Sendable {
   private static func look(_ path: String, _ decoder: Decoder) -> Module {
     var module = Module(
       path: path, buildID: nil, forms: [], kinds: [], sites: 0, skipped: 0, entryOnly: 0,
-      tailCallers: 0, reason: nil)
+      returnAddressUsers: 0, reason: nil)
     do {
       let table = try SiteTable.load(path: path, decoder: decoder)
       let sites = FileSites(table, decoder: decoder)
@@ -65,8 +66,8 @@ public struct ProgramReport: Sendable {
       module.sites = sites.entries.count
       module.skipped = sites.skipped
       module.entryOnly = sites.entries.filter(\.isEntryOnly).count
-      let tailCallers = try table.tailCallers().functionStarts
-      module.tailCallers = table.sites.count { tailCallers.contains($0.functionStart) }
+      let users = try table.returnAddressUsers().functionStarts
+      module.returnAddressUsers = table.sites.count { users.contains($0.functionStart) }
       if sites.entries.isEmpty {
         module.reason = uninstrumented
       } else if sites.hasTextRelocations {

@@ -13,11 +13,11 @@ import Units
 /// which the prologue's `push %rbp; mov %rsp,%rbp` proves; where the function realigned its stack
 /// through r10 (`lea 8(%rsp),%r10`), that place holds a copy, and changing it changes nothing.
 ///
-/// The return of a function in `tailCallers` cannot be hooked, whatever its entry is like.
+/// The return of a function in `returnAddressUsers` cannot be hooked, whatever its entry is like.
 struct EntryShape {
   let image: ELFImage
   let decoder: Decoder
-  let tailCallers: Set<ModuleOffset>
+  let returnAddressUsers: Set<ModuleOffset>
 
   private static let endbr64: [UInt8] = [0xf3, 0x0f, 0x1e, 0xfa]
   private static let push: [UInt8] = [0x55]
@@ -31,8 +31,8 @@ struct EntryShape {
   /// `NREC_SITE_*` bits that follow from the code alone.
   func flags(of site: CallSite) -> UInt8 {
     let run = site.form == .nop1x5 ? UInt8(NREC_SITE_RUN_OF_NOPS) : 0
-    let handsOver = tailCallers.contains(site.functionStart) ? UInt8(NREC_SITE_ENTRY_ONLY) : 0
-    return run | handsOver | place(of: site)
+    let isSeen = returnAddressUsers.contains(site.functionStart)
+    return run | (isSeen ? UInt8(NREC_SITE_ENTRY_ONLY) : 0) | place(of: site)
   }
 
   private func place(of site: CallSite) -> UInt8 {

@@ -44,8 +44,8 @@ extension FileSites {
       entries: [], symbols: [], skippedCounts: [],
       hasTextRelocations: table.hasTextRelocations)
     // The symbols that could not be read here were read when the sites were found.
-    let tailCallers = (try? table.tailCallers())?.functionStarts ?? []
-    let shape = EntryShape(image: table.image, decoder: decoder, tailCallers: tailCallers)
+    let users = (try? table.returnAddressUsers())?.functionStarts ?? []
+    let shape = EntryShape(image: table.image, decoder: decoder, returnAddressUsers: users)
     entries.reserveCapacity(table.sites.count)
     symbols.reserveCapacity(table.sites.count * 32)
     var unconfirmed = 0

@@ -16,7 +16,7 @@ struct DoctorDocument: Encodable {
   struct Module: Encodable {
     var path: String
     var buildID: String?
-    var sites, skipped, entryOnly, tailCallers: Int
+    var sites, skipped, entryOnly, returnAddressUsers: Int
     var forms, kinds: [String: Int]
     var reason: String?
   }
@@ -53,7 +53,8 @@ struct DoctorDocument: Encodable {
     modules = (report?.modules ?? []).map { module in
       Module(
         path: module.path, buildID: module.buildID, sites: module.sites,
-        skipped: module.skipped, entryOnly: module.entryOnly, tailCallers: module.tailCallers,
+        skipped: module.skipped, entryOnly: module.entryOnly,
+        returnAddressUsers: module.returnAddressUsers,
         forms: Dictionary(module.forms.map { ($0.name, $0.count) }) { $0 + $1 },
         kinds: Dictionary(module.kinds.map { ($0.name, $0.count) }) { $0 + $1 },
         reason: module.reason)

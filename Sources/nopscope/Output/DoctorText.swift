@@ -79,10 +79,10 @@ struct DoctorText {
     var text = "yes  \(module.path): \(grouped(module.sites)) sites (\(kinds): \(forms))"
     if module.skipped > 0 { text += ", \(grouped(module.skipped)) skipped" }
     if module.entryOnly > 0 { text += ", \(grouped(module.entryOnly)) with their entry only" }
-    if module.tailCallers > 0 {
+    if module.returnAddressUsers > 0 {
       text +=
-        " (\(grouped(module.tailCallers)) of them end in a call of dlopen, dlsym or the like, which "
-        + "must see its caller)"
+        " (\(grouped(module.returnAddressUsers)) of them look at their return address, or end in a "
+        + "call of dlopen, dlsym or the like, which does)"
     }
     return [text]
   }

@@ -24,6 +24,13 @@ NO void *seldom(const char *name) {
   return NULL;
 }
 
+// Reads its return address itself.
+NO void *caller(void) { return __builtin_return_address(0); }
+static int is_in_program(const void *address) {
+  Dl_info found, own;
+  return dladdr(address, &found) && dladdr((void *)load, &own) && found.dli_fbase == own.dli_fbase;
+}
+
 static int count(struct dl_phdr_info *info, size_t size, void *context) {
   (void)info, (void)size;
   ++*(int *)context;
@@ -37,6 +44,6 @@ int main(void) {
   printf("RUNPATH %s, ", load("libby_runpath.so") ? "found" : dlerror());
   printf("RTLD_NEXT %d %d %d, ", next("puts") != NULL, next_versioned("puts") != NULL,
          seldom("puts") != NULL);
-  printf("modules %d\n", modules > 2);
+  printf("modules %d, caller %d\n", modules > 2, is_in_program(caller()));
   return 0;
 }
