@@ -15,6 +15,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+// --- waiting ------------------------------------------------------------------------------------
+
+/// A set of descriptors to wait for (epoll), close-on-exec; -1 and errno.
+int nrc_wait_set(void);
+
+/// Adds a descriptor that is to be readable, has ended or has failed, under a number of the caller's.
+/// 0, or -1 and errno.
+int nrc_wait_add(int set, int descriptor, uint64_t number);
+
+/// Takes it out again, before it is closed.
+void nrc_wait_remove(int set, int descriptor);
+
+/// Waits until some are ready, at most so long (-1: no limit). Fills in their numbers and returns how
+/// many, at most `capacity`; those that were left out come first the next time. -1 and errno.
+int nrc_wait(int set, uint64_t *numbers, int capacity, int milliseconds);
+
 // --- sockets ------------------------------------------------------------------------------------
 
 /// A SOCK_SEQPACKET socket that listens at `path`, close-on-exec, never blocking; -1 and errno.
@@ -73,6 +89,13 @@ typedef struct nrc_spawn_options {
 /// Makes a write beyond RLIMIT_FSIZE fail with EFBIG in this process instead of killing it. A child
 /// that `nrc_spawn` starts has the action from before.
 void nrc_ignore_file_size_signal(void);
+
+/// Raises the soft limit of this process's descriptors to the hard one. A child that `nrc_spawn`
+/// starts has the limit from before.
+void nrc_raise_descriptor_limit(void);
+
+/// From `begins` to its opposite, this process has the limit that its children are to have.
+void nrc_descriptor_limit_for_children(bool begins);
 
 /// Starts a child with the signal mask that `nrc_signals_hold` found. 0 or an errno: ENOENT,
 /// EACCES, ENOEXEC and others of execve(2).

@@ -17,7 +17,8 @@ extension RecordServer {
     let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.copied] : nil
     let process = makeProcess(hello)
     connections.introduce(connection, as: process)
-    writer.add(process)
+    // After the answer: the process waits for that.
+    defer { writer.add(process) }
     do {
       let events = try writer.makeFiles(of: process)
       if let parent { inherit(process, from: parent, at: ClockUnits(hello.time)) }
@@ -53,14 +54,18 @@ extension RecordServer {
   /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
   private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: ClockUnits) {
     child.nextFunction = parent.nextFunction
-    let modules = parent.modules.values.sorted { $0.message.generation < $1.message.generation }
-    for module in modules
-    where module.message.time <= time && !module.isPending {
-      var copy = module
-      copy.isInherited = true
-      child.modules[module.message.generation] = copy
-      writer.writeLoad(module, of: child)
+    if parent.isForgotten {
+      warn(
+        "process \(child.process): its parent \(parent.process) ended long ago: what it calls in "
+          + "modules that it has from there has no names")
     }
+    // The child shares its parent's table for as long as both are the same.
+    child.modules = parent.modules
+    for module in parent.modules.values where module.message.time > time || module.isPending {
+      child.modules[module.message.generation] = nil
+    }
+    let modules = child.modules.values.sorted { $0.message.generation < $1.message.generation }
+    writer.writeLoads(modules, of: child)
   }
 }
 
@@ -93,8 +98,19 @@ extension RecordServer {
     }
     process.modules[message.generation] = module
     writer.count(module)
-    if !module.isPending { writer.writeLoad(module, of: process) }
-    if source.hasUnkept { loop.whenQuiet { [source] in source.keep() } }
+    if !module.isPending { writer.writeLoads([module], of: process) }
+    keepSitesLater()
+  }
+
+  /// Puts what was found into the cache once the program loads nothing for a moment: a program that
+  /// loads many files at once does not wait for that.
+  private func keepSitesLater() {
+    guard source.hasUnkept, !isKeepPlanned else { return }
+    isKeepPlanned = true
+    loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [weak self] in
+      self?.isKeepPlanned = false
+      self?.source.keep()
+    }
   }
 
   /// The loader keeps the path that dlopen was given, which may be relative, or the process's own
@@ -111,8 +127,11 @@ extension RecordServer {
 
   /// Where a forked child loads a module under the number of an inherited one, it never had the
   /// inherited one: the parent loaded that after the fork, before the child sent its HELLO.
+  ///
+  /// The generations that it reports itself ascend: one above the last is no number of its own.
   private func forgetInherited(_ message: AgentMessage.Module, _ process: TracedProcess) {
-    guard let known = process.modules[message.generation], known.isInherited else { return }
+    guard process.modules[message.generation] != nil, message.generation > process.lastGeneration
+    else { return }
     process.modules[message.generation] = nil
     writer.writeUnload(message.generation, at: message.time, of: process)
   }
@@ -192,7 +211,7 @@ extension RecordServer {
     }
     process.modules[applied.generation] = module
     writer.count(module)
-    writer.writeLoad(module, of: process)
+    writer.writeLoads([module], of: process)
   }
 
   /// GONE: a module was unloaded.

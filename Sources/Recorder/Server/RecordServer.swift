@@ -20,14 +20,18 @@ public final class RecordServer {
   let planner: Planner
   let source: SiteSource
   let clock: TraceClock
-  /// The process that an id named last.
+  /// The image that a process id named last.
   private(set) var latest: [Int32: TracedProcess] = [:]
-  private var incarnations: [Int32: UInt32] = [:]
+  /// Of those, which have ended: their modules are kept for a while.
+  private var ended = EndedProcesses()
 
   /// Processes, and modules of one, for which room is made beforehand.
   static let usualCount = 16
-  /// How long nothing may be ready before Capstone is opened for a file that may come.
-  private static let quietNanoseconds: UInt64 = 20_000_000
+  /// `source` will put into its cache what it has found.
+  var isKeepPlanned = false
+  /// How long nothing may be ready before what can wait is done: Capstone is opened for a file that
+  /// may come, and the cache is written.
+  static let quietNanoseconds: UInt64 = 20_000_000
 
   /// Listens for agents and writes the first session.json to `folder`; throws where either fails.
   public init(
@@ -38,7 +42,7 @@ public final class RecordServer {
     self.source = source
     self.clock = clock
     planner = Planner(filter: options.filter)
-    loop = EventLoop()
+    loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(
       folder: folder, command: command, options: options, clock: clock, loop: loop)
@@ -53,7 +57,6 @@ public final class RecordServer {
   /// waits for no answer then, and for each answer later.
   func prepare() {
     latest.reserveCapacity(Self.usualCount)
-    incarnations.reserveCapacity(Self.usualCount)
     connections.prepare()
     writer.prepare()
     source.prepareTypes()
@@ -71,7 +74,7 @@ public final class RecordServer {
   /// Those that are connected and alive.
   public var connectedProcesses: Int { connections.connectedProcesses }
   /// Processes that were ever traced.
-  public var tracedProcesses: Int { writer.session.processes.count }
+  public var tracedProcesses: Int { writer.images.count }
   /// What the user should know, one line each, the same line once.
   public var warnings: [String] { writer.warnings }
   /// Sums of all modules that were loaded until now.
@@ -94,8 +97,7 @@ public final class RecordServer {
 
   /// A new process image, of the next incarnation of its process id.
   func makeProcess(_ hello: nrec_hello) -> TracedProcess {
-    let incarnation = incarnations[hello.process] ?? 0
-    incarnations[hello.process] = incarnation + 1
+    let incarnation = latest[hello.process].map { $0.incarnation &+ 1 } ?? 0
     let process = TracedProcess(
       hello: hello, incarnation: incarnation, program: linkTarget("/proc/\(hello.process)/exe"))
     latest[hello.process] = process
@@ -120,6 +122,7 @@ extension RecordServer: AgentConnectionsDelegate {
   func agentEnded(_ process: TracedProcess) {
     writer.appendLastEvents(of: process)
     writeUnconfirmedModules(of: process)
+    ended.add(process)
   }
 
   func warn(_ line: String) { writer.warn(line) }
@@ -138,6 +141,6 @@ extension RecordServer: AgentConnectionsDelegate {
     module.isPending = false
     module.armed = 0
     module.status = "not confirmed: the process did not report whether it applied its plan"
-    writer.writeLoad(module, of: process)
+    writer.writeLoads([module], of: process)
   }
 }
