@@ -14,6 +14,7 @@
 // what else is wrong. It sends the full report to the recorder and marks the recording; armed sites
 // record nothing from then on, and nothing is patched again.
 
+#define _GNU_SOURCE
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>
 
@@ -258,7 +259,7 @@ static void turn_off(void) {
 static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
                                        nrec_applied *applied) {
   size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
-  int32_t error = nag_check_sealed(descriptor, bytes);
+  int32_t error = nag_check_sealed(descriptor, bytes, F_SEAL_WRITE | F_SEAL_SHRINK);
   applied->status = error == 0 || error == EINVAL ? NPC_BAD_POKE : NPC_UNWRITABLE;
   applied->error = error == EINVAL ? 0 : error;
   if (error != 0) return NULL;

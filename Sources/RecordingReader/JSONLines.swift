@@ -30,7 +30,8 @@ struct JSONLines {
       rest = rest[(end.map { $0 + 1 } ?? rest.endIndex)...]
       number += 1
       if text.isEmpty { continue }
-      if text.count <= longestLine, let line = RecordingJSON.decode(type, from: text), isSound(line) {
+      if text.count <= longestLine, let line = RecordingJSON.decode(type, from: text), isSound(line)
+      {
         body(line, "\(name):\(number)")
         continue
       }

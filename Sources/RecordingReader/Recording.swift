@@ -115,20 +115,23 @@ private struct RecordingOpening {
       let lines = JSONLines(
         bytes: bytes, name: name, kind: "a process's", longestLine: Self.longestProcessLine)
       var found: [String] = []
-      lines.forEach(ProcessLine.self, where: { _ in true }, problem: { found.append($0) }) {
-        line, _ in
-        switch line {
-        case .joined(let process): session.processes.append(process)
-        case .missing(let missing): session.missing.append(missing)
-        case .other: break
-        }
-      }
+      lines.forEach(
+        ProcessLine.self, where: { _ in true }, problem: { found.append($0) },
+        body: { line, _ in take(line) })
       problems += found
     } catch .unreadable(_, _, ENOENT) {
     } catch {
       problems.append("\(name): \(error.reason): not used")
     }
     for process in session.processes { joined[process.image] = process }
+  }
+
+  private mutating func take(_ line: ProcessLine) {
+    switch line {
+    case .joined(let process): session.processes.append(process)
+    case .missing(let missing): session.missing.append(missing)
+    case .other: break
+    }
   }
 
   mutating func readProcesses() throws(RecordingError) {

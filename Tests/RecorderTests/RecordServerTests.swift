@@ -333,7 +333,8 @@ import TextFormat
   func endedProcesses() throws {
     var ended = EndedProcesses()
     let processes = (0..<(EndedProcesses.kept + 2)).map { number in
-      let process = TracedProcess(hello: FakeAgent.hello(), incarnation: UInt32(number), program: "")
+      let process = TracedProcess(
+        hello: FakeAgent.hello(), incarnation: UInt32(number), program: "")
       ended.add(process)
       return process
     }

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "nrec_notes.h"
+
 // --- waiting ------------------------------------------------------------------------------------
 
 /// A set of descriptors to wait for (epoll), close-on-exec; -1 and errno.
@@ -49,7 +51,7 @@ int nrc_peer(int socket, int32_t *process, uint32_t *user);
 /// `size`). Descriptors that come with it are not accepted: the kernel closes them.
 ssize_t nrc_receive(int socket, void *bytes, size_t size);
 
-enum { NRC_MOST_DESCRIPTORS = 2 };
+enum { NRC_MOST_DESCRIPTORS = 3 };
 
 /// Sends one packet, with `count` descriptors, at most NRC_MOST_DESCRIPTORS. 0, or -1 and errno.
 /// Never blocks.
@@ -70,6 +72,26 @@ int64_t nrc_salvage(int memory, int events);
 
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int nrc_memory_file(const void *bytes, size_t size);
+
+// --- notes --------------------------------------------------------------------------------------
+
+/// The notes of processes without a connection (nrec_notes.h).
+typedef struct nrc_notes nrc_notes;
+
+/// NULL and errno where there is no memory for them. Where a limit on file sizes leaves no room for
+/// any, there are none, and no descriptor.
+nrc_notes *nrc_notes_make(void);
+void nrc_notes_free(nrc_notes *notes);
+
+/// The descriptor of their memory, for agents.
+int nrc_notes_file(const nrc_notes *notes);
+
+/// The next note; false where there is none. One whose writer is not done is waited for: at the next
+/// call, for a second at most. `is_last`: no longer at all.
+bool nrc_notes_next(nrc_notes *notes, nrec_note *out, bool is_last);
+
+/// How many notes found no place.
+uint64_t nrc_notes_lost(const nrc_notes *notes);
 
 // --- processes ----------------------------------------------------------------------------------
 

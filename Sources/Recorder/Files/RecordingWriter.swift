@@ -17,6 +17,10 @@ final class RecordingWriter {
   private(set) var session: Session
   /// Those that joined.
   private(set) var images: [ImageName] = []
+  /// Processes that are known not to be recorded, or not wholly.
+  private(set) var missingCount = 0
+  /// The last of them: a process may say the same twice.
+  private var lastMissing: MissingProcess?
   /// What the user should know, one line each, the same line once.
   private(set) var warnings: [String] = []
   private let clock: TraceClock
@@ -24,11 +28,18 @@ final class RecordingWriter {
   private var savedSymbols: [String: UInt64] = [:]
   /// Each file once, however many processes loaded it.
   private var modulesSeen: [String: ModuleTotals] = [:]
+  /// Of those that were seen before `modulesSeen` was full.
+  private var earlierModules = ModuleTotals()
 
   /// When session.json is written a second time: by then the clock's rate is known to some parts in a
   /// million, and a recorder that is killed later leaves that.
   private static let clockNanoseconds: UInt64 = 50_000_000
   private static let mostWarnings = 100
+  /// Files that are counted once however often they are loaded. A program that loads more has some
+  /// counted again.
+  private static let mostModulesSeen = 65_536
+  /// Missing processes that get a warning each.
+  private static let mostMissingLines = 20
 
   /// Writes the first session.json: what cannot be written is known before the program runs. It is
   /// written again when the clock's rate is known well, and at the end.
@@ -72,6 +83,17 @@ extension RecordingWriter {
   func add(_ process: TracedProcess) {
     images.append(process.image)
     write(.joined(process.session))
+  }
+
+  /// A process is missing: a line of its own too, and a warning, as long as they are few.
+  func add(_ process: MissingProcess) {
+    if process == lastMissing { return }
+    lastMissing = process
+    missingCount += 1
+    write(.missing(process))
+    if missingCount > Self.mostMissingLines { return }
+    warn(
+      "process \(process.pid) (\(process.program ?? "?")) is not recorded: \(process.reason)")
   }
 
   private func write(_ line: ProcessLine) {
@@ -166,6 +188,7 @@ extension RecordingWriter {
             + "left alone")
         return false
       }
+      if savedSymbols.count >= Self.mostModulesSeen { savedSymbols = [:] }
       savedSymbols[module.symbolsName] = hash
       return true
     } catch {
@@ -176,13 +199,17 @@ extension RecordingWriter {
 
   /// Counts the module's sites, again where it has been counted.
   func count(_ module: TracedModule) {
+    if modulesSeen.count >= Self.mostModulesSeen {
+      earlierModules = moduleTotals
+      modulesSeen = [:]
+    }
     modulesSeen["\(module.symbolsName) \(module.message.path)"] = ModuleTotals(
       sites: module.sites, armed: module.armed, unwanted: module.unwanted,
       skipped: module.skippedPlaces)
   }
 
   var moduleTotals: ModuleTotals {
-    modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
+    modulesSeen.values.reduce(into: earlierModules) { sum, module in
       sum.sites += module.sites
       sum.armed += module.armed
       sum.unwanted += module.unwanted

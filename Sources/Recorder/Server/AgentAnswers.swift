@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import Glibc
+import RecordingSchema
 import Units
 
 /// What the recorder does at each message of an agent.
@@ -11,6 +12,14 @@ extension RecordServer {
   ///
   /// The answer holds the file for its events, empty: the agent writes the header.
   func answerHello(_ hello: nrec_hello, on connection: AgentConnection) {
+    missing.read(latest: latest)
+    if hello.process != connection.peer, connection.process == nil {
+      missing.refuse(
+        hello.process, peer: connection.peer, program: linkTarget("/proc/\(connection.peer)/exe"),
+        because: "it is in another PID namespace, where it is process \(hello.process)")
+      connection.isClosing = true
+      return
+    }
     if let reason = whyRefused(hello, on: connection) {
       return connections.drop(connection, because: reason)
     }
@@ -18,7 +27,10 @@ extension RecordServer {
     let process = makeProcess(hello)
     connections.introduce(connection, as: process)
     // After the answer: the process waits for that.
-    defer { writer.add(process) }
+    defer {
+      writer.add(process)
+      missing.settle(process)
+    }
     do {
       let events = try writer.makeFiles(of: process)
       if let parent { inherit(process, from: parent, at: ClockUnits(hello.time)) }
@@ -29,10 +41,15 @@ extension RecordServer {
           path: process.image.events, operation: "cannot make shared memory for its events",
           errno: errnoNow())
       }
-      connection.send(config, descriptors: [events.number, memory.number])
+      var descriptors = [events.number, memory.number]
+      if !process.isFork, notes.file >= 0 { descriptors.append(notes.file) }
+      connection.send(config, descriptors: descriptors)
       process.files = ProcessFiles(events: events, memory: memory)
     } catch {
       warn("\(error)")
+      writer.add(
+        MissingProcess(
+          pid: process.process, program: process.program, reason: "\(error)"))
       connection.isClosing = true
     }
   }
@@ -41,9 +58,6 @@ extension RecordServer {
     if connection.process != nil { return "sent a second HELLO" }
     if hello.version != UInt32(NREC_MESSAGE_VERSION) {
       return "uses message version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
-    }
-    if hello.process != connection.peer {
-      return "says that it is process \(hello.process): is it in another PID namespace?"
     }
     if hello.begin > UInt32(NREC_BEGIN_FORK) {
       return "sent a HELLO with begin \(hello.begin), expected 0 or 1"
@@ -72,6 +86,9 @@ extension RecordServer {
 // MARK: - A module was loaded
 
 extension RecordServer {
+  /// Of one process at once: the kernel gives it no more mappings than that (vm.max_map_count).
+  static let mostModules = 65_536
+
   /// MODULE: a module was loaded.
   ///
   /// The module's line is written only after the answer, because the process waits for the answer.
@@ -86,6 +103,10 @@ extension RecordServer {
     else {
       return connections.drop(
         connection, because: "sent generation \(message.generation) a second time")
+    }
+    guard process.modules.count < Self.mostModules else {
+      return connections.drop(
+        connection, because: "has loaded more than \(Self.mostModules) modules at once")
     }
     process.lastGeneration = message.generation
     var module = TracedModule(message: message, firstFunction: process.nextFunction)

@@ -11,6 +11,8 @@ protocol AgentConnectionsDelegate: AnyObject {
   func agentDisconnected(_ process: TracedProcess)
   /// It has ended, or has become another program.
   func agentEnded(_ process: TracedProcess)
+  /// A process that wants to be recorded is not.
+  func agentRefused(_ process: Int32, because reason: String)
   /// What the user should know: one line.
   func warn(_ line: String)
 }
@@ -113,8 +115,10 @@ extension AgentConnections {
   private func accept(_ socket: consuming Descriptor) {
     var process: Int32 = 0
     var user: UInt32 = 0
-    guard nrc_peer(socket.number, &process, &user) == 0, user == geteuid() else {
-      delegate?.warn("a process of another user (\(user)) tried to connect and was refused")
+    guard nrc_peer(socket.number, &process, &user) == 0 else { return }
+    guard user == geteuid() else {
+      delegate?.agentRefused(
+        process, because: "it runs as user \(user), and the recorder as user \(geteuid())")
       return
     }
     let connection = AgentConnection(socket: socket, peer: process)

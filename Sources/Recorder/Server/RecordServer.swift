@@ -17,6 +17,8 @@ public final class RecordServer {
   public let options: RecordOptions
   let connections: AgentConnections
   let writer: RecordingWriter
+  let missing: MissingProcesses
+  let notes: Notes
   let planner: Planner
   let source: SiteSource
   let clock: TraceClock
@@ -24,6 +26,9 @@ public final class RecordServer {
   private(set) var latest: [Int32: TracedProcess] = [:]
   /// Of those, which have ended: their modules are kept for a while.
   private var ended = EndedProcesses()
+
+  /// How often notes are read, at least: there is room for thousands.
+  private static let notesNanoseconds: UInt64 = 1_000_000_000
 
   /// Processes, and modules of one, for which room is made beforehand.
   static let usualCount = 16
@@ -46,7 +51,11 @@ public final class RecordServer {
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(
       folder: folder, command: command, options: options, clock: clock, loop: loop)
+    let notes = try Notes()
+    self.notes = notes
+    missing = MissingProcesses(notes: notes) { [writer] in writer.add($0) }
     connections.delegate = self
+    readNotesLater()
     loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [source] in
       if source.isUnprepared { source.prepare() }
     }
@@ -75,6 +84,8 @@ public final class RecordServer {
   public var connectedProcesses: Int { connections.connectedProcesses }
   /// Processes that were ever traced.
   public var tracedProcesses: Int { writer.images.count }
+  /// Processes that the program started and that are not recorded, or not wholly.
+  public var missingProcesses: Int { writer.missingCount }
   /// What the user should know, one line each, the same line once.
   public var warnings: [String] { writer.warnings }
   /// Sums of all modules that were loaded until now.
@@ -91,8 +102,18 @@ public final class RecordServer {
   /// Ends the recording: writes what is known of processes that still run, and closes session.json.
   public func finish(exitStatus: Int32?) {
     connections.closeAll()
+    missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
     source.keep()
+  }
+
+  /// Nobody wakes us for a note.
+  private func readNotesLater() {
+    loop.after(nanoseconds: Self.notesNanoseconds) { [weak self] in
+      guard let self else { return }
+      missing.read(latest: latest)
+      readNotesLater()
+    }
   }
 
   /// A new process image, of the next incarnation of its process id.
@@ -117,7 +138,15 @@ extension RecordServer: AgentConnectionsDelegate {
     }
   }
 
-  func agentDisconnected(_ process: TracedProcess) { writeUnconfirmedModules(of: process) }
+  func agentDisconnected(_ process: TracedProcess) {
+    missing.read(latest: latest)
+    writeUnconfirmedModules(of: process)
+  }
+
+  func agentRefused(_ process: Int32, because reason: String) {
+    missing.refuse(
+      process, peer: process, program: linkTarget("/proc/\(process)/exe"), because: reason)
+  }
 
   func agentEnded(_ process: TracedProcess) {
     writer.appendLastEvents(of: process)

@@ -3,6 +3,7 @@
 import CRecordingABI
 import RecordingSchema
 import TextFormat
+import Units
 
 /// A module of a traced process, from its load to its unload or the process's end.
 struct TracedModule {
@@ -74,6 +75,8 @@ final class TracedProcess {
   let incarnation: UInt32
   let isFork: Bool
   let program: String
+  /// As its HELLO says.
+  let startTime: ClockUnits
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
 
@@ -94,6 +97,7 @@ final class TracedProcess {
   init(hello: nrec_hello, incarnation: UInt32, program: String) {
     process = hello.process
     parent = hello.parent
+    startTime = ClockUnits(hello.time)
     isFork = hello.begin == UInt32(NREC_BEGIN_FORK)
     self.incarnation = incarnation
     self.program = program
