@@ -65,7 +65,7 @@ import Testing
 
   @Test("A program that the agent cannot be loaded into is named", arguments: ["execve", "spawn"])
   func isStatic(how: String) throws {
-    let child = try Program(source: "started.c", extra: ["-static"]).build()
+    let child = try Program(source: "started.c", extra: ["-static", "-DSTATIC"]).build()
     try expectMissing(start(how, child), child, "statically linked")
   }
 

@@ -64,7 +64,7 @@ import Testing
     let data = try output()
     let script = """
       agent=$LD_PRELOAD; unset LD_PRELOAD; kill -STOP $PPID
-      (sleep 3; kill -CONT $PPID) & LD_PRELOAD=$agent exec "$0"
+      (NOPSCOPE_AGENT= sleep 3; kill -CONT $PPID) & LD_PRELOAD=$agent exec "$0"
       """
     let source = "int main(void) { return 0; }"
     let result = try record(["-o", data, "--", "/bin/sh", "-c", script, build(source)])
