@@ -60,11 +60,13 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   (void)count, (void)arguments;
   nag_interposed_prepare();
   const char *path = environment(variables, NREC_ENVIRONMENT);
+  nag_exec_prepare();
   // A program with more privilege than its caller must not trust the environment. If there are two
   // agents in one process, the second does nothing: the first one patches the sites.
   if (getauxval(AT_SECURE) || npc_loader_hook_is_anothers()) return;
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join(NREC_BEGIN_START)) return;
+  nag_exec_keep_agent();
   nag_thread_prepare();
   nag_stack_prepare();
   nag_config.tracer = nag_tracer_choose(&nag_config.config);

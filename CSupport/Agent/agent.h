@@ -24,6 +24,28 @@
 
 // agent.c: the beginning and the end of a program image. Offers nothing to the others.
 
+// exec_functions.c: libc's functions that start a program
+void nag_exec_prepare(void);
+void nag_exec_keep_agent(void);  ///< what the program starts from now on has the agent too
+
+// exec_environment.c: the environment of a program that is started
+typedef struct nag_environment {
+  char *const *variables;
+  size_t count;
+  const char *preload;   ///< the value of its LD_PRELOAD, where that does not name the agent
+  bool is_others;        ///< it names another recorder, or none
+  size_t bytes;          ///< for the environment with the agent in it; 0: it stays as it is
+} nag_environment;
+/// `path`: of the agent, as it was preloaded. False: no environment is changed.
+bool nag_environment_prepare(const char *path);
+nag_environment nag_environment_look(char *const *variables);
+/// Makes the environment with the agent in it, in `memory` of so many bytes.
+char *const *nag_environment_mend(const nag_environment *given, void *memory);
+/// False: the agent cannot be preloaded into `program`.
+bool nag_environment_may_help(const char *program);
+/// The value of `variable`, if it begins with `name`, which ends in `=`; NULL: it is another.
+const char *nag_environment_value(const char *variable, const char *name);
+
 // modules.c
 void nag_modules_changed(void);
 bool nag_modules_start(void);
@@ -141,6 +163,16 @@ void nag_mark_ended(void);
 /// small stack may have left. Signals must be blocked. False: there is no memory for it.
 bool nag_on_scratch_stack(void (*function)(void *), void *argument);
 
+// notes.c: what is said without a connection
+typedef struct nag_note {
+  uint32_t kind, flags;  ///< NREC_NOTE_*
+  int32_t process, error, joined;
+  uint64_t time;
+  const char *program;   ///< NULL: none is named
+} nag_note;
+void nag_notes_map(int file);
+void nag_note_leave(const nag_note *what);  ///< async-signal-safe
+
 // vectors.S
 /// Calls a function on another stack, which ends at `top`.
 void nag_on_stack(void (*function)(void *), void *argument, uint8_t *top);
@@ -156,11 +188,11 @@ bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
 bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
 
 // link.c
-int nag_connect(const char *path);
+int nag_connect(const char *path);      ///< minus an errno where that fails
 uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
-/// 0: the file has `bytes`, and can neither change nor shrink. EINVAL: it has not, or can. Else an
-/// errno: the kernel does not say.
-int32_t nag_check_sealed(int file, uint64_t bytes);
+/// 0: the file has `bytes`, and all of `seals`. EINVAL: it has not. Else an errno: the kernel does
+/// not say.
+int32_t nag_check_sealed(int file, uint64_t bytes, int seals);
 bool nag_send(const void *message, size_t length);
 int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 

@@ -18,7 +18,7 @@
 // a recorder that is alive and does not answer. It must be far above what a recorder needs on a
 // busy machine for a program that it sees for the first time: a program without an answer runs
 // untraced.
-enum { WAIT_SECONDS = 10, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8 };
+enum { WAIT_SECONDS = 10, HIGH_DESCRIPTOR = 700, MOST_DESCRIPTORS = 8, MOST_SENT = 3 };
 
 // The lowest number for our descriptors. Where the limit is low, they are among the last numbers.
 static uint64_t high_descriptor(void) {
@@ -54,11 +54,11 @@ int nag_connect(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   for (size_t i = 0; path[i] && i + 1 < sizeof address.sun_path; i++) address.sun_path[i] = path[i];
   int64_t socket = NAG_CALL(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (socket < 0) return -1;
-  if (NAG_CALL(SYS_connect, socket, &address, sizeof address) == 0 && is_trusted(socket))
-    return move_high(socket);
+  if (socket < 0) return (int)socket;
+  int64_t status = NAG_CALL(SYS_connect, socket, &address, sizeof address);
+  if (status == 0 && is_trusted(socket)) return move_high(socket);
   NAG_CALL(SYS_close, socket);
-  return -1;
+  return status == 0 ? -EPERM : (int)status;
 }
 
 uint64_t nag_file_bytes(int file) {
@@ -67,13 +67,13 @@ uint64_t nag_file_bytes(int file) {
   return is_file ? (uint64_t)status.st_size : 0;
 }
 
-int32_t nag_check_sealed(int file, uint64_t bytes) {
+int32_t nag_check_sealed(int file, uint64_t bytes, int seals) {
   struct stat status;
-  int64_t seals = NAG_CALL(SYS_fcntl, file, F_GET_SEALS);
-  if (seals < 0) return (int32_t)-seals;
+  int64_t found = NAG_CALL(SYS_fcntl, file, F_GET_SEALS);
+  if (found < 0) return (int32_t)-found;
   int64_t error = NAG_CALL(SYS_fstat, file, &status);
   if (error < 0) return (int32_t)-error;
-  bool is_fixed = seals & F_SEAL_WRITE && seals & F_SEAL_SHRINK;
+  bool is_fixed = (found & seals) == seals;
   return is_fixed && S_ISREG(status.st_mode) && (uint64_t)status.st_size >= bytes ? 0 : EINVAL;
 }
 
@@ -99,7 +99,7 @@ int64_t nag_receive(void *message, size_t length, int *descriptors, int count) {
   int socket = nag_process_state->socket;
   for (int i = 0; i < count; i++) descriptors[i] = -1;
   if (socket < 0 || !is_ready(socket, POLLIN)) return -1;
-  union { struct cmsghdr header; char room[CMSG_SPACE(2 * sizeof(int))]; } control;
+  union { struct cmsghdr header; char room[CMSG_SPACE(MOST_SENT * sizeof(int))]; } control;
   struct iovec part = {message, length};
   struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
                           .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int))};

@@ -6,13 +6,15 @@
 //
 // The table is in the loader's own order: a new module goes to the end of both lists. So the search
 // for the next listed module starts behind the last one found, and one look costs as much as the
-// list is long.
+// list is long. It reads nothing of a module that is known: a known one is recognised by what the
+// loader's list has of it.
 //
 // A deviation stops all patching. A deviation means: a module's text is not what its file contains,
 // a plan is malformed, or bytes that were written cannot be read back. The agent then cannot know
 // what else is wrong. It sends the full report to the recorder and marks the recording; armed sites
 // record nothing from then on, and nothing is patched again.
 
+#define _GNU_SOURCE
 #include <sys/auxv.h>
 #include <sys/single_threaded.h>
 
@@ -21,6 +23,7 @@
 
 typedef struct known_module {
   uint64_t load_bias, span_start, span_end;
+  uint64_t headers;      ///< where its program headers are
   uint64_t build;        ///< a hash of its build-id
   uint32_t generation;   ///< 0: it is over, and only its stubs are still there
   bool seen;
@@ -45,21 +48,30 @@ static uint64_t hash(const uint8_t *bytes, uint32_t length) {
 
 // Where the module's headers cannot be read any more, part of it has been unmapped. It counts as
 // still there.
-static bool is_at(const known_module *one, const npc_module *module) {
+static bool is_at(const known_module *one, const void *wanted) {
+  const npc_module *module = wanted;
   if (one->load_bias != module->load_bias) return false;
   return module->span_end == 0 ||
          (one->span_start == module->span_start && one->span_end == module->span_end);
 }
 
-static known_module *find(const npc_module *module) {
+static bool is_listed_as(const known_module *one, const void *wanted) {
+  const npc_listed *listed = wanted;
+  return one->load_bias == listed->load_bias && one->headers == listed->headers;
+}
+
+static known_module *find(bool (*is_it)(const known_module *one, const void *wanted),
+                          const void *wanted) {
   for (uint32_t i = 0; i < known_count; i++) {
     uint32_t at = cursor + i < known_count ? cursor + i : cursor + i - known_count;
-    if (known[at].is_overlaid || !is_at(&known[at], module)) continue;
+    if (known[at].is_overlaid || !is_it(&known[at], wanted)) continue;
     cursor = at + 1 < known_count ? at + 1 : 0;
     return &known[at];
   }
   return NULL;
 }
+
+static known_module *find_listed(const npc_listed *listed) { return find(is_listed_as, listed); }
 
 static bool make_room(void) {
   if (known_count < known_capacity) return true;
@@ -77,7 +89,7 @@ static known_module *add(const npc_module *module) {
   if (!make_room()) return NULL;
   known[known_count] = (known_module){
     .load_bias = module->load_bias, .span_start = module->span_start,
-    .span_end = module->span_end, .generation = ++last_generation,
+    .span_end = module->span_end, .headers = module->headers, .generation = ++last_generation,
     .build = hash(module->build_id, module->build_id_length), .seen = true,
   };
   return &known[known_count++];
@@ -112,6 +124,7 @@ typedef struct visit_context {
   uint64_t adds, subs;
   size_t listed;         ///< how many were looked at
   size_t run_before;     ///< the modules before this place may have run code
+  bool may_run;          ///< whether the one that is looked at may have
 } visit_context;
 
 static bool is_agent(const npc_module *module) {
@@ -119,10 +132,10 @@ static bool is_agent(const npc_module *module) {
   return here >= module->span_start && here < module->span_end;
 }
 
-static bool is_vdso(const npc_module *module) {
+static bool is_vdso(const npc_listed *listed) {
   static const char vdso[] = "linux-vdso";
   for (size_t i = 0; i < sizeof vdso - 1; i++)
-    if (module->name == NULL || module->name[i] != vdso[i]) return false;
+    if (listed->name == NULL || listed->name[i] != vdso[i]) return false;
   return true;
 }
 
@@ -140,15 +153,23 @@ static bool is_marked(const known_module *one) {
 // loader's count of unloads also shows those that were not announced (a debugger's breakpoint was
 // on the hook). If modules have both come and gone since the last look, another generation may be
 // at the same place: then the text there is what its file contains, without the mark.
-static bool note_seen(const npc_module *module, void *context) {
+static bool note_listed(const npc_listed *listed, void *context) {
   visit_context *c = context;
-  c->adds = module->adds, c->subs = module->subs;
-  known_module *entry = find(module);
+  c->adds = listed->adds, c->subs = listed->subs;
+  if (listed->adds != last_adds && listed->subs != last_subs) return true;
+  known_module *entry = find_listed(listed);
+  if (entry != NULL) entry->seen = true;
+  return false;
+}
+
+static bool note_doubtful(const npc_module *module, void *context) {
+  (void)context;
+  known_module *entry = find(is_at, module);
   if (entry == NULL) return false;
-  bool is_doubtful = module->adds != last_adds && module->subs != last_subs;
   uint64_t build = hash(module->build_id, module->build_id_length);
-  entry->is_overlaid = is_doubtful && (entry->build != build || !is_marked(entry));
+  entry->is_overlaid = entry->build != build || !is_marked(entry);
   entry->seen = !entry->is_overlaid;
+  entry->headers = module->headers;
   return false;
 }
 
@@ -167,17 +188,22 @@ static void describe(shown_module *shown, const npc_module *module, uint32_t gen
   message->path_length = fill_path(message, module->name);
 }
 
+static bool is_new(const npc_listed *listed, void *context) {
+  visit_context *c = context;
+  c->may_run = c->listed++ < c->run_before;
+  return find_listed(listed) == NULL && !is_vdso(listed);
+}
+
 // Collects the new modules, as many as there is room for.
 static bool collect(const npc_module *module, void *context) {
   visit_context *c = context;
-  bool may_run = c->listed++ < c->run_before;
-  if (is_agent(module) || is_vdso(module) || module->text_end == 0 || find(module)) return false;
+  if (is_agent(module) || module->text_end == 0 || find(is_at, module)) return false;
   if (c->count == c->capacity) return true;
   known_module *entry = add(module);
   if (entry == NULL) return false;  // no memory: the module is not patched
   shown_module *shown = &c->shown[c->count++];
   shown->place = known_count - 1;
-  shown->may_run = may_run;
+  shown->may_run = c->may_run;
   describe(shown, module, entry->generation);
   return false;
 }
@@ -233,7 +259,7 @@ static void turn_off(void) {
 static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
                                        nrec_applied *applied) {
   size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
-  int32_t error = nag_check_sealed(descriptor, bytes);
+  int32_t error = nag_check_sealed(descriptor, bytes, F_SEAL_WRITE | F_SEAL_SHRINK);
   applied->status = error == 0 || error == EINVAL ? NPC_BAD_POKE : NPC_UNWRITABLE;
   applied->error = error == EINVAL ? 0 : error;
   if (error != 0) return NULL;
@@ -296,6 +322,8 @@ static void show(shown_module *shown, uint32_t count) {
   }
 }
 
+static bool stays(const known_module *one) { return one->seen || one->generation == 0; }
+
 // Removes unloaded modules from the table and unmaps their stubs. No thread runs in a stub of
 // unmapped code or will return into one: a thread that left a stub by a tail call (of dlclose
 // itself, say) returns to a trampoline, and trampolines stay mapped. Where other text has replaced
@@ -304,9 +332,10 @@ static void show(shown_module *shown, uint32_t count) {
 static void drop_gone(void) {
   uint32_t kept = 0;
   npc_block_forks();  // a child inherits the whole table
-  for (uint32_t i = 0; i < known_count; i++) {
+  while (kept < known_count && stays(&known[kept])) kept++;
+  for (uint32_t i = kept; i < known_count; i++) {
     known_module one = known[i];
-    if (one.seen || one.generation == 0) {
+    if (stays(&one)) {
       known[kept++] = one;
       continue;
     }
@@ -332,14 +361,14 @@ static size_t count_of_running(bool is_start) {
 static void look(shown_module *shown, uint32_t capacity, bool is_start) {
   visit_context context = {0};
   for (uint32_t i = 0; i < known_count; i++) known[i].seen = false;
-  npc_modules_visit(note_seen, &context);
+  npc_modules_visit_some(note_listed, note_doubtful, &context);
   last_adds = context.adds, last_subs = context.subs;
   drop_gone();
   do {
     if (nag_config.is_off) return;
     context = (visit_context){.shown = shown, .capacity = capacity,
                               .run_before = count_of_running(is_start)};
-    npc_modules_visit(collect, &context);
+    npc_modules_visit_some(is_new, collect, &context);
     show(shown, context.count);
   } while (context.count == capacity);
 }

@@ -30,8 +30,12 @@ static bool map_header(nag_process *process, uint32_t flags) {
   return true;
 }
 
-// Marks a process without a recorder, so that no later call asks for one again.
-static bool give_up(nag_process *process) {
+// Marks a process without a recorder, so that no later call asks for one again. `error`: why, which
+// the recorder is told; 0: it knows.
+static bool give_up(nag_process *process, int32_t error) {
+  const nag_note note = {.kind = NREC_NOTE_ALONE, .process = nag_process_id(), .time = nag_time(),
+                         .error = error, .joined = nag_config.joined};
+  if (error != 0) nag_note_leave(&note);
   if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
   process->socket = process->events = process->memory = -1;
   process->header = NULL;
@@ -57,26 +61,30 @@ bool nag_join(uint32_t begin) {
     .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
   };
   nrec_config config;
-  int files[2] = {-1, -1};
+  enum { EVENTS, MEMORY, NOTES, FILES };
+  int files[FILES] = {-1, -1, -1};
   process->events = process->memory = -1;
   process->socket = nag_connect(nag_config.socket_path);
   if (begin == NREC_BEGIN_FORK) close_inherited();
-  if (process->socket < 0 || !nag_send(&hello, sizeof hello) ||
-      nag_receive(&config, sizeof config, files, 2) != (int64_t)sizeof config ||
+  if (process->socket < 0) return give_up(process, -process->socket);
+  if (!nag_send(&hello, sizeof hello) ||
+      nag_receive(&config, sizeof config, files, FILES) != (int64_t)sizeof config ||
       config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION ||
-      files[1] < 0) {
-    for (int i = 0; i < 2; i++)
+      files[MEMORY] < 0) {
+    for (int i = 0; i < FILES; i++)
       if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
-    return give_up(process);
+    return give_up(process, process->is_unanswered ? ETIMEDOUT : 0);
   }
   nag_config.config = config;
-  process->events = files[0];
-  process->memory = files[1];
-  process->memory_bytes = nag_file_bytes(files[1]);
+  process->events = files[EVENTS];
+  process->memory = files[MEMORY];
+  process->memory_bytes = nag_file_bytes(files[MEMORY]);
+  nag_notes_map(files[NOTES]);
+  if (files[NOTES] >= 0) NAG_CALL(SYS_close, files[NOTES]);
   nag_config.descriptors[0] = process->socket;
   nag_config.descriptors[1] = process->events;
   nag_config.descriptors[2] = process->memory;
-  if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process);
+  if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process, ENOSPC);
   process->id = nag_config.joined = hello.process;
   return true;
 }

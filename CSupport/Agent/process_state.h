@@ -13,6 +13,7 @@
 
 #include "CRecordingABI.h"
 #include "nrec_messages.h"
+#include "nrec_notes.h"
 
 enum { NAG_FREE_PLACES = 896 };
 
@@ -36,6 +37,8 @@ typedef struct nag_shared {
   char socket_path[108];
   int32_t joined;               ///< the last process that joined: this one or its ancestor
   int32_t descriptors[3];       ///< its socket and files; a forked child has them too
+  nrec_notes *notes;            ///< shared with the recorder; NULL: there are none
+  uint64_t notes_count;
   bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 

@@ -52,7 +52,7 @@ enum { MOST_HEADERS = 64 };
 static void describe(const struct dl_phdr_info *info, npc_module *module, ElfW(Phdr) * headers) {
   *module = (npc_module){.load_bias = info->dlpi_addr, .name = info->dlpi_name,
                          .adds = info->dlpi_adds, .subs = info->dlpi_subs,
-                         .program_headers = headers};
+                         .headers = (uint64_t)info->dlpi_phdr, .program_headers = headers};
   uint32_t count = info->dlpi_phnum < MOST_HEADERS ? info->dlpi_phnum : MOST_HEADERS;
   if (!npc_read_memory(headers, info->dlpi_phdr, count * sizeof *headers)) return;
   module->program_header_count = count;
@@ -86,6 +86,7 @@ bool npc_module_has_text(const npc_module *module, uint64_t address, size_t leng
 }
 
 typedef struct {
+  bool (*wants)(const npc_listed *listed, void *context);
   bool (*visit)(const npc_module *module, void *context);
   void *context;
 } visitor;
@@ -93,6 +94,10 @@ typedef struct {
 static int callback(struct dl_phdr_info *info, size_t size, void *context) {
   (void)size;
   const visitor *v = context;
+  npc_listed listed = {.load_bias = info->dlpi_addr, .headers = (uint64_t)info->dlpi_phdr,
+                       .name = info->dlpi_name, .adds = info->dlpi_adds,
+                       .subs = info->dlpi_subs};
+  if (v->wants != NULL && !v->wants(&listed, v->context)) return 0;
   npc_module module;
   ElfW(Phdr) headers[MOST_HEADERS];
   describe(info, &module, headers);
@@ -122,9 +127,14 @@ static int iterate(int (*function)(struct dl_phdr_info *, size_t, void *), void 
   return result;
 }
 
-bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context) {
-  visitor v = {visit, context};
+bool npc_modules_visit_some(bool (*wants)(const npc_listed *listed, void *context),
+                            bool (*visit)(const npc_module *module, void *context), void *context) {
+  visitor v = {wants, visit, context};
   return iterate(callback, &v) != 0;
+}
+
+bool npc_modules_visit(bool (*visit)(const npc_module *module, void *context), void *context) {
+  return npc_modules_visit_some(NULL, visit, context);
 }
 
 static int count_one(struct dl_phdr_info *info, size_t size, void *context) {

@@ -270,6 +270,10 @@ static bool is_wanted(const npc_transaction *t, const npc_module *module) {
           memcmp(module->build_id, t->build_id, t->build_id_length) == 0);
 }
 
+static bool may_be_wanted(const npc_listed *listed, void *context) {
+  return listed->load_bias == ((const execution *)context)->transaction->load_bias;
+}
+
 static bool visit(const npc_module *module, void *context) {
   const execution *e = context;
   if (!is_wanted(e->transaction, module)) return false;
@@ -300,7 +304,7 @@ bool npc_transaction_try(const npc_transaction *transaction, npc_result *result)
   sigset_t before;
   block_signals(&before);
   npc_patch_lock();
-  npc_modules_visit(visit, &e);
+  npc_modules_visit_some(may_be_wanted, visit, &e);
   npc_patch_unlock();
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return result->status == NPC_OK;

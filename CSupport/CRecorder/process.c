@@ -71,9 +71,11 @@ int nrc_spawn(const nrc_spawn_options *options, pid_t *child) {
   error = posix_spawn_file_actions_init(&actions);
   if (!error) {
     error = settle(&attributes, &actions, options);
+    nrc_descriptor_limit_for_children(true);
     if (!error)
       error = posix_spawn(child, options->path, &actions, &attributes, options->arguments,
                           options->environment);
+    nrc_descriptor_limit_for_children(false);
     posix_spawn_file_actions_destroy(&actions);
   }
   posix_spawnattr_destroy(&attributes);

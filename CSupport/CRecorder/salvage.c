@@ -92,9 +92,10 @@ int64_t nrc_salvage(int memory, int events) {
   for (off_t at = 0; (at = lseek(memory, at, SEEK_DATA)) >= 0; at += NREC_MEMORY_CHUNK) {
     at -= at % NREC_MEMORY_CHUNK;
     uint32_t magic;
-    if (pread(memory, chunk, sizeof chunk, at) != (ssize_t)sizeof chunk) break;
-    memcpy(&magic, chunk, sizeof magic);
+    // The rest is read only where there is a chunk: the file may be of any size in between.
+    if (pread(memory, &magic, sizeof magic, at) != (ssize_t)sizeof magic) break;
     if (magic != NREC_CHUNK_MAGIC) continue;
+    if (pread(memory, chunk, sizeof chunk, at) != (ssize_t)sizeof chunk) break;
     if (append(events, &offset, chunk) == 0) {
       saved++;
     } else {

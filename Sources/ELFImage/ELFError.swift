@@ -13,6 +13,8 @@ public enum ELFError: Error, Equatable, Sendable {
   case notRegular(path: String, kind: String)
   /// More bytes than `limit`.
   case tooLarge(path: String, size: UInt64, limit: UInt64)
+  /// Far more bytes than are on the disk for it.
+  case sparse(path: String, size: UInt64, onDisk: UInt64)
   /// The first bytes are not `7f 45 4c 46`.
   case notELF(path: String, found: [UInt8])
   /// EI_CLASS says something else than ELFCLASS64.
@@ -39,6 +41,8 @@ extension ELFError: CustomStringConvertible {
       "\(path): expected a regular file, found \(kind)"
     case .tooLarge(let path, let size, let limit):
       "\(path): \(size) bytes long, expected at most \(limit)"
+    case .sparse(let path, let size, let onDisk):
+      "\(path): \(size) bytes long, of which \(onDisk) are on the disk: no linker writes such a file"
     case .notELF(let path, let found):
       "\(path): not an ELF file: expected 7f 45 4c 46 at offset 0, found "
         + (found.isEmpty ? "nothing" : hexDigits(found, separator: " "))

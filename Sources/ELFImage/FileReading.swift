@@ -5,6 +5,26 @@ import Glibc
 /// The longest file that is read: a sparse file of a terabyte must not take the machine with it.
 let longestFile: UInt64 = 4 << 30
 
+/// Files that are longer than what is on the disk for them by this factor are not read: linkers write
+/// no such files, and to read the holes takes as long as to read data. File systems that compress
+/// stay far below it.
+private let sparseFactor: UInt64 = 16
+/// Shorter files are read in any case: that takes no time.
+private let alwaysRead: UInt64 = 64 << 20
+
+extension ELFImage {
+  /// Whether `init(path:)` would read a regular file of this size, with so many blocks of 512 bytes on
+  /// the disk.
+  public static func reads(size: Int, blocks: Int) -> Bool {
+    let bytes = UInt64(max(0, size))
+    return bytes <= longestFile && !isSparse(bytes, blocks)
+  }
+}
+
+private func isSparse(_ size: UInt64, _ blocks: Int) -> Bool {
+  size > alwaysRead && size / sparseFactor > UInt64(max(0, blocks)) * 512
+}
+
 /// Reads the whole of a regular file, with read(2).
 ///
 /// A copy, not a mapping: a file that shrinks or changes while it is mapped would fault, or change
@@ -31,8 +51,10 @@ private func regularSize(_ descriptor: Int32, _ path: String) throws(ELFError) -
   case S_IFIFO: throw .notRegular(path: path, kind: "a pipe")
   default: throw .notRegular(path: path, kind: "a device or socket")
   }
-  guard UInt64(status.st_size) <= longestFile else {
-    throw .tooLarge(path: path, size: UInt64(status.st_size), limit: longestFile)
+  let size = UInt64(max(0, status.st_size))
+  if size > longestFile { throw .tooLarge(path: path, size: size, limit: longestFile) }
+  if isSparse(size, Int(status.st_blocks)) {
+    throw .sparse(path: path, size: size, onDisk: UInt64(max(0, status.st_blocks)) * 512)
   }
   return Int(status.st_size)
 }

@@ -53,49 +53,29 @@ extension RecordedModule {
   private static let latestTime = ClockUnits(mostNumber)
   private static let mostSites = 1 << 32
   private static let mostReasons = 64
-  private static let mostProblems = 100
 
   /// Reads JSON lines, load and unload; calls `problem` for each wrong line, keeps the others.
   static func parse(_ bytes: [UInt8], name: String, problem: (String) -> Void) -> [RecordedModule] {
     var modules: [RecordedModule] = []
     var byGeneration: [Int: Int] = [:]
-    var rest = bytes[...]
-    var number = -1
-    var wrong = 0
-    while !rest.isEmpty {
-      let end = rest.firstIndex(of: UInt8(ascii: "\n"))
-      let line = rest[..<(end ?? rest.endIndex)]
-      rest = rest[(end.map { $0 + 1 } ?? rest.endIndex)...]
-      number += 1
-      if line.isEmpty { continue }
-      guard line.count <= longestLine,
-        let entry = RecordingJSON.decode(ModuleLine.self, from: line), isPathShort(entry)
-      else {
-        // A last line without its newline was being written when the recorder died.
-        if end == nil { continue }
-        wrong += 1
-        if wrong > Self.mostProblems {
-          problem("\(name):\(number + 1): too much of it is wrong: the rest is skipped")
-          break
-        }
-        problem("\(name):\(number + 1): expected a module's JSON line, skipped")
-        continue
-      }
-      switch entry {
+    let lines = JSONLines(
+      bytes: bytes, name: name, kind: "a module's", longestLine: longestLine)
+    lines.forEach(ModuleLine.self, where: isPathShort, problem: problem) { line, place in
+      switch line {
       case .load(let load):
         byGeneration[load.generation] = modules.count
         let module = RecordedModule(load)
         modules.append(module)
         if let plan = load.plan, module.plan == nil {
           problem(
-            "\(name):\(number + 1): expected a plan of \(module.sites) sites such as 12a3u, found "
+            "\(place): expected a plan of \(module.sites) sites such as 12a3u, found "
               + "\(plan.prefix(20))\(plan.count > 20 ? "…" : ""): not used")
         }
       case .unload(let unload):
         if let index = byGeneration[unload.generation] {
           modules[index].unloadTime = min(unload.time, latestTime)
         } else {
-          problem("\(name):\(number + 1): unload of generation \(unload.generation), never loaded")
+          problem("\(place): unload of generation \(unload.generation), never loaded")
         }
       case .other: break
       }

@@ -27,6 +27,7 @@ public struct Recording: Sendable {
   public init(directory: String) throws(RecordingError) {
     var opening = RecordingOpening(directory: directory)
     try opening.readSession()
+    opening.readProcessLines()
     try opening.readProcesses()
     self.directory = directory
     session = opening.session
@@ -63,6 +64,9 @@ private struct RecordingOpening {
   var problems: [String] = []
   var notes: [String] = []
   private let symbols: SymbolStore
+  /// What is known of each that joined.
+  private var joined: [ImageName: Session.Process] = [:]
+  private var hasSession = false
 
   init(directory: String) {
     self.directory = directory
@@ -70,6 +74,9 @@ private struct RecordingOpening {
   }
 
   private static let longestModules = 256 << 20
+  private static let longestProcesses = 1 << 30
+  /// Its paths have 4096 bytes at most, each of which may be written as six.
+  private static let longestProcessLine = 64 << 10
 
   mutating func readSession() throws(RecordingError) {
     _ = try directoryNames(directory)
@@ -91,6 +98,7 @@ private struct RecordingOpening {
         throw .otherSchema(path: path, found: found)
       }
       session = parsed
+      hasSession = true
       if !session.hasEnded {
         notes.append("the recording is not closed: nopscope record is still running, or was killed")
       }
@@ -99,14 +107,41 @@ private struct RecordingOpening {
     }
   }
 
+  /// Reads `processes`, which recordings of before it was kept do not have: theirs are in session.json.
+  mutating func readProcessLines() {
+    let name = RecordingFormat.processesName
+    do {
+      let bytes = try textFile("\(directory)/\(name)", limit: Self.longestProcesses)
+      let lines = JSONLines(
+        bytes: bytes, name: name, kind: "a process's", longestLine: Self.longestProcessLine)
+      var found: [String] = []
+      lines.forEach(
+        ProcessLine.self, where: { _ in true }, problem: { found.append($0) },
+        body: { line, _ in take(line) })
+      problems += found
+    } catch .unreadable(_, _, ENOENT) {
+    } catch {
+      problems.append("\(name): \(error.reason): not used")
+    }
+    for process in session.processes { joined[process.image] = process }
+  }
+
+  private mutating func take(_ line: ProcessLine) {
+    switch line {
+    case .joined(let process): session.processes.append(process)
+    case .missing(let missing): session.missing.append(missing)
+    case .other: break
+    }
+  }
+
   mutating func readProcesses() throws(RecordingError) {
     let names = try directoryNames(directory)
     let files = names.compactMap(ImageName.init(events:)).sorted()
     if files.isEmpty { throw .noEvents(path: directory) }
-    let listed = session.processes.map(\.image)
-    for missing in Set(listed).subtracting(files).sorted() {
-      problems.append("\(missing.events): listed in session.json, but missing")
+    for absent in Set(joined.keys).subtracting(files).sorted() {
+      problems.append("\(absent.events): its process joined, but the file is missing")
     }
+    tellUnlisted(files.filter { joined[$0] == nil })
     var otherVersion: RecordingError?
     for file in files {
       do {
@@ -122,6 +157,14 @@ private struct RecordingOpening {
     processes.sort {
       ($0.startTime, $0.pid, $0.incarnation) < ($1.startTime, $1.pid, $1.incarnation)
     }
+  }
+
+  private mutating func tellUnlisted(_ files: [ImageName]) {
+    guard hasSession, let first = files.first else { return }
+    let others = files.count > 1 ? " and \(files.count - 1) others" : ""
+    notes.append(
+      "\(RecordingFormat.processesName): no line for \(first.events)\(others): the reader takes "
+        + "parents and programs from other files")
   }
 
   private mutating func readProcess(_ name: ImageName) throws(RecordingError)
@@ -144,7 +187,7 @@ private struct RecordingOpening {
     let threads = scan.threads.sorted { $0.key < $1.key }
       .map { self.thread($0.value, serial: $0.key, shared, name.events, tracer) }
     tellGaps(threads, name, header)
-    let known = session.processes.first { $0.image == name }
+    let known = joined[name]
     let headerLost = raw.lost_events &+ raw.lost_chunks
     if raw.lost_chunks > 0 {
       notes.append(

@@ -5,6 +5,7 @@
 //
 //   RecordingFormat   names of files, the schema's name
 //   Session           session.json
+//   ProcessLine       a line of processes
 //   ModuleLine        a line of PID-N.modules
 //   SitePlan          the plan in such a line: 12a3u
 //   SymbolHeader      the first line of symbols/BUILDID
@@ -19,6 +20,8 @@ public enum RecordingFormat {
   public static let schema = "nopscope.recording/1"
   /// The name of the file that holds the `Session`.
   public static let sessionName = "session.json"
+  /// The name of the file that holds a `ProcessLine` for each process.
+  public static let processesName = "processes"
   /// The folder of the symbol files.
   public static let symbolsName = "symbols"
   /// Bytes of session.json that are read: more is no session.

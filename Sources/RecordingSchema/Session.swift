@@ -2,7 +2,7 @@
 
 import CRecordingABI
 
-/// What `session.json` says: what was run, with which tracer, the clock's rate, the processes.
+/// What `session.json` says: what was run, with which tracer, the clock's rate.
 ///
 /// Every field may be missing: the file may be, or may be older than the rest.
 public struct Session: Sendable, Equatable {
@@ -71,8 +71,11 @@ public struct Session: Sendable, Equatable {
   public var hasEnded = false
   /// Of the program, as a shell has it; nil: it is not known.
   public var exitStatus: Int?
-  /// Those that joined, in their order.
+  /// Those that joined, in their order: session.json has them only in an older recording. Today each
+  /// is a `ProcessLine` of its own, so that one more costs the same however many there are.
   public var processes: [Process] = []
+  /// Those that are known not to be recorded, or not wholly: lines of `processes` too.
+  public var missing: [MissingProcess] = []
 
   /// Nothing is known.
   public init() {}
@@ -108,7 +111,8 @@ extension Session: Codable {
     host = try? fields.decodeIfPresent(String.self, forKey: .host)
   }
 
-  /// What is nil is left out, but for the exit status, which is null while the program runs.
+  /// What is nil is left out, but for the exit status, which is null while the program runs. The
+  /// processes are not written here.
   public func encode(to encoder: any Encoder) throws {
     var fields = encoder.container(keyedBy: CodingKeys.self)
     try fields.encodeIfKnown(schema, forKey: .schema)
@@ -122,7 +126,6 @@ extension Session: Codable {
     try fields.encodeIfKnown(host, forKey: .host)
     try fields.encode(hasEnded, forKey: .hasEnded)
     try fields.encode(exitStatus, forKey: .exitStatus)  // null while the program runs
-    try fields.encode(processes, forKey: .processes)
   }
 }
 

@@ -46,9 +46,9 @@ import Testing
       Set(names)
         == [
           "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "clone",
-          "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
-          "prctl",
-          "pthread_setname_np",
+          "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk", "prctl", "pthread_setname_np",
+          "execl", "execle", "execlp", "execv", "execve", "execveat", "execvp", "execvpe", "fexecve",
+          "popen", "posix_spawn", "posix_spawnp", "system",
         ])
   }
 

@@ -71,4 +71,27 @@ private let everyKind = [
     #expect(traced.calls["plugin_other"] == rounds / 2)
     #expect(traced.recording.complaints == [])
   }
+
+  @Test("One load costs what another does, however many modules there are")
+  func manyLoads() throws {
+    let count = 1200
+    let plugin = try Program(
+      source: "plugin.c", extra: ["-shared", "-fPIC", "-DNAME=loaded", "-Wl,--build-id=none"]
+    ).build()
+    let folder = try TemporaryFolder.shared.fresh("many-loads")
+    for number in 0..<count {
+      try FileManager.default.copyItem(atPath: plugin, toPath: "\(folder)/\(number).so")
+    }
+    let program = try Program(source: "many_loads.c").build()
+    let traced = try TracedRun(program, [folder, "\(count)"], timeoutSeconds: 300)
+    #expect(traced.result.ending == .exit(3))
+    #expect(traced.calls["loaded"] == count)
+    let lines = traced.result.output.split(separator: "\n").map { $0.split(separator: " ") }
+    try #require(lines.count == 2 && lines.allSatisfy { $0.count == 3 })
+    let (firstTime, lastTime) = (try #require(Int(lines[0][1])), try #require(Int(lines[0][2])))
+    let (firstBytes, lastBytes) = (try #require(Int(lines[1][1])), try #require(Int(lines[1][2])))
+    #expect(lastBytes < 2 * firstBytes, "no file is read that grows: \(lines)")
+    // The loader's own part grows too. Where each load read every module, this was 20 and more.
+    #expect(lastTime < 5 * firstTime, "\(lines)")
+  }
 }

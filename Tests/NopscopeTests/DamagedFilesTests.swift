@@ -11,7 +11,7 @@ import Testing
   private static let buildID = "00112233445566778899aabbccddeeff00112233"
 
   static let files = [
-    "session.json", "4711-0.events", "4711-0.modules", "symbols/\(buildID)", "symbols",
+    "session.json", "processes", "4711-0.events", "4711-0.modules", "symbols/\(buildID)", "symbols",
   ]
 
   enum Damage: String, CaseIterable, Sendable {
@@ -112,6 +112,9 @@ import Testing
     Line(
       file: "session.json", damage: .fifo,
       text: "DIR: session.json: expected a regular file, found something else: not used"),
+    Line(
+      file: "processes", damage: .fifo,
+      text: "DIR: processes: expected a regular file, found something else: not used"),
     Line(
       file: "4711-0.events", damage: .missing,
       text: "DIR: expected a recording, found no PID-N.events file: did the program start, and is "

@@ -71,7 +71,7 @@ import Testing
     let document = try jsonObject(try runNopscope(["info", path, "--json"]).standardOutput)
     #expect(
       Set(document.keys) == [
-        "schema", "calls", "bytes", "bytesPerCall", "lostEvents", "corrupted", "modules",
+        "schema", "calls", "bytes", "bytesPerCall", "lostEvents", "corrupted", "modules", "missing",
       ])
     #expect(document["schema"] as? String == "nopscope.info/1")
     #expect(document["calls"] as? Int == 3)

@@ -64,7 +64,7 @@ import Testing
     let data = try output()
     let script = """
       agent=$LD_PRELOAD; unset LD_PRELOAD; kill -STOP $PPID
-      (sleep 3; kill -CONT $PPID) & LD_PRELOAD=$agent exec "$0"
+      (NOPSCOPE_AGENT= sleep 3; kill -CONT $PPID) & LD_PRELOAD=$agent exec "$0"
       """
     let source = "int main(void) { return 0; }"
     let result = try record(["-o", data, "--", "/bin/sh", "-c", script, build(source)])
@@ -114,6 +114,12 @@ import Testing
     #expect(session["exitStatus"] as? Int == 128 + Int(SIGSEGV))
   }
 
+  private func processLines(of data: String) throws -> [[String: Any]] {
+    try String(contentsOfFile: data + "/processes", encoding: .utf8).split(separator: "\n").map {
+      try #require(try jsonObject(Data($0.utf8))["process"] as? [String: Any])
+    }
+  }
+
   @Test("a script is recorded through its interpreter")
   func script() throws {
     let path = try TemporaryFolder.shared.fresh("script") + "/run"
@@ -122,8 +128,7 @@ import Testing
     let data = try output()
     let result = try record(["-o", data, path])
     #expect(result.standardError.hasPrefix("11 sites, 11 armed"))
-    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
-    let processes = try #require(session["processes"] as? [[String: Any]])
+    let processes = try processLines(of: data)
     #expect(processes.map { $0["incarnation"] as? Int } == [0, 1])
     #expect(processes.last?["program"] as? String == program)
   }
@@ -287,8 +292,7 @@ import Testing
     let data = try output()
     let result = try record(["-o", data, build(source)])
     #expect(result.ending == .exit(5))
-    let session = try jsonObject(Data(contentsOf: URL(fileURLWithPath: data + "/session.json")))
-    let processes = try #require(session["processes"] as? [[String: Any]])
+    let processes = try processLines(of: data)
     #expect(processes.first?["begin"] as? String == "start")
     #expect(processes.contains { $0["incarnation"] as? Int == 1 })
     #expect(processes.contains { $0["begin"] as? String == "fork" })

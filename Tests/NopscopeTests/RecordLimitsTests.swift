@@ -162,6 +162,51 @@ import Testing
       if limit == 64 { #expect(try report(data).calls == 1000) }
     }
   }
+
+  @Test("the soft limit of descriptors is the program's, and not the recorder's")
+  func softLimit() throws {
+    let source = """
+      #include <stdio.h>
+      #include <sys/resource.h>
+      #include <sys/wait.h>
+      #include <unistd.h>
+      __attribute__((noinline)) int work(int i) { __asm__ volatile(""); return i + 1; }
+      int main(void) {
+        enum { CHILDREN = 60 };
+        int all[2], end[2];
+        char byte = 0;
+        struct rlimit limit;
+        getrlimit(RLIMIT_NOFILE, &limit);
+        printf("%d %d\\n", (int)limit.rlim_cur, (int)limit.rlim_max);
+        fflush(stdout);
+        if (pipe(all) || pipe(end)) return 1;
+        for (int i = 0; i < CHILDREN; i++) {
+          if (fork() != 0) continue;
+          close(end[1]);
+          work(i);
+          if (write(all[1], &byte, 1) != 1) _exit(1);
+          _exit(read(end[0], &byte, 1) != 0);
+        }
+        for (int i = 0; i < CHILDREN; i++) if (read(all[0], &byte, 1) != 1) return 2;
+        close(end[1]);
+        int status, bad = 0;
+        while (wait(&status) > 0) bad |= status;
+        return bad ? 4 : 3;
+      }
+      """
+    let path = try Fixture(
+      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable, source: source
+    ).build()
+    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
+    let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
+    // Each process that is recorded takes three of the recorder's.
+    let result = try runChild(
+      prlimit, ["--nofile=80:1000", Tools.nopscope, "record", "-o", data, path])
+    #expect(result.ending == .exit(3), "\(result.standardError)")
+    #expect(result.output == "80 1000\n")
+    #expect(result.standardError.hasSuffix(", 0 lost\n"), "\(result.standardError)")
+    #expect(try report(data).calls == 60)
+  }
 }
 
 /// What needs a file system of its own, in a mount namespace of a child's.

@@ -110,6 +110,11 @@ final class ServerBench {
     try jsonObject(Data(contentsOf: URL(fileURLWithPath: path + "/session.json")))
   }
 
+  /// Those that joined, as the file `processes` has them.
+  func processes() throws -> [[String: Any]] {
+    try lines("processes").compactMap { $0["process"] as? [String: Any] }
+  }
+
   func lines(_ name: String) throws -> [[String: Any]] {
     try String(contentsOfFile: path + "/" + name, encoding: .utf8).split(separator: "\n").map {
       try jsonObject(Data($0.utf8))

@@ -163,4 +163,70 @@ import Testing
     let folder = FileManager.default.currentDirectoryPath
     #expect(load?["path"] as? String == folder + "/no/such.so")
   }
+
+  /// A copy of the fixture whose sections and size are as given; the rest of it is a hole.
+  private static func sparse(_ size: Int, _ strings: Int) throws -> String {
+    let path = try TemporaryFolder.shared.fresh("sparse") + "/lib.so"
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: fixture.build()))
+    func number(_ at: Int, _ count: Int) -> Int {
+      bytes[at..<(at + count)].reversed().reduce(0) { $0 << 8 | Int($1) }
+    }
+    let table = number(0x28, 8)
+    for index in 0..<number(0x3c, 2) where number(table + 64 * index + 4, 4) == 3 {
+      let field = table + 64 * index + 0x20
+      withUnsafeBytes(of: strings.littleEndian) {
+        bytes.replaceSubrange(field..<(field + 8), with: $0)
+      }
+    }
+    try bytes.write(to: URL(fileURLWithPath: path))
+    try #require(truncate(path, size) == 0)
+    return path
+  }
+
+  @Test(
+    "a module of any size is refused before it is read, and others are answered",
+    arguments: [
+      (60 << 30, 59 << 30, "64424509440 bytes long, expected at most 4294967296"),
+      (3 << 30, 2 << 30, "3221225472 bytes long, of which "),
+    ])
+  func sparse(size: Int, strings: Int, reason: String) throws {
+    let path = try Self.sparse(size, strings)
+    let bench = try ServerBench()
+    let agent = try bench.join()
+    let before = processorSeconds()
+    let plan = try bench.load(agent, path, buildID: [1], generation: 1).plan
+    // To read so many zeroes takes seconds.
+    #expect(processorSeconds() - before < 0.5)
+    #expect(plan.count == 0)
+    #expect(bench.server.warnings.count == 1)
+    #expect(bench.server.warnings.first?.contains(reason) == true, "\(bench.server.warnings)")
+    let other = try Self.fixture.build()
+    let id = try #require(try ELFImage(path: other).buildID)
+    #expect(try bench.load(agent, other, buildID: id, generation: 2).plan.count > 0)
+  }
+
+  private func processorSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+  }
+
+  @Test("a client that loads modules without end loses its connection")
+  func endlessModules() throws {
+    let bench = try ServerBench()
+    let agent = try bench.join()
+    let process = try #require(bench.server.latest[getpid()])
+    let message = try #require(
+      Self.module("/x").withUnsafeBytes { bytes in AgentMessage(bytes) })
+    guard case .module(let module) = message else { throw CancellationError() }
+    for generation in 1...UInt32(RecordServer.mostModules) {
+      process.modules[generation] = TracedModule(message: module, firstFunction: 0)
+    }
+    process.lastGeneration = UInt32(RecordServer.mostModules)
+    agent.send(FakeAgent.module("/x", buildID: [1], generation: process.lastGeneration + 1))
+    bench.serve()
+    #expect(agent.isClosed)
+    #expect(process.modules.count == RecordServer.mostModules)
+    #expect(bench.server.warnings.first?.contains("more than 65536 modules at once") == true)
+  }
 }

@@ -60,7 +60,7 @@ import TextFormat
       Set(empty.keys) == [
         "schema", "version", "command", "tracer", "options", "startRealtimeNanoseconds",
         "ticksPerSecond",
-        "timeShift", "host", "ended", "exitStatus", "processes",
+        "timeShift", "host", "ended", "exitStatus",
       ])
     #expect(empty["schema"] as? String == "nopscope.recording/1")
     #expect(empty["command"] as? [String] == ["./prog", "a\"b"])
@@ -69,8 +69,7 @@ import TextFormat
     #expect(empty["exitStatus"] is NSNull)
     #expect(empty["timeShift"] as? Int == NREC_TIME_SHIFT)
     let agent = try bench.join(parent: 77)
-    let processes = try #require(try bench.session()["processes"] as? [[String: Any]])
-    let process = try #require(processes.first)
+    let process = try #require(try bench.processes().first)
     #expect(process["pid"] as? Int32 == getpid())
     #expect(process["incarnation"] as? Int == 0)
     #expect(process["parent"] as? Int == 77)
@@ -302,23 +301,45 @@ import TextFormat
     }
     #expect(incarnations == Set(0..<100))
     bench.server.finish(exitStatus: 0)
-    #expect((try bench.session()["processes"] as? [Any])?.count == 100)
+    #expect(try bench.processes().count == 100)
     #expect(bench.server.warnings.isEmpty)
   }
 
-  @Test("session.json names every process soon, however many there are")
-  func manyInSession() throws {
+  @Test("a process that joins is a line of its own at once, and session.json stays as it is")
+  func manyProcesses() throws {
     let bench = try ServerBench()
-    var agents: [FakeAgent] = []
-    for count in [20, 40] {
-      while agents.count < count { agents.append(try FakeAgent(bench.server)) }
-      for agent in agents.suffix(20) { agent.send(FakeAgent.hello()) }
-      while bench.server.tracedProcesses < count { bench.server.loop.turn(milliseconds: -1) }
-      func listed() throws -> Int { (try bench.session()["processes"] as? [Any])?.count ?? 0 }
-      // The next turns wait for the time when it is due: where it is not, they are a minute.
-      for _ in 0..<6 where try listed() < count { bench.server.loop.turn(milliseconds: 10_000) }
-      #expect(try listed() == count)
+    func file() -> ino_t {
+      var status = stat()
+      return stat(bench.path + "/session.json", &status) == 0 ? status.st_ino : 0
     }
+    let first = file()
+    // Written once more, when the clock's rate is known.
+    for _ in 0..<100 where file() == first { bench.server.loop.turn(milliseconds: 20) }
+    let second = file()
+    #expect(second != first)
+    var agents: [FakeAgent] = []
+    for count in [1, 20, 40] {
+      while agents.count < count {
+        agents.append(try FakeAgent(bench.server))
+        agents.last?.send(FakeAgent.hello())
+      }
+      while bench.server.tracedProcesses < count { bench.server.loop.turn(milliseconds: -1) }
+      #expect(try bench.processes().count == count)
+    }
+    #expect(file() == second)
+  }
+
+  @Test("only the processes that ended last keep their modules")
+  func endedProcesses() throws {
+    var ended = EndedProcesses()
+    let processes = (0..<(EndedProcesses.kept + 2)).map { number in
+      let process = TracedProcess(
+        hello: FakeAgent.hello(), incarnation: UInt32(number), program: "")
+      ended.add(process)
+      return process
+    }
+    #expect(processes.prefix(3).map(\.isForgotten) == [true, true, false])
+    #expect(processes.count(where: \.isForgotten) == 2)
   }
 
   /// A forked child connects and then closes its parent's connection. If no process were active for

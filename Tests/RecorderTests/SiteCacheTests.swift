@@ -165,6 +165,7 @@ import Testing
       let id = [UInt8(number >> 8), UInt8(number & 255), 9]
       #expect(setup.cache.keep(sites(), buildID: id, file: setup.state))
     }
+    setup.cache.prune()
     let names = try FileManager.default.contentsOfDirectory(atPath: setup.cache.path)
     #expect(names.count == SiteCache.longest)
   }

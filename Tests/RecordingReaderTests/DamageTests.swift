@@ -67,13 +67,13 @@ import Units
 
   private static func files(_ path: String) throws -> [String] {
     [
-      "4711-0.events", "4711-0.modules", "session.json",
+      "4711-0.events", "4711-0.modules", "session.json", "processes",
       "symbols/00112233445566778899aabbccddeeff00112233",
     ]
     .map { "\(path)/\($0)" }
   }
 
-  @Test("a recording cut at any byte of any file is read as far as it goes", arguments: 0..<4)
+  @Test("a recording cut at any byte of any file is read as far as it goes", arguments: 0..<5)
   func truncation(file: Int) throws {
     let path = try Self.small().write()
     let whole = try Self.readAll(path)
@@ -93,7 +93,7 @@ import Units
     #expect(fewest == (file == 0 ? 0 : whole.events))
   }
 
-  @Test("bytes flipped at random are survived", arguments: 0..<4)
+  @Test("bytes flipped at random are survived", arguments: 0..<5)
   func flips(file: Int) throws {
     let path = try Self.small().write()
     let name = try Self.files(path)[file]

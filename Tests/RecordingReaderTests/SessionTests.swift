@@ -2,6 +2,7 @@
 
 import Foundation
 import RecordingReader
+import RecordingSchema
 import TestSupport
 import Testing
 import Units
@@ -170,6 +171,44 @@ import Units
     #expect(process.caller(at: CodeAddress(.max - 1), time: .max) == nil)
   }
 
+  @Test("processes are read from lines of their own; a last one that is cut was being written")
+  func processLines() throws {
+    let recording = try open { recording in
+      var other = recording.processes[0]
+      other.pid = 4800
+      other.parent = 4711
+      other.program = "/bin/other"
+      recording.processes.append(other)
+    }
+    let path = recording.directory + "/processes"
+    func programs() throws -> [String?] {
+      try Recording(directory: recording.directory).session.processes.map(\.program)
+    }
+    #expect(try programs() == ["/usr/bin/program", "/bin/other"])
+    let whole = try String(contentsOfFile: path, encoding: .utf8)
+    let cut = #"{"missing":{"pid":5,"program":null,"reason":"no reason"}}"#
+    try (whole + cut + "\n" + cut.dropLast(3)).write(
+      toFile: path, atomically: true, encoding: .utf8)
+    let read = try Recording(directory: recording.directory)
+    #expect(read.problems == [] && read.notes == [])
+    #expect(read.processes.map(\.parent) == [1, 4711])
+    #expect(
+      read.session.missing == [MissingProcess(pid: 5, program: nil, reason: "no reason")])
+    try (#"{"process":{"pid":"x"}}"# + "\n" + whole).write(
+      toFile: path, atomically: true, encoding: .utf8)
+    #expect(
+      try Recording(directory: recording.directory).problems
+        == ["processes:1: expected a process's JSON line, skipped"])
+    try "".write(toFile: path, atomically: true, encoding: .utf8)
+    let without = try Recording(directory: recording.directory)
+    #expect(without.problems == [] && without.processes.count == 2)
+    #expect(
+      without.notes == [
+        "processes: no line for 4711-0.events and 1 others: the reader takes parents and programs "
+          + "from other files"
+      ])
+  }
+
   @Test("a session that lists a process without its files says so")
   func missingFile() throws {
     let recording = try open { recording in
@@ -179,7 +218,7 @@ import Units
     }
     try FileManager.default.removeItem(atPath: recording.directory + "/4800-0.events")
     let again = try Recording(directory: recording.directory)
-    #expect(again.problems == ["4800-0.events: listed in session.json, but missing"])
+    #expect(again.problems == ["4800-0.events: its process joined, but the file is missing"])
     #expect(again.processes.count == 1)
   }
 }

@@ -39,13 +39,21 @@ import Units
     session.host = text
     session.hasEnded = true
     session.exitStatus = -1
-    for begin in [nil, Session.Process.Begin.start, .fork] {
-      session.processes.append(
-        Session.Process(
-          image: ImageName(pid: .max, incarnation: .max), parent: begin == nil ? nil : -1,
-          program: begin == nil ? nil : text, begin: begin))
-    }
     try roundTrip(session)
+  }
+
+  @Test("a process's line is read as it was written", arguments: hostileTexts)
+  func processes(text: String) throws {
+    for begin in [nil, Session.Process.Begin.start, .fork] {
+      try roundTrip(
+        ProcessLine.joined(
+          Session.Process(
+            image: ImageName(pid: .max, incarnation: .max), parent: begin == nil ? nil : -1,
+            program: begin == nil ? nil : text, begin: begin)))
+    }
+    try roundTrip(ProcessLine.missing(MissingProcess(pid: .max, program: text, reason: text)))
+    try roundTrip(ProcessLine.missing(MissingProcess(pid: 1, program: nil, reason: "")))
+    try roundTrip(ProcessLine.other)
   }
 
   @Test("a module's line is read as it was written", arguments: hostileTexts)
@@ -78,15 +86,19 @@ import Units
     session.schema = nil
     session.version = nil
     session.timeShift = nil
-    session.processes = [
-      Session.Process(
-        image: ImageName(pid: 7, incarnation: 0), parent: nil, program: nil, begin: nil)
-    ]
+    let process = Session.Process(
+      image: ImageName(pid: 7, incarnation: 0), parent: nil, program: nil, begin: nil)
+    session.processes = [process]
     #expect(
       String(decoding: try RecordingJSON.encode(session), as: UTF8.self)
-        == #"{"command":[],"ended":false,"exitStatus":null,"options":{"overwriteBytes":null},"#
-        + #""processes":[{"events":"7-0.events","incarnation":0,"modules":"7-0.modules","pid":7}]}"#
-    )
+        == #"{"command":[],"ended":false,"exitStatus":null,"options":{"overwriteBytes":null}}"#)
+    #expect(
+      String(decoding: try RecordingJSON.encode(ProcessLine.joined(process)), as: UTF8.self)
+        == #"{"process":{"events":"7-0.events","incarnation":0,"modules":"7-0.modules","pid":7}}"#)
+    let missing = MissingProcess(pid: 8, program: nil, reason: "why")
+    #expect(
+      String(decoding: try RecordingJSON.encode(ProcessLine.missing(missing)), as: UTF8.self)
+        == #"{"missing":{"pid":8,"program":null,"reason":"why"}}"#)
     let load = ModuleLine.load(ModuleLoad(generation: 1, path: "/lib/a"))
     #expect(
       String(decoding: try RecordingJSON.encode(load), as: UTF8.self)

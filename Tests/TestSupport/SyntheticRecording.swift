@@ -17,6 +17,8 @@ public struct SyntheticRecording: Sendable {
   public var hasEnded = true
   /// Whether session.json is written.
   public var hasSession = true
+  /// Whether the processes are in a file of their own; else in session.json, as of old.
+  public var hasProcessLines = true
   /// With their modules and chunks.
   public var processes: [SyntheticProcess] = []
 
@@ -44,6 +46,9 @@ public struct SyntheticRecording: Sendable {
     }
     if hasSession {
       try sessionJSON().write(to: URL(fileURLWithPath: directory + "/session.json"))
+      if hasProcessLines {
+        try processLines().write(to: URL(fileURLWithPath: directory + "/processes"))
+      }
     }
   }
 
@@ -63,15 +68,15 @@ public struct SyntheticRecording: Sendable {
       "exitStatus": hasEnded ? 0 as Any : NSNull(),
     ]
     if let ticksPerSecond { object["ticksPerSecond"] = ticksPerSecond }
-    object["processes"] = processes.map { process -> [String: Any] in
-      let name = "\(process.pid)-\(process.incarnation)"
-      return [
-        "pid": process.pid, "incarnation": process.incarnation, "parent": process.parent,
-        "begin": process.parent > 1 ? "fork" : "start", "program": process.program,
-        "events": name + ".events", "modules": name + ".modules",
-      ]
-    }
+    if !hasProcessLines { object["processes"] = processes.map(\.line) }
     return try JSONSerialization.data(withJSONObject: object)
+  }
+
+  private func processLines() throws -> Data {
+    try processes.reduce(into: Data()) { lines, process in
+      lines += try JSONSerialization.data(withJSONObject: ["process": process.line])
+      lines.append(UInt8(ascii: "\n"))
+    }
   }
 }
 
@@ -104,6 +109,16 @@ public struct SyntheticProcess: Sendable {
   public init(modules: [SyntheticModule] = [], chunks: [SyntheticChunk] = []) {
     self.modules = modules
     self.chunks = chunks
+  }
+
+  /// As session.json and `processes` have it.
+  fileprivate var line: [String: Any] {
+    let name = "\(pid)-\(incarnation)"
+    return [
+      "pid": pid, "incarnation": incarnation, "parent": parent,
+      "begin": parent > 1 ? "fork" : "start", "program": program,
+      "events": name + ".events", "modules": name + ".modules",
+    ]
   }
 
   /// The bytes of `PID-N.events`.

@@ -15,6 +15,24 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "nrec_notes.h"
+
+// --- waiting ------------------------------------------------------------------------------------
+
+/// A set of descriptors to wait for (epoll), close-on-exec; -1 and errno.
+int nrc_wait_set(void);
+
+/// Adds a descriptor that is to be readable, has ended or has failed, under a number of the caller's.
+/// 0, or -1 and errno.
+int nrc_wait_add(int set, int descriptor, uint64_t number);
+
+/// Takes it out again, before it is closed.
+void nrc_wait_remove(int set, int descriptor);
+
+/// Waits until some are ready, at most so long (-1: no limit). Fills in their numbers and returns how
+/// many, at most `capacity`; those that were left out come first the next time. -1 and errno.
+int nrc_wait(int set, uint64_t *numbers, int capacity, int milliseconds);
+
 // --- sockets ------------------------------------------------------------------------------------
 
 /// A SOCK_SEQPACKET socket that listens at `path`, close-on-exec, never blocking; -1 and errno.
@@ -33,7 +51,7 @@ int nrc_peer(int socket, int32_t *process, uint32_t *user);
 /// `size`). Descriptors that come with it are not accepted: the kernel closes them.
 ssize_t nrc_receive(int socket, void *bytes, size_t size);
 
-enum { NRC_MOST_DESCRIPTORS = 2 };
+enum { NRC_MOST_DESCRIPTORS = 3 };
 
 /// Sends one packet, with `count` descriptors, at most NRC_MOST_DESCRIPTORS. 0, or -1 and errno.
 /// Never blocks.
@@ -55,6 +73,26 @@ int64_t nrc_salvage(int memory, int events);
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int nrc_memory_file(const void *bytes, size_t size);
 
+// --- notes --------------------------------------------------------------------------------------
+
+/// The notes of processes without a connection (nrec_notes.h).
+typedef struct nrc_notes nrc_notes;
+
+/// NULL and errno where there is no memory for them. Where a limit on file sizes leaves no room for
+/// any, there are none, and no descriptor.
+nrc_notes *nrc_notes_make(void);
+void nrc_notes_free(nrc_notes *notes);
+
+/// The descriptor of their memory, for agents.
+int nrc_notes_file(const nrc_notes *notes);
+
+/// The next note; false where there is none. One whose writer is not done is waited for: at the next
+/// call, for a second at most. `is_last`: no longer at all.
+bool nrc_notes_next(nrc_notes *notes, nrec_note *out, bool is_last);
+
+/// How many notes found no place.
+uint64_t nrc_notes_lost(const nrc_notes *notes);
+
 // --- processes ----------------------------------------------------------------------------------
 
 /// A pipe, close-on-exec: the reading end, the writing end. 0, or -1 and errno.
@@ -73,6 +111,13 @@ typedef struct nrc_spawn_options {
 /// Makes a write beyond RLIMIT_FSIZE fail with EFBIG in this process instead of killing it. A child
 /// that `nrc_spawn` starts has the action from before.
 void nrc_ignore_file_size_signal(void);
+
+/// Raises the soft limit of this process's descriptors to the hard one. A child that `nrc_spawn`
+/// starts has the limit from before.
+void nrc_raise_descriptor_limit(void);
+
+/// From `begins` to its opposite, this process has the limit that its children are to have.
+void nrc_descriptor_limit_for_children(bool begins);
 
 /// Starts a child with the signal mask that `nrc_signals_hold` found. 0 or an errno: ENOENT,
 /// EACCES, ENOEXEC and others of execve(2).

@@ -7,6 +7,7 @@
 #define CRECORDINGABI_H
 
 #include "nrec_messages.h"
+#include "nrec_notes.h"
 #include "nrec_recording.h"
 
 #endif

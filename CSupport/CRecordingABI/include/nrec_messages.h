@@ -11,7 +11,8 @@
 //     GONE: a module was unloaded         ->
 //
 // The agent waits for an answer, for a bounded time, and goes on without one. It sends nothing
-// else: events go through the memory file and the event file (nrec_recording.h).
+// else: events go through the memory file and the event file (nrec_recording.h), and what a process
+// without a connection has to say goes through the notes (nrec_notes.h).
 
 #ifndef NREC_MESSAGES_H
 #define NREC_MESSAGES_H
@@ -19,7 +20,7 @@
 #include <stdint.h>
 
 /// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
-#define NREC_MESSAGE_VERSION 3u
+#define NREC_MESSAGE_VERSION 4u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
@@ -29,8 +30,9 @@ static const uint64_t NREC_ROOMY_BYTES = (uint64_t)1 << 35;
 
 enum {
   NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
-  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with two descriptors (SCM_RIGHTS): the event file's,
-                              ///< and the memory file's, which the recorder keeps too
+  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with descriptors (SCM_RIGHTS): the event file's and the
+                              ///< memory file's, which the recorder keeps too; for a fresh image
+                              ///< the notes' (nrec_notes.h), which its copies inherit
   NREC_MESSAGE_MODULE = 3,    ///< agent: a module came; answered by PLAN
   NREC_MESSAGE_PLAN = 4,      ///< recorder: with a descriptor of the plan, where it has sites
   NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer

@@ -5,7 +5,7 @@
 //
 // TERMS
 //
-//   recording     a directory: session.json, and for each program image the files below
+//   recording     a directory: session.json and processes, and for each program image the files below
 //   image         a program that a process runs; an exec begins another. N counts those of a PID
 //   unit          of time: 2^time_shift ticks of the time stamp counter (TSC). The shift is 1: a
 //                 unit is below a nanosecond where the TSC has 2 GHz or more
@@ -23,7 +23,8 @@
 //
 // FILES OF A RECORDING
 //
-//   session.json      by the recorder: schema, command, tracer, clock, processes
+//   session.json      by the recorder: schema, command, tracer, clock
+//   processes         by the recorder, JSON lines: those that joined, those that are missing
 //   PID-N.events      by the agent; the recorder appends what the agent could not write
 //   PID-N.modules     by the recorder, JSON lines: modules that came and went
 //   symbols/BUILDID   by the recorder, text lines: the names of a module's call sites

@@ -28,9 +28,9 @@ extension RecordingWriter {
   func eventTotals() -> EventTotals {
     var totals = EventTotals()
     if session.tracer?.writesEvents == false { totals.calls = 0 }
-    for process in session.processes {
+    for image in images {
       let size = MemoryLayout<nrec_file_header>.size
-      guard let bytes = folder.head(of: process.image.events, count: size) else {
+      guard let bytes = folder.head(of: image.events, count: size) else {
         totals.unreadable += 1
         continue
       }

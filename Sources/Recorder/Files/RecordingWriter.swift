@@ -7,40 +7,48 @@ import RecordingSchema
 import TextFormat
 import Units
 
-/// What the recorder writes: session.json, the modules of each process, their symbols, and the last
-/// events of processes that have ended. It counts modules and keeps warnings for the user as it
-/// goes.
+/// What the recorder writes: session.json, a line for each process, its modules, their symbols, and
+/// the last events of processes that have ended. It counts modules and keeps warnings for the user
+/// as it goes.
+///
+/// What it does for a process costs the same however many there were before.
 final class RecordingWriter {
   let folder: RecordingFolder
   private(set) var session: Session
+  /// Those that joined.
+  private(set) var images: [ImageName] = []
+  /// Processes that are known not to be recorded, or not wholly.
+  private(set) var missingCount = 0
+  /// The last of them: a process may say the same twice.
+  private var lastMissing: MissingProcess?
   /// What the user should know, one line each, the same line once.
   private(set) var warnings: [String] = []
   private let clock: TraceClock
-  private let loop: EventLoop
   /// Names in symbols/ that are written, with a hash of what they hold.
   private var savedSymbols: [String: UInt64] = [:]
   /// Each file once, however many processes loaded it.
   private var modulesSeen: [String: ModuleTotals] = [:]
-  /// When session.json may be written again; its timer, where it is to be.
-  private var nextSession: UInt64 = 0
-  private var pendingSession: EventLoop.Registration?
+  /// Of those that were seen before `modulesSeen` was full.
+  private var earlierModules = ModuleTotals()
 
-  /// Up to so many processes, session.json is written whenever one joins. From then on it is
-  /// written some times a second at most, because it names all of them.
-  private static let fewProcesses = 16
-  private static let sessionNanoseconds: UInt64 = 50_000_000
-  /// Writing takes at most one part in so many of the recorder's time.
-  private static let sessionShare: UInt64 = 20
+  /// When session.json is written a second time: by then the clock's rate is known to some parts in a
+  /// million, and a recorder that is killed later leaves that.
+  private static let clockNanoseconds: UInt64 = 50_000_000
   private static let mostWarnings = 100
+  /// Files that are counted once however often they are loaded. A program that loads more has some
+  /// counted again.
+  private static let mostModulesSeen = 65_536
+  /// Missing processes that get a warning each.
+  private static let mostMissingLines = 20
 
-  /// Writes the first session.json: what cannot be written is known before the program runs.
+  /// Writes the first session.json: what cannot be written is known before the program runs. It is
+  /// written again when the clock's rate is known well, and at the end.
   init(
     folder: RecordingFolder, command: [String], options: RecordOptions, clock: TraceClock,
     loop: EventLoop
   ) throws {
     self.folder = folder
     self.clock = clock
-    self.loop = loop
     session = Session()
     session.command = command
     session.tracerName = options.tracer.name
@@ -48,15 +56,19 @@ final class RecordingWriter {
     session.startRealtimeNanoseconds = clock.startRealtimeNanoseconds
     session.host = hostName()
     try writeSession()
+    loop.after(nanoseconds: Self.clockNanoseconds) { [weak self] in self?.writeSessionOrWarn() }
   }
 
-  /// Makes what the first module needs, before an agent waits for the answer.
+  /// Makes what the first process and module need, before an agent waits for the answer.
   func prepare() {
     savedSymbols.reserveCapacity(RecordServer.usualCount)
     modulesSeen.reserveCapacity(RecordServer.usualCount)
     var load = ModuleLoad(generation: 0, path: "")
     load.plan = SitePlan().text
     _ = try? RecordingJSON.encode(ModuleLine.load(load))
+    let image = ImageName(pid: 0, incarnation: 0)
+    let process = Session.Process(image: image, parent: 0, program: "", begin: .start)
+    _ = try? RecordingJSON.encode(ProcessLine.joined(process))
   }
 
   func warn(_ line: String) {
@@ -64,16 +76,31 @@ final class RecordingWriter {
   }
 }
 
-// MARK: - session.json
+// MARK: - session.json, processes
 
 extension RecordingWriter {
-  /// A process has joined: session.json will say so at the end of this turn, or soon.
+  /// A process has joined: its line is appended.
   func add(_ process: TracedProcess) {
-    session.processes.append(process.session)
-    guard pendingSession == nil else { return }
-    let isAtOnce = session.processes.count < Self.fewProcesses
-    pendingSession = loop.at(isAtOnce ? 0 : nextSession) { [weak self] in
-      self?.writeSessionOrWarn()
+    images.append(process.image)
+    write(.joined(process.session))
+  }
+
+  /// A process is missing: a line of its own too, and a warning, as long as they are few.
+  func add(_ process: MissingProcess) {
+    if process == lastMissing { return }
+    lastMissing = process
+    missingCount += 1
+    write(.missing(process))
+    if missingCount > Self.mostMissingLines { return }
+    warn(
+      "process \(process.pid) (\(process.program ?? "?")) is not recorded: \(process.reason)")
+  }
+
+  private func write(_ line: ProcessLine) {
+    do {
+      try folder.append(RecordingJSON.encode(line), to: RecordingFormat.processesName)
+    } catch {
+      warn("\(error)")
     }
   }
 
@@ -89,13 +116,8 @@ extension RecordingWriter {
   }
 
   private func writeSession() throws {
-    if let pendingSession { loop.remove(pendingSession) }
-    pendingSession = nil
-    let start = nrc_monotonic_nanoseconds()
     session.ticksPerSecond = clock.ticksPerSecond()
     try folder.replace(RecordingFormat.sessionName, RecordingJSON.encode(session) + [0x0a])
-    let end = nrc_monotonic_nanoseconds()
-    nextSession = end &+ max(Self.sessionNanoseconds, Self.sessionShare &* (end &- start))
   }
 }
 
@@ -109,18 +131,20 @@ extension RecordingWriter {
     return events
   }
 
-  /// Appends the module's line.
-  func writeLoad(_ module: TracedModule, of process: TracedProcess) {
-    write(.load(module.load), of: process)
+  /// Appends the modules' lines.
+  func writeLoads(_ modules: some Sequence<TracedModule>, of process: TracedProcess) {
+    write(modules.map { .load($0.load) }, of: process)
   }
 
   func writeUnload(_ generation: UInt32, at time: ClockUnits, of process: TracedProcess) {
-    write(.unload(ModuleUnload(generation: Int(generation), time: time)), of: process)
+    write([.unload(ModuleUnload(generation: Int(generation), time: time))], of: process)
   }
 
-  private func write(_ line: ModuleLine, of process: TracedProcess) {
+  private func write(_ lines: [ModuleLine], of process: TracedProcess) {
+    if lines.isEmpty { return }
     do {
-      try folder.append(RecordingJSON.encode(line), to: process.image.modules)
+      let lines = try lines.map(RecordingJSON.encode)
+      try folder.append(Array(lines.joined(separator: [0x0a])), to: process.image.modules)
     } catch {
       warn("\(error)")
     }
@@ -164,6 +188,7 @@ extension RecordingWriter {
             + "left alone")
         return false
       }
+      if savedSymbols.count >= Self.mostModulesSeen { savedSymbols = [:] }
       savedSymbols[module.symbolsName] = hash
       return true
     } catch {
@@ -174,13 +199,17 @@ extension RecordingWriter {
 
   /// Counts the module's sites, again where it has been counted.
   func count(_ module: TracedModule) {
+    if modulesSeen.count >= Self.mostModulesSeen {
+      earlierModules = moduleTotals
+      modulesSeen = [:]
+    }
     modulesSeen["\(module.symbolsName) \(module.message.path)"] = ModuleTotals(
       sites: module.sites, armed: module.armed, unwanted: module.unwanted,
       skipped: module.skippedPlaces)
   }
 
   var moduleTotals: ModuleTotals {
-    modulesSeen.values.reduce(into: ModuleTotals()) { sum, module in
+    modulesSeen.values.reduce(into: earlierModules) { sum, module in
       sum.sites += module.sites
       sum.armed += module.armed
       sum.unwanted += module.unwanted

@@ -4,7 +4,9 @@ import CRecorder
 import Glibc
 
 /// Waits until a descriptor is readable or a time has come, and calls the handler that was given
-/// for it: one thread, one poll(2).
+/// for it: one thread, one epoll(7) set.
+///
+/// A turn costs what is ready in it, however much is waited for.
 ///
 /// A turn waits, then calls the handlers of descriptors in the order in which they were added, then
 /// those of times in the order of their deadlines. Where nothing was ready, it does what was left
@@ -17,7 +19,6 @@ public final class EventLoop {
   }
 
   private struct Source {
-    let number: UInt64
     let descriptor: Int32
     let handler: () -> Void
   }
@@ -33,24 +34,37 @@ public final class EventLoop {
     let work: () -> Void
   }
 
-  /// Ascending by number.
-  private var sources: [Source] = []
+  private let set: Descriptor
+  private var sources: [UInt64: Source] = [:]
   /// Ascending by deadline, then by number.
   private var timers: [Timer] = []
+  /// Of each timer.
+  private var deadlines: [UInt64: UInt64] = [:]
   private var quietWork: [QuietWork] = []
   private var lastNumber: UInt64 = 0
   /// When something was ready last.
   private var lastReady = nrc_monotonic_nanoseconds()
 
-  /// A loop that waits for nothing yet.
-  public init() {}
+  /// How many descriptors are served in one turn; more wait for the next.
+  private static let mostInTurn = 128
+
+  /// A loop that waits for nothing yet; throws where there is no descriptor for it.
+  public init() throws {
+    set = Descriptor(nrc_wait_set())
+    let error = errnoNow()
+    if set.number < 0 {
+      throw ServerError(description: "cannot wait for descriptors: \(systemError(error))")
+    }
+  }
 
   /// Calls `handler` in each turn in which `descriptor` is readable, has ended or has failed.
   ///
-  /// The descriptor stays its owner's, who removes it here before closing it.
-  public func add(_ descriptor: Int32, _ handler: @escaping () -> Void) -> Registration {
+  /// The descriptor stays its owner's, who removes it here before closing it. Nil where the kernel
+  /// has no memory to wait for it.
+  public func add(_ descriptor: Int32, _ handler: @escaping () -> Void) -> Registration? {
     lastNumber += 1
-    sources.append(Source(number: lastNumber, descriptor: descriptor, handler: handler))
+    guard nrc_wait_add(set.number, descriptor, lastNumber) == 0 else { return nil }
+    sources[lastNumber] = Source(descriptor: descriptor, handler: handler)
     return Registration(number: lastNumber)
   }
 
@@ -58,8 +72,9 @@ public final class EventLoop {
   @discardableResult
   public func at(_ deadline: UInt64, _ handler: @escaping () -> Void) -> Registration {
     lastNumber += 1
-    let place = timers.firstIndex { $0.deadline > deadline } ?? timers.endIndex
-    timers.insert(Timer(number: lastNumber, deadline: deadline, handler: handler), at: place)
+    let timer = Timer(number: lastNumber, deadline: deadline, handler: handler)
+    timers.insert(timer, at: place(deadline, lastNumber))
+    deadlines[lastNumber] = deadline
     return Registration(number: lastNumber)
   }
 
@@ -76,22 +91,29 @@ public final class EventLoop {
   }
 
   /// The handler is not called again, not even in a turn in which its descriptor is ready already.
-  public func remove(_ registration: Registration) {
-    if let index = index(of: registration.number) {
-      sources.remove(at: index)
-    } else {
-      timers.removeAll { $0.number == registration.number }
+  public func remove(_ registration: Registration?) {
+    guard let number = registration?.number else { return }
+    if let source = sources.removeValue(forKey: number) {
+      nrc_wait_remove(set.number, source.descriptor)
+    } else if let deadline = deadlines.removeValue(forKey: number) {
+      timers.remove(at: place(deadline, number))
     }
   }
 
-  private func index(of number: UInt64) -> Int? {
+  /// Where the timer is, or would be.
+  private func place(_ deadline: UInt64, _ number: UInt64) -> Int {
     var low = 0
-    var high = sources.count
+    var high = timers.count
     while low < high {
       let middle = (low + high) / 2
-      if sources[middle].number < number { low = middle + 1 } else { high = middle }
+      let timer = timers[middle]
+      if (timer.deadline, timer.number) < (deadline, number) {
+        low = middle + 1
+      } else {
+        high = middle
+      }
     }
-    return low < sources.count && sources[low].number == number ? low : nil
+    return low
   }
 }
 
@@ -100,20 +122,27 @@ public final class EventLoop {
 extension EventLoop {
   /// Waits for what was added, at most so long (-1: no limit), and calls the handlers.
   public func turn(milliseconds limit: Int32) {
-    var polled = sources.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
-    let numbers = sources.map(\.number)
-    let count = poll(&polled, nfds_t(polled.count), timeout(limit))
-    if count > 0 {
+    let ready = wait(timeout(limit))
+    if let ready, !ready.isEmpty {
       lastReady = nrc_monotonic_nanoseconds()
-      for (entry, number) in zip(polled, numbers) where entry.revents != 0 {
-        if let index = index(of: number) { sources[index].handler() }
-      }
+      // An earlier handler may have removed a later one.
+      for number in ready.sorted() { sources[number]?.handler() }
     }
     callTimers()
-    if count == 0 { doQuietWork() }
+    if ready?.isEmpty == true { doQuietWork() }
   }
 
-  /// In poll(2)'s milliseconds, rounded up: a deadline is not met early.
+  /// What is ready; nil where a signal came instead.
+  private func wait(_ milliseconds: Int32) -> [UInt64]? {
+    var count: Int32 = 0
+    let numbers = [UInt64](unsafeUninitializedCapacity: Self.mostInTurn) { buffer, filled in
+      count = nrc_wait(set.number, buffer.baseAddress, Int32(buffer.count), milliseconds)
+      filled = Int(max(0, count))
+    }
+    return count < 0 ? nil : numbers
+  }
+
+  /// In milliseconds, rounded up: a deadline is not met early.
   private func timeout(_ limit: Int32) -> Int32 {
     let quiet = quietWork.map { lastReady &+ $0.nanoseconds }.min()
     guard let next = [quiet, timers.first?.deadline].compactMap({ $0 }).min() else { return limit }
@@ -129,8 +158,8 @@ extension EventLoop {
     if first.deadline > now { return }
     for timer in timers.prefix(while: { $0.deadline <= now }) {
       // An earlier handler may have removed this one.
-      guard let index = timers.firstIndex(where: { $0.number == timer.number }) else { continue }
-      timers.remove(at: index)
+      guard deadlines[timer.number] != nil else { continue }
+      remove(Registration(number: timer.number))
       timer.handler()
     }
   }

@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import Glibc
+import RecordingSchema
 import Units
 
 /// What the recorder does at each message of an agent.
@@ -11,13 +12,25 @@ extension RecordServer {
   ///
   /// The answer holds the file for its events, empty: the agent writes the header.
   func answerHello(_ hello: nrec_hello, on connection: AgentConnection) {
+    missing.read(latest: latest)
+    if hello.process != connection.peer, connection.process == nil {
+      missing.refuse(
+        hello.process, peer: connection.peer, program: linkTarget("/proc/\(connection.peer)/exe"),
+        because: "it is in another PID namespace, where it is process \(hello.process)")
+      connection.isClosing = true
+      return
+    }
     if let reason = whyRefused(hello, on: connection) {
       return connections.drop(connection, because: reason)
     }
     let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.copied] : nil
     let process = makeProcess(hello)
     connections.introduce(connection, as: process)
-    writer.add(process)
+    // After the answer: the process waits for that.
+    defer {
+      writer.add(process)
+      missing.settle(process)
+    }
     do {
       let events = try writer.makeFiles(of: process)
       if let parent { inherit(process, from: parent, at: ClockUnits(hello.time)) }
@@ -28,10 +41,15 @@ extension RecordServer {
           path: process.image.events, operation: "cannot make shared memory for its events",
           errno: errnoNow())
       }
-      connection.send(config, descriptors: [events.number, memory.number])
+      var descriptors = [events.number, memory.number]
+      if !process.isFork, notes.file >= 0 { descriptors.append(notes.file) }
+      connection.send(config, descriptors: descriptors)
       process.files = ProcessFiles(events: events, memory: memory)
     } catch {
       warn("\(error)")
+      writer.add(
+        MissingProcess(
+          pid: process.process, program: process.program, reason: "\(error)"))
       connection.isClosing = true
     }
   }
@@ -40,9 +58,6 @@ extension RecordServer {
     if connection.process != nil { return "sent a second HELLO" }
     if hello.version != UInt32(NREC_MESSAGE_VERSION) {
       return "uses message version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
-    }
-    if hello.process != connection.peer {
-      return "says that it is process \(hello.process): is it in another PID namespace?"
     }
     if hello.begin > UInt32(NREC_BEGIN_FORK) {
       return "sent a HELLO with begin \(hello.begin), expected 0 or 1"
@@ -53,20 +68,27 @@ extension RecordServer {
   /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
   private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: ClockUnits) {
     child.nextFunction = parent.nextFunction
-    let modules = parent.modules.values.sorted { $0.message.generation < $1.message.generation }
-    for module in modules
-    where module.message.time <= time && !module.isPending {
-      var copy = module
-      copy.isInherited = true
-      child.modules[module.message.generation] = copy
-      writer.writeLoad(module, of: child)
+    if parent.isForgotten {
+      warn(
+        "process \(child.process): its parent \(parent.process) ended long ago: what it calls in "
+          + "modules that it has from there has no names")
     }
+    // The child shares its parent's table for as long as both are the same.
+    child.modules = parent.modules
+    for module in parent.modules.values where module.message.time > time || module.isPending {
+      child.modules[module.message.generation] = nil
+    }
+    let modules = child.modules.values.sorted { $0.message.generation < $1.message.generation }
+    writer.writeLoads(modules, of: child)
   }
 }
 
 // MARK: - A module was loaded
 
 extension RecordServer {
+  /// Of one process at once: the kernel gives it no more mappings than that (vm.max_map_count).
+  static let mostModules = 65_536
+
   /// MODULE: a module was loaded.
   ///
   /// The module's line is written only after the answer, because the process waits for the answer.
@@ -82,6 +104,10 @@ extension RecordServer {
       return connections.drop(
         connection, because: "sent generation \(message.generation) a second time")
     }
+    guard process.modules.count < Self.mostModules else {
+      return connections.drop(
+        connection, because: "has loaded more than \(Self.mostModules) modules at once")
+    }
     process.lastGeneration = message.generation
     var module = TracedModule(message: message, firstFunction: process.nextFunction)
     switch source.sites(path: message.path, buildID: message.buildID) {
@@ -93,8 +119,19 @@ extension RecordServer {
     }
     process.modules[message.generation] = module
     writer.count(module)
-    if !module.isPending { writer.writeLoad(module, of: process) }
-    if source.hasUnkept { loop.whenQuiet { [source] in source.keep() } }
+    if !module.isPending { writer.writeLoads([module], of: process) }
+    keepSitesLater()
+  }
+
+  /// Puts what was found into the cache once the program loads nothing for a moment: a program that
+  /// loads many files at once does not wait for that.
+  private func keepSitesLater() {
+    guard source.hasUnkept, !isKeepPlanned else { return }
+    isKeepPlanned = true
+    loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [weak self] in
+      self?.isKeepPlanned = false
+      self?.source.keep()
+    }
   }
 
   /// The loader keeps the path that dlopen was given, which may be relative, or the process's own
@@ -111,8 +148,11 @@ extension RecordServer {
 
   /// Where a forked child loads a module under the number of an inherited one, it never had the
   /// inherited one: the parent loaded that after the fork, before the child sent its HELLO.
+  ///
+  /// The generations that it reports itself ascend: one above the last is no number of its own.
   private func forgetInherited(_ message: AgentMessage.Module, _ process: TracedProcess) {
-    guard let known = process.modules[message.generation], known.isInherited else { return }
+    guard process.modules[message.generation] != nil, message.generation > process.lastGeneration
+    else { return }
     process.modules[message.generation] = nil
     writer.writeUnload(message.generation, at: message.time, of: process)
   }
@@ -192,7 +232,7 @@ extension RecordServer {
     }
     process.modules[applied.generation] = module
     writer.count(module)
-    writer.writeLoad(module, of: process)
+    writer.writeLoads([module], of: process)
   }
 
   /// GONE: a module was unloaded.

@@ -40,7 +40,7 @@ final class ExitingProcess {
   /// Readable at its end.
   let descriptor: Descriptor
   /// Of its end and of the deadline in the event loop.
-  var registrations: [EventLoop.Registration] = []
+  var registrations: [EventLoop.Registration?] = []
 
   init(pid: Int32, traced: TracedProcess?, descriptor: consuming Descriptor) {
     self.pid = pid

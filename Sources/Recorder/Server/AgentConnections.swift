@@ -11,6 +11,8 @@ protocol AgentConnectionsDelegate: AnyObject {
   func agentDisconnected(_ process: TracedProcess)
   /// It has ended, or has become another program.
   func agentEnded(_ process: TracedProcess)
+  /// A process that wants to be recorded is not.
+  func agentRefused(_ process: Int32, because reason: String)
   /// What the user should know: one line.
   func warn(_ line: String)
 }
@@ -24,8 +26,9 @@ final class AgentConnections {
   weak var delegate: (any AgentConnectionsDelegate)?
   let folder: SocketFolder
   private let loop: EventLoop
-  private var connections: [AgentConnection] = []
-  private var exiting: [ExitingProcess] = []
+  private var connections: [ObjectIdentifier: AgentConnection] = [:]
+  /// By process id.
+  private var exiting: [Int32: [ExitingProcess]] = [:]
   /// Process ids that have sent a HELLO.
   private var introduced: Set<Int32> = []
   /// Children that were waited for and sent no HELLO: they are not waited for a second time.
@@ -52,14 +55,15 @@ final class AgentConnections {
 
   /// Those that are connected and alive: a child holds its parent's connection too.
   var connectedProcesses: Int {
-    Set(connections.filter { $0.process != nil && kill($0.peer, 0) == 0 }.map(\.peer)).count
+    let joined = connections.values.filter { $0.process != nil && kill($0.peer, 0) == 0 }
+    return Set(joined.map(\.peer)).count
   }
 
   /// Notes that the connection has sent its HELLO and belongs to `process`.
   ///
   /// The image before it, of the same process id, has ended by an exec.
   func introduce(_ connection: AgentConnection, as process: TracedProcess) {
-    for one in exiting where one.pid == process.process { finish(one) }
+    for one in exiting[process.process] ?? [] { finish(one) }
     introduced.insert(process.process)
     connection.process = process
   }
@@ -79,6 +83,11 @@ extension AgentConnections {
   private func listen() {
     guard listening == nil else { return }
     listening = loop.add(folder.listener.number) { [weak self] in self?.acceptAll() }
+    if listening == nil { listenLater() }
+  }
+
+  private func listenLater() {
+    loop.after(nanoseconds: Self.retryNanoseconds) { [weak self] in self?.listen() }
   }
 
   private func acceptAll() {
@@ -97,24 +106,27 @@ extension AgentConnections {
   /// To be called where no descriptor is left: for a moment, new clients wait in the socket's
   /// queue.
   private func pauseListening() {
-    guard let registration = listening else { return }
-    loop.remove(registration)
+    guard listening != nil else { return }
+    loop.remove(listening)
     listening = nil
-    loop.after(nanoseconds: Self.retryNanoseconds) { [weak self] in self?.listen() }
+    listenLater()
   }
 
   private func accept(_ socket: consuming Descriptor) {
     var process: Int32 = 0
     var user: UInt32 = 0
-    guard nrc_peer(socket.number, &process, &user) == 0, user == geteuid() else {
-      delegate?.warn("a process of another user (\(user)) tried to connect and was refused")
+    guard nrc_peer(socket.number, &process, &user) == 0 else { return }
+    guard user == geteuid() else {
+      delegate?.agentRefused(
+        process, because: "it runs as user \(user), and the recorder as user \(geteuid())")
       return
     }
     let connection = AgentConnection(socket: socket, peer: process)
-    connections.append(connection)
     connection.registration = loop.add(connection.socket.number) { [weak self] in
       self?.serve(connection)
     }
+    // Closed at once where it cannot be waited for: its agent goes on without us.
+    if connection.registration != nil { connections[ObjectIdentifier(connection)] = connection }
   }
 }
 
@@ -166,8 +178,8 @@ extension AgentConnections {
 
 extension AgentConnections {
   private func close(_ connection: AgentConnection) {
-    if let registration = connection.registration { loop.remove(registration) }
-    connections.removeAll { $0 === connection }
+    loop.remove(connection.registration)
+    connections[ObjectIdentifier(connection)] = nil
     guard let traced = connection.process else { return }
     // An exec closes the connection too, and the new image sends nothing until it is loaded.
     let descriptor = Descriptor(nrc_process_descriptor(connection.peer))
@@ -189,12 +201,13 @@ extension AgentConnections {
       loop.add(process.descriptor.number, finish),
       loop.after(nanoseconds: Self.execNanoseconds, finish),
     ]
-    exiting.append(process)
+    exiting[pid, default: []].append(process)
   }
 
   private func finish(_ process: ExitingProcess) {
     for registration in process.registrations { loop.remove(registration) }
-    exiting.removeAll { $0 === process }
+    exiting[process.pid]?.removeAll { $0 === process }
+    if exiting[process.pid]?.isEmpty == true { exiting[process.pid] = nil }
     if let traced = process.traced { delegate?.agentEnded(traced) }
   }
 
@@ -212,11 +225,11 @@ extension AgentConnections {
 
   /// Closes every connection and waits for no process: the recording ends.
   func closeAll() {
-    for connection in connections {
-      if let registration = connection.registration { loop.remove(registration) }
+    for connection in connections.values {
+      loop.remove(connection.registration)
       if let traced = connection.process { delegate?.agentEnded(traced) }
     }
-    connections = []
-    for process in exiting { finish(process) }
+    connections = [:]
+    for process in exiting.values.joined() { finish(process) }
   }
 }

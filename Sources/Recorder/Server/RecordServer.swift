@@ -17,17 +17,26 @@ public final class RecordServer {
   public let options: RecordOptions
   let connections: AgentConnections
   let writer: RecordingWriter
+  let missing: MissingProcesses
+  let notes: Notes
   let planner: Planner
   let source: SiteSource
   let clock: TraceClock
-  /// The process that an id named last.
+  /// The image that a process id named last.
   private(set) var latest: [Int32: TracedProcess] = [:]
-  private var incarnations: [Int32: UInt32] = [:]
+  /// Of those, which have ended: their modules are kept for a while.
+  private var ended = EndedProcesses()
+
+  /// How often notes are read, at least: there is room for thousands.
+  private static let notesNanoseconds: UInt64 = 1_000_000_000
 
   /// Processes, and modules of one, for which room is made beforehand.
   static let usualCount = 16
-  /// How long nothing may be ready before Capstone is opened for a file that may come.
-  private static let quietNanoseconds: UInt64 = 20_000_000
+  /// `source` will put into its cache what it has found.
+  var isKeepPlanned = false
+  /// How long nothing may be ready before what can wait is done: Capstone is opened for a file that
+  /// may come, and the cache is written.
+  static let quietNanoseconds: UInt64 = 20_000_000
 
   /// Listens for agents and writes the first session.json to `folder`; throws where either fails.
   public init(
@@ -38,11 +47,15 @@ public final class RecordServer {
     self.source = source
     self.clock = clock
     planner = Planner(filter: options.filter)
-    loop = EventLoop()
+    loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(
       folder: folder, command: command, options: options, clock: clock, loop: loop)
+    let notes = try Notes()
+    self.notes = notes
+    missing = MissingProcesses(notes: notes) { [writer] in writer.add($0) }
     connections.delegate = self
+    readNotesLater()
     loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [source] in
       if source.isUnprepared { source.prepare() }
     }
@@ -53,7 +66,6 @@ public final class RecordServer {
   /// waits for no answer then, and for each answer later.
   func prepare() {
     latest.reserveCapacity(Self.usualCount)
-    incarnations.reserveCapacity(Self.usualCount)
     connections.prepare()
     writer.prepare()
     source.prepareTypes()
@@ -71,7 +83,9 @@ public final class RecordServer {
   /// Those that are connected and alive.
   public var connectedProcesses: Int { connections.connectedProcesses }
   /// Processes that were ever traced.
-  public var tracedProcesses: Int { writer.session.processes.count }
+  public var tracedProcesses: Int { writer.images.count }
+  /// Processes that the program started and that are not recorded, or not wholly.
+  public var missingProcesses: Int { writer.missingCount }
   /// What the user should know, one line each, the same line once.
   public var warnings: [String] { writer.warnings }
   /// Sums of all modules that were loaded until now.
@@ -88,14 +102,23 @@ public final class RecordServer {
   /// Ends the recording: writes what is known of processes that still run, and closes session.json.
   public func finish(exitStatus: Int32?) {
     connections.closeAll()
+    missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
     source.keep()
   }
 
+  /// Nobody wakes us for a note.
+  private func readNotesLater() {
+    loop.after(nanoseconds: Self.notesNanoseconds) { [weak self] in
+      guard let self else { return }
+      missing.read(latest: latest)
+      readNotesLater()
+    }
+  }
+
   /// A new process image, of the next incarnation of its process id.
   func makeProcess(_ hello: nrec_hello) -> TracedProcess {
-    let incarnation = incarnations[hello.process] ?? 0
-    incarnations[hello.process] = incarnation + 1
+    let incarnation = latest[hello.process].map { $0.incarnation &+ 1 } ?? 0
     let process = TracedProcess(
       hello: hello, incarnation: incarnation, program: linkTarget("/proc/\(hello.process)/exe"))
     latest[hello.process] = process
@@ -115,11 +138,20 @@ extension RecordServer: AgentConnectionsDelegate {
     }
   }
 
-  func agentDisconnected(_ process: TracedProcess) { writeUnconfirmedModules(of: process) }
+  func agentDisconnected(_ process: TracedProcess) {
+    missing.read(latest: latest)
+    writeUnconfirmedModules(of: process)
+  }
+
+  func agentRefused(_ process: Int32, because reason: String) {
+    missing.refuse(
+      process, peer: process, program: linkTarget("/proc/\(process)/exe"), because: reason)
+  }
 
   func agentEnded(_ process: TracedProcess) {
     writer.appendLastEvents(of: process)
     writeUnconfirmedModules(of: process)
+    ended.add(process)
   }
 
   func warn(_ line: String) { writer.warn(line) }
@@ -138,6 +170,6 @@ extension RecordServer: AgentConnectionsDelegate {
     module.isPending = false
     module.armed = 0
     module.status = "not confirmed: the process did not report whether it applied its plan"
-    writer.writeLoad(module, of: process)
+    writer.writeLoads([module], of: process)
   }
 }

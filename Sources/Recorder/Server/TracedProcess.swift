@@ -3,6 +3,7 @@
 import CRecordingABI
 import RecordingSchema
 import TextFormat
+import Units
 
 /// A module of a traced process, from its load to its unload or the process's end.
 struct TracedModule {
@@ -17,8 +18,6 @@ struct TracedModule {
   var status = ApplyStatus.done
   /// The agent has not reported yet whether it applied the plan.
   var isPending = false
-  /// A forked child has it from its parent.
-  var isInherited = false
 
   /// The name of its file in symbols/.
   var symbolsName: String
@@ -76,6 +75,8 @@ final class TracedProcess {
   let incarnation: UInt32
   let isFork: Bool
   let program: String
+  /// As its HELLO says.
+  let startTime: ClockUnits
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
 
@@ -90,10 +91,13 @@ final class TracedProcess {
   var nextFunction: UInt32 = 0
   /// Nil: it has ended.
   var files: ProcessFiles?
+  /// It ended so long ago that its modules are not known any more.
+  private(set) var isForgotten = false
 
   init(hello: nrec_hello, incarnation: UInt32, program: String) {
     process = hello.process
     parent = hello.parent
+    startTime = ClockUnits(hello.time)
     isFork = hello.begin == UInt32(NREC_BEGIN_FORK)
     self.incarnation = incarnation
     self.program = program
@@ -101,9 +105,36 @@ final class TracedProcess {
 
   var image: ImageName { ImageName(pid: process, incarnation: incarnation) }
 
-  /// Its entry in session.json.
+  /// Drops what only a forked child that joins late would need.
+  func forget() {
+    modules = [:]
+    isForgotten = true
+  }
+
+  /// Its line in `processes`.
   var session: Session.Process {
     Session.Process(
       image: image, parent: parent, program: program, begin: isFork ? .fork : .start)
+  }
+}
+
+/// The processes that ended last. A child of theirs that makes its first traced call only now needs
+/// their modules; those of processes that ended before them are dropped.
+struct EndedProcesses {
+  private var processes: [TracedProcess] = []
+  /// Where the oldest is, once there are as many as are kept.
+  private var oldest = 0
+
+  /// How many keep their modules.
+  static let kept = 4096
+
+  mutating func add(_ process: TracedProcess) {
+    if processes.count < Self.kept {
+      processes.append(process)
+      return
+    }
+    processes[oldest].forget()
+    processes[oldest] = process
+    oldest = (oldest + 1) % Self.kept
   }
 }

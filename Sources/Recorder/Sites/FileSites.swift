@@ -28,6 +28,9 @@ public struct FileSites: Sendable {
   /// Places that looked like call sites and are none.
   public var skipped: Int { skippedCounts.reduce(0) { $0 + $1.count } }
 
+  /// How much memory it takes, about.
+  var bytes: Int { entries.count * MemoryLayout<nrec_plan_entry>.stride + symbols.count }
+
   /// The name at `start` in `symbols`; empty where no symbol said.
   func name(at start: UInt32) -> String {
     let start = Int(start)

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecorder
+import ELFImage
 import Glibc
 
 /// Whether a file can have call sites at all, by its string tables: most libraries of a process
 /// name neither mcount nor __fentry__ and list no patchable entries, and reading them whole would
 /// take longer than the program.
 ///
-/// Answers yes where it does not understand a file: then the ELF reader decides.
+/// Answers yes where it does not understand a file: then the ELF reader decides. So it does where a
+/// file is longer than it reads.
 struct QuickLook: ~Copyable {
   private let file: Descriptor
   private let size: Int
 
-  /// Nil where the file cannot be opened or is no regular file.
+  /// Nil where the file cannot be opened, is no regular file, or is one that the ELF reader refuses
+  /// for its size.
   init?(path: String) {
     file = Descriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
     var status = stat()
-    guard file.number >= 0, fstat(file.number, &status) == 0, status.st_mode & S_IFMT == S_IFREG
+    guard file.number >= 0, fstat(file.number, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+      ELFImage.reads(size: Int(status.st_size), blocks: Int(status.st_blocks))
     else { return nil }
     size = Int(status.st_size)
   }

@@ -12,8 +12,8 @@ import TextFormat
 public struct SiteCache: Sendable {
   /// Of its folder.
   public let path: String
-  /// Entries kept; past that the least recently written go.
-  static let longest = 512
+  /// Entries that `prune` leaves; past that the least recently written go.
+  static let longest = 4096
   /// Bytes of the largest entry.
   static let largest = 256 << 20
 
@@ -65,7 +65,7 @@ extension SiteCache {
     return SiteCacheEntry(buildID: buildID, file: file).decode(bytes)
   }
 
-  /// Keeps the sites of a file; false where they cannot be written.
+  /// Keeps the sites of a file; false where they cannot be written. `prune` bounds how many are kept.
   @discardableResult
   public func keep(_ sites: FileSites, buildID: [UInt8], file: FileState) -> Bool {
     let bytes = SiteCacheEntry(buildID: buildID, file: file).encode(sites)
@@ -83,8 +83,14 @@ extension SiteCache {
       unlinkat(folder.number, temporary, 0)
       return false
     }
-    prune(folder.number)
     return true
+  }
+
+  /// Removes the oldest entries where there are too many: to be called once after many were kept, for
+  /// it reads the whole folder.
+  public func prune() {
+    let folder = openFolder(creating: false)
+    if folder.number >= 0 { Self.prune(folder.number) }
   }
 
   /// The folder, -1 where it is not ours alone.
@@ -107,7 +113,7 @@ extension SiteCache {
       && status.st_uid == geteuid() && status.st_mode & 0o077 == 0
   }
 
-  private func prune(_ folder: Int32) {
+  private static func prune(_ folder: Int32) {
     let copy = dup(folder)
     guard copy >= 0 else { return }
     guard let stream = fdopendir(copy) else {
@@ -116,18 +122,20 @@ extension SiteCache {
     }
     defer { closedir(stream) }
     rewinddir(stream)
-    var entries: [(written: Int, name: String)] = []
+    var names: [String] = []
     while let entry = readdir(stream) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
-      var status = stat()
-      guard name != ".", name != "..", fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0
-      else { continue }
-      entries.append((Int(status.st_mtim.tv_sec), name))
+      if name != ".", name != ".." { names.append(name) }
     }
-    guard entries.count > Self.longest else { return }
+    guard names.count > longest else { return }
+    var entries = names.map { (written: written($0, folder), name: $0) }
     entries.sort { $0.written < $1.written }
-    for entry in entries.prefix(entries.count - Self.longest) { unlinkat(folder, entry.name, 0) }
+    for entry in entries.prefix(entries.count - longest) { unlinkat(folder, entry.name, 0) }
+  }
+  private static func written(_ name: String, _ folder: Int32) -> Int {
+    var status = stat()
+    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? Int(status.st_mtim.tv_sec) : 0
   }
 }

@@ -26,8 +26,15 @@ public final class SiteSource {
   /// Whether the next file that is new would have to wait for Capstone.
   public private(set) var isUnprepared = true
   private var known: [Key: (state: SiteCache.FileState, found: Found)] = [:]
-  /// What was found and is not in the cache yet.
+  /// Of what is known, about.
+  private var knownBytes = 0
+  /// What was found and is not in the cache yet; beyond `mostUnkept` it is not put there.
   private var unkept: [(sites: FileSites, buildID: [UInt8], state: SiteCache.FileState)] = []
+
+  /// Past that, what is known is forgotten, and looked for again where it is wanted again: a program
+  /// may make as many files as it likes.
+  private static let mostKnownBytes = 256 << 20
+  private static let mostUnkept = SiteCache.longest
 
   /// Finds sites in files, and keeps them in `cache` where there is one.
   public init(cache: SiteCache?) { self.cache = cache }
@@ -42,8 +49,18 @@ public final class SiteSource {
     let key = Key(path: path, buildID: buildID)
     if let known = known[key], known.state == state { return known.found }
     let found = look(path, buildID, state)
-    known[key] = (state, found)
+    remember(found, as: key, state)
     return found
+  }
+
+  private func remember(_ found: Found, as key: Key, _ state: SiteCache.FileState) {
+    if knownBytes > Self.mostKnownBytes {
+      known = [:]
+      knownBytes = 0
+    }
+    known[key] = (state, found)
+    knownBytes += 512 + key.path.utf8.count
+    if case .sites(let sites) = found { knownBytes += sites.bytes }
   }
 
   /// Whether something was found that is not in the cache.
@@ -51,8 +68,10 @@ public final class SiteSource {
 
   /// Puts into the cache what was found since; to be called while no agent waits.
   public func keep() {
+    if unkept.isEmpty { return }
     for one in unkept { cache?.keep(one.sites, buildID: one.buildID, file: one.state) }
     unkept = []
+    cache?.prune()
   }
 
   /// Makes the types that the first file needs, before an agent waits for it.
@@ -79,7 +98,7 @@ public final class SiteSource {
         return .refused("left alone: the file was replaced: expected \(expected), found \(found)")
       }
       let sites = FileSites(table, decoder: decoder)
-      if cache != nil { unkept.append((sites, buildID, state)) }
+      if cache != nil, unkept.count < Self.mostUnkept { unkept.append((sites, buildID, state)) }
       return .sites(sites)
     } catch {
       return .refused("left alone: \(error)")

@@ -24,6 +24,7 @@ public final class RecordedRun {
     options: RecordOptions, source: SiteSource, clock: TraceClock
   ) throws {
     nrc_ignore_file_size_signal()
+    nrc_raise_descriptor_limit()
     let folder = try RecordingFolder(path: output)
     do {
       server = try RecordServer(

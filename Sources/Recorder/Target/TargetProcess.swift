@@ -44,15 +44,13 @@ final class TargetProcess {
     }
     if end.number >= 0 {
       endRegistration = loop.add(end.number) { [weak self] in self?.checkEnd() }
-    } else {
-      askAgain()
     }
+    if endRegistration == nil { askAgain() }
   }
 
   deinit {
-    for case let registration? in [signalRegistration, endRegistration] {
-      loop.remove(registration)
-    }
+    loop.remove(signalRegistration)
+    loop.remove(endRegistration)
   }
 
   private static func start(
@@ -121,7 +119,7 @@ extension TargetProcess {
     guard result != 0, ending == nil else { return }
     ending = result < 0 ? .exit(125) : TargetEnding(waitStatus: status)
     // The descriptor stays readable: each turn would call this again.
-    if let endRegistration { loop.remove(endRegistration) }
+    loop.remove(endRegistration)
   }
 
   private func askAgain() {

@@ -83,7 +83,7 @@ struct ExportCommand: ParsableCommand {
       }
       progress.finish()
       complainOf(summary.problems, in: recording.directory)
-      write(exportClosing(summary, output, format) + "\n", to: 2)
+      write(exportClosing(summary, of: opened, output, format) + "\n", to: 2)
     } catch let interrupted as Interruption.Caught {
       progress.finish()
       interruption.die(of: interrupted)

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import RecordingReader
 import TextFormat
 import TraceExport
 
 /// The last line of `nopscope export`: what was written where, and how to look at it.
-func exportClosing(_ summary: ExportSummary, _ output: String, _ format: ExportFormat) -> String {
+func exportClosing(
+  _ summary: ExportSummary, of recording: Recording, _ output: String, _ format: ExportFormat
+) -> String {
   var line = output == "-" ? "\(format): " : "\(output): "
   line += "\(counted(summary.calls, "call")) of "
   line += "\(counted(summary.functions, "function")) in \(counted(summary.threads, "thread"))"
@@ -16,7 +19,7 @@ func exportClosing(_ summary: ExportSummary, _ output: String, _ format: ExportF
   for (count, what) in parts where count > 0 {
     line += ", \(grouped(count)) \(what)"
   }
-  line += "; \(grouped(summary.lostEvents)) events lost; "
+  line += "; \(lossText(summary.lostEvents, recording)); "
   line += "\(grouped(summary.bytes)) bytes"
   return neutralised(output == "-" ? line : "\(line); \(viewer(of: output, format))")
 }

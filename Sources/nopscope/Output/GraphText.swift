@@ -95,7 +95,7 @@ func graphClosing(_ tree: CallTree, of recording: Recording) -> String {
   if tree.foldedCalls > 0 {
     line += ", \(grouped(tree.foldedCalls)) calls left out: the tree has two million nodes"
   }
-  return "\(line); \(grouped(recording.lostEvents)) events lost"
+  return "\(line); \(lossText(recording.lostEvents, recording))"
 }
 
 /// Why there is no tree.

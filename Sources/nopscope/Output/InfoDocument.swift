@@ -35,6 +35,7 @@ struct InfoDocument: Encodable {
   var lostEvents: UInt64
   var corrupted: Bool
   var modules: [Module]
+  var missing: [MissingProcess]
 
   init(_ recording: Recording, _ report: Report) {
     calls = report.calls
@@ -43,6 +44,7 @@ struct InfoDocument: Encodable {
     lostEvents = report.lostEvents
     corrupted = report.isCorrupted
     modules = recording.processes.flatMap(\.modules).map(Module.init)
+    missing = recording.session.missing
   }
 }
 

@@ -19,15 +19,28 @@ func infoText(_ recording: Recording, _ report: Report) -> String {
       grouped(recording.bytes) + " of events, "
         + fixed(bytesPerCall(recording, report), 2) + " a call"
     ),
-    ("lost", grouped(report.lostEvents) + " events"),
+    ("lost", lostText(report, recording)),
     ("damage", report.isCorrupted ? "yes" : "none"),
   ]
+  lines += recording.session.missing.map { ("missing", missingLine($0)) }
   lines += recording.notes.map { ("note", $0) }
   for process in recording.processes { lines += processLines(process) }
   let width = lines.map(\.0.count).max() ?? 0
   return lines.map { name, value in
     name.leftAligned(in: width) + "  " + neutralised(value) + "\n"
   }.joined()
+}
+
+/// `0 events`, or `0 events, 2 processes missing`.
+private func lostText(_ report: Report, _ recording: Recording) -> String {
+  let missing = recording.session.missing.count
+  let events = "\(grouped(report.lostEvents)) events"
+  if missing == 0 { return events }
+  return events + ", " + counted(missing, "process", plural: "processes") + " missing"
+}
+
+private func missingLine(_ process: MissingProcess) -> String {
+  "process \(process.pid) \(process.program ?? "?"): \(process.reason)"
 }
 
 /// What was to be recorded, as the command line had it.

@@ -60,6 +60,7 @@ struct RecordSummary {
       line += "\(scaled(events.bytes, [" B", " kB", " MB", " GB"])), "
     }
     line += "\(grouped(events.lostEvents)) lost"
+    line += missingText(server.missingProcesses)
     if events.waits > 0 { line += ", \(grouped(events.waits)) waits for the disk" }
     if events.unreadable > 0 { line += ", \(events.unreadable) without events" }
     return line

@@ -10,7 +10,7 @@ import Units
 func replayClosing(_ recording: Recording) -> String {
   "\(counted(recording.threadCount, "thread")) of "
     + counted(recording.processes.count, "process", plural: "processes") + "; "
-    + "\(grouped(recording.lostEvents)) events lost"
+    + lossText(recording.lostEvents, recording)
 }
 
 /// Why there is nothing to replay, and what shows the recording.

@@ -42,7 +42,7 @@ func reportClosing(_ report: Report, of recording: Recording) -> String {
     process.isOverwriting && process.threads.contains(where: \.isStartMissing)
   }
   if isBeginningLost { line += "; earlier events were overwritten" }
-  return "\(line); \(grouped(report.lostEvents)) events lost"
+  return "\(line); \(lossText(report.lostEvents, recording))"
 }
 
 /// The table of `nopscope report --diff`.

@@ -38,7 +38,7 @@ struct UncalledList {
     if uncalled.unknown > 0 {
       line += ", \(grouped(uncalled.unknown)) unknown (an older recording)"
     }
-    return line + "; \(grouped(report.lostEvents)) events lost"
+    return line + "; " + lossText(report.lostEvents, recording)
   }
 
   /// Why a function in the list may have been called nevertheless.
@@ -47,6 +47,7 @@ struct UncalledList {
     let options = recording.session.options
     let may = "a function listed here may have been called"
     if report.lostEvents > 0 { doubts.append("events were lost: \(may)") }
+    if !recording.session.missing.isEmpty { doubts.append("processes are missing: \(may)") }
     if recording.processes.contains(where: \.isOverwriting) {
       doubts.append("a flight recorder keeps only the end: \(may) before")
     }

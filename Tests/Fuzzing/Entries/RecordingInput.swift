@@ -22,6 +22,8 @@ public struct RecordingInput {
     case chunk
     /// Is appended to the event file without padding.
     case bytes
+    /// Goes to the file `processes`.
+    case processes
   }
 
   /// One part of the input: a file's bytes.
@@ -95,6 +97,7 @@ public struct RecordingInput {
         files["1-\(process).events", default: []] += Self.padded(record.bytes)
       case .chunk: files[events, default: []] += Self.padded(record.bytes)
       case .bytes: files[events, default: []] += record.bytes
+      case .processes: files["processes", default: []] += record.bytes
       }
     }
     return files
