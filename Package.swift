@@ -108,11 +108,16 @@ let package = Package(
     .target(name: "CRecordingABI", path: "CSupport/CRecordingABI", cSettings: [warnings]),
     // Header only: the patterns of filters, for the agent and the recorder.
     .target(name: "CGlob", path: "CSupport/CGlob", cSettings: [warnings]),
-    // The demanglers of libstdc++ and of the Swift runtime, with a limit on their output.
+    // The demanglers of libstdc++ and of the Swift runtime, with a limit on their output, and one of
+    // our own for Rust.
     // The static library, because the shared one does not export the printer that can be stopped.
     .target(
       name: "CDemangle", path: "CSupport/CDemangle", exclude: ["link"], cSettings: [warnings],
       linkerSettings: [.linkedLibrary(":libstdc++.a")]),
+    // Checksums and compressed data of debug files. liblzma is loaded when it is needed.
+    .target(
+      name: "CDebugFiles", path: "CSupport/CDebugFiles",
+      cSettings: [warnings, .unsafeFlags(["-O2"])]),
     // The part that runs in the traced program. C and assembly; it needs only libc at run time.
     .target(
       name: "Agent", dependencies: ["CGlob", "CPatchCore", "CRecordingABI"], path: "CSupport/Agent",
@@ -157,7 +162,9 @@ let package = Package(
       name: "CommandOutput", dependencies: ["JSONText", "TextFormat"], swiftSettings: strictness),
     // Addresses and times as types of their own, for every room below.
     .target(name: "Units", swiftSettings: strictness),
-    .target(name: "ELFImage", dependencies: ["TextFormat", "Units"], swiftSettings: strictness),
+    .target(
+      name: "ELFImage", dependencies: ["CDebugFiles", "TextFormat", "Units"],
+      swiftSettings: strictness),
     .target(
       name: "MachineCode", dependencies: ["CMachineCode", "Units"], swiftSettings: strictness),
     .target(
@@ -250,7 +257,8 @@ let package = Package(
       name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport",
       cSettings: [warnings]),
     .testTarget(name: "UnitsTests", dependencies: ["Units", "TestSupport"]),
-    .testTarget(name: "ELFImageTests", dependencies: ["ELFImage", "TestSupport", "Units"]),
+    .testTarget(
+      name: "ELFImageTests", dependencies: ["CDebugFiles", "ELFImage", "TestSupport", "Units"]),
     .testTarget(
       name: "MachineCodeTests",
       dependencies: ["MachineCode", "CInstructionKinds", "CMachineCode", "TestSupport", "Units"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "CDemangle.h"
+#include "rust.h"
 
 #include <setjmp.h>
 #include <stdint.h>
@@ -61,12 +62,32 @@ static size_t demangle_swift(const char *mangled, char *bytes, size_t capacity) 
   return size;
 }
 
+static size_t demangle_rust(bool (*demangle)(const char *, ndem_text *), const char *mangled,
+                            char *bytes, size_t capacity) {
+  ndem_text text = {bytes, capacity, 0, false};
+  if (!demangle(mangled, &text) || text.is_full) return 0;
+  bytes[text.length] = 0;
+  return text.length;
+}
+
+ndem_mangling ndem_mangling_of(const char *name) {
+  if (strncmp(name, "_R", 2) == 0) return NDEM_RUST_V0;
+  if (strncmp(name, "_Z", 2) == 0)
+    return ndem_is_rust_legacy(name) ? NDEM_RUST_LEGACY : NDEM_CXX;
+  bool is_swift = strncmp(name, "$s", 2) == 0 || strncmp(name, "$S", 2) == 0
+                  || strncmp(name, "_T0", 3) == 0;
+  return is_swift ? NDEM_SWIFT : NDEM_PLAIN;
+}
+
 size_t ndem_demangle(const char *mangled, char *output, size_t capacity) {
   if (capacity == 0) return 0;
-  if (strncmp(mangled, "_Z", 2) == 0) return demangle_cxx(mangled, output, capacity);
-  if (strncmp(mangled, "$s", 2) == 0 || strncmp(mangled, "$S", 2) == 0
-      || strncmp(mangled, "_T0", 3) == 0) {
-    return demangle_swift(mangled, output, capacity);
+  switch (ndem_mangling_of(mangled)) {
+    case NDEM_PLAIN: return 0;
+    case NDEM_CXX: return demangle_cxx(mangled, output, capacity);
+    case NDEM_SWIFT: return demangle_swift(mangled, output, capacity);
+    case NDEM_RUST_V0: return demangle_rust(ndem_demangle_rust_v0, mangled, output, capacity);
+    case NDEM_RUST_LEGACY:
+      return demangle_rust(ndem_demangle_rust_legacy, mangled, output, capacity);
   }
   return 0;
 }

@@ -17,7 +17,7 @@ public struct SiteTable: Sendable {
   public let skipped: [SkippedSite]
   /// What the sites call.
   public let targets: McountTargets
-  private let names: FunctionNames
+  private var names: FunctionNames
 
   /// The file's path.
   public var path: String { image.path }
@@ -36,7 +36,7 @@ public struct SiteTable: Sendable {
     self.targets = targets
     self.sites = sites
     self.skipped = skipped
-    names = FunctionNames(image)
+    names = FunctionNames(image, .standard)
   }
 }
 
@@ -153,9 +153,10 @@ extension SiteTable {
     return (site.offset &+ length).displaced(by: displacement)
   }
 
-  /// The function's name from the symbols, as linked; nil in a stripped file.
+  /// The function's name from the symbols, as linked; nil where neither the file nor a debug file has
+  /// one.
   ///
-  /// The first call indexes the symbols, 4 bytes each.
+  /// The first call looks for the debug file of a stripped file, and indexes the symbols.
   public func functionName(of site: CallSite) -> String? {
     names.name(at: site.functionStart)
   }
@@ -165,4 +166,14 @@ extension SiteTable {
   public func returnAddressUsers() throws(ELFError) -> ReturnAddressUsers {
     try ReturnAddressUsers(image, sites, names)
   }
+
+  /// The same table, which looks for a stripped file's symbols where `debugFiles` says.
+  public func named(by debugFiles: DebugFiles) -> SiteTable {
+    var table = self
+    table.names = FunctionNames(image, debugFiles)
+    return table
+  }
+
+  /// Where `functionName` has them from.
+  public var nameOrigin: NameOrigin { names.origin }
 }

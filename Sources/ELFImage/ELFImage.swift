@@ -163,6 +163,9 @@ extension ELFImage {
     return nil
   }
 
+  /// Whether the file has a .symtab, whatever it is worth: a stripped file has none.
+  public var hasStaticSymbols: Bool { sections.contains { $0.type == Section.Kind.symbols } }
+
   /// The dynamic symbols: by the dynamic segment, or .dynsym where there is none.
   public func dynamicSymbols() throws(ELFError) -> SymbolTable? {
     if let dynamic { return try SymbolTable(dynamic, self) }

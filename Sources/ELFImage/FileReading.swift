@@ -25,57 +25,79 @@ private func isSparse(_ size: UInt64, _ blocks: Int) -> Bool {
   size > alwaysRead && size / sparseFactor > UInt64(max(0, blocks)) * 512
 }
 
-/// Reads the whole of a regular file, with read(2).
+/// Reads the whole of a regular file.
+func readFile(_ path: String) throws(ELFError) -> [UInt8] {
+  let file = try RegularFile(path)
+  return try file.read(at: 0, count: Int(file.size))
+}
+
+/// A regular file that is open for reading, with pread(2): not too long to be read whole.
 ///
 /// A copy, not a mapping: a file that shrinks or changes while it is mapped would fault, or change
 /// between check and use.
-func readFile(_ path: String) throws(ELFError) -> [UInt8] {
-  // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-  guard descriptor >= 0 else {
-    throw .unreadable(path: path, operation: "cannot open", errno: errno)
-  }
-  defer { close(descriptor) }
-  let size = try regularSize(descriptor, path)
-  return try readAll(descriptor, size, path)
-}
+final class RegularFile {
+  let path: String
+  /// In bytes, when it was opened.
+  let size: UInt64
+  private let descriptor: Int32
 
-private func regularSize(_ descriptor: Int32, _ path: String) throws(ELFError) -> Int {
-  var status = stat()
-  guard fstat(descriptor, &status) == 0 else {
-    throw .unreadable(path: path, operation: "cannot look at", errno: errno)
-  }
-  switch status.st_mode & S_IFMT {
-  case S_IFREG: break
-  case S_IFDIR: throw .notRegular(path: path, kind: "a directory")
-  case S_IFIFO: throw .notRegular(path: path, kind: "a pipe")
-  default: throw .notRegular(path: path, kind: "a device or socket")
-  }
-  let size = UInt64(max(0, status.st_size))
-  if size > longestFile { throw .tooLarge(path: path, size: size, limit: longestFile) }
-  if isSparse(size, Int(status.st_blocks)) {
-    throw .sparse(path: path, size: size, onDisk: UInt64(max(0, status.st_blocks)) * 512)
-  }
-  return Int(status.st_size)
-}
-
-private func readAll(_ descriptor: Int32, _ size: Int, _ path: String) throws(ELFError) -> [UInt8] {
-  var failure: Int32 = 0
-  let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
-    guard let start = buffer.baseAddress else { return }
-    while filled < size {
-      let got = read(descriptor, start + filled, size - filled)
-      if got > 0 {
-        filled += got
-        continue
-      }
-      if got < 0 && errno == EINTR { continue }
-      if got < 0 { failure = errno }
-      return
+  init(_ path: String) throws(ELFError) {
+    // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      throw .unreadable(path: path, operation: "cannot open", errno: errno)
     }
+    do {
+      size = try Self.regularSize(descriptor, path)
+    } catch {
+      close(descriptor)
+      throw error
+    }
+    self.path = path
+    self.descriptor = descriptor
   }
-  guard failure == 0 else {
-    throw .unreadable(path: path, operation: "cannot read", errno: failure)
+
+  deinit { close(descriptor) }
+
+  private static func regularSize(_ descriptor: Int32, _ path: String) throws(ELFError) -> UInt64 {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw .unreadable(path: path, operation: "cannot look at", errno: errno)
+    }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw .notRegular(path: path, kind: "a directory")
+    case S_IFIFO: throw .notRegular(path: path, kind: "a pipe")
+    default: throw .notRegular(path: path, kind: "a device or socket")
+    }
+    let size = UInt64(max(0, status.st_size))
+    if size > longestFile { throw .tooLarge(path: path, size: size, limit: longestFile) }
+    if isSparse(size, Int(status.st_blocks)) {
+      throw .sparse(path: path, size: size, onDisk: UInt64(max(0, status.st_blocks)) * 512)
+    }
+    return size
   }
-  return bytes
+
+  /// `count` bytes at `offset`, fewer where the file ends before.
+  func read(at offset: UInt64, count: Int) throws(ELFError) -> [UInt8] {
+    var failure: Int32 = 0
+    let descriptor = descriptor
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      guard let start = buffer.baseAddress else { return }
+      while filled < count {
+        let got = pread(descriptor, start + filled, count - filled, off_t(offset) + off_t(filled))
+        if got > 0 {
+          filled += got
+          continue
+        }
+        if got < 0 && errno == EINTR { continue }
+        if got < 0 { failure = errno }
+        return
+      }
+    }
+    guard failure == 0 else {
+      throw .unreadable(path: path, operation: "cannot read", errno: failure)
+    }
+    return bytes
+  }
 }

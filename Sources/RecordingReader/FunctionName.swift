@@ -36,10 +36,7 @@ public struct FunctionName: Sendable, Hashable {
 
 /// A name as its source has it; the same where it is not mangled, or would be too long.
 public func demangled(_ name: String) -> String {
-  guard
-    name.hasPrefix("_Z") || name.hasPrefix("$s") || name.hasPrefix("$S")
-      || name.hasPrefix("_T0")
-  else { return name }
+  if ndem_mangling_of(name) == NDEM_PLAIN { return name }
   let capacity = 16 << 10
   return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
     guard let start = buffer.baseAddress, ndem_demangle(name, start, capacity) > 0 else {

@@ -11,6 +11,8 @@ public struct DifferenceRow: Sendable {
 
   /// The function's name as it is shown.
   public var label: String { (after ?? before)?.label ?? "?" }
+  /// The path of its module; nil where that is not known.
+  public var modulePath: String? { (after ?? before)?.function.modulePath }
   /// How many more calls there were.
   public var calls: Int {
     Int(clamping: after?.calls ?? 0) - Int(clamping: before?.calls ?? 0)

@@ -38,14 +38,16 @@ import Testing
     let two = try #require(functions.first { $0["function"] as? String == "one::two()" })
     #expect(
       Set(two.keys) == [
-        "function", "module", "generation", "calls", "totalNanoseconds", "selfNanoseconds",
+        "function", "module", "generation", "offset", "calls", "totalNanoseconds",
+        "selfNanoseconds",
         "averageNanoseconds", "minimumNanoseconds", "maximumNanoseconds", "p50Nanoseconds",
         "p99Nanoseconds", "varianceSquareNanoseconds",
       ])
     #expect(two["totalNanoseconds"] as? Int == 1500)
     #expect(two["module"] as? String == "/bin/x")
     #expect(two["varianceSquareNanoseconds"] is NSNull)
-    #expect(functions.contains { $0["function"] is NSNull })
+    let nameless = try #require(functions.first { $0["function"] is NSNull })
+    #expect(nameless["offset"] as? Int == 0x1020)
   }
 
   @Test("report is a table with a closing line; --sort and --limit order and cut it")

@@ -17,7 +17,7 @@ import Testing
     SiteFilter(
       filter: try filter.flatMap { try FilterRule.parse($0) },
       notrace: try notrace.flatMap { try FilterRule.parse($0) },
-      graph: try graph.flatMap { try FilterRule.parse($0) }, demangle: demangledCxx)
+      graph: try graph.flatMap { try FilterRule.parse($0) }, demangle: demangledForRules)
   }
 
   @Test(
@@ -119,10 +119,10 @@ import Testing
     let linked = "_ZN3zoo5powerIlLi5EEET_S1_"  // long zoo::power<long, 5>(long)
     for pattern in ["zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*"] {
       #expect(
-        FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)), "\(pattern)")
+        FunctionSpellings(linked, demangle: demangledForRules).matches(Glob(pattern)), "\(pattern)")
     }
     for pattern in ["power*", "zoo::power", "long"] {
-      #expect(!FunctionSpellings(linked, demangle: demangledCxx).matches(Glob(pattern)))
+      #expect(!FunctionSpellings(linked, demangle: demangledForRules).matches(Glob(pattern)))
     }
   }
 
@@ -150,7 +150,7 @@ import Testing
     try #require(whole.count == names.count && expected.count == names.count)
     var compared = 0
     // Of another version, c++filt may print the whole name differently already.
-    for (index, name) in names.enumerated() where demangledCxx(name) == whole[index] {
+    for (index, name) in names.enumerated() where demangledForRules(name) == whole[index] {
       compared += 1
       let bare = FunctionSpellings.withoutParameters(whole[index])
       let short = FunctionSpellings.withoutResult(bare)

@@ -32,7 +32,8 @@ import Testing
     return FileSites(
       entries: [entry], symbols: Array("1139\t1\tmain\n".utf8),
       skippedCounts: [SkippedReason(reason: "no call", count: 3)],
-      hasTextRelocations: true)
+      hasTextRelocations: true,
+      outsideNames: OutsideNames(link: "m.debug", state: 17, problems: ["no names from it", "nor"]))
   }
 
   private func makeSetup() throws -> Setup {
@@ -54,6 +55,7 @@ import Testing
     #expect(found.symbols == sites().symbols)
     #expect(found.skippedCounts == [SkippedReason(reason: "no call", count: 3)])
     #expect(found.hasTextRelocations)
+    #expect(found.outsideNames == sites().outsideNames)
     #expect(found.entries.count == 1)
     #expect(found.entries.first?.offset == 0x1139)
     #expect(found.entries.first?.expected.4 == 4)

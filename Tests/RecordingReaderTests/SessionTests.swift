@@ -58,6 +58,13 @@ import Units
     #expect(read.processes[0].function(1).label(number: 1) == "one.so+0x1010")
   }
 
+  @Test("Rust's names are read in both of their manglings")
+  func rustNames() {
+    #expect(demangled("_RINvC7mycrate3foohE") == "mycrate::foo::<u8>")
+    #expect(demangled("_ZN7mycrate3foo17h05af221e174051e9E") == "mycrate::foo")
+    #expect(demangled("_Rest") == "_Rest")
+  }
+
   @Test("a name made to print as gigabytes stays as it is")
   func hostileNames() {
     // Each pair<S, S> refers twice to the one before.

@@ -69,7 +69,14 @@ void check_demangler(void) {
     {"$s3foo3barSiyF", "foo.bar() -> Swift.Int"},
     {"_ZNSt6vectorIiSaIiEE9push_backEOi",
      "std::vector<int, std::allocator<int> >::push_back(int&&)"},
+    {"_RNvMsr_NtCs3ssYzQotkvD_3std4pathNtB5_7PathBuf3newCs15kBYyAo9fc_7mycrate",
+     "<std::path::PathBuf>::new"},
+    {"_RINvC1au9bcher_kvaFKCmEiKc7_Klnff_E", "a::b\xc3\xbc" "cher::<extern \"C\" fn(u32) -> isize, "
+     "'\\u{7}', -255>"},
+    {"_ZN42_$LT$$RF$T$u20$as$u20$core..fmt..Debug$GT$3fmt17h0f8ce7ab1de5bd6fE.llvm.7",
+     "<&T as core::fmt::Debug>::fmt"},
     {"", NULL}, {"_Z", NULL}, {"$s", NULL}, {"main", NULL}, {"_ZN", NULL}, {"_T0", NULL},
+    {"_R", NULL}, {"_RNvB_1f", NULL},
   };
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     demangle_into(known[i].name, 4096, known[i].text);
@@ -85,12 +92,25 @@ void check_demangler(void) {
     strcat(bomb, part);
   }
   demangle_into(bomb, 16384, NULL);
-  for (int i = 0; i < 20000; i++) {
-    static const char *const starts[] = {"_Z", "_ZN", "$s", "$S", "_T0", "_ZNK", "_Z1fI"};
+  // The same in Rust: each tuple has the one before it twice.
+  char tuples[1024] = "_RINvC1a1fThhE";
+  for (int i = 0, place = 8; i < 60; i++) {
+    int next = (int)strlen(tuples) - 2;
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char high[2] = {place > 62 ? digits[(place - 1) / 62] : 0, 0};
+    char back[8];
+    snprintf(back, sizeof back, "B%s%c_", high, digits[(place - 1) % 62]);
+    strcat(strcat(strcat(strcat(tuples, "T"), back), back), "E");
+    place = next;
+  }
+  demangle_into(strcat(tuples, "E"), 16384, NULL);
+  for (int i = 0; i < 30000; i++) {
+    static const char *const starts[] = {"_Z", "_ZN", "$s", "$S", "_T0", "_ZNK", "_Z1fI", "_R",
+                                         "_RNvC1a", "_RINvC1a1f", "_RNvXC1a", "_RNvC1au9b_"};
     static const char letters[] = "SIENKR0123456789_TLXJZFabcdefgimoplvyAa$";
     char name[80];
-    size_t length = (size_t)snprintf(name, sizeof name, "%s", starts[next_random() % 7]);
-    while (length < 4 + next_random() % 70) name[length++] = letters[next_random() % 40];
+    size_t length = (size_t)snprintf(name, sizeof name, "%s", starts[next_random() % 12]);
+    while (length < 8 + next_random() % 70) name[length++] = letters[next_random() % 40];
     name[length] = 0;
     demangle_into(name, next_random() % 300, NULL);
   }

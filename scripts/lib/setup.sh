@@ -117,6 +117,8 @@ need_build_tools() {
   # libNopscopeTrampolines has a segment of 4 GiB. gold refuses that.
   need_command ld.bfd binutils
   need_command objcopy binutils
+  # The tests compress symbols as Fedora's packages have them.
+  need_command xz xz-utils
   # The linker that Swift calls by default has had a package of its own since Debian 13.
   command -v ld.gold >/dev/null || want binutils-gold ld.gold
   [[ -e /usr/include/unistd.h ]] || want libc6-dev 'C headers'

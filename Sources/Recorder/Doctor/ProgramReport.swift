@@ -29,6 +29,10 @@ public struct ProgramReport: Sendable {
     /// Of these, functions that look at their return address, or hand it over to dlopen, dlsym and
     /// their like.
     public var returnAddressUsers: Int
+    /// Where its functions' names come from; nil where it cannot be read.
+    public var names: String?
+    /// Why files of debug symbols that are there are not used, one line each.
+    public var nameProblems: [String] = []
     /// Why nothing of it is traced; nil where something is.
     public var reason: String?
   }
@@ -68,6 +72,8 @@ public struct ProgramReport: Sendable {
       module.entryOnly = sites.entries.filter(\.isEntryOnly).count
       let users = try table.returnAddressUsers().functionStarts
       module.returnAddressUsers = table.sites.count { users.contains($0.functionStart) }
+      module.names = "\(table.nameOrigin)"
+      module.nameProblems = table.nameOrigin.refusals.map { "\($0)" }
       if sites.entries.isEmpty {
         module.reason = uninstrumented
       } else if sites.hasTextRelocations {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How a function can be spelt in rules: by its linked name and by its source name, with and
-/// without what it takes and returns.
+/// How a function can be spelt in rules: by its linked name and by its source name, that of C++ with
+/// and without what it takes and returns.
 ///
-/// The demangler that is linked prints a name whole; what it takes and returns is cut off here. See
+/// The C++ demangler that is linked prints a name whole; what it takes and returns is cut off here. See
 /// docs/decisions.md.
 public struct FunctionSpellings {
   let linked: String
@@ -19,8 +19,11 @@ public struct FunctionSpellings {
 
   func matches(_ pattern: Glob) -> Bool {
     if pattern.matches(linked) { return true }
-    guard linked.hasPrefix("_Z"), let name = demangle(linked) else { return false }
+    guard linked.hasPrefix("_Z") || linked.hasPrefix("_R"), let name = demangle(linked) else {
+      return false
+    }
     if pattern.matches(name) { return true }
+    guard isCxxName(linked) else { return false }
     let bare = Self.withoutParameters(name)
     if bare.count < name.count, pattern.matches(bare) { return true }
     let short = Self.withoutResult(bare)

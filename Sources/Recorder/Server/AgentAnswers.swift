@@ -162,6 +162,7 @@ extension RecordServer {
     on connection: AgentConnection
   ) {
     module.skipped = sites.skippedCounts
+    for problem in sites.outsideNames?.problems ?? [] { warn(problem) }
     let most = Int(UInt32.max - process.nextFunction)
     guard sites.entries.count <= most else {
       module.status = "left alone: the process has no numbers left for its functions"

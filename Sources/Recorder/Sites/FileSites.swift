@@ -2,12 +2,14 @@
 
 public import CRecordingABI
 public import CallSites
+public import ELFImage
 import MachineCode
 public import RecordingSchema
 
 /// What the recorder knows of one file: every call site as a plan lists it, and the names.
 ///
-/// Everything in it follows from the file alone, so it can be kept between runs.
+/// All but the names follows from the file alone, so it can be kept between runs; `outsideNames` says
+/// what the names depend on.
 public struct FileSites: Sendable {
   /// By offset.
   ///
@@ -20,10 +22,12 @@ public struct FileSites: Sendable {
   public var skippedCounts: [SkippedReason]
   /// The loader itself writes into the text: it is to be left alone.
   public var hasTextRelocations: Bool
+  /// What the names depend on besides the file; nil where it has symbols of its own.
+  public var outsideNames: OutsideNames?
 
   /// A file without call sites.
   public static let none = FileSites(
-    entries: [], symbols: [], skippedCounts: [], hasTextRelocations: false)
+    entries: [], symbols: [], skippedCounts: [], hasTextRelocations: false, outsideNames: nil)
 
   /// Places that looked like call sites and are none.
   public var skipped: Int { skippedCounts.reduce(0) { $0 + $1.count } }
@@ -41,11 +45,14 @@ public struct FileSites: Sendable {
 }
 
 extension FileSites {
-  /// What a plan needs of `table`: entries decoded and named once.
-  public init(_ table: SiteTable, decoder: Decoder) {
+  /// What a plan needs of `table`: entries decoded and named once, where its file is stripped from
+  /// `debugFiles`.
+  public init(_ table: SiteTable, decoder: Decoder, debugFiles: DebugFiles = .standard) {
+    let table = table.named(by: debugFiles)
     self.init(
       entries: [], symbols: [], skippedCounts: [],
-      hasTextRelocations: table.hasTextRelocations)
+      hasTextRelocations: table.hasTextRelocations,
+      outsideNames: table.sites.isEmpty ? nil : OutsideNames(table, debugFiles))
     // The symbols that could not be read here were read when the sites were found.
     let users = (try? table.returnAddressUsers())?.functionStarts ?? []
     let shape = EntryShape(image: table.image, decoder: decoder, returnAddressUsers: users)

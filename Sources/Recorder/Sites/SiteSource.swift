@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CallSites
-import ELFImage
+public import ELFImage
 import MachineCode
 import TextFormat
 
@@ -20,6 +20,7 @@ public final class SiteSource {
   }
 
   private let cache: SiteCache?
+  private let debugFiles: DebugFiles
   /// Nil until it is needed: opening Capstone takes milliseconds, and the cache may have
   /// everything.
   private var decoder: Decoder?
@@ -36,8 +37,12 @@ public final class SiteSource {
   private static let mostKnownBytes = 256 << 20
   private static let mostUnkept = SiteCache.longest
 
-  /// Finds sites in files, and keeps them in `cache` where there is one.
-  public init(cache: SiteCache?) { self.cache = cache }
+  /// Finds sites in files, and keeps them in `cache` where there is one. Names of stripped files come
+  /// from `debugFiles`.
+  public init(cache: SiteCache?, debugFiles: DebugFiles = .standard) {
+    self.cache = cache
+    self.debugFiles = debugFiles
+  }
 
   /// The sites of the file at `path`, which was loaded with `buildID` (empty: it has none).
   ///
@@ -47,7 +52,9 @@ public final class SiteSource {
       return .refused("left alone: \(path) cannot be read: \(systemError(errnoNow()))")
     }
     let key = Key(path: path, buildID: buildID)
-    if let known = known[key], known.state == state { return known.found }
+    if let known = known[key], known.state == state, isCurrent(known.found, key) {
+      return known.found
+    }
     let found = look(path, buildID, state)
     remember(found, as: key, state)
     return found
@@ -61,6 +68,12 @@ public final class SiteSource {
     known[key] = (state, found)
     knownBytes += 512 + key.path.utf8.count
     if case .sites(let sites) = found { knownBytes += sites.bytes }
+  }
+
+  /// Whether no debug file has come, gone or changed since.
+  private func isCurrent(_ found: Found, _ key: Key) -> Bool {
+    guard case .sites(let sites) = found, let names = sites.outsideNames else { return true }
+    return names.isCurrent(path: key.path, buildID: key.buildID, debugFiles)
   }
 
   /// Whether something was found that is not in the cache.
@@ -85,7 +98,10 @@ public final class SiteSource {
   }
 
   private func look(_ path: String, _ buildID: [UInt8], _ state: SiteCache.FileState) -> Found {
-    if let kept = cache?.sites(buildID: buildID, file: state) { return .sites(kept) }
+    if let kept = cache?.sites(buildID: buildID, file: state) {
+      let found = Found.sites(kept)
+      if isCurrent(found, Key(path: path, buildID: buildID)) { return found }
+    }
     if let file = QuickLook(path: path), !file.mayHaveSites() { return .sites(.none) }
     do {
       let decoder = try self.decoder ?? Decoder()
@@ -97,8 +113,10 @@ public final class SiteSource {
         let found = table.buildID.map { hexDigits($0) } ?? "none"
         return .refused("left alone: the file was replaced: expected \(expected), found \(found)")
       }
-      let sites = FileSites(table, decoder: decoder)
-      if cache != nil, unkept.count < Self.mostUnkept { unkept.append((sites, buildID, state)) }
+      let sites = FileSites(table, decoder: decoder, debugFiles: debugFiles)
+      if cache != nil, unkept.count < Self.mostUnkept, sites.outsideNames?.mayImprove != true {
+        unkept.append((sites, buildID, state))
+      }
       return .sites(sites)
     } catch {
       return .refused("left alone: \(error)")

@@ -11,7 +11,8 @@ struct DoctorCommand: ParsableCommand {
     abstract: "Say what this machine and a program allow to be traced.",
     discussion: """
       Probes how text can be written and patched here, and lists the call sites of a program and \
-      of the libraries that the loader loads with it. No part of the program runs.
+      of the libraries that the loader loads with it, and where their functions' names come from: \
+      the file's symbols, or a file of debug symbols. No part of the program runs.
 
       EXAMPLES
         nopscope doctor

@@ -50,7 +50,7 @@ struct RecordSettings {
       options.threads = try ThreadRule.parse(threads)
       options.filter = SiteFilter(
         filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph),
-        demangle: demangledCxx)
+        demangle: demangledForRules)
     } catch {
       throw ValidationError("\(error)")
     }

@@ -15,7 +15,8 @@ struct ReportCommand: ParsableCommand {
       One line a function. TOTAL is the time in the function and what it called, recursion counted \
       once. SELF is the time without what it called. AVG, MIN, MAX, P50 and P99 are of single \
       calls; P50 and P99 are right within 1 %. A call that never returned is timed to its thread's \
-      last event. The tracers function, callgraph and hits count calls and measure no times.
+      last event. The tracers function, callgraph and hits count calls and measure no times. Where \
+      functions of two modules have one name, the module follows it: work [libx.so].
 
       --uncalled lists the functions that were armed and never called. Functions that the rules left \
       out, and functions that could not be armed, are not in that list.
@@ -93,11 +94,12 @@ struct ReportCommand: ParsableCommand {
     var arguments = recording
     arguments.directory = other
     let before = read(try arguments.open(), "reading \(other)")
-    let rows = limited(difference(from: before, to: report))
+    let all = difference(from: before, to: report)
+    let rows = limited(all)
     if json {
       try writeJSON(DifferenceDocument(rows), schema: "report-diff")
     } else {
-      write(differenceText(rows), to: 1)
+      write(differenceText(rows, ModuleMarks(all)), to: 1)
     }
     complainOf(before.problems, in: other)
     finish(report, of: opened)

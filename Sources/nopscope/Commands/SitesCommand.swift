@@ -50,6 +50,9 @@ struct SitesCommand: ParsableCommand {
     } else {
       write(sitesText(table), to: 1)
     }
+    if !table.sites.isEmpty {
+      for refusal in table.nameOrigin.refusals { complain("\(refusal)") }
+    }
     if table.sites.isEmpty {
       complain(noSites(file, table))
       throw ExitCode(1)

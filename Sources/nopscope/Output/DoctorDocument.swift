@@ -18,6 +18,8 @@ struct DoctorDocument: Encodable {
     var buildID: String?
     var sites, skipped, entryOnly, returnAddressUsers: Int
     var forms, kinds: [String: Int]
+    var names: String?
+    var nameProblems: [String]
     var reason: String?
   }
 
@@ -57,7 +59,7 @@ struct DoctorDocument: Encodable {
         returnAddressUsers: module.returnAddressUsers,
         forms: Dictionary(module.forms.map { ($0.name, $0.count) }) { $0 + $1 },
         kinds: Dictionary(module.kinds.map { ($0.name, $0.count) }) { $0 + $1 },
-        reason: module.reason)
+        names: module.names, nameProblems: module.nameProblems, reason: module.reason)
     }
   }
 }

@@ -84,6 +84,7 @@ struct DoctorText {
         " (\(grouped(module.returnAddressUsers)) of them look at their return address, or end in a "
         + "call of dlopen, dlsym or the like, which does)"
     }
-    return [text]
+    let names = module.names.map { ["note names: \($0)"] } ?? []
+    return [text] + names + module.nameProblems.map { "no   \($0)" }
   }
 }

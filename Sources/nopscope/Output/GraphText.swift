@@ -11,12 +11,18 @@ struct GraphText {
   private let tree: CallTree
   private let deepest: Int
   private let least: Double
+  /// As shown, by index in the tree's functions.
+  private let labels: [String]
 
   init(_ tree: CallTree, deepest: Int, minimum: Double) {
     self.tree = tree
     self.deepest = deepest
     let root = tree.nodes[0]
     least = minimum * Double(tree.hasTimes ? root.total : Int(clamping: root.calls))
+    let marks = ModuleMarks(tree.functions.lazy.map { ($0.label, $0.name.modulePath) })
+    labels = tree.functions.map {
+      neutralised(marks.marked($0.label, module: $0.name.modulePath))
+    }
   }
 
   private func children(_ node: Int, depth: Int) -> [Int] {
@@ -30,7 +36,7 @@ struct GraphText {
 
   private func label(_ node: Int) -> String {
     let function = Int(tree.nodes[node].function)
-    return function < 0 ? "" : tree.functions[function].label
+    return function < 0 ? "" : labels[function]
   }
 
   /// Indentation stops growing here: a line must stay readable, and a file finite.
@@ -46,7 +52,7 @@ struct GraphText {
       if tree.hasTimes { cells += [durationText(node.total), durationText(node.selfTime)] }
       let indent = String(repeating: "  ", count: min(depth, Self.widest))
       let mark = depth > Self.widest ? "[\(depth)] " : ""
-      out.add(columns.line(cells + [indent + mark + neutralised(label(index))]))
+      out.add(columns.line(cells + [indent + mark + label(index)]))
       for child in children(index, depth: depth + 1).reversed() { stack.append((child, depth + 1)) }
       if out.isClosed { return }
     }
@@ -74,6 +80,7 @@ struct GraphText {
       let known = function < 0 ? nil : tree.functions[function].name
       out.add("{\"calls\":\(node.calls),\"function\":\(quoted(known?.name))")
       out.add(",\"generation\":\(known?.generation ?? 0),\"module\":\(quoted(known?.modulePath))")
+      out.add(",\"offset\":\(known?.offset.map { String($0.rawValue) } ?? "null")")
       out.add(",\"selfNanoseconds\":\(tree.hasTimes ? String(node.selfTime) : "null")")
       out.add(",\"totalNanoseconds\":\(tree.hasTimes ? String(node.total) : "null"),\"children\":[")
       stack.append((-1, 0, "]}"))

@@ -22,6 +22,8 @@ struct ReportDocument: Encodable {
 struct FunctionDocument: Encodable {
   var function, module: String?
   var generation: Int?
+  /// Link-time address of the call site: it tells functions of one name apart, and those without one.
+  var offset: UInt64?
   var calls: UInt64
   var totalNanoseconds, selfNanoseconds: Int?
   var averageNanoseconds: Double?
@@ -32,6 +34,7 @@ struct FunctionDocument: Encodable {
     function = row.function.name
     module = row.function.modulePath
     generation = row.function.generation
+    offset = row.function.offset?.rawValue
     calls = row.calls
     totalNanoseconds = row.times?.total
     selfNanoseconds = row.times?.selfTime

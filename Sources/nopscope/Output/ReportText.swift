@@ -7,6 +7,10 @@ import TraceAnalysis
 
 /// The table of `nopscope report`.
 func reportText(_ report: Report, _ rows: [ReportRow]) -> String {
+  let marks = ModuleMarks(report.rows)
+  func shown(_ row: ReportRow) -> String {
+    neutralised(marks.marked(row.label, module: row.function.modulePath))
+  }
   guard report.hasTimes else {
     var table = TextTable(["CALLS", "FUNCTION"], rightAligned: 1)
     for row in rows { table.add([grouped(row.calls), shown(row)]) }
@@ -29,8 +33,6 @@ func reportText(_ report: Report, _ rows: [ReportRow]) -> String {
   return table.text()
 }
 
-private func shown(_ row: ReportRow) -> String { neutralised(row.label) }
-
 /// `9,412 calls of 31 functions in 2 threads, 4 still open; 0 events lost`.
 func reportClosing(_ report: Report, of recording: Recording) -> String {
   var line = "\(counted(report.calls, "call")) of "
@@ -45,8 +47,8 @@ func reportClosing(_ report: Report, of recording: Recording) -> String {
   return "\(line); \(lossText(report.lostEvents, recording))"
 }
 
-/// The table of `nopscope report --diff`.
-func differenceText(_ rows: [DifferenceRow]) -> String {
+/// The table of `nopscope report --diff`; `marks` are those of all rows.
+func differenceText(_ rows: [DifferenceRow], _ marks: ModuleMarks) -> String {
   var table = TextTable(
     ["CALLS", "CHANGE", "TOTAL", "CHANGE", "SELF", "CHANGE", "FUNCTION"], rightAligned: 6)
   for row in rows {
@@ -56,7 +58,8 @@ func differenceText(_ rows: [DifferenceRow]) -> String {
       after?.times.map { durationText($0.total) } ?? "-",
       row.total.map { signed(durationText($0), $0) } ?? "-",
       after?.times.map { durationText($0.selfTime) } ?? "-",
-      row.selfTime.map { signed(durationText($0), $0) } ?? "-", neutralised(row.label),
+      row.selfTime.map { signed(durationText($0), $0) } ?? "-",
+      neutralised(marks.marked(row.label, module: row.modulePath)),
     ])
   }
   return table.text()

@@ -18,9 +18,10 @@ struct UncalledList {
       return
     }
     var table = TextTable(["MODULE", "FUNCTION"], rightAligned: 0)
+    let short = ShortPaths(Set(uncalled.functions.compactMap(\.function.modulePath)))
     for row in rows {
-      let file = row.function.modulePath.map { String($0.split(separator: "/").last ?? "?") }
-      table.add([neutralised(file ?? "?"), neutralised(row.label)])
+      let module = row.function.modulePath.map { short[$0] }
+      table.add([neutralised(module ?? "?"), neutralised(row.label)])
     }
     CommandOutput.write(table.text(), to: 1)
     for doubt in doubts { complain("\(recording.directory): \(doubt)") }

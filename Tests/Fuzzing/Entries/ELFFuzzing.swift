@@ -5,7 +5,8 @@ import Units
 
 /// Reads all that the ELF reader offers.
 func fuzzELF(_ input: [UInt8], _ broken: inout Broken) {
-  guard let image = try? ELFImage(bytes: ELFBytes(path: "input", storage: input)) else { return }
+  let bytes = ELFBytes(path: "/nonexistent/input", storage: input)
+  guard let image = try? ELFImage(bytes: bytes) else { return }
   checkAddresses(image, &broken)
   for section in image.sections {
     _ = try? image.name(of: section)
@@ -23,6 +24,8 @@ func fuzzELF(_ input: [UInt8], _ broken: inout Broken) {
     if let symbols { read(symbols) }
   }
   _ = try? image.address(ofSymbol: "mcount")
+  let debugFiles = DebugFiles(root: "/nonexistent", mostDecompressed: 1 << 20)
+  if let symbols = debugFiles.find(for: image).symbols { read(symbols) }
   let functions = (try? image.unwindFunctions()) ?? []
   broken.unless(
     functions.count <= input.count, "\(functions.count) functions in \(input.count) bytes")

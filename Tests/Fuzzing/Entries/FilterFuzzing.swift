@@ -22,8 +22,8 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
   }
   let module = ModuleSpellings(path: path)
   for filter in [
-    SiteFilter(filter: rules, demangle: demangledCxx),
-    SiteFilter(notrace: rules, graph: rules, demangle: demangledCxx),
+    SiteFilter(filter: rules, demangle: demangledForRules),
+    SiteFilter(notrace: rules, graph: rules, demangle: demangledForRules),
   ] {
     _ = filter.choice(function: function, module: module)
   }

@@ -12,13 +12,15 @@ struct SitesFuzzing {
   init() throws { decoder = try Decoder() }
 
   func run(_ input: [UInt8], _ broken: inout Broken) {
-    guard let image = try? ELFImage(bytes: ELFBytes(path: "input", storage: input)) else { return }
+    guard let image = try? ELFImage(bytes: ELFBytes(path: "/nonexistent/input", storage: input))
+    else { return }
     if let table = try? SiteTable.recorded(image, decoder: decoder) {
       check(table, "recorded", &broken)
     }
     guard let table = try? SiteTable.discover(image, decoder: decoder) else { return }
     check(table, "discovered", &broken)
-    for site in table.sites.prefix(64) { _ = table.functionName(of: site) }
+    let named = table.named(by: DebugFiles(root: "/nonexistent", mostDecompressed: 1 << 20))
+    for site in table.sites.prefix(64) { _ = named.functionName(of: site) }
     for skipped in table.skipped.prefix(64) { _ = skipped.reason }
     record(table, &broken)
   }
