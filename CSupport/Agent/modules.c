@@ -392,8 +392,16 @@ static void look_again(bool is_start) {
 
 void nag_modules_changed(void) { look_again(false); }
 
+static uint32_t list_generations(uint32_t *generations, uint32_t room, uint32_t *place) {
+  uint32_t count = 0;
+  for (; *place < known_count && count < room; ++*place)
+    if (known[*place].generation != 0) generations[count++] = known[*place].generation;
+  return count;
+}
+
 bool nag_modules_start(void) {
   if (!make_room()) return false;
+  nag_config.list_generations = list_generations;
   look_again(true);
   return true;
 }

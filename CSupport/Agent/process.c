@@ -53,6 +53,18 @@ static void close_inherited(void) {
   }
 }
 
+// Names the modules that this copy of a process has.
+static void send_inherited(void) {
+  nrec_inherited inherited = {.message = NREC_MESSAGE_INHERITED};
+  const size_t fixed = offsetof(nrec_inherited, generations);
+  uint32_t place = 0;
+  do {
+    inherited.count = nag_config.list_generations(inherited.generations, NREC_INHERITED_AT_ONCE,
+                                                  &place);
+  } while (nag_send(&inherited, fixed + inherited.count * sizeof(uint32_t)) &&
+           inherited.count == NREC_INHERITED_AT_ONCE);
+}
+
 bool nag_join(uint32_t begin) {
   nag_process *process = nag_process_state;
   nrec_hello hello = {
@@ -85,6 +97,7 @@ bool nag_join(uint32_t begin) {
   nag_config.descriptors[1] = process->events;
   nag_config.descriptors[2] = process->memory;
   if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process, ENOSPC);
+  if (begin == NREC_BEGIN_FORK && nag_config.list_generations != NULL) send_inherited();
   process->id = nag_config.joined = hello.process;
   return true;
 }

@@ -39,6 +39,9 @@ typedef struct nag_shared {
   int32_t descriptors[3];       ///< its socket and files; a forked child has them too
   nrec_notes *notes;            ///< shared with the recorder; NULL: there are none
   uint64_t notes_count;
+  /// Writes at most `room` of the loaded modules' generations, from place `*place` on, and moves it.
+  /// Returns how many. NULL: no module was shown yet.
+  uint32_t (*list_generations)(uint32_t *generations, uint32_t room, uint32_t *place);
   bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 

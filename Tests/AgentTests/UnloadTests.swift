@@ -249,4 +249,22 @@ private let unloadCases: [UnloadCase] = [
     let words = try #require(line).split(separator: " ")
     return try #require(Int(words[5].dropFirst(2), radix: 16))
   }
+
+  @Test(
+    "A forked child keeps the libraries that its parent unloads before the child's first call",
+    arguments: ["fork", "raw"], ["function_graph", "hits"])
+  func childKeeps(how: String, tracer: String) throws {
+    let program = try Program(source: "child_keeps.c").build()
+    let libraries = try ["1", "2", "3"].map {
+      try Program(source: "plugin.c", extra: ["-shared", "-fPIC", "-DBUILD=\($0)"]).build()
+    }
+    let traced = try TracedRun(program, [how] + libraries, options: ["--tracer", tracer])
+    #expect(traced.result.ending == .exit(0))
+    #expect(traced.calls["plugin_enter"] == 180)
+    // Two calls of it by each of these, one by each constructor, one by each destructor of the
+    // parent's.
+    #expect(traced.calls["plugin_leaf"] == 2 * 180 + 2 * 24)
+    #expect(traced.calls.keys.allSatisfy { !$0.hasPrefix("#") }, "\(traced.calls)")
+    #expect(traced.recording.complaints == [])
+  }
 }

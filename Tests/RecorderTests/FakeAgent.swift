@@ -73,6 +73,17 @@ final class FakeAgent {
     send(nrec_gone(message: UInt32(NREC_MESSAGE_GONE), generation: generation, time: 900))
   }
 
+  func inherited(_ generations: [UInt32]) {
+    var message = nrec_inherited()
+    message.message = UInt32(NREC_MESSAGE_INHERITED)
+    message.count = UInt32(generations.count)
+    withUnsafeMutableBytes(of: &message.generations) { to in
+      generations.withUnsafeBytes { to.copyMemory(from: $0) }
+    }
+    let start = MemoryLayout<nrec_inherited>.offset(of: \.generations) ?? 0
+    send(withUnsafeBytes(of: message) { Array($0[..<(start + 4 * generations.count)]) })
+  }
+
   /// The recorder's answer and the descriptor that came with it; nil if there is no answer.
   func receive<T>(_ type: T.Type) throws -> (T, descriptor: Int32)? {
     var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.size + 1)

@@ -48,6 +48,7 @@ import Testing
     ("a module", module("/x")),
     ("applied", [5] + [UInt8](repeating: 0, count: MemoryLayout<nrec_applied>.size - 1)),
     ("gone", [6] + [UInt8](repeating: 0, count: MemoryLayout<nrec_gone>.size - 1)),
+    ("inherited", [7, 0, 0, 0, 0, 0, 0, 0]),
     ("too long", [UInt8](repeating: 3, count: 8000)),
   ]
 
@@ -74,6 +75,8 @@ import Testing
     ("a module's head", Array(module("/x").prefix(20))),
     ("a path with NUL", module("/a\0b")),
     ("generation 0", module(word: 4, 0)),
+    ("inherited by no copy", [7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]),
+    ("more inherited than sent", [7, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]),
     ("a build-id of 65 bytes", module(word: lengths, 65)),
     ("a build-id of 4 GB", module(word: lengths, .max)),
     ("a path of 4 GB", module(word: lengths + 4, .max)),

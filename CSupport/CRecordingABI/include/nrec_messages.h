@@ -5,6 +5,7 @@
 //   agent                                      recorder
 //     HELLO: a process image begins       ->
 //                                         <-     CONFIG: tracer, limits; event file, memory file
+//     INHERITED: a copy's modules         ->
 //     MODULE: a module was loaded         ->
 //                                         <-     PLAN: how to patch its call sites
 //     APPLIED: the result of the plan     ->
@@ -20,7 +21,7 @@
 #include <stdint.h>
 
 /// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
-#define NREC_MESSAGE_VERSION 4u
+#define NREC_MESSAGE_VERSION 5u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
@@ -37,13 +38,14 @@ enum {
   NREC_MESSAGE_PLAN = 4,      ///< recorder: with a descriptor of the plan, where it has sites
   NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer
   NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
+  NREC_MESSAGE_INHERITED = 7, ///< agent: the modules of a copy, after its CONFIG; no answer
 };
 
 /// START: a fresh image (the first one, or after an exec); its modules follow. FORK: a copy of
 /// process `copied`, made by any kind of fork (the parent itself may never have sent a message).
-/// The copy's modules, generations and function numbers are its parent's at that moment, and no
-/// MODULE is sent for them: the recorder copies the parent's PID-N.modules and continues the
-/// numbering.
+/// The copy's modules, generations and function numbers are its parent's at that moment. No MODULE
+/// is sent for them: the copy names their generations (INHERITED), for its parent may have loaded and
+/// unloaded others since. The recorder copies their lines and continues the numbering.
 enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
 
 typedef struct nrec_hello {
@@ -129,11 +131,21 @@ typedef struct nrec_applied {
   uint8_t expected[6], actual[6];
 } nrec_applied;
 
+enum { NREC_INHERITED_AT_ONCE = 1000 };
+
+/// Some of the generations that a copy has. `count` of them are sent; fewer than
+/// NREC_INHERITED_AT_ONCE: these are the last.
+typedef struct nrec_inherited {
+  uint32_t message, count;
+  uint32_t generations[NREC_INHERITED_AT_ONCE];
+} nrec_inherited;
+
 typedef struct nrec_gone {
   uint32_t message, generation;
   uint64_t time;
 } nrec_gone;
 
 _Static_assert(sizeof(nrec_plan_entry) == 24, "a plan entry is 24 bytes");
+_Static_assert(sizeof(nrec_inherited) <= sizeof(nrec_module_message), "the longest is a module's");
 
 #endif

@@ -33,7 +33,10 @@ extension RecordServer {
     }
     do {
       let events = try writer.makeFiles(of: process)
-      if let parent { inherit(process, from: parent, at: ClockUnits(hello.time)) }
+      if let parent {
+        process.nextFunction = parent.nextFunction
+        process.copied = parent
+      }
       let config = options.config(incarnation: process.incarnation, clock: clock)
       let memory = Descriptor(nrc_shared_memory())
       guard memory.number >= 0 else {
@@ -65,18 +68,44 @@ extension RecordServer {
     return nil
   }
 
-  /// A forked child runs its parent's modules, under the numbers that the parent's plans gave them.
-  private func inherit(_ child: TracedProcess, from parent: TracedProcess, at time: ClockUnits) {
-    child.nextFunction = parent.nextFunction
-    if parent.isForgotten {
-      warn(
-        "process \(child.process): its parent \(parent.process) ended long ago: what it calls in "
-          + "modules that it has from there has no names")
+  /// INHERITED: which modules a forked child has of its parent, under the numbers that the parent's
+  /// plans gave them. The parent may have unloaded some of them since.
+  func handleInherited(
+    _ generations: [UInt32], isLast: Bool, on connection: AgentConnection
+  ) {
+    guard let process = connection.process, let parent = process.copied else {
+      return connections.drop(connection, because: "inherited modules from no known process")
     }
+    process.inherited += generations
+    guard process.inherited.count <= Self.mostModules else {
+      return connections.drop(
+        connection, because: "inherited more than \(Self.mostModules) modules")
+    }
+    if isLast { inherit(process, from: parent) }
+  }
+
+  private func inherit(_ child: TracedProcess, from parent: TracedProcess) {
+    let generations = child.inherited
+    child.copied = nil
+    child.inherited = []
     // The child shares its parent's table for as long as both are the same.
-    child.modules = parent.modules
-    for module in parent.modules.values where module.message.time > time || module.isPending {
+    if generations.count == parent.modules.count { child.modules = parent.modules }
+    let wanted = Set(generations)
+    for generation in child.modules.keys where !wanted.contains(generation) {
+      child.modules[generation] = nil
+    }
+    var unknown = 0
+    for generation in wanted where child.modules[generation] == nil {
+      child.modules[generation] = parent.modules[generation] ?? parent.unloaded[generation]
+      if child.modules[generation] == nil { unknown += 1 }
+    }
+    for module in child.modules.values where module.isPending {
       child.modules[module.message.generation] = nil
+    }
+    if unknown > 0 {
+      warn(
+        "process \(child.process): what it calls in \(unknown) of its modules has no names: its "
+          + "parent \(parent.process) unloaded them or ended, long before the first of these calls")
     }
     let modules = child.modules.values.sorted { $0.message.generation < $1.message.generation }
     writer.writeLoads(modules, of: child)
@@ -98,7 +127,6 @@ extension RecordServer {
     }
     var message = sent
     message.path = absolute(sent.path, of: connection.peer)
-    forgetInherited(message, process)
     guard process.modules[message.generation] == nil, message.generation > process.lastGeneration
     else {
       return connections.drop(
@@ -144,17 +172,6 @@ extension RecordServer {
     if path.hasPrefix("/") || path.isEmpty { return path }
     let folder = linkTarget("/proc/\(process)/cwd")
     return folder.hasPrefix("/") ? "\(folder)/\(path)" : path
-  }
-
-  /// Where a forked child loads a module under the number of an inherited one, it never had the
-  /// inherited one: the parent loaded that after the fork, before the child sent its HELLO.
-  ///
-  /// The generations that it reports itself ascend: one above the last is no number of its own.
-  private func forgetInherited(_ message: AgentMessage.Module, _ process: TracedProcess) {
-    guard process.modules[message.generation] != nil, message.generation > process.lastGeneration
-    else { return }
-    process.modules[message.generation] = nil
-    writer.writeUnload(message.generation, at: message.time, of: process)
   }
 
   private func plan(
@@ -246,6 +263,7 @@ extension RecordServer {
     }
     if module.isPending { writeUnconfirmed(&module, of: process) }
     process.modules[gone.generation] = nil
+    process.unloaded.add(module)
     writer.writeUnload(gone.generation, at: ClockUnits(gone.time), of: process)
   }
 

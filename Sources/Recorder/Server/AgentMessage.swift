@@ -24,6 +24,8 @@ package enum AgentMessage {
   case module(Module)
   case applied(nrec_applied)
   case gone(nrec_gone)
+  /// Generations of a forked child's modules; `isLast`: no more follow.
+  case inherited([UInt32], isLast: Bool)
 
   /// Nil for anything else than one whole message of the protocol.
   package init?(_ bytes: UnsafeRawBufferPointer) {
@@ -41,7 +43,21 @@ package enum AgentMessage {
     case NREC_MESSAGE_GONE:
       guard let gone = Self.load(nrec_gone.self, bytes) else { return nil }
       self = .gone(gone)
+    case NREC_MESSAGE_INHERITED:
+      guard let generations = Self.generations(bytes) else { return nil }
+      self = .inherited(
+        generations, isLast: generations.count < Int(NREC_INHERITED_AT_ONCE))
     default: return nil
+    }
+  }
+
+  private static func generations(_ bytes: UnsafeRawBufferPointer) -> [UInt32]? {
+    guard let start = MemoryLayout<nrec_inherited>.offset(of: \.generations), bytes.count >= start
+    else { return nil }
+    let count = Int(bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+    guard count <= Int(NREC_INHERITED_AT_ONCE), bytes.count == start + 4 * count else { return nil }
+    return (0..<count).map {
+      bytes.loadUnaligned(fromByteOffset: start + 4 * $0, as: UInt32.self)
     }
   }
 

@@ -135,6 +135,8 @@ extension RecordServer: AgentConnectionsDelegate {
     case .module(let module): answerModule(module, on: connection)
     case .applied(let applied): handleApplied(applied, on: connection)
     case .gone(let gone): handleGone(gone, on: connection)
+    case .inherited(let generations, let isLast):
+      handleInherited(generations, isLast: isLast, on: connection)
     }
   }
 

@@ -79,6 +79,11 @@ final class TracedProcess {
   let startTime: ClockUnits
   /// By generation: those that are loaded.
   var modules: [UInt32: TracedModule] = [:]
+  /// Those that were unloaded last: a child that was forked before has them still.
+  var unloaded = UnloadedModules()
+  /// Of a forked child, until it has named its modules: whose copy it is, and what it has named.
+  var copied: TracedProcess?
+  var inherited: [UInt32] = []
 
   /// Makes the type of `modules`, before an agent waits for it.
   static func prepare() {
@@ -108,6 +113,7 @@ final class TracedProcess {
   /// Drops what only a forked child that joins late would need.
   func forget() {
     modules = [:]
+    unloaded = UnloadedModules()
     isForgotten = true
   }
 
@@ -115,6 +121,31 @@ final class TracedProcess {
   var session: Session.Process {
     Session.Process(
       image: image, parent: parent, program: program, begin: isFork ? .fork : .start)
+  }
+}
+
+/// The modules that a process unloaded last, by generation; older ones are dropped.
+struct UnloadedModules {
+  private var modules: [UInt32: TracedModule] = [:]
+  private var order: [UInt32] = []
+  /// Where the oldest is, once there are as many as are kept.
+  private var oldest = 0
+
+  /// How many are kept.
+  static let kept = 4096
+
+  subscript(generation: UInt32) -> TracedModule? { modules[generation] }
+
+  mutating func add(_ module: TracedModule) {
+    let generation = module.message.generation
+    modules[generation] = module
+    if order.count < Self.kept {
+      order.append(generation)
+      return
+    }
+    modules[order[oldest]] = nil
+    order[oldest] = generation
+    oldest = (oldest + 1) % Self.kept
   }
 }
 
