@@ -28,10 +28,16 @@ private func isSparse(_ size: UInt64, _ blocks: Int) -> Bool {
 /// Reads the whole of a regular file.
 func readFile(_ path: String) throws(ELFError) -> [UInt8] {
   let file = try RegularFile(path)
+  if file.size > longestFile {
+    throw .tooLarge(path: path, size: file.size, limit: longestFile)
+  }
+  if isSparse(file.size, file.blocks) {
+    throw .sparse(path: path, size: file.size, onDisk: UInt64(max(0, file.blocks)) * 512)
+  }
   return try file.read(at: 0, count: Int(file.size))
 }
 
-/// A regular file that is open for reading, with pread(2): not too long to be read whole.
+/// A regular file that is open for reading, with pread(2).
 ///
 /// A copy, not a mapping: a file that shrinks or changes while it is mapped would fault, or change
 /// between check and use.
@@ -39,6 +45,8 @@ final class RegularFile {
   let path: String
   /// In bytes, when it was opened.
   let size: UInt64
+  /// Of 512 bytes, on the disk.
+  let blocks: Int
   private let descriptor: Int32
 
   init(_ path: String) throws(ELFError) {
@@ -48,7 +56,7 @@ final class RegularFile {
       throw .unreadable(path: path, operation: "cannot open", errno: errno)
     }
     do {
-      size = try Self.regularSize(descriptor, path)
+      (size, blocks) = try Self.regularSize(descriptor, path)
     } catch {
       close(descriptor)
       throw error
@@ -59,7 +67,9 @@ final class RegularFile {
 
   deinit { close(descriptor) }
 
-  private static func regularSize(_ descriptor: Int32, _ path: String) throws(ELFError) -> UInt64 {
+  private static func regularSize(
+    _ descriptor: Int32, _ path: String
+  ) throws(ELFError) -> (size: UInt64, blocks: Int) {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
       throw .unreadable(path: path, operation: "cannot look at", errno: errno)
@@ -70,12 +80,7 @@ final class RegularFile {
     case S_IFIFO: throw .notRegular(path: path, kind: "a pipe")
     default: throw .notRegular(path: path, kind: "a device or socket")
     }
-    let size = UInt64(max(0, status.st_size))
-    if size > longestFile { throw .tooLarge(path: path, size: size, limit: longestFile) }
-    if isSparse(size, Int(status.st_blocks)) {
-      throw .sparse(path: path, size: size, onDisk: UInt64(max(0, status.st_blocks)) * 512)
-    }
-    return size
+    return (UInt64(max(0, status.st_size)), Int(status.st_blocks))
   }
 
   /// `count` bytes at `offset`, fewer where the file ends before.

@@ -88,9 +88,13 @@ import Testing
       .gcc, ["-O1", "-pg", "-fno-omit-frame-pointer"], as: .positionIndependentExecutable,
       source: """
         static long other[512];
+        // In a function of its own: one that is seen to read its return address is not hooked.
+        __attribute__((noinline, no_instrument_function)) long second(const long *words) {
+          return words[1];
+        }
         __attribute__((noinline)) void copied(void) {
           long *frame = __builtin_frame_address(0);
-          other[256] = frame[1];
+          other[256] = second(frame);
           __asm__ volatile("mov %0, %%rsp; ret" : : "r"(&other[256]) : "memory");
         }
         int main(void) { copied(); return 5; }

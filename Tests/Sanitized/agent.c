@@ -23,7 +23,8 @@ static bool has_range;
 
 // Where trampolines and slots lie, instead of trampoline_range.c's: an address range that no unwinder
 // knows.
-uint8_t *nag_trampolines_find(void) {
+uint8_t *nag_trampolines_find(void (*unwinding)(void)) {
+  (void)unwinding;
   return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }

@@ -37,7 +37,11 @@ final class TargetProcess {
     // Signals are held before the program starts: a Ctrl-C during the start must not end nopscope
     // alone.
     signals = Descriptor(nrc_signals_hold(Self.heldSignals, Self.heldSignals.count))
-    pid = try Self.start(program, words, Self.environment(preload, server.socketPath))
+    pid = try Self.start(
+      program, words,
+      Self.environment(
+        preload, server.socketPath,
+        isSanitized: QuickLook(path: program.image)?.loadsAddressSanitizer() ?? false))
     end = Descriptor(nrc_process_descriptor(pid))
     if signals.number >= 0 {
       signalRegistration = loop.add(signals.number) { [weak self] in self?.handleSignals() }
@@ -80,9 +84,11 @@ final class TargetProcess {
   }
 
   /// The program's environment, with ours: the agent before whatever was preloaded already, and
-  /// ASan's check that nothing comes before it switched off (it would end the program, or any child
-  /// that was built with it). The last of equal options counts.
-  private static func environment(_ agent: String, _ socket: String) -> [String] {
+  /// ASan's check that nothing comes before it switched off, where it would end the program. The last
+  /// of equal options counts.
+  private static func environment(
+    _ agent: String, _ socket: String, isSanitized: Bool
+  ) -> [String] {
     var variables: [String] = []
     var preload = agent
     var sanitizer = "verify_asan_link_order=0"
@@ -93,15 +99,14 @@ final class TargetProcess {
       if variable.hasPrefix("NOPSCOPE_AGENT=") { continue }
       if let others = value(of: "LD_PRELOAD", in: variable) {
         if !others.isEmpty { preload += ":" + others }
-      } else if let others = value(of: "ASAN_OPTIONS", in: variable) {
+      } else if isSanitized, let others = value(of: "ASAN_OPTIONS", in: variable) {
         if !others.isEmpty { sanitizer = others + ":" + sanitizer }
       } else {
         variables.append(variable)
       }
     }
-    return variables + [
-      "LD_PRELOAD=" + preload, "ASAN_OPTIONS=" + sanitizer, "NOPSCOPE_AGENT=" + socket,
-    ]
+    if isSanitized { variables.append("ASAN_OPTIONS=" + sanitizer) }
+    return variables + ["LD_PRELOAD=" + preload, "NOPSCOPE_AGENT=" + socket]
   }
 
   private static func value(of name: String, in variable: String) -> Substring? {
