@@ -47,7 +47,8 @@ import Testing
         == [
           "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "clone",
           "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk", "prctl", "pthread_setname_np",
-          "execl", "execle", "execlp", "execv", "execve", "execveat", "execvp", "execvpe", "fexecve",
+          "execl", "execle", "execlp", "execv", "execve", "execveat", "execvp", "execvpe",
+          "fexecve",
           "popen", "posix_spawn", "posix_spawnp", "system",
         ])
   }
