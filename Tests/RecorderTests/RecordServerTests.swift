@@ -293,7 +293,7 @@ import TextFormat
     child.gone(1)
     bench.serve()
     #expect(try bench.lines(name).contains { $0["unload"] != nil })
-    #expect(bench.server.warnings.isEmpty)
+    #expect(!bench.server.warnings.contains { $0.contains("has no names") })
   }
 
   @Test("modules that nobody knows any more are told, with the process and its parent")
@@ -306,7 +306,7 @@ import TextFormat
     child.inherited([1001])
     bench.serve()
     #expect(
-      bench.server.warnings == [
+      bench.server.warnings.filter { $0.contains("has no names") } == [
         "process \(getpid()): what it calls in 1000 of its modules has no names: its parent "
           + "\(getpid()) unloaded them or ended, long before the first of these calls"
       ])
