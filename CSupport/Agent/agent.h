@@ -50,6 +50,10 @@ const char *nag_environment_value(const char *variable, const char *name);
 void nag_modules_changed(void);
 bool nag_modules_start(void);
 
+// module_message.c
+void nag_module_describe(nrec_module_message *message, const npc_module *module,
+                         uint32_t generation);
+
 // sites.c
 /// Patches a module's call sites. Returns the module's stubs, which are to be unmapped with it;
 /// NULL: there are none. `protocol`: NPC_PROTOCOL_NONE before the module's first instruction runs,

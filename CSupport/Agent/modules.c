@@ -15,7 +15,6 @@
 // record nothing from then on, and nothing is patched again.
 
 #define _GNU_SOURCE
-#include <sys/auxv.h>
 #include <sys/single_threaded.h>
 
 #include "agent.h"
@@ -104,20 +103,6 @@ typedef struct shown_module {
   nrec_module_message message;
 } shown_module;
 
-static uint32_t fill_path(nrec_module_message *message, const char *name) {
-  if (name == NULL || name[0] == 0) {  // the program
-    int64_t linked = NAG_CALL(SYS_readlink, "/proc/self/exe", message->path,
-                              sizeof message->path - 1);
-    if (linked > 0) return (uint32_t)linked;
-    name = (const char *)getauxval(AT_EXECFN);  // where /proc is not mounted
-    if (name == NULL) return 0;
-  }
-  uint32_t length = 0;
-  while (name[length] && length < sizeof message->path - 1) length++;
-  nag_copy(message->path, name, length);
-  return length;
-}
-
 typedef struct visit_context {
   shown_module *shown;
   uint32_t count, capacity;
@@ -173,21 +158,6 @@ static bool note_doubtful(const npc_module *module, void *context) {
   return false;
 }
 
-static void describe(shown_module *shown, const npc_module *module, uint32_t generation) {
-  shown->module = *module;
-  nrec_module_message *message = &shown->message;
-  message->message = NREC_MESSAGE_MODULE;
-  message->generation = generation;
-  message->load_bias = module->load_bias;
-  message->text_start = module->text_start;
-  message->text_end = module->text_end;
-  message->time = nag_time();
-  message->build_id_length =
-      module->build_id_length <= sizeof message->build_id ? module->build_id_length : 0;
-  nag_copy(message->build_id, module->build_id, message->build_id_length);
-  message->path_length = fill_path(message, module->name);
-}
-
 static bool is_new(const npc_listed *listed, void *context) {
   visit_context *c = context;
   c->may_run = c->listed++ < c->run_before;
@@ -204,7 +174,8 @@ static bool collect(const npc_module *module, void *context) {
   shown_module *shown = &c->shown[c->count++];
   shown->place = known_count - 1;
   shown->may_run = c->may_run;
-  describe(shown, module, entry->generation);
+  shown->module = *module;
+  nag_module_describe(&shown->message, module, entry->generation);
   return false;
 }
 

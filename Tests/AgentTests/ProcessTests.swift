@@ -80,7 +80,7 @@ private let everyKind = [
     ).build()
     let folder = try TemporaryFolder.shared.fresh("many-loads")
     for number in 0..<count {
-      try FileManager.default.copyItem(atPath: plugin, toPath: "\(folder)/\(number).so")
+      try ProgramFile.copy(plugin, to: "\(folder)/\(number).so")
     }
     let program = try Program(source: "many_loads.c").build()
     let traced = try TracedRun(program, [folder, "\(count)"], timeoutSeconds: 300)

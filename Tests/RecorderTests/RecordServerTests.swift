@@ -15,7 +15,7 @@ import TextFormat
 @Suite struct RecordServerTests {
   static let fixture = Fixture(.gcc, ["-O2", "-pg"])
 
-  private func buildID(_ path: String) throws -> [UInt8] {
+  func buildID(_ path: String) throws -> [UInt8] {
     try #require(try ELFImage(path: path).buildID)
   }
 
@@ -255,63 +255,6 @@ import TextFormat
       try bench.lines("\(getpid())-0.modules").first?["load"] as? [String: Any])
     #expect((load["status"] as? String)?.hasPrefix("not confirmed") == true)
     #expect(load["armed"] as? Int == 0)
-  }
-
-  @Test(
-    "a forked child has the modules that it names, under its parent's numbers, whatever the parent does"
-  )
-  func fork() throws {
-    let path = try Self.fixture.build()
-    let id = try buildID(path)
-    let bench = try ServerBench()
-    let parent = try bench.join()
-    let plan = try bench.load(parent, path, buildID: id, generation: 1, time: 500).plan
-    parent.applied(1, armed: plan.count)
-    _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 2, time: 700)
-    // The child is forked here. Before it says so, its parent unloads one and loads another.
-    parent.gone(1)
-    let late = try bench.load(parent, path, buildID: id, generation: 3, time: 900).plan
-    parent.applied(3, armed: late.count)
-    bench.serve()
-    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid(), time: 1000)
-    child.inherited([1, 2])
-    bench.serve()
-    let name = "\(getpid())-1.modules"
-    var loads = try bench.lines(name).compactMap { $0["load"] as? [String: Any] }
-    #expect(loads.compactMap { $0["generation"] as? Int } == [1, 2])
-    #expect(loads.first?["firstFunction"] as? Int == 0)
-    #expect(loads.first?["armed"] as? Int == Int(plan.count))
-    // What it loads itself gets numbers that nothing it inherited has, even under a generation
-    // that its parent gave away after the fork.
-    let own = try bench.load(child, path, buildID: id, generation: 3, time: 1100)
-    #expect(own.plan.first_function == 2 * plan.count)
-    #expect(own.entries.count == Int(plan.count))
-    child.applied(3, armed: own.plan.count)
-    bench.serve()
-    loads = try bench.lines(name).compactMap { $0["load"] as? [String: Any] }
-    #expect(loads.last?["firstFunction"] as? Int == Int(own.plan.first_function))
-    child.gone(1)
-    bench.serve()
-    #expect(try bench.lines(name).contains { $0["unload"] != nil })
-    #expect(!bench.server.warnings.contains { $0.contains("has no names") })
-  }
-
-  @Test("modules that nobody knows any more are told, with the process and its parent")
-  func forgottenModules() throws {
-    let bench = try ServerBench()
-    let parent = try bench.join()
-    _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1)
-    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
-    child.inherited(Array(1...1000))
-    child.inherited([1001])
-    bench.serve()
-    #expect(
-      bench.server.warnings.filter { $0.contains("has no names") } == [
-        "process \(getpid()): what it calls in 1000 of its modules has no names: its parent "
-          + "\(getpid()) unloaded them or ended, long before the first of these calls"
-      ])
-    let loads = try bench.lines("\(getpid())-1.modules").compactMap { $0["load"] }
-    #expect(loads.count == 1)
   }
 
   @Test("many clients are served at once, each image with files of its own")
