@@ -38,6 +38,7 @@ static void begin(uint32_t tracer, uint32_t flags) {
   if (nag_process_state == NULL) {
     nag_process_state = nag_wiped_pages(sizeof *nag_process_state);
     CHECK(nag_orphans_prepare());
+    nag_stack_prepare();
   }
   if (!has_range && nag_config.tracer->return_handler != NULL) {
     nag_shadow_prepare();
