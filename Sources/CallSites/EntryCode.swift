@@ -18,9 +18,9 @@ struct EntryCode {
     let code = bytes(from: site.offset + UInt64(site.length), to: end)
     var frame = StackFrame()
     var index = 0
-    while let length = frame.take(code[index...].prefix(8)) { index += length }
+    while let length = frame.take(code, at: index) { index += length }
     while index + 4 <= code.count {
-      if frame.isReturnAddress(code[index...].prefix(8)) { return true }
+      if frame.isReturnAddress(code, at: index) { return true }
       index += 1
     }
     return false
@@ -52,10 +52,9 @@ private struct StackFrame {
   var depthInFrame: Int?
 
   /// Its length; nil where it is none that makes room.
-  mutating func take(_ code: ArraySlice<UInt8>) -> Int? {
-    let code = Array(code)
-    guard code.count >= 8 else { return nil }
-    switch (code[0], code[1], code[2]) {
+  mutating func take(_ code: [UInt8], at start: Int) -> Int? {
+    guard start + 8 <= code.count else { return nil }
+    switch (code[start], code[start + 1], code[start + 2]) {
     case (0x50...0x57, _, _):  // push
       depth += 8
       return 1
@@ -65,33 +64,35 @@ private struct StackFrame {
     case (0x48, 0x89, 0xe5):  // mov %rsp,%rbp
       depthInFrame = depth
       return 3
-    case (0x48, 0x83, 0xec) where code[3] < 0x80:  // sub $imm8,%rsp
-      depth += Int(code[3])
+    case (0x48, 0x83, 0xec) where code[start + 3] < 0x80:  // sub $imm8,%rsp
+      depth += Int(code[start + 3])
       return 4
     case (0x48, 0x81, 0xec):  // sub $imm32,%rsp
-      depth += Int(code[3]) | Int(code[4]) << 8 | Int(code[5]) << 16
+      depth += Int(code[start + 3]) | Int(code[start + 4]) << 8 | Int(code[start + 5]) << 16
       return 7
-    case (0xf3, 0x0f, 0x1e) where code[3] == 0xfa: return 4  // endbr64
+    case (0xf3, 0x0f, 0x1e) where code[start + 3] == 0xfa: return 4  // endbr64
     // What compilers put among these: moves between registers, constants, addresses.
     case (0x40...0x4f, 0x89, 0xc0...0xff): return 3
     case (0x89, 0xc0...0xff, _), (0x31, 0xc0...0xff, _): return 2
     case (0xb8...0xbf, _, _): return 5
     case (0x41, 0xb8...0xbf, _): return 6
-    case (0x48, 0x8d, _) where code[2] & 0xc7 == 0x05: return 7
+    case (0x48, 0x8d, _) where code[start + 2] & 0xc7 == 0x05: return 7
     default: return nil
     }
   }
 
   /// Whether these are a `mov` of eight bytes from where the return address is.
-  func isReturnAddress(_ code: ArraySlice<UInt8>) -> Bool {
-    let code = Array(code)
-    guard code.count >= 5, code[0] == 0x48 || code[0] == 0x4c, code[1] == 0x8b else { return false }
-    switch (code[2] & 0xc7, code[3]) {
+  func isReturnAddress(_ code: [UInt8], at start: Int) -> Bool {
+    guard start + 5 <= code.count, code[start] == 0x48 || code[start] == 0x4c,
+      code[start + 1] == 0x8b
+    else { return false }
+    switch (code[start + 2] & 0xc7, code[start + 3]) {
     case (0x04, 0x24): return depth == 0
-    case (0x44, 0x24): return depth == Int(code[4]) && depth < 0x80
+    case (0x44, 0x24): return depth == Int(code[start + 4]) && depth < 0x80
     case (0x84, 0x24):
-      return code.count == 8 && depth == Int(code[4]) | Int(code[5]) << 8 | Int(code[6]) << 16
-    case (0x45, _): return depthInFrame == Int(code[3])
+      return start + 8 <= code.count
+        && depth == Int(code[start + 4]) | Int(code[start + 5]) << 8 | Int(code[start + 6]) << 16
+    case (0x45, _): return depthInFrame == Int(code[start + 3])
     default: return false
     }
   }
