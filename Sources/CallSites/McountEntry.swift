@@ -79,20 +79,9 @@ public struct McountTargets: Equatable, Sendable {
   }
 
   private mutating func addSlots(_ image: ELFImage) throws(ELFError) {
-    guard let symbols = try image.dynamicSymbols() else { return }
-    for table in try image.dynamicRelocations() {
-      for index in 0..<table.count {
-        let relocation = try table[index]
-        guard
-          relocation.type == Relocation.Kind.jumpSlot
-            || relocation.type == Relocation.Kind.globalData,
-          relocation.symbol != 0,
-          let name = Self.match(try symbols[Int(relocation.symbol)], symbols)
-        else { continue }
-        add(
-          McountEntry(
-            symbol: "\(name.symbol)", kind: name.kind, place: .slot, address: relocation.offset))
-      }
+    try image.forEachImportSlot { slot, symbol, symbols in
+      guard let name = Self.match(symbol, symbols) else { return }
+      add(McountEntry(symbol: "\(name.symbol)", kind: name.kind, place: .slot, address: slot))
     }
   }
 

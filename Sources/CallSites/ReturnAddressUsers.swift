@@ -73,21 +73,12 @@ public struct ReturnAddressUsers: Sendable {
   }
 
   private static func slots(_ image: ELFImage) throws(ELFError) -> [ModuleOffset] {
-    guard let symbols = try image.dynamicSymbols() else { return [] }
     var slots: [ModuleOffset] = []
-    for table in try image.dynamicRelocations() {
-      for index in 0..<table.count {
-        let relocation = try table[index]
-        guard
-          relocation.type == Relocation.Kind.jumpSlot
-            || relocation.type == Relocation.Kind.globalData,
-          relocation.symbol != 0, slots.count < mostSlots
-        else { continue }
-        let symbol = try symbols[Int(relocation.symbol)]
-        if names.contains(where: { symbols.isNamed($0, symbol) }) {
-          slots.append(relocation.offset)
-        }
+    try image.forEachImportSlot { slot, symbol, symbols in
+      guard slots.count < mostSlots, names.contains(where: { symbols.isNamed($0, symbol) }) else {
+        return
       }
+      slots.append(slot)
     }
     return slots
   }
