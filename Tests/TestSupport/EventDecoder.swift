@@ -70,12 +70,12 @@ public struct DecodedProcess: Sendable {
   public var callers: [Int: [Int: Int]] = [:]
   private var tracer = 0
   private var pairs: [Int: (function: Int, caller: Int)] = [:]
-  var treeParts: [Int: Data] = [:]
-  var lastCounters: [Int: (kind: Int, data: Data)] = [:]
+  var treeParts: [Int: [UInt8]] = [:]
+  var lastCounters: [Int: (kind: Int, data: ArraySlice<UInt8>)] = [:]
 
   init(folder: String, stem: String) throws {
     self.stem = stem
-    let data = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(stem).events"))
+    let data = [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(stem).events")))
     try readNames(folder)
     guard data.count >= 4096, data.word(0, 8) == 0x0143_4552_5350_4f4e else {
       complaints.append("no header")
@@ -86,6 +86,9 @@ public struct DecodedProcess: Sendable {
     lostEvents = data.word(80, 8)
     readChunks(data)
     countAggregates()
+    for (function, count) in callsByFunction {
+      calls[names[function]?.name ?? "#\(function)", default: 0] += count
+    }
   }
 
   private mutating func readNames(_ folder: String) throws {
@@ -116,7 +119,7 @@ public struct DecodedProcess: Sendable {
     return "path-" + String(repeating: "0", count: 16 - digits.count) + digits
   }
 
-  private mutating func readChunks(_ data: Data) {
+  private mutating func readChunks(_ data: [UInt8]) {
     var offset = 4096
     while offset + 64 <= data.count {
       guard data.word(offset, 4) == 0x4b48_434e else {
@@ -130,15 +133,15 @@ public struct DecodedProcess: Sendable {
         complaints.append("a chunk of \(size) bytes at \(offset)")
         return
       }
-      let contents = data.subdata(in: (offset + 64)..<(offset + size))
-      let name = data.subdata(in: (offset + 48)..<(offset + 64)).prefix { $0 != 0 }
+      let contents = data[(offset + 64)..<(offset + size)]
+      let name = data[(offset + 48)..<(offset + 64)].prefix { $0 != 0 }
       threads[serial] = String(decoding: name, as: UTF8.self)
       switch data.word(offset + 20, 4) {
       case 1:
         let used = data.word(offset + 40, 2)
         let open = data.word(offset + 28, 4)
-        readEvents(contents.prefix(used - 64), open: open, at: offset)
-      case 2: treeParts[serial, default: Data()].append(contents)
+        readEvents(Array(contents.prefix(used - 64)), open: open, at: offset)
+      case 2: treeParts[serial, default: []].append(contentsOf: contents)
       case let kind: lastCounters[serial] = (kind, contents)
       }
       offset += size
@@ -147,10 +150,9 @@ public struct DecodedProcess: Sendable {
 
   private mutating func count(_ function: Int, _ calls: Int = 1) {
     callsByFunction[function, default: 0] += calls
-    self.calls[names[function]?.name ?? "#\(function)", default: 0] += calls
   }
 
-  private mutating func readEvents(_ data: Data, open: Int, at chunk: Int) {
+  private mutating func readEvents(_ data: [UInt8], open: Int, at chunk: Int) {
     var stack = (0..<open).map { data.word($0 * 4, 4) }
     let isCut = open == 4096  // the list is full: only the innermost functions are in it
     pairs = [:]
@@ -232,7 +234,7 @@ public struct DecodedProcess: Sendable {
   }
 }
 
-extension Data {
+extension RandomAccessCollection<UInt8> where Index == Int {
   /// A little-endian number of up to 8 bytes. It comes from the file, so any bits are possible.
   fileprivate func word(_ offset: Int, _ size: Int) -> Int {
     var value: UInt64 = 0

@@ -39,12 +39,17 @@ final class ExitingProcess {
   let traced: TracedProcess?
   /// Readable at its end.
   let descriptor: Descriptor
-  /// Of its end and of the deadline in the event loop.
-  var registrations: [EventLoop.Registration?] = []
+  /// Of its end, in the event loop.
+  var end: EventLoop.Registration?
+  /// Of the next look at it, in the event loop.
+  var look: EventLoop.Registration?
+  /// Whether it may still be on the way to a HELLO.
+  var progress: StartProgress
 
   init(pid: Int32, traced: TracedProcess?, descriptor: consuming Descriptor) {
     self.pid = pid
     self.traced = traced
     self.descriptor = descriptor
+    progress = StartProgress(of: pid)
   }
 }

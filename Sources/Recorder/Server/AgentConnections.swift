@@ -33,17 +33,17 @@ final class AgentConnections {
   private var introduced: Set<Int32> = []
   /// Children that were waited for and sent no HELLO: they are not waited for a second time.
   private var waitedFor: Set<Int32> = []
+  private let unconnected: UnconnectedChildren
   /// Nil while there is no descriptor to spare for another client.
   private var listening: EventLoop.Registration?
 
-  /// How long an exec may take until the new image sends its HELLO.
-  private static let execNanoseconds: UInt64 = 1_000_000_000
   private static let retryNanoseconds: UInt64 = 20_000_000
   private static let packetsInTurn = 16
 
   init(loop: EventLoop) throws {
     self.loop = loop
     folder = try SocketFolder()
+    unconnected = UnconnectedChildren(socketPath: folder.socketPath)
     listen()
   }
 
@@ -191,31 +191,41 @@ extension AgentConnections {
     waitForEnd(of: connection.peer, traced, descriptor)
   }
 
-  /// Waits until the process has ended, or for the time of an exec.
+  /// Waits until the process has ended, or is not on the way to a HELLO any more.
   private func waitForEnd(
     of pid: Int32, _ traced: TracedProcess?, _ descriptor: consuming Descriptor
   ) {
     let process = ExitingProcess(pid: pid, traced: traced, descriptor: descriptor)
     let finish = { [weak self] () -> Void in self?.finish(process) }
-    process.registrations = [
-      loop.add(process.descriptor.number, finish),
-      loop.after(nanoseconds: Self.execNanoseconds, finish),
-    ]
+    process.end = loop.add(process.descriptor.number, finish)
     exiting[pid, default: []].append(process)
+    lookLater(at: process)
+  }
+
+  private func lookLater(at process: ExitingProcess) {
+    process.look = loop.after(nanoseconds: StartProgress.lookNanoseconds) { [weak self] in
+      guard let self else { return }
+      let isOurs = process.traced != nil || unconnected.mayHaveAgent(process.pid)
+      if isOurs, process.progress.mayBeStarting() {
+        lookLater(at: process)
+      } else {
+        finish(process)
+      }
+    }
   }
 
   private func finish(_ process: ExitingProcess) {
-    for registration in process.registrations { loop.remove(registration) }
+    loop.remove(process.end)
+    loop.remove(process.look)
     exiting[process.pid]?.removeAll { $0 === process }
     if exiting[process.pid]?.isEmpty == true { exiting[process.pid] = nil }
     if let traced = process.traced { delegate?.agentEnded(traced) }
   }
 
   /// To be called once the program has ended: waits for the processes that it or its children
-  /// started and that have not connected yet, for each the time of an exec. Returns whether any
-  /// process is active now.
+  /// started and that have not connected yet. Returns whether any process is active now.
   func waitForUnconnectedChildren(of program: pid_t) -> Bool {
-    for pid in UnconnectedChildren.find(socketPath: folder.socketPath, since: program)
+    for pid in unconnected.find(since: program)
     where !introduced.contains(pid) && waitedFor.insert(pid).inserted {
       let descriptor = Descriptor(nrc_process_descriptor(pid))
       if descriptor.number >= 0 { waitForEnd(of: pid, nil, descriptor) }

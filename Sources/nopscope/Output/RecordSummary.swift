@@ -59,9 +59,9 @@ struct RecordSummary {
     } else {
       line += "\(scaled(events.bytes, [" B", " kB", " MB", " GB"])), "
     }
+    if events.waits > 0 { line += "\(counted(events.waits, "wait")) for the disk, " }
     line += "\(grouped(events.lostEvents)) lost"
     line += missingText(server.missingProcesses)
-    if events.waits > 0 { line += ", \(grouped(events.waits)) waits for the disk" }
     if events.unreadable > 0 { line += ", \(events.unreadable) without events" }
     return line
   }
