@@ -113,7 +113,8 @@ import Testing
         #expect(traced.calls[name] == count, "\(name)")
       }
       // One line: the closing one.
-      #expect(traced.result.standardError.split(separator: "\n").count == 1)
+      let lines = traced.result.standardError.split(separator: "\n")
+      #expect(lines.count == 1, "\(lines)")
     }
   }
 }

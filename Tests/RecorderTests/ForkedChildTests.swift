@@ -57,6 +57,7 @@ extension RecordServerTests {
     let bench = try ServerBench()
     let parent = try bench.join()
     _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1)
+    _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1002)
     let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
     child.inherited(Array(1...1000))
     child.inherited([1001])
@@ -67,6 +68,23 @@ extension RecordServerTests {
           + "\(getpid()) unloaded them or ended, long before the first of these calls"
       ])
     let loads = try bench.lines("\(getpid())-1.modules").compactMap { $0["load"] }
+    #expect(loads.count == 1)
+  }
+
+  /// Another thread of its parent was in dlopen: the module's sites were not patched yet.
+  @Test("a module that the parent had not reported when it forked is no loss, in a grandchild too")
+  func unreportedModule() throws {
+    let bench = try ServerBench()
+    let parent = try bench.join()
+    _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1)
+    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
+    child.inherited([1, 2])
+    bench.serve()
+    let grandchild = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
+    grandchild.inherited([1, 2])
+    bench.serve()
+    #expect(bench.server.warnings.filter { $0.contains("has no names") } == [])
+    let loads = try bench.lines("\(getpid())-2.modules").compactMap { $0["load"] }
     #expect(loads.count == 1)
   }
 }

@@ -94,10 +94,13 @@ extension RecordServer {
     for generation in child.modules.keys where !wanted.contains(generation) {
       child.modules[generation] = nil
     }
+    child.highestGeneration = max(child.highestGeneration, parent.highestGeneration)
     var unknown = 0
     for generation in wanted where child.modules[generation] == nil {
       child.modules[generation] = parent.modules[generation] ?? parent.unloaded[generation]
-      if child.modules[generation] == nil { unknown += 1 }
+      // What the parent was about to report when it forked was not patched: nothing in it is traced.
+      let isReported = generation <= parent.highestGeneration
+      if child.modules[generation] == nil, isReported { unknown += 1 }
     }
     for module in child.modules.values where module.isPending {
       child.modules[module.message.generation] = nil
@@ -137,6 +140,7 @@ extension RecordServer {
         connection, because: "has loaded more than \(Self.mostModules) modules at once")
     }
     process.lastGeneration = message.generation
+    process.highestGeneration = max(process.highestGeneration, message.generation)
     var module = TracedModule(message: message, firstFunction: process.nextFunction)
     switch source.sites(path: message.path, buildID: message.buildID) {
     case .refused(let reason):

@@ -93,6 +93,8 @@ final class TracedProcess {
 
   /// The highest generation that the process itself reported: none is used twice.
   var lastGeneration: UInt32 = 0
+  /// The highest that it or the process that it is a copy of reported.
+  var highestGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
   /// Nil: it has ended.
   var files: ProcessFiles?
