@@ -260,7 +260,8 @@ let package = Package(
       name: "TestSupport", dependencies: ["CRecordingABI", "Units"], path: "Tests/TestSupport",
       swiftSettings: strictness),
     .target(
-      name: "CTestSupport", dependencies: ["CPatchCore"], path: "Tests/CTestSupport",
+      name: "CTestSupport", dependencies: ["CPatchCore", "CRecordingABI"],
+      path: "Tests/CTestSupport",
       cSettings: [warnings]),
     .testTarget(name: "UnitsTests", dependencies: ["Units", "TestSupport"]),
     .testTarget(

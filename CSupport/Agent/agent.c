@@ -65,7 +65,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   // agents in one process, the second does nothing: the first one patches the sites.
   if (getauxval(AT_SECURE) || npc_loader_hook_is_anothers()) return;
   if (path == NULL || *path == 0 || !prepare(path)) return;
-  if (!nag_join(NREC_BEGIN_START)) return;
+  if (!nag_join()) return;
   nag_exec_keep_agent();
   nag_thread_prepare();
   nag_stack_prepare();
@@ -78,7 +78,8 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
 
 __attribute__((destructor)) static void finish(void) {
   nag_process *process = nag_process_state;
-  if (process == NULL || process->id != nag_process_id() || process->header == NULL) return;
+  if (process == NULL || process->header == NULL) return;
+  if (!nag_is_confined && process->id != -1 && process->id != nag_process_id()) return;
   uint64_t signals = nag_block_signals();
   nag_buffer *buffer = nag_self.buffer;
   nag_self.buffer = NULL;

@@ -92,21 +92,32 @@ uint64_t nag_event_mark(void);
 // chunks.c: what all chunks have in common, and the chunks of counters
 /// Writes a chunk's header, its magic last.
 void nag_chunk_begin(nag_buffer *buffer, nrec_chunk_header *header, uint32_t bytes, uint32_t open);
-/// A chunk of counters with room for `bytes` behind its header; NULL: no space.
-uint8_t *nag_chunk_map(nag_buffer *buffer, size_t bytes);
-void nag_chunk_unmap(const void *contents);
+/// A chunk of counters, all zero, with room for `bytes` behind its header; NULL: no space. Returns
+/// its contents. `replaces`: the thread's last one is not to be written; what it counted must be
+/// copied.
+uint8_t *nag_chunk_make(nag_buffer *buffer, size_t bytes, bool replaces);
+/// The thread's counters are complete.
+void nag_chunks_finish(nag_buffer *buffer);
 
 // interposed.c
 void nag_interposed_prepare(void);      ///< needed also where nothing is recorded
 
+// thread_id.c
+void nag_thread_id_prepare(void);
+/// To be called by a forked child's first thread, before others. -1: it cannot be known here.
+int32_t nag_thread_id_after_fork(void);
+int32_t nag_own_thread_id(void);        ///< without a system call, where that is possible
+
 // thread_filter.c
 void nag_thread_renamed(void);          ///< some thread
+void nag_thread_name(char *name);       ///< this thread's, 16 bytes
 
 // thread.c
 void nag_thread_prepare(void);
-/// Another process is about to use this thread's thread-local storage at the same time: the
-/// thread's recording ends. Its open functions return as they would alone.
-void nag_thread_share(void);
+/// This thread's recording ends, for the reason that the flag names: another process is about to use
+/// its thread-local storage at the same time (NREC_FLAG_SHARED), or it may not read the time stamp
+/// counter any more (NREC_FLAG_NO_CLOCK). Its open functions return as they would alone.
+void nag_thread_leave(uint32_t flag);
 /// This thread's buffer, made when first needed; NULL: nothing is recorded. Where the call is lost,
 /// it is counted.
 nag_buffer *nag_thread_buffer(void);
@@ -129,6 +140,7 @@ bool nag_is_open(const nag_slot *slot);  ///< its frame has begun and not ended
 /// The thread ends: what is open on its own stack is over.
 void nag_shadow_end(void);
 void nag_shadow_prepare(void);
+void nag_shadow_reserve(void);           ///< for threads that may not map memory later
 void nag_shadow_release(void);
 
 // stack_bounds.c
@@ -148,17 +160,24 @@ bool nag_orphans_prepare(void);
 /// that they end.
 uint8_t *nag_trampolines_find(void (*unwinding)(void));
 
+// seccomp.c
+/// What the program is about to do by prctl(2) or seccomp(2): a system call's number and arguments.
+void nag_before_syscall(uint64_t number, uint64_t operation, uint64_t second, uint64_t third);
+
+// filter_program.c
+struct sock_filter;
+struct seccomp_data;
+/// SECCOMP_RET_* of a filter for a system call, without its data.
+uint32_t nag_filter_action(const struct sock_filter *code, uint32_t count,
+                           const struct seccomp_data *call);
+
 // process.c
-bool nag_join(uint32_t begin);          ///< connects to the recorder; under the process lock
+bool nag_join(void);                    ///< asks the recorder for a place; false: there is none
 bool nag_is_joined(void);               ///< a forked child joins here; false: no recorder
 /// Counts events that are not recorded.
 void nag_lose(uint64_t events);
-/// Marks the recording: an anomaly was met.
-void nag_mark_corrupted(void);
-/// Marks the recording: no space is left.
-void nag_mark_full(void);
-/// Marks the recording: a thread's recording ended before the thread did (nag_thread_share).
-void nag_mark_shared(void);
+/// Marks the recording with an NREC_FLAG_*.
+void nag_mark(uint32_t flag);
 /// Marks the recording as closed properly.
 void nag_mark_ended(void);
 
@@ -184,23 +203,55 @@ void nag_on_stack(void (*function)(void *), void *argument, uint8_t *top);
 /// needs.
 void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
 
-// space.c
-bool nag_exceeds_limit(uint64_t end);   ///< a file that long would be a SIGXFSZ
-/// Allocates space in a file before it is mapped. Without that, a store to a hole of a full file
-/// system would raise SIGBUS, and growing past a file-size limit would raise SIGXFSZ. False: there
-/// is no space.
-bool nag_make_space(int file, uint64_t offset, uint64_t bytes);
+// arena.c: the memory shared with the recorder
+int nag_arena_map(int file);                           ///< 0, or an errno
+nrec_arena_process *nag_arena_place(uint32_t number);  ///< NULL: there is no such place
+/// Takes a free place for a forked child; NULL: there is none. Its header is to be filled.
+nrec_arena_process *nag_arena_claim(uint32_t *number);
+void nag_arena_be_polled(void);                      ///< the recorder will not be woken
+void nag_arena_claimed(void);                        ///< the recorder may look at it now
+uint32_t nag_arena_next_image(void);
+/// Waits until the word has another value, for some milliseconds at most.
+void nag_arena_wait(uint32_t *word, uint32_t value);
+bool nag_arena_is_full(void);                        ///< no chunk will be added
+bool nag_arena_is_over(void);                        ///< the recorder answers nothing any more
+/// Whether so many seconds are over since `began`, a nag_time.
+bool nag_arena_is_late(uint64_t began, uint32_t seconds);
+uint32_t nag_places_of(size_t bytes);                ///< how many chunks have so many bytes
+/// Takes `count` neighbouring chunks. NULL: none are free, nor became free in time.
+uint8_t *nag_arena_take(uint32_t count);
+void nag_arena_hand_over(const void *chunk);         ///< to the recorder, which writes it
+void nag_arena_keep(const void *chunk);              ///< the recorder is not to write it
+void nag_arena_give_back(const void *chunk, uint32_t count);
+bool nag_arena_holds(const void *chunk, uint64_t bytes);  ///< from its first byte on
+uint8_t *nag_arena_numbered(uint32_t link);          ///< the chunk of that number plus 1, or NULL
+uint8_t *nag_arena_linked(const void *chunk);        ///< the chunk that it is linked to, or NULL
+void nag_arena_link(const void *chunk, const void *to);
+
+// mail.c: messages to the recorder, and its answers
+/// Adds a message to those that are sent together. False: there is no memory for it, and it is lost.
+bool nag_mail_add(const void *message, size_t length);
+void nag_mail_send(void);
+/// The answer for a module, in the arena; NULL: there is none in time. To be given back.
+const nrec_answer *nag_mail_answer(uint32_t generation);
+/// Whether that many entries lie in the arena.
+bool nag_mail_holds(const nrec_answer *answer, uint32_t count);
+void nag_mail_done(const nrec_answer *answer, uint32_t count);
 
 // link.c
-int nag_connect(const char *path);      ///< minus an errno where that fails
+/// Asks the recorder that listens at `path`. 0, or an errno: EPROTO where the answer is none. The
+/// files that came with the answer are the caller's; those that did not come are -1.
+int nag_ask(const char *path, const nrec_hello *hello, nrec_config *config, int *files, int count);
+/// Sends a message that needs no answer.
+void nag_tell(const char *path, const nrec_hello *hello);
 uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
 /// 0: the file has `bytes`, and all of `seals`. EINVAL: it has not. Else an errno: the kernel does
 /// not say.
 int32_t nag_check_sealed(int file, uint64_t bytes, int seals);
-bool nag_send(const void *message, size_t length);
-int64_t nag_receive(void *message, size_t length, int *descriptors, int count);
 
+/// In units; 0 where the thread may not read the time stamp counter.
 static inline uint64_t nag_time(void) {
+  if (nag_self.has_no_clock) return 0;
   uint32_t low, high;
   __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
   return ((uint64_t)high << 32 | low) >> NREC_TIME_SHIFT;

@@ -9,7 +9,7 @@
 //
 // callgraph.S does this where it finds the child among its parent's `known`: the children that were
 // called last, one for each value of the low bits of a function's number. This file handles the
-// other cases. The counts are in the event file.
+// other cases. The counts are in the arena.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -26,9 +26,15 @@ typedef struct nag_frame {
   nag_node *node;
 } nag_frame;
 
+typedef struct node_block {
+  struct node_block *older;
+  nag_node nodes[];
+} node_block;
+
 typedef struct nag_tree {
   nag_node nothing, *root, *newest;
   nag_node *fresh, *fresh_end;
+  node_block *blocks;
   nrec_tree_node *shared, *shared_end;
   uint32_t count;
   nag_frame frames[];
@@ -44,14 +50,17 @@ enum { FRAMES = 1 << 16, NODE_BYTES = 1 << 16, SHARED_NODES = 4096 };
 static nag_node *make_node(nag_buffer *buffer, nag_node *parent, uint32_t function) {
   nag_tree *tree = buffer->tree;
   if (tree->fresh == tree->fresh_end) {
-    tree->fresh = nag_pages(NODE_BYTES);
-    tree->fresh_end = tree->fresh ? tree->fresh + NODE_BYTES / sizeof(nag_node) : NULL;
-    if (tree->fresh == NULL) return NULL;
+    node_block *block = nag_pages(NODE_BYTES);
+    if (block == NULL) return NULL;
+    block->older = tree->blocks;
+    tree->blocks = block;
+    tree->fresh = block->nodes;
+    tree->fresh_end = tree->fresh + (NODE_BYTES - sizeof *block) / sizeof(nag_node);
   }
   if (tree->shared == tree->shared_end) {
     // The nodes of a chunk end exactly at its end, so that the next chunk continues the array.
     size_t room = SHARED_NODES * sizeof(nrec_tree_node) - sizeof(nrec_chunk_header);
-    tree->shared = (nrec_tree_node *)nag_chunk_map(buffer, room);
+    tree->shared = (nrec_tree_node *)nag_chunk_make(buffer, room, false);
     tree->shared_end = tree->shared ? tree->shared + room / sizeof(nrec_tree_node) : NULL;
     if (tree->shared == NULL) return NULL;
   }
@@ -149,12 +158,17 @@ uint64_t nag_callgraph_calls(const nag_buffer *buffer) {
   return calls;
 }
 
-// The nodes stay mapped: all threads together have few of them, and the counts are in the file.
 uint64_t nag_callgraph_finish(nag_buffer *buffer) {
   uint64_t calls = nag_callgraph_calls(buffer);
-  if (buffer->tree != NULL) NAG_CALL(SYS_munmap, buffer->tree, TREE_BYTES);
-  buffer->tree = NULL;
+  nag_tree *tree = buffer->tree;
   buffer->tree_top = NULL;
+  buffer->tree = NULL;
+  for (node_block *one = tree ? tree->blocks : NULL, *older; one != NULL; one = older) {
+    older = one->older;
+    nag_unmap(one, NODE_BYTES);
+  }
+  if (tree != NULL) nag_unmap(tree, TREE_BYTES);
   buffer->stack_size = 0;
+  nag_chunks_finish(buffer);
   return calls;
 }

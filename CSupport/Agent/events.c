@@ -8,7 +8,7 @@
 void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time) {
   nag_buffer *buffer = nag_self.buffer;
   uint64_t offset = *nag_state(buffer) & 0xffff;
-  __builtin_memcpy(buffer->chunk + offset, &word, 8);
+  __builtin_memcpy(nag_chunk(buffer) + offset, &word, 8);
   __atomic_store_n(nag_state(buffer), time << 16 | (offset + bytes), __ATOMIC_RELEASE);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tracer `hits`: one counter per function and thread. The counters are in the event file, so
-// SIGKILL loses none.
+// Tracer `hits`: one counter per function and thread. The counters are in the arena, so a SIGKILL of
+// the program loses none.
 
 #include "agent.h"
 #include "syscalls.h"
@@ -12,7 +12,8 @@ enum { STEP = 4096 };
 // then on.
 static void widen(nag_buffer *buffer, uint32_t function) {
   uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
-  uint64_t *counts = (uint64_t *)nag_chunk_map(buffer, wanted * sizeof *counts);
+  if (wanted < 2 * buffer->counted) wanted = 2 * buffer->counted;
+  uint64_t *counts = (uint64_t *)nag_chunk_make(buffer, wanted * sizeof *counts, true);
   if (counts == NULL) return;
   nag_copy(counts, buffer->counts, buffer->counted * sizeof *counts);
   buffer->counts = counts;
@@ -34,6 +35,8 @@ void nag_enter_hits(uint32_t function, uint64_t *location) {
 uint64_t nag_hits_finish(nag_buffer *buffer) {
   uint64_t calls = 0;
   for (uint64_t i = 0; i < buffer->counted; i++) calls += buffer->counts[i];
-  nag_chunk_unmap(buffer->counts);
+  buffer->counts = NULL;
+  buffer->counted = 0;
+  nag_chunks_finish(buffer);
   return calls;
 }

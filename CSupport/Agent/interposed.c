@@ -4,6 +4,8 @@
 // what it could not notice otherwise:
 //
 //   prctl, pthread_setname_np   a thread's name changes
+//   prctl, syscall              a system call filter is installed, or the time stamp counter is
+//                               forbidden
 //   longjmp and its kin         frames end without returning
 //   clone                       a child is to run in this memory at the same time, with this
 //                               thread's thread-local storage
@@ -29,12 +31,15 @@ typedef int start_clone(int (*)(void *), void *, int, void *, ...);
 
 typedef void jump(struct __jmp_buf_tag *, int) __attribute__((noreturn));
 
+extern void *nag_libc_syscall;  // interposed_syscall.S
 static set_name *libc_set_name;
 static start_clone *libc_clone;
 static jump *libc_jump, *libc_jump_checked;
 
 void nag_interposed_prepare(void) {
   libc_set_name = (set_name *)dlsym(RTLD_NEXT, "pthread_setname_np");
+  void *libc_syscall = dlsym(RTLD_NEXT, "syscall");
+  if (libc_syscall != NULL) nag_libc_syscall = libc_syscall;
   libc_clone = (start_clone *)dlsym(RTLD_NEXT, "clone");
   libc_jump = (jump *)dlsym(RTLD_NEXT, "siglongjmp");
   libc_jump_checked = (jump *)dlsym(RTLD_NEXT, "__longjmp_chk");
@@ -63,6 +68,7 @@ EXPORT int prctl(int option, ...) {
   va_start(arguments, option);
   for (int i = 0; i < 4; i++) word[i] = va_arg(arguments, uint64_t);
   va_end(arguments);
+  nag_before_syscall(SYS_prctl, (uint64_t)option, word[0], word[1]);
   int64_t result = NAG_CALL(SYS_prctl, option, word[0], word[1], word[2], word[3]);
   if (option == PR_SET_NAME && result == 0) nag_thread_renamed();
   if (result >= 0) return (int)result;
@@ -89,6 +95,6 @@ EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argument
     return -1;
   }
   bool is_shared = flags & CLONE_VM && !(flags & (CLONE_SETTLS | CLONE_VFORK));
-  if (is_shared) nag_thread_share();
+  if (is_shared) nag_thread_leave(NREC_FLAG_SHARED);
   return libc_clone(function, stack, flags, argument, parent, storage, child);
 }

@@ -78,7 +78,7 @@ static bool make_room(void) {
   void *memory = nag_pages(wide);
   if (memory == NULL) return false;
   nag_copy(memory, known, known_count * sizeof *known);
-  if (known != NULL) NAG_CALL(SYS_munmap, known, old);
+  if (known != NULL) nag_unmap(known, old);
   known = memory;
   known_capacity = (uint32_t)(wide / sizeof *known);
   return true;
@@ -219,25 +219,24 @@ static bool is_anomaly(const nrec_applied *applied) {
 }
 
 static void turn_off(void) {
-  nag_mark_corrupted();
+  nag_mark(NREC_FLAG_CORRUPTED);
   nag_config.is_off = true;
   for (uint32_t i = 0; i < known_count; i++)
     if (known[i].stubs != NULL) nag_sites_turn_off(known[i].stubs);
 }
 
-// Maps a plan's entries. NULL, with the status, where the plan is not sound or there is no memory.
-// A plan that could still change or shrink is not sound.
-static const nrec_plan_entry *map_plan(const nrec_plan_message *plan, int descriptor,
-                                       nrec_applied *applied) {
-  size_t bytes = (size_t)plan->count * sizeof(nrec_plan_entry);
-  int32_t error = nag_check_sealed(descriptor, bytes, F_SEAL_WRITE | F_SEAL_SHRINK);
-  applied->status = error == 0 || error == EINVAL ? NPC_BAD_POKE : NPC_UNWRITABLE;
-  applied->error = error == EINVAL ? 0 : error;
-  if (error != 0) return NULL;
-  const nrec_plan_entry *entries = nag_mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (entries == NULL) applied->status = NPC_UNWRITABLE, applied->error = ENOMEM;
-  if (entries == NULL || is_sound(plan, entries)) return entries;
-  NAG_CALL(SYS_munmap, entries, bytes);
+// Copies a plan's entries, so that nobody changes them once they were checked. NULL, with the status,
+// where the plan is not sound or there is no memory.
+static nrec_plan_entry *copy_plan(const nrec_plan_message *plan, const nrec_plan_entry *entries,
+                                  nrec_applied *applied) {
+  size_t bytes = nag_whole_pages((size_t)plan->count * sizeof *entries);
+  nrec_plan_entry *copy = nag_pages(bytes);
+  applied->status = copy == NULL ? NPC_UNWRITABLE : NPC_BAD_POKE;
+  applied->error = copy == NULL ? ENOMEM : 0;
+  if (copy == NULL) return NULL;
+  nag_copy(copy, entries, (size_t)plan->count * sizeof *entries);
+  if (is_sound(plan, copy)) return copy;
+  nag_unmap(copy, bytes);
   return NULL;
 }
 
@@ -254,43 +253,38 @@ static void patch(shown_module *shown, const nrec_plan_message *plan,
   if (applied->status == NPC_OK) set_mark(entry, entries, plan->count);
 }
 
-static void apply(shown_module *shown, const nrec_plan_message *plan, int descriptor) {
-  if (plan->count == 0 || descriptor < 0) return;
-  nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation};
-  const nrec_plan_entry *entries = map_plan(plan, descriptor, &applied);
+static void apply(shown_module *shown, const nrec_plan_message *plan, const nrec_answer *answer) {
+  if (plan->message != NREC_MESSAGE_PLAN || plan->count == 0) return;
+  nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation,
+                          .status = NPC_BAD_POKE};
+  nrec_plan_entry *entries = nag_mail_holds(answer, plan->count)
+                                 ? copy_plan(plan, answer->entries, &applied)
+                                 : NULL;
   if (entries != NULL) {
     patch(shown, plan, entries, &applied);
-    NAG_CALL(SYS_munmap, entries, (size_t)plan->count * sizeof(nrec_plan_entry));
+    nag_unmap(entries, nag_whole_pages((size_t)plan->count * sizeof *entries));
   }
   applied.is_off = is_anomaly(&applied);
   if (applied.is_off) turn_off();
-  nag_send(&applied, sizeof applied);
-}
-
-// Receives the answer for a module. Late answers for earlier modules are skipped.
-static bool receive_plan(uint32_t generation, nrec_plan_message *plan, int *descriptor) {
-  while (true) {
-    int64_t length = nag_receive(plan, sizeof *plan, descriptor, 1);
-    bool is_plan = length == (int64_t)sizeof *plan && plan->message == NREC_MESSAGE_PLAN;
-    if (is_plan && plan->generation == generation) return true;
-    if (*descriptor >= 0) NAG_CALL(SYS_close, *descriptor);
-    if (!is_plan || plan->generation > generation) return false;
-  }
+  nag_mail_add(&applied, sizeof applied);
 }
 
 // Sends all questions first and then reads the answers, so that the start waits only once.
 static void show(shown_module *shown, uint32_t count) {
   const size_t fixed = offsetof(nrec_module_message, path);
   uint32_t sent = 0;
-  while (sent < count && nag_send(&shown[sent].message, fixed + shown[sent].message.path_length))
+  while (sent < count &&
+         nag_mail_add(&shown[sent].message, fixed + shown[sent].message.path_length))
     sent++;
+  nag_mail_send();
   for (uint32_t i = 0; i < sent; i++) {
-    nrec_plan_message plan;
-    int descriptor;
-    if (!receive_plan(shown[i].message.generation, &plan, &descriptor)) return;
-    if (!nag_config.is_off) apply(&shown[i], &plan, descriptor);
-    if (descriptor >= 0) NAG_CALL(SYS_close, descriptor);
+    const nrec_answer *answer = nag_mail_answer(shown[i].message.generation);
+    if (answer == NULL) break;
+    const nrec_plan_message plan = answer->plan;
+    if (!nag_config.is_off) apply(&shown[i], &plan, answer);
+    nag_mail_done(answer, plan.count);
   }
+  nag_mail_send();
 }
 
 static bool stays(const known_module *one) { return one->seen || one->generation == 0; }
@@ -311,10 +305,10 @@ static void drop_gone(void) {
       continue;
     }
     nrec_gone gone = {NREC_MESSAGE_GONE, one.generation, nag_time()};
-    nag_send(&gone, sizeof gone);
+    nag_mail_add(&gone, sizeof gone);
     one.generation = 0;
     if (one.stubs != NULL && one.is_overlaid) known[kept++] = one;
-    else if (one.stubs != NULL) NAG_CALL(SYS_munmap, one.stubs, one.stub_bytes);
+    else if (one.stubs != NULL) nag_unmap(one.stubs, one.stub_bytes);
   }
   known_count = kept;
   cursor = 0;
@@ -349,6 +343,7 @@ static void look(shown_module *shown, uint32_t capacity, bool is_start) {
 // this thread would wait for that thread.
 static void look_again(bool is_start) {
   enum { AT_ONCE = 64 };
+  if (nag_config.forbids_patching) return;
   uint64_t signals = nag_block_signals();
   bool is_joined = nag_is_joined();
   nag_restore_signals(signals);
@@ -358,7 +353,8 @@ static void look_again(bool is_start) {
   if (shown == NULL) return;
   npc_patch_prepare_quiet();  // before a module's first instruction runs, patching needs no signal
   look(shown, AT_ONCE, is_start);
-  NAG_CALL(SYS_munmap, shown, bytes);
+  nag_mail_send();
+  nag_unmap(shown, bytes);
 }
 
 void nag_modules_changed(void) { look_again(false); }

@@ -41,6 +41,9 @@ bool nag_orphans_prepare(void) { return allocate(FIRST_CAPACITY); }
 // Lets the kernel try the address, because the memory may be gone. The call asks the kernel to wait
 // while the word has a value that it does not have, so the call does not wait.
 bool nag_holds(uint64_t address, uint64_t word) {
+  // A thread's own stack is there for as long as it runs. Of other memory it is not known.
+  bool is_own = address - nag_self.stack_low < nag_self.stack_high - nag_self.stack_low;
+  if (nag_is_confined) return !is_own || *(const volatile uint64_t *)address == word;
   const struct timespec none = {0, 0};
   int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,
                             &none);
@@ -77,7 +80,7 @@ static bool rebuild(void) {
   if (!allocate(places)) return false;
   for (uint64_t i = 0; i < old_capacity; i++)
     if (old[i].location > TAKEN_BACK) insert(&old[i]);
-  NAG_CALL(SYS_munmap, old, old_capacity * sizeof *old);
+  nag_unmap(old, old_capacity * sizeof *old);
   return true;
 }
 
@@ -104,7 +107,7 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   if (back == 0) {
     // The return address is lost and the program cannot go on. It ends here rather than at a random
     // place. The mark in the recording says that the tracer caused this, not the program.
-    nag_mark_corrupted();
+    nag_mark(NREC_FLAG_CORRUPTED);
     __builtin_trap();
   }
   return back;

@@ -2,55 +2,71 @@
 //
 // The process as the recorder knows it: how it joins, the header of its event file, and what that
 // header notes for the whole process.
+//
+// A fresh image asks the recorder over a socket, once, before the program's first instruction. A
+// forked child claims a place in the arena, which its parent has mapped. That costs no system call
+// and no descriptor.
 
 #include "agent.h"
 #include "syscalls.h"
 
-static uint64_t realtime(void) {
-  struct timespec time = {0};
-  NAG_CALL(SYS_clock_gettime, 0 /* CLOCK_REALTIME */, &time);
-  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-// Maps the event file's first page.
-static bool map_header(nag_process *process, uint32_t flags) {
-  if (!nag_make_space(process->events, 0, NREC_PAGE)) return false;
-  nrec_file_header *header = nag_mmap(NULL, NREC_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                      process->events, 0);
-  if (header == NULL) return false;
+// Fills the process's place in the arena; the recorder writes it to the event file. It completes what
+// only a system call can tell: numbers and the time of day.
+static void begin_header(nag_process *process, nrec_file_header *header) {
   *header = (nrec_file_header){
-    .version = NREC_VERSION, .header_size = sizeof *header, .process = nag_process_id(),
-    .parent = (int32_t)NAG_CALL(SYS_getppid), .incarnation = nag_config.config.incarnation,
-    .tracer = nag_config.config.tracer, .time_shift = NREC_TIME_SHIFT, .flags = flags,
-    .start_time = nag_time(), .start_realtime_nanoseconds = realtime(),
-    .next_offset = NREC_PAGE,
+    .version = NREC_VERSION, .header_size = sizeof *header,
+    .tracer = nag_config.config.tracer, .time_shift = NREC_TIME_SHIFT,
+    .flags = nag_config.config.flags & NREC_FLAG_OVERWRITE, .start_time = nag_time(),
   };
-  header->magic = NREC_FILE_MAGIC;
+  __atomic_store_n(&header->magic, NREC_FILE_MAGIC, __ATOMIC_RELEASE);
   process->header = header;
-  return true;
 }
 
 // Marks a process without a recorder, so that no later call asks for one again. `error`: why, which
 // the recorder is told; 0: it knows.
 static bool give_up(nag_process *process, int32_t error) {
+  if (nag_is_confined) {
+    process->id = -1;
+    return false;
+  }
   const nag_note note = {.kind = NREC_NOTE_ALONE, .process = nag_process_id(), .time = nag_time(),
                          .error = error, .joined = nag_config.joined};
   if (error != 0) nag_note_leave(&note);
-  if (process->socket >= 0) NAG_CALL(SYS_close, process->socket);
-  process->socket = process->events = process->memory = -1;
   process->header = NULL;
-  process->id = nag_process_id();
+  process->id = note.process;
   return false;
 }
 
-// Closes the parent's descriptors. While the child holds the parent's socket, the recorder does not
-// see the parent end. They are closed only once the child has a connection of its own: a child
-// without any connection would look ended to the recorder as soon as the parent has ended.
-static void close_inherited(void) {
-  for (int i = 0; i < 3; i++) {
-    if (nag_config.descriptors[i] > 0) NAG_CALL(SYS_close, nag_config.descriptors[i]);
-    nag_config.descriptors[i] = 0;
+bool nag_join(void) {
+  nag_process *process = nag_process_state;
+  nrec_hello hello = {
+    .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
+    .parent = (int32_t)NAG_CALL(SYS_getppid), .time = nag_time(),
+  };
+  nrec_config config;
+  enum { ARENA, NOTES, FILES };
+  int files[FILES];
+  int error = nag_ask(nag_config.socket_path, &hello, &config, files, FILES);
+  bool is_answered = error == 0;
+  if (is_answered) {
+    error = nag_arena_map(files[ARENA]);
+    nag_notes_map(files[NOTES]);
   }
+  for (int i = 0; i < FILES; i++)
+    if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
+  if (!is_answered) return give_up(process, error == EPROTO ? 0 : error);
+  nrec_arena_process *place = error != 0 ? NULL : nag_arena_place(config.place);
+  if (place == NULL) {
+    hello.error = error != 0 ? error : EPROTO;
+    nag_tell(nag_config.socket_path, &hello);
+    return give_up(process, 0);
+  }
+  nag_config.config = config;
+  nag_config.image = config.image;
+  process->place = config.place;
+  begin_header(process, &place->header);
+  process->id = nag_config.joined = hello.process;
+  return true;
 }
 
 // Names the modules that this copy of a process has.
@@ -61,44 +77,29 @@ static void send_inherited(void) {
   do {
     inherited.count = nag_config.list_generations(inherited.generations, NREC_INHERITED_AT_ONCE,
                                                   &place);
-  } while (nag_send(&inherited, fixed + inherited.count * sizeof(uint32_t)) &&
-           inherited.count == NREC_INHERITED_AT_ONCE);
+    nag_mail_add(&inherited, fixed + inherited.count * sizeof(uint32_t));
+  } while (inherited.count == NREC_INHERITED_AT_ONCE);
+  nag_mail_send();
 }
 
-bool nag_join(uint32_t begin) {
+// A forked child takes a place of its own.
+static bool claim(void) {
   nag_process *process = nag_process_state;
-  nrec_hello hello = {
-    .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
-    .parent = (int32_t)NAG_CALL(SYS_getppid), .begin = begin, .time = nag_time(),
-    .copied = begin == NREC_BEGIN_FORK ? nag_config.joined : 0,
-  };
-  nrec_config config;
-  enum { EVENTS, MEMORY, NOTES, FILES };
-  int files[FILES] = {-1, -1, -1};
-  process->events = process->memory = -1;
-  process->socket = nag_connect(nag_config.socket_path);
-  if (begin == NREC_BEGIN_FORK) close_inherited();
-  if (process->socket < 0) return give_up(process, -process->socket);
-  if (!nag_send(&hello, sizeof hello) ||
-      nag_receive(&config, sizeof config, files, FILES) != (int64_t)sizeof config ||
-      config.message != NREC_MESSAGE_CONFIG || config.version != NREC_MESSAGE_VERSION ||
-      files[MEMORY] < 0) {
-    for (int i = 0; i < FILES; i++)
-      if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
-    return give_up(process, process->is_unanswered ? ETIMEDOUT : 0);
-  }
-  nag_config.config = config;
-  process->events = files[EVENTS];
-  process->memory = files[MEMORY];
-  process->memory_bytes = nag_file_bytes(files[MEMORY]);
-  nag_notes_map(files[NOTES]);
-  if (files[NOTES] >= 0) NAG_CALL(SYS_close, files[NOTES]);
-  nag_config.descriptors[0] = process->socket;
-  nag_config.descriptors[1] = process->events;
-  nag_config.descriptors[2] = process->memory;
-  if (!map_header(process, config.flags & NREC_FLAG_OVERWRITE)) return give_up(process, ENOSPC);
-  if (begin == NREC_BEGIN_FORK && nag_config.list_generations != NULL) send_inherited();
-  process->id = nag_config.joined = hello.process;
+  uint32_t number;
+  nrec_arena_process *place =
+      nag_config.arena == NULL ? NULL : nag_arena_claim(&number);
+  if (place == NULL) return give_up(process, nag_config.arena == NULL ? 0 : EAGAIN);
+  process->place = number;
+  place->copied = nag_config.image;
+  place->image = nag_config.image = nag_arena_next_image();
+  place->thread = nag_thread_id_after_fork();
+  place->answers = 0;
+  begin_header(process, &place->header);
+  nag_arena_claimed();
+  if (nag_config.list_generations != NULL) send_inherited();
+  // Where it is not known, another number that no process has.
+  process->id = place->thread != 0 ? place->thread : -1;
+  nag_config.joined = process->id;
   return true;
 }
 
@@ -110,7 +111,7 @@ bool nag_is_joined(void) {
   nag_process *process = nag_process_state;
   if (process->id == 0 && !nag_config.is_off) {
     nag_lock(&process->lock);
-    if (process->id == 0) nag_join(NREC_BEGIN_FORK);
+    if (process->id == 0) claim();
     nag_unlock(&process->lock);
   }
   return process->header != NULL;
@@ -121,18 +122,13 @@ void nag_lose(uint64_t events) {
   if (header != NULL) __atomic_add_fetch(&header->lost_events, events, __ATOMIC_RELAXED);
 }
 
-static void mark(uint32_t flag) {
+void nag_mark(uint32_t flag) {
   nrec_file_header *header = nag_process_state->header;
   if (header != NULL) __atomic_or_fetch(&header->flags, flag, __ATOMIC_RELAXED);
 }
 
-void nag_mark_corrupted(void) { mark(NREC_FLAG_CORRUPTED); }
-void nag_mark_full(void) { mark(NREC_FLAG_FULL); }
-void nag_mark_shared(void) { mark(NREC_FLAG_SHARED); }
-
 void nag_mark_ended(void) {
   nrec_file_header *header = nag_process_state->header;
   header->end_time = nag_time();
-  header->end_realtime_nanoseconds = realtime();
-  mark(NREC_FLAG_ENDED);
+  nag_mark(NREC_FLAG_ENDED);
 }

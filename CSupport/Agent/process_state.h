@@ -15,20 +15,18 @@
 #include "nrec_messages.h"
 #include "nrec_notes.h"
 
-enum { NAG_FREE_PLACES = 896 };
-
 typedef struct nag_process {
   _Atomic uint32_t lock;         ///< futex: 0 free, 1 held, 2 held and awaited
   _Atomic uint32_t orphans_lock; ///< see orphaned_returns.c
   int32_t id;                    ///< of the process that joined or gave up; 0: neither yet
-  int32_t socket, events;        ///< descriptors, or -1
-  int32_t memory;                ///< the memory file, or -1
   bool is_unanswered;            ///< the recorder did not answer in time: it is asked nothing more
-  uint64_t memory_bytes;         ///< how much of the memory file may be mapped
-  nrec_file_header *header;      ///< NULL: no recorder, nothing is recorded
+  bool is_stuck;                 ///< no chunk became free for seconds: none is waited for
+  uint32_t place;                ///< in the arena
+  nrec_file_header *header;      ///< there; NULL: no recorder, nothing is recorded
+  uint8_t *mail;                 ///< the chunk of messages that is being filled; NULL: none is
+  uint32_t mails;                ///< how many there were
+  uint8_t *answers;              ///< those that were fetched and not read, linked; or NULL
   uint32_t next_serial;          ///< of threads
-  uint32_t next_place, free_places;
-  uint32_t places[NAG_FREE_PLACES];  ///< parts of the memory file that ended threads have freed
 } nag_process;
 
 typedef struct nag_shared {
@@ -36,12 +34,15 @@ typedef struct nag_shared {
   const struct nag_tracer *tracer;  ///< the current row of tracer_table.h; NULL: there is none
   char socket_path[108];
   int32_t joined;               ///< the last process that joined: this one or its ancestor
-  int32_t descriptors[3];       ///< its socket and files; a forked child has them too
+  uint32_t image;               ///< its number
+  struct nrec_arena *arena;     ///< NULL: there is none
+  nrec_arena_layout layout;     ///< its own; of `chunks`, those that are mapped
   nrec_notes *notes;            ///< shared with the recorder; NULL: there are none
   uint64_t notes_count;
   /// Writes at most `room` of the loaded modules' generations, from place `*place` on, and moves it.
   /// Returns how many. NULL: no module was shown yet.
   uint32_t (*list_generations)(uint32_t *generations, uint32_t room, uint32_t *place);
+  bool forbids_patching;        ///< a system call filter ends a program that patches
   bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 

@@ -25,8 +25,9 @@ static inline void add_narrow(uint32_t *sum, uint32_t value) {
 
 static bool widen(nag_buffer *buffer, uint32_t function) {
   uint64_t wanted = ((uint64_t)function + STEP) & ~(uint64_t)(STEP - 1);
+  if (wanted < 2 * buffer->profiled) wanted = 2 * buffer->profiled;
   nrec_profile_entry *entries =
-      (nrec_profile_entry *)nag_chunk_map(buffer, wanted * sizeof *entries);
+      (nrec_profile_entry *)nag_chunk_make(buffer, wanted * sizeof *entries, true);
   if (entries == NULL) return false;
   nag_copy(entries, buffer->profile, buffer->profiled * sizeof *entries);
   buffer->profile = entries;
@@ -109,6 +110,8 @@ void nag_profile_dropped(const nag_slot *slot) {
 uint64_t nag_profile_finish(nag_buffer *buffer) {
   uint64_t calls = 0;
   for (uint64_t i = 0; i < buffer->profiled; i++) calls += buffer->profile[i].calls;
-  nag_chunk_unmap(buffer->profile);
+  buffer->profile = NULL;
+  buffer->profiled = 0;
+  nag_chunks_finish(buffer);
   return calls;
 }

@@ -9,9 +9,12 @@
 enum { SCRATCH_BYTES = 1 << 16 };
 
 bool nag_on_scratch_stack(void (*function)(void *), void *argument) {
-  uint8_t *stack = nag_pages(SCRATCH_BYTES);
+  static uint8_t *spare;  // of confined threads, which cannot unmap one
+  uint8_t *stack = nag_is_confined ? __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQ_REL) : NULL;
+  if (stack == NULL) stack = nag_pages(SCRATCH_BYTES);
   if (stack == NULL) return false;
   nag_on_stack(function, argument, stack + SCRATCH_BYTES);
-  NAG_CALL(SYS_munmap, stack, SCRATCH_BYTES);
+  if (nag_is_confined) __atomic_store_n(&spare, stack, __ATOMIC_RELEASE);
+  else nag_unmap(stack, SCRATCH_BYTES);
   return true;
 }

@@ -22,6 +22,7 @@ enum {
   REGION_BYTES = 1 << 20,                             // 32,767 frames a thread
   REGIONS = NAG_SHADOW_DISTANCE / REGION_BYTES,       // 2,032 threads at a time
   GROWTH = 1 << 16,
+  RESERVED_REGIONS = 256,                             // where none can be mapped later
 };
 
 static uint8_t *range;                    // of trampolines; NULL: returns are not hooked
@@ -53,7 +54,7 @@ static void write_trampolines(uint8_t *code, size_t bytes) {
 // Maps the next part of a region: its trampolines, then its slots, all free.
 static bool grow(uint32_t region) {
   uint32_t have = mapped[region];
-  if (have == REGION_BYTES) return false;
+  if (have == REGION_BYTES || nag_is_confined) return false;
   uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
   uint8_t *data = code + NAG_SHADOW_DISTANCE;
   const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
@@ -66,6 +67,14 @@ static bool grow(uint32_t region) {
   if (NAG_CALL(SYS_mprotect, code, GROWTH, PROT_READ | PROT_EXEC) != 0) return false;
   mapped[region] = have + GROWTH;
   return true;
+}
+
+void nag_shadow_reserve(void) {
+  if (range == NULL) return;
+  uint32_t own = nag_self.region;
+  while (own != 0 && grow(own - 1)) nag_self.end = (nag_slot *)((uint8_t *)nag_self.end + GROWTH);
+  for (uint32_t i = 0; i < RESERVED_REGIONS; i++)
+    if (mapped[i] == 0 && !grow(i)) return;
 }
 
 static uint32_t take_region(void) {
@@ -132,7 +141,7 @@ uint32_t nag_shadow_depth(void) {
 // Whether this code runs on a signal's alternate stack, and the slot's frame is on another stack.
 static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
   stack_t alternate = {.ss_flags = 0};
-  if (NAG_CALL(SYS_sigaltstack, NULL, &alternate) != 0) return false;
+  if (nag_is_confined || NAG_CALL(SYS_sigaltstack, NULL, &alternate) != 0) return false;
   uint64_t low = (uint64_t)alternate.ss_sp;
   return location - low < alternate.ss_size && stack - low >= alternate.ss_size;
 }

@@ -66,7 +66,7 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
   if (status == 0) status = NAG_CALL(SYS_mprotect, head, HEAD_BYTES, PROT_READ);
   if (status == 0) return head;
   *error = (int32_t)-status;
-  NAG_CALL(SYS_munmap, head, *mapped);
+  nag_unmap(head, *mapped);
   return NULL;
 }
 
@@ -154,7 +154,7 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
   if (stubs == NULL) {
     applied->status = NPC_UNWRITABLE;
     applied->error = error;
-    if (pokes != NULL) NAG_CALL(SYS_munmap, pokes, bytes);
+    if (pokes != NULL) nag_unmap(pokes, bytes);
     return NULL;
   }
   uint32_t made = make_pokes(pokes, module, plan, count, stubs, applied);
@@ -173,7 +173,7 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
     applied->armed = applied->nopped = 0;
     describe_failure(applied, &result, &transaction);
   }
-  NAG_CALL(SYS_munmap, pokes, bytes);
+  nag_unmap(pokes, bytes);
   return stubs;
 }
 

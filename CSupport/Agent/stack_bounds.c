@@ -52,6 +52,13 @@ static void find_stack(void *unused) {
   (void)unused;
   uint64_t pointer = thread_pointer(), low, high;
   bool is_first = pointer == first_thread;
+  if (nag_is_confined) {
+    // A guess, from the usual size of a stack.
+    nag_self.stack_high = is_first ? (getauxval(AT_RANDOM) | 0xfff) + 1 : pointer;
+    nag_self.stack_low = nag_self.stack_high - (8 << 20);
+    nag_self.mapped_low = nag_self.stack_high;
+    return;
+  }
   if (!find_mapping(is_first ? getauxval(AT_RANDOM) : pointer, &low, &high)) return;
   // The first thread's stack grows down, and nothing else is mapped close below it. The mapping of
   // another thread's may have other stacks in it, which can be unmapped: /proc shows mappings that

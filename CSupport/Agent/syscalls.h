@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -42,41 +43,52 @@ static inline void *nag_mmap(void *at, size_t bytes, int protection, int flags, 
 
 static inline size_t nag_whole_pages(size_t bytes) { return (bytes + 4095) & ~(size_t)4095; }
 
-/// Anonymous memory, zeroed.
-static inline void *nag_pages(size_t bytes) {
-  return nag_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-}
+/// No system call may be made any more: see confinement.c.
+extern bool nag_is_confined __attribute__((visibility("hidden")));
 
-/// Anonymous memory that a forked child finds zeroed.
-static inline void *nag_wiped_pages(size_t bytes) {
-  void *memory = nag_pages(bytes);
-  if (memory != NULL) NAG_CALL(SYS_madvise, memory, bytes, 18 /* MADV_WIPEONFORK */);
-  return memory;
-}
+/// Anonymous memory, zeroed; NULL: there is none.
+void *nag_pages(uint64_t bytes);
+/// The same, which a forked child finds zeroed.
+void *nag_wiped_pages(uint64_t bytes);
+void nag_unmap(const void *memory, uint64_t bytes);
+/// From now on.
+void nag_confine(void);
 
 static inline void nag_lock(_Atomic uint32_t *lock) {
   uint32_t seen = 0;
   if (atomic_compare_exchange_strong(lock, &seen, 1)) return;
-  while (atomic_exchange(lock, 2) != 0)
-    NAG_CALL(SYS_futex, lock, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 2, 0);
+  while (atomic_exchange(lock, 2) != 0) {
+    if (nag_is_confined) __builtin_ia32_pause();
+    else NAG_CALL(SYS_futex, lock, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 2, 0);
+  }
 }
 
 static inline void nag_unlock(_Atomic uint32_t *lock) {
-  if (atomic_exchange(lock, 0) == 2) NAG_CALL(SYS_futex, lock, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+  if (atomic_exchange(lock, 0) == 2 && !nag_is_confined)
+    NAG_CALL(SYS_futex, lock, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
 static inline int32_t nag_thread_id(void) { return (int32_t)NAG_CALL(SYS_gettid); }
 static inline int32_t nag_process_id(void) { return (int32_t)NAG_CALL(SYS_getpid); }
 
+/// What a confined thread does instead of blocking signals, and of restoring them.
+void nag_hold(void);
+void nag_release(void);
+
 /// Blocks all signals; the next function restores them. A signal handler that runs in the middle of
 /// a slow path would find that path's state half changed.
 static inline uint64_t nag_block_signals(void) {
+  if (nag_is_confined) {
+    nag_hold();
+    return 0;
+  }
   uint64_t all = ~(uint64_t)0, old = 0;
   NAG_CALL(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &all, &old, 8);
   return old;
 }
 static inline void nag_restore_signals(uint64_t old) {
-  NAG_CALL(SYS_rt_sigprocmask, 2, &old, 0, 8);
+  if (nag_is_confined) nag_release();
+  else NAG_CALL(SYS_rt_sigprocmask, 2, &old, 0, 8);
 }
 
 static inline void nag_copy(void *to, const void *from, size_t bytes) {

@@ -29,7 +29,7 @@ static void end_recording(void) {
   nag_self.buffer = NULL;
   if (buffer != NULL) {
     nag_thread_finish(buffer);
-    NAG_CALL(SYS_munmap, buffer, nag_config.tracer->buffer_bytes);
+    nag_unmap(buffer, nag_config.tracer->buffer_bytes);
   }
   nag_shadow_release();
 }
@@ -56,6 +56,7 @@ void nag_thread_prepare(void) {
   uint32_t a = 0xd, b = 0, c = 0, d = 0;  // CPUID leaf 0DH: EBX is the XSAVE area's size as enabled
   __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
   vector_bytes = (b + 63) & ~63u;
+  nag_thread_id_prepare();
   has_key = pthread_key_create(&key, ended) == 0;
 }
 
@@ -72,13 +73,14 @@ static void begin(void *unused) {
     if (has_key && vector_bytes >= 576) nag_with_vectors(arrange_end, buffer, vector_bytes);
   }
   if (buffer->thread != 0) return;
-  buffer->thread = nag_thread_id();
+  buffer->thread = nag_self.thread = nag_own_thread_id();
   buffer->serial = __atomic_add_fetch(&process->next_serial, 1, __ATOMIC_RELAXED);
 }
 
 nag_buffer *nag_thread_buffer(void) {
   if (nag_config.is_off) return NULL;
-  if (nag_self.is_shared) {
+  // Or a signal has interrupted a slow path of a confined thread.
+  if (nag_self.is_over || nag_self.holds > 1) {
     nag_lose(1);
     return NULL;
   }
@@ -88,14 +90,14 @@ nag_buffer *nag_thread_buffer(void) {
 }
 
 // The shadow stack is given up, so that each open function's return finds its address among the
-// orphaned returns: the two processes must not change one shadow stack.
-void nag_thread_share(void) {
+// orphaned returns: two processes must not change one shadow stack.
+void nag_thread_leave(uint32_t flag) {
   nag_process *process = nag_process_state;
-  if (process == NULL || process->header == NULL || nag_self.is_shared) return;
+  if (process == NULL || process->header == NULL || nag_self.is_over) return;
   uint64_t signals = nag_block_signals();
   end_recording();
-  nag_self.is_shared = true;
+  nag_self.is_over = true;
   nag_self.refused = 1;
-  nag_mark_shared();
+  nag_mark(flag);
   nag_restore_signals(signals);
 }

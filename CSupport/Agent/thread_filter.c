@@ -36,12 +36,18 @@ static bool is_wanted(const char *name) {
   return count == 0 || config->threads[0].is_removal;
 }
 
+// A confined thread's name is the last that was known; the recorder knows a later one.
+void nag_thread_name(char *name) {
+  if (!nag_is_confined) NAG_CALL(SYS_prctl, PR_GET_NAME, nag_self.name);
+  nag_copy(name, nag_self.name, NAME_BYTES);
+}
+
 void nag_thread_ask(uint32_t function, uint64_t *location) {
   (void)function, (void)location;
   char name[NAME_BYTES + 1] = {0};
   // Read before the name is: if the name changes in between, the answer counts as outdated.
   uint32_t generation = __atomic_load_n(&nag_thread_generation, __ATOMIC_ACQUIRE);
-  NAG_CALL(SYS_prctl, PR_GET_NAME, name);
+  nag_thread_name(name);
   nag_self.choice = generation + !is_wanted(name);
 }
 
@@ -50,8 +56,8 @@ void nag_thread_renamed(void) {
   // calls before it takes a name should still appear under that name. The name of another thread
   // appears in that thread's next chunk.
   nag_buffer *buffer = nag_self.buffer;
-  if (buffer != NULL && buffer->chunk != NULL)
-    NAG_CALL(SYS_prctl, PR_GET_NAME, ((nrec_chunk_header *)buffer->chunk)->thread_name);
+  if (buffer != NULL && nag_chunk(buffer) != NULL)
+    nag_thread_name(((nrec_chunk_header *)nag_chunk(buffer))->thread_name);
   if (nag_config.config.thread_rules == 0) return;
   if (__atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE) == 0)
     __atomic_add_fetch(&nag_thread_generation, STEP, __ATOMIC_RELEASE);

@@ -47,9 +47,8 @@ typedef struct nag_buffer {
   uint64_t stack_low, stack_size;
   uint64_t epoch;               ///< tracer function: a number of 16 bits, the chunk's own
   // Only C uses what follows.
-  uint8_t *ring;                ///< the thread's part of the memory file
-  uint64_t place;               ///< which part
-  uint32_t ring_chunks, ring_next;
+  uint32_t ring_chunks;         ///< flight recorder: how many it has; the newest is `chunk`
+  uint8_t *counters;            ///< the newest chunk of counters
   uint32_t serial, sequence;    ///< of the thread; of its next chunk
   int32_t thread;               ///< kernel thread id; 0: the buffer is new, or was wiped by a fork
   uint64_t lost;                ///< events
@@ -73,7 +72,12 @@ typedef struct nag_tls {
   uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
   uint64_t unwound;             ///< when an exception or longjmp last ended frames; in units
   uint32_t end_rounds;          ///< how often its end was announced
-  bool is_shared;               ///< another process uses these variables too: nothing is recorded
+  char name[16];                ///< the last that was known; empty: none was
+  int32_t thread;               ///< its id when its buffer was made last; 0: it had none
+  uint8_t *chunk;               ///< a confined thread's in a slow path, hidden from the assembly
+  uint32_t holds;               ///< how many slow paths it is in
+  bool has_no_clock;            ///< it may not read the time stamp counter
+  bool is_over;                 ///< nothing more of it is recorded: see nag_thread_leave
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
   uint64_t mapped_low;          ///< from here to stack_high there is memory for as long as it runs
 } nag_tls;
@@ -84,9 +88,20 @@ extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visib
 /// area.
 extern int64_t nag_rseq __attribute__((visibility("hidden")));
 
-/// The state of a buffer's chunk. The buffer must have one.
+/// The thread's chunk of events, or NULL.
+static inline uint8_t *nag_chunk(const nag_buffer *buffer) {
+  return nag_self.chunk != NULL ? nag_self.chunk : buffer->chunk;
+}
+
+/// Where it is noted.
+static inline void nag_set_chunk(nag_buffer *buffer, uint8_t *chunk) {
+  if (nag_self.holds > 0) nag_self.chunk = chunk;
+  else buffer->chunk = chunk;
+}
+
+/// The state of the thread's chunk. There must be one.
 static inline uint64_t *nag_state(const nag_buffer *buffer) {
-  return &((nrec_chunk_header *)buffer->chunk)->state;
+  return &((nrec_chunk_header *)nag_chunk(buffer))->state;
 }
 
 #define NAG_SAME(actual, offset) _Static_assert((actual) == (offset), "as the assembly has it")
@@ -112,7 +127,7 @@ NAG_SAME(NREC_PAIRS, NAG_PAIRS);
 NAG_SAME(NREC_TIME_SHIFT, NAG_TIME_SHIFT);
 NAG_SAME(NREC_EVENT_PARENT, NAG_EVENT_PARENT);
 NAG_SAME(NREC_EVENT_ENTRY, NAG_EVENT_ENTRY);
-NAG_SAME(NREC_MEMORY_CHUNK, NAG_CHUNK_BYTES);
+NAG_SAME(NREC_CHUNK_BYTES, NAG_CHUNK_BYTES);
 NAG_SAME(offsetof(nrec_chunk_header, state), NAG_CHUNK_STATE);
 NAG_SAME(sizeof(nrec_chunk_header), NAG_CHUNK_HEADER);
 

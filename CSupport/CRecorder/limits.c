@@ -21,3 +21,9 @@ void nrc_descriptor_limit_for_children(bool begins) {
   const struct rlimit most = {users.rlim_max, users.rlim_max};
   setrlimit(RLIMIT_NOFILE, begins ? &users : &most);
 }
+
+uint64_t nrc_file_size_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+  return limit.rlim_cur;
+}

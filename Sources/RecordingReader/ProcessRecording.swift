@@ -51,6 +51,11 @@ public struct ProcessRecording: Sendable {
   /// A child that clone(2) started used a thread's thread-local storage: from then on the thread's
   /// events were only counted.
   public let hasSharedThread: Bool
+  /// The program installed a system call filter that forbids patching: what it loaded later is not
+  /// traced.
+  public let isConfined: Bool
+  /// A thread may not read the time stamp counter: from then on its events were only counted.
+  public let hasThreadWithoutClock: Bool
   /// Nanoseconds per unit.
   public let scale: Double
 

@@ -23,6 +23,9 @@ public struct Recording: Sendable {
   /// What a reader should know and is no damage, one line each.
   public let notes: [String]
 
+  /// False: `record` is still running, or was killed. What was in memory then is not in the recording.
+  public let isClosed: Bool
+
   /// Opens the directory; every event file's chunk headers are read.
   public init(directory: String) throws(RecordingError) {
     var opening = RecordingOpening(directory: directory)
@@ -34,6 +37,7 @@ public struct Recording: Sendable {
     processes = opening.processes
     problems = opening.problems
     notes = opening.notes
+    isClosed = opening.isClosed
   }
 
   /// Events that were not recorded, by the agents' own account.
@@ -67,6 +71,7 @@ private struct RecordingOpening {
   /// What is known of each that joined.
   private var joined: [ImageName: Session.Process] = [:]
   private var hasSession = false
+  var isClosed: Bool { !hasSession || session.hasEnded }
 
   init(directory: String) {
     self.directory = directory
@@ -100,7 +105,9 @@ private struct RecordingOpening {
       session = parsed
       hasSession = true
       if !session.hasEnded {
-        notes.append("the recording is not closed: nopscope record is still running, or was killed")
+        notes.append(
+          "the recording is not closed: nopscope record is still running, or was killed; the last "
+            + "events of each thread are not in it")
       }
     } else {
       problems.append("\(name): expected the JSON of a session, found something else")
@@ -208,6 +215,8 @@ private struct RecordingOpening {
       isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
       isFull: raw.flags & UInt32(NREC_FLAG_FULL) != 0,
       hasSharedThread: raw.flags & UInt32(NREC_FLAG_SHARED) != 0,
+      isConfined: raw.flags & UInt32(NREC_FLAG_CONFINED) != 0,
+      hasThreadWithoutClock: raw.flags & UInt32(NREC_FLAG_NO_CLOCK) != 0,
       scale: scale(raw, name), symbols: symbols)
   }
 

@@ -21,10 +21,12 @@ struct RecordRun {
           "\(AgentLibrary.name): expected it beside nopscope or in ../lib/nopscope, found none")
         throw ExitCode(125)
       }
+      let limits = RunLimits.current
+      try limits.check(options)
       let run = try RecordedRun(
         program, words: words, agent: agent, output: settings.output, options: options,
         source: SiteSource(cache: .standard(environment: environment)), clock: clock)
-      for line in RunLimits.current.warnings(options) { complain(line) }
+      for line in limits.warnings(options) { complain(line) }
       if let line = AgentLibrary.missingTrampolines(beside: agent, for: options.tracer) {
         complain(line)
       }

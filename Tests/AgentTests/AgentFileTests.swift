@@ -47,6 +47,7 @@ import Testing
         == [
           "mcount", "_mcount", "__fentry__", "__monstartup", "monstartup", "_mcleanup", "clone",
           "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk", "prctl", "pthread_setname_np",
+          "syscall",
           "execl", "execle", "execlp", "execv", "execve", "execveat", "execvp", "execvpe",
           "fexecve",
           "popen", "posix_spawn", "posix_spawnp", "system",

@@ -6,7 +6,7 @@ import Testing
 
 /// What a system refuses to a traced program, and how much of it is traced then.
 struct Refusal: Sendable, CustomStringConvertible {
-  enum Traced: Sendable { case all, part, none }
+  enum Traced: Sendable { case all, none }
 
   var how: String
   var traced: Traced
@@ -18,7 +18,6 @@ struct Refusal: Sendable, CustomStringConvertible {
 }
 
 private let notWritable = "its text cannot be written: "
-private let noSpace = "no space was left: later events are only counted"
 private let refusals = [
   Refusal(how: "nothing", traced: .all),
   Refusal(how: "mprotect", traced: .all),
@@ -31,15 +30,18 @@ private let refusals = [
   Refusal(
     how: "membarrier", traced: .none,
     line: "the processor cannot be synchronised: Operation not permitted"),
-  // The plan comes in a sealed file: without an answer it may be one that changes.
-  Refusal(how: "seals", traced: .none, line: notWritable + "Operation not permitted"),
-  Refusal(how: "ENOSPC", traced: .part, line: noSpace),
-  Refusal(how: "EDQUOT", traced: .part, line: noSpace),
-  Refusal(how: "nearly-full-table", traced: .none),
+  // The recording's memory is a sealed file: without an answer it may be one that becomes shorter.
+  Refusal(
+    how: "seals", traced: .none,
+    line: "it cannot use the recorder's memory: Operation not permitted"),
+  // The recorder writes, not the program.
+  Refusal(how: "ENOSPC", traced: .all),
+  Refusal(how: "EDQUOT", traced: .all),
+  Refusal(how: "nearly-full-table", traced: .all),
   Refusal(how: "full-table", traced: .none),
   Refusal(how: "few-descriptors", traced: .all),
-  Refusal(how: "no-file-size", traced: .none, line: "1 without events"),
-  Refusal(how: "small-file-size", traced: .part, line: noSpace),
+  Refusal(how: "no-file-size", traced: .all),
+  Refusal(how: "small-file-size", traced: .all),
   Refusal(how: "small-space", traced: .all),
   Refusal(how: "tight-space", traced: .all, mode: "memory"),
   Refusal(how: "full-shm", traced: .all, needsRoot: true),
@@ -79,7 +81,6 @@ private let refusals = [
     let found = recording.calls["branch"] ?? 0
     switch one.traced {
     case .all: for (name, count) in stated { #expect(recording.calls[name] == count, "\(name)") }
-    case .part: #expect(recording.lostEvents > 0 || found < stated["branch"] ?? 0)
     case .none: #expect(found == 0)
     }
     let said = traced.standardError.split(separator: "\n")
@@ -107,7 +108,8 @@ private let refusals = [
     }
   }
 
-  /// The recorder is killed, or stopped for good, while the program runs.
+  /// The recorder is killed, or stopped for good, while the program runs. What was in its memory then
+  /// is lost, and said.
   @Test("A program outlives its recorder, and its recording is read", arguments: ["KILL", "STOP"])
   func outlives(signal: String) throws {
     let folder = try TemporaryFolder.shared.fresh("outlives")
@@ -132,9 +134,14 @@ private let refusals = [
     let expected = try String(contentsOfFile: plain + "/done", encoding: .utf8)
     #expect(result.output == expected, "\(result.standardError)")
     let recording = try DecodedRecording(folder + "/data")
-    #expect(recording.calls["before"] == 100_000)
-    #expect(recording.calls["after"] == 100_000)
+    let before = recording.calls["before"] ?? 0
+    #expect(before > 0 && before <= 100_000)
+    #expect((recording.calls["after"] ?? 0) <= 100_000)
     #expect(recording.complaints == [])
-    #expect(try runNopscope(["report", folder + "/data"]).ending == .exit(0))
+    let report = try runNopscope(["report", folder + "/data"])
+    #expect(report.ending == .exit(0))
+    #expect(
+      report.standardError.contains("0 events lost until now, not closed: the last are not in it\n")
+    )
   }
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -48,4 +49,28 @@ ssize_t cts_receive_descriptors(int socket, void *bytes, size_t size, int *descr
   for (int i = 0; i < count && header->cmsg_len >= CMSG_LEN((size_t)(i + 1) * sizeof(int)); i++)
     descriptors[i] = sent[i];
   return got;
+}
+
+int cts_unsealed_file(uint64_t bytes) {
+  int file = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return file >= 0 && ftruncate(file, (off_t)bytes) == 0 ? file : -1;
+}
+
+ssize_t cts_send_descriptors(int socket, const void *bytes, size_t size, const int *descriptors,
+                             int count) {
+  union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(2 * sizeof(int))];
+  } control = {0};
+  struct iovec part = {(void *)bytes, size};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (count > 0) {
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+    memcpy(CMSG_DATA(&control.header), descriptors, (size_t)count * sizeof(int));
+  }
+  return sendmsg(socket, &message, MSG_NOSIGNAL);
 }

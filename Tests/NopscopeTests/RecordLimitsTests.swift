@@ -72,8 +72,6 @@ import Testing
     var options: [String]
     var calls: Int
     var threads = 1
-    /// Whether anything can be recorded at all.
-    var isSome = true
     var description: String { "\(limit) bytes, \(options), \(threads) threads" }
   }
 
@@ -84,11 +82,6 @@ import Testing
       SizeCase(limit: 1 << 20, options: [], calls: 100_000, threads: 12),
       SizeCase(limit: 1 << 20, options: ["--overwrite", "512K"], calls: 1_000_000, threads: 4),
       SizeCase(limit: 1 << 20, options: ["--tracer", "function"], calls: 1_000_000),
-      SizeCase(limit: 70_000, options: [], calls: 100_000, isSome: false),
-      SizeCase(limit: 8192, options: ["--tracer", "hits"], calls: 1000, isSome: false),
-      SizeCase(limit: 8192, options: ["--tracer", "callgraph"], calls: 1000, isSome: false),
-      SizeCase(limit: 8192, options: ["--tracer", "profile"], calls: 1000, isSome: false),
-      SizeCase(limit: 4000, options: [], calls: 1000, isSome: false),
     ])
   func fileSize(one: SizeCase) throws {
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
@@ -98,23 +91,29 @@ import Testing
     #expect(result.output == "default\n\(one.calls * one.threads)\n")
     let first = result.standardError.split(separator: "\n").first ?? ""
     #expect(first.hasPrefix("nopscope: files may have \(one.limit) bytes (ulimit -f): "))
-    if one.limit < 4096 { return }  // not even the file's header
     let report = try report(data)
     #expect(report.result.ending == .exit(0))
-    #expect(report.lost > 0, "\(result.standardError)")
+    // The flight recorder may have made room in time: what was overwritten is not lost.
+    #expect(report.lost > 0 || one.options.contains("--overwrite"), "\(result.standardError)")
     #expect(report.calls < one.calls * one.threads)
-    #expect((report.calls > 0) == one.isSome)
+    #expect(report.calls > 0)
     #expect(report.result.standardError == "", "what was lost is no damage")
   }
 
-  @Test("a limit that not even the session fits into is one line, and nothing runs")
-  func noSession() throws {
+  @Test(
+    "a limit that no thread's buffer fits into is one line, and nothing runs",
+    arguments: [70_000, 4000, 300], [[], ["--tracer", "hits"], ["--overwrite", "512K"]])
+  func tooSmall(limit: Int, options: [String]) throws {
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
-    let result = try record("--fsize=300", [], calls: 1, threads: 1, into: data)
+    let result = try record("--fsize=\(limit)", options, calls: 1, threads: 1, into: data)
     #expect(result.ending == .exit(125))
     #expect(result.output == "")
+    let isSmaller = options.first == "--overwrite"
     #expect(
-      result.standardError == "nopscope: \(data)/session.json: cannot write: File too large\n")
+      result.standardError
+        == "nopscope: files may have \(limit) bytes (ulimit -f), expected at least "
+        + (isSmaller ? "524288" : "77824") + " for one thread's buffer: raise it"
+        + (isSmaller ? ", or give --overwrite a smaller size" : "") + "\n")
     #expect(!FileManager.default.fileExists(atPath: data))
   }
 
@@ -155,7 +154,7 @@ import Testing
   @Test("few descriptors: the program has its own, and runs")
   func descriptors() throws {
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
-    for limit in [12, 24, 64] {
+    for limit in [20, 24, 64] {
       let result = try record("--nofile=\(limit)", [], calls: 1000, threads: 1, into: data)
       #expect(result.ending == .exit(3), "\(limit): \(result.standardError)")
       #expect(result.output == "default\n1000\n")
@@ -199,7 +198,7 @@ import Testing
     ).build()
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
     let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
-    // Each process that is recorded takes three of the recorder's.
+    // Each process that is recorded takes two of the recorder's.
     let result = try runChild(
       prlimit, ["--nofile=80:1000", Tools.nopscope, "record", "-o", data, path])
     #expect(result.ending == .exit(3), "\(result.standardError)")

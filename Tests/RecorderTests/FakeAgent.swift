@@ -9,33 +9,103 @@ import Testing
 
 @testable import Recorder
 
-/// An agent that sends exactly the messages that a test gives it.
+/// An agent that says exactly what a test gives it, of a process of its own.
 final class FakeAgent {
-  let socket: Int32
-  var generation: UInt32 = 0
+  /// Its process.
+  let process: pid_t
+  private let control: Int32
+  private(set) var config: nrec_config?
+  private(set) var arena: UnsafeMutablePointer<cts_arena>?
+  private(set) var place: UInt32 = 0
+  private(set) var image: UInt32 = 0
+  /// Whose copy it is, and whose mapping it uses.
+  private var parent: FakeAgent?
+  private var chunks: UInt32 = 0
+  private var isOver = false
 
-  init(_ server: RecordServer) throws {
-    socket = cts_connect(server.socketPath)
-    try #require(socket >= 0)
-    #expect(fcntl(socket, F_SETFL, O_NONBLOCK) == 0)
+  /// Sends `hello` over the recorder's socket.
+  init(_ server: RecordServer, hello: [UInt8] = FakeAgent.bytes(FakeAgent.hello())) throws {
+    var control: Int32 = -1
+    process = cts_join(server.socketPath, hello, hello.count, &control)
+    self.control = control
+    try #require(process > 0)
   }
 
-  deinit { close(socket) }
+  /// A forked child's, which claims a place.
+  init(copying parent: FakeAgent, time: UInt64 = 1000) throws {
+    var control: Int32 = -1
+    process = cts_join("/no/such/socket", [UInt8](), 0, &control)
+    self.control = control
+    let shared = try #require(parent.arena)
+    arena = shared
+    self.parent = parent
+    let claimed = cts_arena_claim(shared, parent.image, process, time, &image)
+    try #require(claimed >= 0)
+    place = UInt32(claimed)
+  }
 
-  func send(_ bytes: [UInt8]) { _ = nrc_send(socket, bytes, bytes.count, nil, 0) }
+  deinit {
+    end()
+    if parent == nil, let arena { cts_arena_unmap(arena) }
+  }
 
-  func send<T>(_ message: T) { withUnsafeBytes(of: message) { send(Array($0)) } }
+  /// Its process ends.
+  func end() {
+    if isOver { return }
+    isOver = true
+    cts_leave(process, control)
+  }
 
-  static func hello(
-    begin: Int = NREC_BEGIN_START, parent: Int32 = 1, time: UInt64 = 1000
-  ) -> nrec_hello {
+  /// Reads the recorder's answer to HELLO; nil: there is none.
+  func receiveConfig() throws -> nrec_config? {
+    var answer = [UInt8](repeating: 0, count: MemoryLayout<nrec_config>.size + 1)
+    var files: [Int32] = [-1, -1]
+    let got = cts_joined(control, &answer, answer.count, &files)
+    guard got > 0 else { return nil }
+    try #require(got == MemoryLayout<nrec_config>.size)
+    let config = answer.withUnsafeBytes { $0.loadUnaligned(as: nrec_config.self) }
+    self.config = config
+    place = config.place
+    image = config.image
+    if files[0] >= 0 { arena = cts_arena_map(files[0]) }
+    for file in files where file >= 0 { close(file) }
+    return config
+  }
+
+  /// The header of its event file, in the arena.
+  var header: UnsafeMutablePointer<nrec_file_header> { cts_arena_header(arena, place) }
+
+  /// Begins the header, as the agent does.
+  func begin() {
+    header.pointee.version = UInt32(NREC_VERSION)
+    header.pointee.magic = UInt64(NREC_FILE_MAGIC)
+  }
+
+  static func bytes<T>(_ message: T) -> [UInt8] { withUnsafeBytes(of: message) { Array($0) } }
+
+  /// Sends one message.
+  func send(_ message: [UInt8]) {
+    let room = (MemoryLayout<nrec_mail>.size + message.count + 7) & ~7
+    var bytes = [UInt8](repeating: 0, count: room)
+    withUnsafeBytes(of: UInt32(message.count)) { bytes.replaceSubrange(0..<4, with: $0) }
+    bytes.replaceSubrange(8..<(8 + message.count), with: message)
+    sendChunk(bytes)
+  }
+
+  /// Hands over a chunk of messages with these contents, `number` instead of the next.
+  func sendChunk(_ bytes: [UInt8], number: UInt32? = nil) {
+    #expect(cts_arena_send(arena, place, number ?? chunks, bytes, bytes.count))
+    chunks += 1
+  }
+
+  func send<T>(_ message: T) { send(Self.bytes(message)) }
+
+  static func hello(parent: Int32 = 1, time: UInt64 = 1000) -> nrec_hello {
     var hello = nrec_hello()
     hello.message = UInt32(NREC_MESSAGE_HELLO)
     hello.version = UInt32(NREC_MESSAGE_VERSION)
     hello.process = getpid()
     hello.parent = parent
-    hello.begin = UInt32(begin)
-    hello.copied = begin == NREC_BEGIN_FORK ? parent : 0
     hello.time = time
     return hello
   }
@@ -84,21 +154,17 @@ final class FakeAgent {
     send(withUnsafeBytes(of: message) { Array($0[..<(start + 4 * generations.count)]) })
   }
 
-  /// The recorder's answer and the descriptor that came with it; nil if there is no answer.
-  func receive<T>(_ type: T.Type) throws -> (T, descriptor: Int32)? {
-    var bytes = [UInt8](repeating: 0, count: MemoryLayout<T>.size + 1)
-    var descriptors: [Int32] = [-1, -1]
-    let got = cts_receive_descriptors(socket, &bytes, bytes.count, &descriptors, 2)
-    if got <= 0 { return nil }
-    try #require(got == MemoryLayout<T>.size)
-    return (bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }, descriptors[0])
-  }
-
-  /// Whether the recorder has closed the connection.
-  var isClosed: Bool {
-    var byte: UInt8 = 0
-    let got = recv(socket, &byte, 1, 0)
-    return got == 0 || (got < 0 && errno == ECONNRESET)
+  /// The recorder's newest answer; nil: there is none.
+  func receivePlan() -> (nrec_plan_message, [nrec_plan_entry])? {
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    let got = cts_arena_answer(arena, place, &bytes, bytes.count)
+    let head = MemoryLayout<nrec_plan_message>.size
+    guard got >= head else { return nil }
+    let plan = bytes.withUnsafeBytes { $0.loadUnaligned(as: nrec_plan_message.self) }
+    let entries = bytes[head..<got].withUnsafeBytes {
+      Array($0.bindMemory(to: nrec_plan_entry.self))
+    }
+    return (plan, entries)
   }
 }
 
@@ -115,7 +181,12 @@ final class ServerBench {
   }
 
   /// Serves until no message is waiting.
-  func serve() { for _ in 0..<4 { server.loop.turn(milliseconds: 1) } }
+  func serve() {
+    for _ in 0..<4 {
+      server.arena.look()
+      server.loop.turn(milliseconds: 1)
+    }
+  }
 
   func session() throws -> [String: Any] {
     try jsonObject(Data(contentsOf: URL(fileURLWithPath: path + "/session.json")))
@@ -133,18 +204,26 @@ final class ServerBench {
   }
 
   /// An agent that has sent HELLO and has received its CONFIG.
-  func join(
-    begin: Int = NREC_BEGIN_START, parent: Int32 = 1, time: UInt64 = 1000
-  ) throws -> FakeAgent {
-    let agent = try FakeAgent(server)
-    agent.send(FakeAgent.hello(begin: begin, parent: parent, time: time))
-    serve()
-    let (config, events) = try #require(try agent.receive(nrec_config.self))
+  func join(time: UInt64 = 1000) throws -> FakeAgent {
+    let agent = try FakeAgent(
+      server, hello: FakeAgent.bytes(FakeAgent.hello(time: time)))
+    while server.latest[agent.process] == nil { server.loop.turn(milliseconds: 10) }
+    let config = try #require(try agent.receiveConfig())
     #expect(config.message == UInt32(NREC_MESSAGE_CONFIG))
-    #expect(events >= 0)
-    close(events)
+    agent.begin()
     return agent
   }
+
+  /// A forked child's, which has claimed a place.
+  func fork(_ parent: FakeAgent, time: UInt64 = 1000) throws -> FakeAgent {
+    let child = try FakeAgent(copying: parent, time: time)
+    serve()
+    try #require(server.latest[child.process] != nil)
+    return child
+  }
+
+  /// Whether nothing more is read from the agent.
+  func hasRefused(_ agent: FakeAgent) -> Bool { server.image(agent.image)?.isRefused == true }
 
   /// Sends a module and returns its plan.
   func load(
@@ -152,18 +231,10 @@ final class ServerBench {
   ) throws -> (plan: nrec_plan_message, entries: [nrec_plan_entry]) {
     agent.send(FakeAgent.module(path, buildID: buildID, generation: generation, time: time))
     serve()
-    let (plan, descriptor) = try #require(try agent.receive(nrec_plan_message.self))
+    let (plan, entries) = try #require(agent.receivePlan())
     #expect(plan.message == UInt32(NREC_MESSAGE_PLAN))
     #expect(plan.generation == generation)
-    #expect((descriptor >= 0) == (plan.count > 0))
-    guard descriptor >= 0 else { return (plan, []) }
-    let file = Descriptor(descriptor)
-    let size = Int(plan.count) * MemoryLayout<nrec_plan_entry>.stride
-    let read = file.read(at: 0, count: size)
-    let bytes = try #require(read)
-    // The file is sealed: the recorder cannot change the plan after the agent has checked it.
-    #expect(pwrite(descriptor, [0], 1, 0) == -1)
-    #expect(ftruncate(descriptor, 0) == -1)
-    return (plan, bytes.withUnsafeBytes { Array($0.bindMemory(to: nrec_plan_entry.self)) })
+    #expect(entries.count == Int(plan.count))
+    return (plan, entries)
   }
 }

@@ -29,10 +29,10 @@ extension RecordServerTests {
     let late = try bench.load(parent, path, buildID: id, generation: 3, time: 900).plan
     parent.applied(3, armed: late.count)
     bench.serve()
-    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid(), time: 1000)
+    let child = try bench.fork(parent)
     child.inherited([1, 2])
     bench.serve()
-    let name = "\(getpid())-1.modules"
+    let name = "\(child.process)-0.modules"
     var loads = try bench.lines(name).compactMap { $0["load"] as? [String: Any] }
     #expect(loads.compactMap { $0["generation"] as? Int } == [1, 2])
     #expect(loads.first?["firstFunction"] as? Int == 0)
@@ -58,16 +58,16 @@ extension RecordServerTests {
     let parent = try bench.join()
     _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1)
     _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1002)
-    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
+    let child = try bench.fork(parent)
     child.inherited(Array(1...1000))
     child.inherited([1001])
     bench.serve()
     #expect(
       bench.server.warnings.filter { $0.contains("has no names") } == [
-        "process \(getpid()): what it calls in 1000 of its modules has no names: its parent "
-          + "\(getpid()) unloaded them or ended, long before the first of these calls"
+        "process \(child.process): what it calls in 1000 of its modules has no names: its parent "
+          + "\(parent.process) unloaded them or ended, long before the first of these calls"
       ])
-    let loads = try bench.lines("\(getpid())-1.modules").compactMap { $0["load"] }
+    let loads = try bench.lines("\(child.process)-0.modules").compactMap { $0["load"] }
     #expect(loads.count == 1)
   }
 
@@ -77,14 +77,14 @@ extension RecordServerTests {
     let bench = try ServerBench()
     let parent = try bench.join()
     _ = try bench.load(parent, "/etc/passwd", buildID: [], generation: 1)
-    let child = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
+    let child = try bench.fork(parent)
     child.inherited([1, 2])
     bench.serve()
-    let grandchild = try bench.join(begin: NREC_BEGIN_FORK, parent: getpid())
+    let grandchild = try bench.fork(child)
     grandchild.inherited([1, 2])
     bench.serve()
     #expect(bench.server.warnings.filter { $0.contains("has no names") } == [])
-    let loads = try bench.lines("\(getpid())-2.modules").compactMap { $0["load"] }
+    let loads = try bench.lines("\(grandchild.process)-0.modules").compactMap { $0["load"] }
     #expect(loads.count == 1)
   }
 }

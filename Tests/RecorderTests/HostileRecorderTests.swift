@@ -2,6 +2,7 @@
 
 import CRecorder
 import CRecordingABI
+import CTestSupport
 import ELFImage
 import Foundation
 import TestSupport
@@ -46,12 +47,6 @@ import Units
     _ spoil: @escaping @Sendable (inout nrec_config, inout [Int32]) -> Bool
   ) -> Case {
     Case(description: name, status: status, answers: .init(config: spoil))
-  }
-
-  private static func file(
-    _ name: String, _ status: Int32?, _ make: @escaping @Sendable ([UInt8]) -> Int32
-  ) -> Case {
-    Case(description: name, status: status, answers: .init(file: make))
   }
 
   /// As the patch core numbers them.
@@ -119,13 +114,6 @@ import Units
       return true
     },
     plan("silence", nil) { _, _ in false },
-    file("a plan that can still be changed", Status.badPoke) { bytes in
-      let file = nrc_shared_memory()
-      _ = pwrite(file, bytes, bytes.count, 0)
-      return file
-    },
-    file("a plan that is no file", Status.badPoke) { _ in open("/dev/zero", O_RDONLY | O_CLOEXEC) },
-    file("no plan", nil) { _ in -1 },
     config("no answer to HELLO", nil) { _, _ in false },
     config("another version", nil) { config, _ in
       config.version += 1
@@ -139,13 +127,20 @@ import Units
       files = []
       return true
     },
-    // It is asked for its size, and no more of it is mapped.
-    config("a memory file that is short", 0) { _, files in
-      files[1] = files[0]
+    config("an arena that is short", nil) { _, files in
+      files[0] = nrc_memory_file([1, 2, 3], 3)
       return true
     },
-    config("an event file that is none", nil) { _, files in
+    config("an arena that could become shorter", nil) { _, files in
+      files[0] = cts_unsealed_file(1 << 24)
+      return true
+    },
+    config("an arena that is no file", nil) { _, files in
       files[0] = open("/dev/null", O_RDWR | O_CLOEXEC)
+      return true
+    },
+    config("a place that there is not", nil) { config, _ in
+      config.place = UInt32(NREC_ARENA_PROCESSES)
       return true
     },
     config("a flight recorder of all memory", 0) { config, _ in
@@ -185,9 +180,8 @@ import Units
     #expect(recorder.applied.map(\.armed) == (one.status.map { [$0 == 0 ? 3 : 0] } ?? []))
   }
 
-  /// Between its parent's connection and its own the recorder would take it for gone, and with its
-  /// parent dead all for over.
-  @Test("a forked child holds its parent's connection until it has its own")
+  /// It may have given up every right before.
+  @Test("a forked child joins without a connection, also when its parent is dead")
   func fork() throws {
     let program = try Fixture(
       .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable,
@@ -197,20 +191,23 @@ import Units
         static volatile int calls;
         __attribute__((noinline)) void work(void) { calls++; }
         int main(void) {
-          pid_t child = fork();
+          pid_t parent = getpid(), child = fork();
+          if (child != 0) return kill(getpid(), SIGKILL);
+          while (getppid() == parent) usleep(1000);
+          for (int i = 0; i < 256; i++) close(i);
           work();
-          if (child == 0) _exit(0);
-          return kill(getpid(), SIGKILL);
+          _exit(0);
         }
         """
     ).build()
-    let recorder = try FakeRecorder(.init(holdsSecond: true))
+    let recorder = try FakeRecorder(.init())
     let result = try runChild(
       program, environment: ["LD_PRELOAD": Self.agent, "NOPSCOPE_AGENT": recorder.path])
+    while recorder.claimed == 0 { usleep(1000) }
     recorder.stop()
     #expect(result.ending == .signal(SIGKILL))
-    #expect(recorder.firstOutlasts)
-    #expect(recorder.connected == 2)
+    #expect(recorder.connected == 1)
+    #expect(recorder.claimed == 1)
   }
 
   @Test("what is no socket of a recorder is left alone")

@@ -6,6 +6,7 @@ import Foundation
 import RecordingSchema
 import TestSupport
 import Testing
+import Units
 
 @testable import Recorder
 
@@ -50,12 +51,10 @@ import Testing
     }
   }
 
-  private static func image(_ pid: Int32, time: UInt64, begin: Int = NREC_BEGIN_START)
-    -> TracedProcess
-  {
-    var hello = FakeAgent.hello(begin: begin, time: time)
-    hello.process = pid
-    return TracedProcess(hello: hello, incarnation: 0, program: "/bin/program")
+  private static func image(_ pid: Int32, time: UInt64, isFork: Bool = false) -> TracedProcess {
+    TracedProcess(
+      process: pid, parent: 1, startTime: ClockUnits(time), incarnation: 0, program: "/bin/program",
+      isFork: isFork)
   }
 
   @Test("a program that joins settles what was said of it; one that does not is missing")
@@ -67,7 +66,7 @@ import Testing
     missing.read(latest: [:])
     missing.settle(Self.image(10, time: 150))
     // A copy is no new image, and an image that began before is none that was expected.
-    missing.settle(Self.image(11, time: 150, begin: NREC_BEGIN_FORK))
+    missing.settle(Self.image(11, time: 150, isFork: true))
     missing.settle(Self.image(11, time: 50))
     #expect(bench.found.isEmpty)
     missing.finish(latest: [:])

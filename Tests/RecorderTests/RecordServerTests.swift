@@ -8,6 +8,7 @@ import Foundation
 import TestSupport
 import Testing
 import TextFormat
+import Units
 
 @testable import Recorder
 
@@ -19,7 +20,7 @@ import TextFormat
     try #require(try ELFImage(path: path).buildID)
   }
 
-  @Test("HELLO is answered with the configuration and a new, empty file for events")
+  @Test("HELLO is answered with the configuration and a place in the arena")
   func hello() throws {
     var options = RecordOptions()
     options.tracer = .profile
@@ -28,11 +29,8 @@ import TextFormat
     options.overwriteBytes = 1 << 20
     options.filter = SiteFilter(graph: [try FilterRule("main")])
     let bench = try ServerBench(options)
-    let agent = try FakeAgent(bench.server)
-    agent.send(FakeAgent.hello())
-    bench.serve()
-    let (config, events) = try #require(try agent.receive(nrec_config.self))
-    defer { close(events) }
+    let agent = try bench.join()
+    let config = try #require(agent.config)
     #expect(config.version == UInt32(NREC_MESSAGE_VERSION))
     #expect(config.tracer == UInt32(NREC_TRACER_PROFILE))
     #expect(config.flags == UInt32(NREC_FLAG_OVERWRITE))
@@ -42,14 +40,20 @@ import TextFormat
     #expect(config.incarnation == 0)
     let ticks = try #require(try bench.session()["ticksPerSecond"] as? Double)
     #expect(abs(Double(config.threshold) * 2000 / ticks - 1) < 0.01)
-    let name = "\(getpid())-0.events"
-    var here = stat()
-    var there = stat()
-    #expect(fstat(events, &here) == 0)
-    #expect(stat(bench.path + "/" + name, &there) == 0)
-    #expect(here.st_ino == there.st_ino && here.st_size == 0)
-    #expect(there.st_mode & 0o777 == 0o600)
-    #expect(fcntl(events, F_GETFL) & O_ACCMODE == O_RDWR)
+    let name = "\(agent.process)-0.events"
+    var file = stat()
+    #expect(stat(bench.path + "/" + name, &file) == 0)
+    #expect(file.st_mode & 0o777 == 0o600)
+    #expect(file.st_size == 4096, "room for its header")
+    // What the agent fills of the header is written with what the recorder knows.
+    agent.header.pointee.calls = 11
+    agent.end()
+    bench.serve()
+    #expect(bench.server.activeProcesses == 0)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: bench.path + "/" + name))
+    let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: nrec_file_header.self) }
+    #expect(header.calls == 11 && header.next_offset == 4096)
+    #expect(header.process == agent.process && header.parent == getpid())
   }
 
   @Test("session.json has every documented key, before, while and after")
@@ -68,20 +72,19 @@ import TextFormat
     #expect(empty["ended"] as? Bool == false)
     #expect(empty["exitStatus"] is NSNull)
     #expect(empty["timeShift"] as? Int == NREC_TIME_SHIFT)
-    let agent = try bench.join(parent: 77)
+    let agent = try bench.join()
     let process = try #require(try bench.processes().first)
-    #expect(process["pid"] as? Int32 == getpid())
+    #expect(process["pid"] as? Int32 == agent.process)
     #expect(process["incarnation"] as? Int == 0)
-    #expect(process["parent"] as? Int == 77)
+    #expect(process["parent"] as? Int32 == getpid())
     #expect(process["begin"] as? String == "start")
-    #expect(process["events"] as? String == "\(getpid())-0.events")
-    #expect(process["modules"] as? String == "\(getpid())-0.modules")
+    #expect(process["events"] as? String == "\(agent.process)-0.events")
+    #expect(process["modules"] as? String == "\(agent.process)-0.modules")
     let own = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
     #expect(process["program"] as? String == own)
     bench.server.finish(exitStatus: 3)
     #expect(try bench.session()["ended"] as? Bool == true)
     #expect(try bench.session()["exitStatus"] as? Int == 3)
-    #expect(agent.isClosed)
     // Only its owner can read the recording.
     for (name, mode) in [("", 0o700), ("/symbols", 0o700), ("/session.json", 0o600)] {
       var status = stat()
@@ -107,7 +110,7 @@ import TextFormat
       agent.applied(generation, armed: plan.count)
       bench.serve()
     }
-    let lines = try bench.lines("\(getpid())-0.modules")
+    let lines = try bench.lines("\(agent.process)-0.modules")
     let files = try lines.map { line in
       let load = try #require(line["load"] as? [String: Any])
       return load["symbols"] as? String ?? "1234"
@@ -125,10 +128,10 @@ import TextFormat
     let path = try Self.fixture.build()
     let bench = try ServerBench()
     let agent = try bench.join()
-    bench.server.latest[getpid()]?.nextFunction = UInt32.max - 2
+    bench.server.latest[agent.process]?.nextFunction = UInt32.max - 2
     let (plan, entries) = try bench.load(agent, path, buildID: try buildID(path), generation: 1)
     #expect(plan.count == 0 && entries.isEmpty)
-    let load = try #require(try bench.lines("\(getpid())-0.modules").first?["load"])
+    let load = try #require(try bench.lines("\(agent.process)-0.modules").first?["load"])
     let status = (load as? [String: Any])?["status"] as? String
     #expect(status == "left alone: the process has no numbers left for its functions")
     #expect(bench.server.warnings.contains { $0.contains("no numbers left") })
@@ -144,11 +147,11 @@ import TextFormat
     #expect(plan.first_function == 0)
     #expect(entries.count == FixtureSource.instrumented.count)
     #expect(entries.map(\.function) == Array(0..<plan.count))
-    #expect(try bench.lines("\(getpid())-0.modules").isEmpty)
+    #expect(try bench.lines("\(agent.process)-0.modules").isEmpty)
     agent.applied(1, armed: plan.count)
     agent.gone(1)
     bench.serve()
-    let lines = try bench.lines("\(getpid())-0.modules")
+    let lines = try bench.lines("\(agent.process)-0.modules")
     #expect(lines.count == 2)
     let load = try #require(lines.first?["load"] as? [String: Any])
     #expect(
@@ -191,7 +194,7 @@ import TextFormat
     let second = try bench.load(agent, path, buildID: id, generation: 3).plan
     #expect(second.first_function == first.count)
     #expect(second.count == first.count)
-    let refused = try bench.lines("\(getpid())-0.modules").compactMap {
+    let refused = try bench.lines("\(agent.process)-0.modules").compactMap {
       $0["load"] as? [String: Any]
     }.first { $0["generation"] as? Int == 2 }
     #expect((refused?["status"] as? String)?.contains("not an ELF file") == true)
@@ -207,7 +210,7 @@ import TextFormat
     agent.applied(1, armed: 0, status: 7, error: EACCES)
     bench.serve()
     let load = try #require(
-      try bench.lines("\(getpid())-0.modules").first?["load"] as? [String: Any])
+      try bench.lines("\(agent.process)-0.modules").first?["load"] as? [String: Any])
     #expect(
       load["status"] as? String
         == "its text cannot be written, at 0x1a30: Permission denied")
@@ -236,7 +239,7 @@ import TextFormat
     #expect(plan.count == 0)
     let missing = try bench.load(agent, "/no/such/lib.so", buildID: [1], generation: 2).plan
     #expect(missing.count == 0)
-    let states = try bench.lines("\(getpid())-0.modules").compactMap {
+    let states = try bench.lines("\(agent.process)-0.modules").compactMap {
       ($0["load"] as? [String: Any])?["status"] as? String
     }
     #expect(states.first?.contains("expected build-id 010203, found") == true)
@@ -247,12 +250,12 @@ import TextFormat
   func settling() throws {
     let path = try Self.fixture.build()
     let bench = try ServerBench()
-    var agent: FakeAgent? = try bench.join()
-    _ = try bench.load(try #require(agent), path, buildID: try buildID(path), generation: 1)
-    agent = nil
+    let agent = try bench.join()
+    _ = try bench.load(agent, path, buildID: try buildID(path), generation: 1)
+    agent.end()
     bench.serve()
     let load = try #require(
-      try bench.lines("\(getpid())-0.modules").first?["load"] as? [String: Any])
+      try bench.lines("\(agent.process)-0.modules").first?["load"] as? [String: Any])
     #expect((load["status"] as? String)?.hasPrefix("not confirmed") == true)
     #expect(load["armed"] as? Int == 0)
   }
@@ -261,15 +264,15 @@ import TextFormat
   func many() throws {
     let bench = try ServerBench()
     let agents = try (0..<100).map { _ in try FakeAgent(bench.server) }
-    for agent in agents { agent.send(FakeAgent.hello()) }
-    for _ in 0..<10 { bench.serve() }
-    var incarnations: Set<UInt32> = []
+    while bench.server.tracedProcesses < 100 { bench.server.loop.turn(milliseconds: -1) }
+    var places: Set<UInt32> = []
+    var images: Set<UInt32> = []
     for agent in agents {
-      let (config, events) = try #require(try agent.receive(nrec_config.self))
-      close(events)
-      incarnations.insert(config.incarnation)
+      let config = try #require(try agent.receiveConfig())
+      places.insert(config.place)
+      images.insert(config.image)
     }
-    #expect(incarnations == Set(0..<100))
+    #expect(places.count == 100 && images.count == 100)
     bench.server.finish(exitStatus: 0)
     #expect(try bench.processes().count == 100)
     #expect(bench.server.warnings.isEmpty)
@@ -291,7 +294,6 @@ import TextFormat
     for count in [1, 20, 40] {
       while agents.count < count {
         agents.append(try FakeAgent(bench.server))
-        agents.last?.send(FakeAgent.hello())
       }
       while bench.server.tracedProcesses < count { bench.server.loop.turn(milliseconds: -1) }
       #expect(try bench.processes().count == count)
@@ -304,7 +306,7 @@ import TextFormat
     var ended = EndedProcesses()
     let processes = (0..<(EndedProcesses.kept + 2)).map { number in
       let process = TracedProcess(
-        hello: FakeAgent.hello(), incarnation: UInt32(number), program: "")
+        process: 1, parent: 0, startTime: ClockUnits(0), incarnation: UInt32(number), program: "")
       ended.add(process)
       return process
     }
@@ -312,30 +314,26 @@ import TextFormat
     #expect(processes.count(where: \.isForgotten) == 2)
   }
 
-  /// A forked child connects and then closes its parent's connection. If no process were active for
-  /// one turn, the recorder would take the run for ended.
-  @Test("a process that waits for a connection is active once another has left")
+  /// Without a descriptor to spare the recorder accepts no new connections.
+  @Test("a process waits for its connection as long as there is no descriptor for it")
   func waiting() async {
     await #expect(processExitsWith: .success) {
       let bench = try ServerBench()
-      var first: FakeAgent? = try FakeAgent(bench.server)
-      bench.serve()
-      let second = try FakeAgent(bench.server)
-      // Without a descriptor to spare the recorder accepts no new connections.
-      let spare = dup(second.socket)
+      let agent = try FakeAgent(bench.server)
+      let spare = dup(0)
       close(spare)
       var limit = rlimit()
       let descriptors = __rlimit_resource_t(7)  // RLIMIT_NOFILE
       try #require(getrlimit(descriptors, &limit) == 0)
+      let before = limit.rlim_cur
       limit.rlim_cur = rlim_t(spare)
       try #require(setrlimit(descriptors, &limit) == 0)
-      bench.server.loop.turn(milliseconds: 0)
-      #expect(bench.server.activeProcesses == 1)
-      withExtendedLifetime(first) {}
-      first = nil
-      bench.server.loop.turn(milliseconds: 0)
-      #expect(bench.server.activeProcesses == 1)
-      withExtendedLifetime(second) {}
+      for _ in 0..<10 { bench.server.loop.turn(milliseconds: 10) }
+      #expect(bench.server.tracedProcesses == 0)
+      limit.rlim_cur = before
+      try #require(setrlimit(descriptors, &limit) == 0)
+      while bench.server.tracedProcesses == 0 { bench.server.loop.turn(milliseconds: 10) }
+      #expect(try agent.receiveConfig() != nil)
     }
   }
 

@@ -30,8 +30,7 @@ void check_decoder(void);
 void check_demangler(void);
 // talking.c
 void check_socket(void);
-void check_salvage(void);
-void check_salvage_of_half(void);
+void check_arena(void);
 void check_processes(void);
 // unloading.c
 void check_flash(void);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The recorder's C code: sockets with descriptors, salvage of a dead process's memory, children.
+// The recorder's C code: sockets with descriptors, the arena of a process that has ended, children.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -52,54 +52,57 @@ void check_socket(void) {
   rmdir(folder);
 }
 
-// Chunks whose headers hold arbitrary values.
-void check_salvage(void) {
-  int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
-  CHECK(memory >= 0 && events >= 0);
-  CHECK(nrc_salvage(memory, events) == 0);  // no header: the process recorded nothing
-  nrec_file_header header = {.magic = NREC_FILE_MAGIC, .next_offset = UINT64_MAX};
-  CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
-  static const uint64_t states[] = {0, 1, 64, 5000, 0xffff, UINT64_MAX};
-  for (int i = 0; i < 6; i++) {
-    nrec_chunk_header chunk = {.magic = NREC_CHUNK_MAGIC, .size = UINT32_MAX, .state = states[i],
-                               .open_functions = UINT32_MAX};
-    CHECK(pwrite(memory, &chunk, sizeof chunk, (off_t)NREC_MEMORY_CHUNK * (i * i)) ==
-          (ssize_t)sizeof chunk);
-  }
-  CHECK(pwrite(memory, "noise", 5, (off_t)NREC_MEMORY_CHUNK * 100) == 5);
-  CHECK(pwrite(memory, "at the end", 10, (off_t)NREC_MEMORY_BYTES - 10) == 10);
-  CHECK(nrc_salvage(memory, events) == 6);
-  CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
-  // One page where less than a header is used, two pages for 5000 bytes, and the whole chunk twice.
-  CHECK(header.next_offset == 4096 + 3 * 4096 + 8192 + 2 * NREC_MEMORY_CHUNK);
-  nrec_chunk_header first;
-  CHECK(pread(events, &first, sizeof first, 4096) == (ssize_t)sizeof first && first.size == 4096);
-  close(memory), close(events);
+static void hand_over(nrec_arena *arena, uint32_t index, uint32_t owner,
+                      const nrec_chunk_header *header) {
+  memcpy(nrec_arena_chunk_at(arena, &arena->layout, index), header, sizeof *header);
+  __atomic_store_n(&nrec_arena_entry(arena, &arena->layout, index)->owner, owner, __ATOMIC_RELEASE);
 }
 
-// A process was killed after it reserved two places: one is half filled, in the other nothing is
-// written. The saved chunks go behind both.
-void check_salvage_of_half(void) {
-  for (int is_saved = 0; is_saved < 2; is_saved++) {
-    int memory = nrc_shared_memory(), events = memfd_create("events", MFD_CLOEXEC);
-    nrec_file_header header = {.magic = NREC_FILE_MAGIC,
-                               .next_offset = NREC_PAGE + 2 * NREC_MEMORY_CHUNK};
-    nrec_chunk_header chunk = {.magic = NREC_CHUNK_MAGIC, .size = NREC_MEMORY_CHUNK,
-                               .state = NREC_MEMORY_CHUNK - 1};
-    CHECK(pwrite(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
-    CHECK(pwrite(events, &chunk, sizeof chunk, NREC_PAGE) == (ssize_t)sizeof chunk);
-    if (is_saved) CHECK(pwrite(memory, &chunk, sizeof chunk, 0) == (ssize_t)sizeof chunk);
-    CHECK(nrc_salvage(memory, events) == is_saved);
-    CHECK(pread(events, &header, sizeof header, 0) == (ssize_t)sizeof header);
-    uint64_t end = is_saved ? NREC_PAGE + 3 * NREC_MEMORY_CHUNK : 2 * NREC_PAGE;
-    CHECK(header.next_offset == end);
-    if (is_saved) {
-      CHECK(pread(events, &chunk, sizeof chunk, NREC_PAGE + 2 * NREC_MEMORY_CHUNK) ==
-            (ssize_t)sizeof chunk);
-      CHECK(chunk.magic == NREC_CHUNK_MAGIC);
-    }
-    close(memory), close(events);
+// Chunks whose headers hold arbitrary values, of a process that is there and of others.
+void check_arena(void) {
+  nrc_arena *ours = nrc_arena_make();
+  CHECK(ours != NULL);
+  const nrec_arena_layout most = nrec_arena_plan(UINT64_MAX);
+  uint64_t bytes = nrec_arena_bytes(&most);
+  nrec_arena *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                           nrc_arena_file(ours), 0);
+  CHECK(arena != MAP_FAILED && ftruncate(nrc_arena_file(ours), NREC_PAGE) == -1);
+  int events = memfd_create("events", MFD_CLOEXEC), others = memfd_create("others", MFD_CLOEXEC);
+  const nrc_arena_image about = {.events = events, .process = 77}, another = {.events = others};
+  uint32_t image, other_image;
+  int place = nrc_arena_join(ours, &about, &image);
+  int other = nrc_arena_join(ours, &another, &other_image);
+  CHECK(place >= 0 && other >= 0 && place != other && image != other_image);
+  nrec_file_header *header = &nrec_arena_place(arena, (uint32_t)place)->header;
+  *header = (nrec_file_header){.magic = NREC_FILE_MAGIC, .next_offset = UINT64_MAX, .calls = 11};
+  while (__atomic_load_n(&arena->chunk_count, __ATOMIC_ACQUIRE) < 8) usleep(100);
+  static const uint64_t states[] = {0, 1, 64, 5000, 0xffff};
+  for (uint32_t i = 0; i < 5; i++) {
+    nrec_chunk_header chunk = {.magic = NREC_CHUNK_MAGIC, .size = UINT32_MAX, .state = states[i],
+                               .kind = NREC_CHUNK_EVENTS, .open_functions = UINT32_MAX};
+    hand_over(arena, i, nrec_owner((uint32_t)place, i % 2 ? NREC_FULL : NREC_OWNED), &chunk);
   }
+  // Counters that claim more than the one chunk that they have; noise; nobody's.
+  nrec_chunk_header counters = {.magic = NREC_CHUNK_MAGIC, .size = UINT32_MAX,
+                                .kind = NREC_CHUNK_HITS};
+  hand_over(arena, 5, nrec_owner((uint32_t)place, NREC_OWNED), &counters);
+  hand_over(arena, 6, nrec_owner((uint32_t)place, NREC_FULL), &(nrec_chunk_header){.magic = 77});
+  hand_over(arena, 7, UINT32_MAX, &counters);
+  CHECK(nrc_arena_leave(ours, place, 1e9) == 0);
+  for (uint32_t i = 0; i < 8; i++) CHECK(nrec_arena_entry(arena, &arena->layout, i)->owner == 0);
+  nrec_file_header written;
+  CHECK(pread(events, &written, sizeof written, 0) == (ssize_t)sizeof written);
+  // One page where less than a header is used, two pages for 5000 bytes, and a chunk twice.
+  uint64_t end = 4096 + 3 * 4096 + 8192 + 2 * NREC_CHUNK_BYTES;
+  CHECK(written.next_offset == end && lseek(events, 0, SEEK_END) == (off_t)end);
+  CHECK(written.calls == 11 && written.lost_chunks == 0 && written.process == 77);
+  CHECK(lseek(others, 0, SEEK_END) == NREC_PAGE);
+  // Of a process that never began its header nothing is read.
+  CHECK(nrc_arena_leave(ours, other, 1e9) == 0);
+  nrc_arena_free(ours);
+  CHECK(arena->is_closed == 1 && !nrec_is_dead(arena));
+  munmap(arena, bytes);
+  close(events), close(others);
 }
 
 void check_processes(void) {

@@ -61,17 +61,71 @@ int nrc_send(int socket, const void *bytes, size_t size, const int *descriptors,
 uint64_t nrc_file_size_limit(void);
 uint64_t nrc_address_space_limit(void);
 
-/// The memory file to which a traced process writes its events: NREC_MEMORY_BYTES, or as many
-/// chunks as RLIMIT_FSIZE allows, sparse; -1 and errno.
-int nrc_shared_memory(void);
-
-/// Appends to the event file what is still in the memory file of a process that has ended. Returns
-/// how many chunks. -1 and errno where the event file could not be written: the chunks that found
-/// no space are counted in its header as lost.
-int64_t nrc_salvage(int memory, int events);
-
 /// A sealed memory file that holds `bytes`; -1 and errno.
 int nrc_memory_file(const void *bytes, size_t size);
+
+// --- the arena ----------------------------------------------------------------------------------
+
+/// The memory that agents put events into (nrec_arena.h), and a thread that writes these to the
+/// event files.
+typedef struct nrc_arena nrc_arena;
+
+/// How long files must be allowed to be, so that it has room for one thread's events.
+uint64_t nrc_arena_least_bytes(void);
+
+/// Makes it and starts its thread; NULL and errno.
+nrc_arena *nrc_arena_make(void);
+
+/// Ends the thread. Agents that still run record nothing more.
+void nrc_arena_free(nrc_arena *arena);
+
+/// What agents map; -1: there is no room for an arena, and no process can join.
+int nrc_arena_file(const nrc_arena *arena);
+
+/// What the recorder knows of a process.
+typedef struct nrc_arena_image {
+  int events;             ///< its event file, which the caller keeps open until it leaves
+  int32_t process, parent;
+  uint32_t incarnation;
+  uint64_t start_realtime_nanoseconds;
+} nrc_arena_image;
+
+/// A place for a process, and its image's number. -1 and errno: there is no space for the file's first
+/// page; EAGAIN: no place is free.
+int nrc_arena_join(nrc_arena *arena, const nrc_arena_image *about, uint32_t *image);
+
+/// The same for a forked child, which has claimed a place. -1 and errno: there is no space; its
+/// events are counted as lost.
+int nrc_arena_adopt(nrc_arena *arena, int place, const nrc_arena_image *about);
+
+/// What an agent says: a claim, or messages (nrec_arena.h).
+typedef struct nrc_arena_event {
+  int place;
+  bool is_claim;
+  uint32_t image, copied; ///< of a claim
+  int32_t thread;
+  uint64_t time;
+  const uint8_t *bytes;   ///< of messages: nrec_mail, one behind the other
+  size_t size;
+} nrc_arena_event;
+
+/// Readable while there may be something.
+int nrc_arena_events(const nrc_arena *arena);
+
+/// The next one; NULL: there is none. Each process's come in the order in which it sent them.
+nrc_arena_event *nrc_arena_next(nrc_arena *arena);
+void nrc_arena_done(nrc_arena_event *event);
+
+/// Sends a plan (nrec_plan_message) and its entries. False: there is no memory for it.
+bool nrc_arena_answer(nrc_arena *arena, int place, const void *plan, const void *entries, size_t size);
+
+/// To be called once the process has ended: what it had recorded and not handed over is written, and
+/// its place is free. -1 and errno where its event file could not be written: the chunks that found
+/// no space are counted in its header as lost.
+int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second);
+
+/// Takes over what was handed over until now, without waiting for the thread to do it.
+void nrc_arena_look(nrc_arena *arena);
 
 // --- notes --------------------------------------------------------------------------------------
 

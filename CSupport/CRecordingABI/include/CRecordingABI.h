@@ -6,6 +6,7 @@
 #ifndef CRECORDINGABI_H
 #define CRECORDINGABI_H
 
+#include "nrec_arena.h"
 #include "nrec_messages.h"
 #include "nrec_notes.h"
 #include "nrec_recording.h"

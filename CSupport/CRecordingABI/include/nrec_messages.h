@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The messages of agent and recorder, over a socket (SOCK_SEQPACKET, one message per packet):
+// The messages of agent and recorder:
 //
 //   agent                                      recorder
 //     HELLO: a process image begins       ->
-//                                         <-     CONFIG: tracer, limits; event file, memory file
+//                                         <-     CONFIG: tracer, limits; arena, notes
 //     INHERITED: a copy's modules         ->
 //     MODULE: a module was loaded         ->
 //                                         <-     PLAN: how to patch its call sites
 //     APPLIED: the result of the plan     ->
 //     GONE: a module was unloaded         ->
 //
-// The agent waits for an answer, for a bounded time, and goes on without one. It sends nothing
-// else: events go through the memory file and the event file (nrec_recording.h), and what a process
-// without a connection has to say goes through the notes (nrec_notes.h).
+// HELLO and CONFIG go over a socket (SOCK_SEQPACKET, one message per packet), which the agent closes
+// then. All others go through the arena (nrec_arena.h). A forked child sends no HELLO: it claims a
+// place in the arena, and its first message is INHERITED.
+//
+// The agent waits for an answer, for a bounded time, and goes on without one. What a process that
+// cannot connect has to say goes through the notes (nrec_notes.h).
 
 #ifndef NREC_MESSAGES_H
 #define NREC_MESSAGES_H
@@ -21,7 +24,7 @@
 #include <stdint.h>
 
 /// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
-#define NREC_MESSAGE_VERSION 5u
+#define NREC_MESSAGE_VERSION 6u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
@@ -31,29 +34,27 @@ static const uint64_t NREC_ROOMY_BYTES = (uint64_t)1 << 35;
 
 enum {
   NREC_MESSAGE_HELLO = 1,     ///< agent: a process image begins; answered by CONFIG
-  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with descriptors (SCM_RIGHTS): the event file's and the
-                              ///< memory file's, which the recorder keeps too; for a fresh image
-                              ///< the notes' (nrec_notes.h), which its copies inherit
+  NREC_MESSAGE_CONFIG = 2,    ///< recorder: with descriptors (SCM_RIGHTS) of the arena and the
+                              ///< notes, whose mappings the image's copies inherit
   NREC_MESSAGE_MODULE = 3,    ///< agent: a module came; answered by PLAN
-  NREC_MESSAGE_PLAN = 4,      ///< recorder: with a descriptor of the plan, where it has sites
+  NREC_MESSAGE_PLAN = 4,      ///< recorder: nrec_answer
   NREC_MESSAGE_APPLIED = 5,   ///< agent: what became of a plan; no answer
   NREC_MESSAGE_GONE = 6,      ///< agent: a module went; no answer
-  NREC_MESSAGE_INHERITED = 7, ///< agent: the modules of a copy, after its CONFIG; no answer
+  NREC_MESSAGE_INHERITED = 7, ///< agent: the modules of a copy, its first messages; no answer
 };
 
-/// START: a fresh image (the first one, or after an exec); its modules follow. FORK: a copy of
-/// process `copied`, made by any kind of fork (the parent itself may never have sent a message).
-/// The copy's modules, generations and function numbers are its parent's at that moment. No MODULE
-/// is sent for them: the copy names their generations (INHERITED), for its parent may have loaded and
-/// unloaded others since. The recorder copies their lines and continues the numbering.
-enum { NREC_BEGIN_START = 0, NREC_BEGIN_FORK = 1 };
-
+/// A fresh image: the program's first one, or one after an exec. Its modules follow.
+///
+/// A copy, made by any kind of fork, has the modules, generations and function numbers of its parent
+/// at that moment. No MODULE is sent for them: the copy names their generations (INHERITED), for its
+/// parent may have loaded and unloaded others since. The recorder copies their lines and continues
+/// the numbering.
 typedef struct nrec_hello {
   uint32_t message, version;
   int32_t process, parent;
-  uint32_t begin;             ///< NREC_BEGIN_*
-  int32_t copied;             ///< FORK: whose modules it has; an ancestor that sent HELLO
   uint64_t time;
+  int32_t error;     ///< an errno: it cannot use the answer that it was given; no other answer comes
+  uint32_t reserved;
 } nrec_hello;
 
 enum { NREC_MOST_THREAD_RULES = 16, NREC_THREAD_PATTERN = 63 };
@@ -70,9 +71,11 @@ typedef struct nrec_config {
   uint32_t tracer, flags;     ///< NREC_TRACER_*, NREC_FLAG_OVERWRITE
   uint64_t overwrite_bytes;   ///< per thread
   uint32_t incarnation;
+  uint32_t place, image;      ///< of the process, in the arena; its image's number
   uint32_t maximum_depth;     ///< 0: no limit
   uint32_t only_in_graph;     ///< 1: record only while a graph function (NREC_SITE_GRAPH) is open
   uint32_t thread_rules;      ///< how many of `threads`; 0: every thread is recorded
+  uint64_t units_per_second;  ///< as far as it is known at the start
   uint64_t threshold;         ///< in units; 0: none. Shorter calls are not recorded
   nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
 } nrec_config;
@@ -87,7 +90,7 @@ typedef struct nrec_module_message {
 
 typedef struct nrec_plan_message {
   uint32_t message, generation;
-  uint32_t first_function, count;  ///< entries of the plan; 0: no descriptor is sent
+  uint32_t first_function, count;  ///< entries of the plan
 } nrec_plan_message;
 
 /// How one call site is to be patched.

@@ -13,10 +13,9 @@
 //                 without any other
 //   event         one call's entry or exit, in 1 to 8 bytes
 //   event file    PID-N.events: a page of header, then chunks, each beginning at a page
-//   memory file   an unnamed file (memfd) that the agent maps and the recorder holds open: where
-//                 chunks of events are kept until they are written
-//   ring          a thread's part of the memory file: two chunks, or as many as the flight recorder
-//                 was asked for
+//   arena         the memory that the recorder and all traced processes share: where chunks are kept
+//                 until the recorder has written them (nrec_arena.h)
+//   ring          the chunks of a thread under the flight recorder: as many as it was asked for
 //   function      a number of the process: call site i of a module, in the order of its table, is
 //                 number first_function + i of that module's generation. Readers map numbers to
 //                 names by PID-N.modules and symbols/, never by an address
@@ -25,62 +24,41 @@
 //
 //   session.json      by the recorder: schema, command, tracer, clock
 //   processes         by the recorder, JSON lines: those that joined, those that are missing
-//   PID-N.events      by the agent; the recorder appends what the agent could not write
+//   PID-N.events      by the recorder, from what the agents put into the arena
 //   PID-N.modules     by the recorder, JSON lines: modules that came and went
 //   symbols/BUILDID   by the recorder, text lines: the names of a module's call sites
 //
-// MEMORY
+// A CHUNK OF EVENTS
 //
-//   memory file: sparse, NREC_MEMORY_BYTES
-//   +-----------------------------+-----------------------------+----------------------------
-//   | ring of thread A            | ring of thread B            | not in use
-//   |  chunk 0     |  chunk 1     |  chunk 0     |  chunk 1     |
-//   +-------|------+--------------+--------------+--------------+----------------------------
-//           |
-//           |   a chunk of events: NREC_MEMORY_CHUNK bytes
-//           |   +-------------------+-----------------------+----------------------+--------+
-//           +-> | nrec_chunk_header | functions open at its | events               | free   |
-//               |                   | beginning, outermost  |                      |        |
-//               |                   | first: uint32_t each  |                      |        |
-//               +-------------------+-----------------------+----------------------+--------+
-//                                                                                  ^
-//                        state = time of the last event << 16 | bytes used, header included
+//   NREC_CHUNK_BYTES
+//   +-------------------+-----------------------+----------------------+--------+
+//   | nrec_chunk_header | functions open at its | events               | free   |
+//   |                   | beginning, outermost  |                      |        |
+//   |                   | first: uint32_t each  |                      |        |
+//   +-------------------+-----------------------+----------------------+--------+
+//                                                                      ^
+//            state = time of the last event << 16 | bytes used, header included
+//
+// Only its thread adds events: it stores an event behind the last one and then commits it by one
+// store of the state. Where threads have an rseq area, a signal between the two undoes the store;
+// where they have none, signals are blocked.
 //
 //   event file: little-endian throughout
-//   +------------------+---------------+---------------+-------------------------+-----------
-//   | nrec_file_header | chunk of      | chunk of      | chunk of counters,      | ...
-//   | one page         | events, as    | events        | mapped by its thread    |
-//   |                  | whole pages   |               |                         |
-//   +------------------+---------------+---------------+-------------------------+-----------
+//   +------------------+---------------+---------------+-------------------------+
+//   | nrec_file_header | chunk of      | chunk of      | chunk of counters,      |
+//   | one page         | events, as    | events        | as its thread or its    |
+//   |                  | whole pages   |               | process ended           |
+//   +------------------+---------------+---------------+-------------------------+
 //                                                                                ^ next_offset
-//
-// STATES OF A CHUNK OF EVENTS
-//
-//   free      its magic is 0. Its thread may begin it.
-//   current   its magic is NREC_CHUNK_MAGIC. Only its thread adds events: it stores an event
-//             behind the last one and then commits it by one store of the state.
-//   full      no further event fits. Nothing changes it until its turn in the ring comes again: a
-//             signal handler may have interrupted a store into it, which finishes afterwards.
-//
-//   from           to             by           how
-//   free           current        its thread   writes header and open functions, the magic last
-//   current        full           its thread   begins the next chunk of its ring
-//   full           free           its thread   appends it to the event file, clears the magic
-//   full           current        its thread   flight recorder: writes over the oldest chunk
-//   current, full  free           its thread   at its end: appends its ring, the oldest first
-//   current, full  (appended)     the recorder once the process has ended: what still has a magic
-//
-// A thread that is killed between appending a chunk and clearing its magic leaves a chunk that the
-// recorder appends again. Readers recognise it by thread serial and sequence. Chunks of counters
-// have no such states: their thread maps them from the event file and counts there until it ends.
 //
 // TRADE-OFFS
 //
-//   - Each ring belongs to one thread, so that an event costs no lock and no shared cache line. The
-//     price is 128 KiB for each thread.
-//   - Events go to memory and are written 64 KiB at a time, so that the hot path has no page fault
-//     of a file system. SIGKILL loses nothing, since the recorder has the memory file too. If both
-//     are killed at once, two chunks of each thread are lost.
+//   - Each chunk belongs to one thread, so that an event costs no lock and no shared cache line. The
+//     price is 64 KiB for each thread.
+//   - Events go to memory and are written 64 KiB at a time, by another process. So the hot path has
+//     no page fault of a file system, and the program has no descriptor of the recording. Where the
+//     program is killed, the recorder writes what it had recorded. Where the recorder is killed,
+//     what was in memory is lost: at most one chunk of each thread, and all counters.
 //   - End and time are one word. So an event is present with its time or not at all, and a signal
 //     handler between two events finds the chunk consistent.
 //   - Each chunk says which functions were open when it began. For 4 bytes per open function, it
@@ -142,10 +120,7 @@ static inline uint32_t nrec_pair(uint32_t function, uint64_t parent) {
   return ((uint32_t)parent + 9 * function) & (NREC_PAIRS - 1);
 }
 
-/// Size of the memory file, and of a chunk of events in it. Chunks begin at multiples of their
-/// size.
-#define NREC_MEMORY_BYTES ((uint64_t)1 << 36)
-enum { NREC_MEMORY_CHUNK = 65536 };
+enum { NREC_CHUNK_BYTES = 65536 };  ///< of events; the longest
 
 enum {
   NREC_TRACER_GRAPH = 1,      ///< function_graph: entry and exit
@@ -164,10 +139,11 @@ typedef struct nrec_file_header {
   uint32_t flags;                     ///< NREC_FLAG_*
   uint64_t start_time, start_realtime_nanoseconds;  ///< the same moment, in units and in ns
   uint64_t end_time, end_realtime_nanoseconds;      ///< at the proper end; 0: there was none
-  uint64_t next_offset;               ///< where the next chunk goes: the file's used length
+  uint64_t next_offset;               ///< where the next chunk goes: the file's used length. By
+                                      ///< the recorder, as lost_chunks
   uint64_t lost_events;               ///< in all, one by one, for want of space
   uint64_t lost_chunks;               ///< in all, with all their events, for want of space
-  uint64_t waits, wait_nanoseconds;   ///< times the program waited for the disk
+  uint64_t waits, wait_nanoseconds;   ///< times the program waited for a free chunk
   uint64_t calls;                     ///< tracers without events: calls in all
 } nrec_file_header;
 
@@ -178,6 +154,10 @@ enum {
   NREC_FLAG_FULL = 8,         ///< no space was left: later events are only counted
   NREC_FLAG_SHARED = 16,      ///< a thread's recording ended early: a clone(2) child had its
                               ///< thread-local storage. Its later events are only counted
+  NREC_FLAG_CONFINED = 32,    ///< the program installed a system call filter that forbids
+                              ///< patching: what it loaded later is not traced
+  NREC_FLAG_NO_CLOCK = 64,    ///< a thread's recording ended early: it may not read the time stamp
+                              ///< counter. Its later events are only counted
 };
 
 typedef struct nrec_chunk_header {
@@ -198,6 +178,7 @@ enum {
   NREC_CHUNK_CALL_TREE = 2,   ///< nrec_tree_node[]
   NREC_CHUNK_PROFILE = 3,     ///< nrec_profile_entry[]
   NREC_CHUNK_HITS = 4,        ///< uint64_t calls by function number; a thread's last one counts
+  NREC_CHUNK_MESSAGES = 5,    ///< never in a file: nrec_arena.h
 };
 
 /// A node of a thread's merged call tree. The thread's CALL_TREE chunks, in order of sequence, are

@@ -22,6 +22,11 @@ public struct EventTotals: Equatable, Sendable {
   /// A child that clone(2) started used a thread's thread-local storage: from then on the thread's
   /// events were only counted.
   public var hasSharedThread = false
+  /// A program installed a system call filter that forbids patching: what it loaded later is not
+  /// traced.
+  public var isConfined = false
+  /// A thread may not read the time stamp counter: from then on its events were only counted.
+  public var hasThreadWithoutClock = false
 }
 
 extension RecordingWriter {
@@ -46,8 +51,10 @@ extension RecordingWriter {
       if let calls = totals.calls { totals.calls = calls &+ header.calls }
       totals.isCorrupted = totals.isCorrupted || header.flags & UInt32(NREC_FLAG_CORRUPTED) != 0
       totals.isFull = totals.isFull || header.flags & UInt32(NREC_FLAG_FULL) != 0
-      let isShared = header.flags & UInt32(NREC_FLAG_SHARED) != 0
-      totals.hasSharedThread = totals.hasSharedThread || isShared
+      func has(_ flag: Int) -> Bool { header.flags & UInt32(flag) != 0 }
+      totals.hasSharedThread = totals.hasSharedThread || has(Int(NREC_FLAG_SHARED))
+      totals.isConfined = totals.isConfined || has(Int(NREC_FLAG_CONFINED))
+      totals.hasThreadWithoutClock = totals.hasThreadWithoutClock || has(Int(NREC_FLAG_NO_CLOCK))
     }
     return totals
   }

@@ -124,7 +124,7 @@ extension RecordingWriter {
 // MARK: - Files of one process
 
 extension RecordingWriter {
-  /// Makes the files of a process, empty: the one for events, which its agent writes, is returned.
+  /// Makes the files of a process, empty: the one for events is returned.
   func makeFiles(of process: TracedProcess) throws(RecordingFolderError) -> Descriptor {
     let events = Descriptor(try folder.create(process.image.events))
     close(try folder.create(process.image.modules))
@@ -150,16 +150,11 @@ extension RecordingWriter {
     }
   }
 
-  /// Appends what a process that has ended had recorded and not written.
-  ///
-  /// Not before its end: one that has closed our socket may still record.
-  func appendLastEvents(of process: TracedProcess) {
-    if let files = process.files,
-      nrc_salvage(files.memory.number, files.events.number) < 0
-    {
-      warn("\(process.image.events): \(systemError(errnoNow())): its last events are lost")
+  /// All events of a process that has ended are written, but where there was an `error`.
+  func noteEnd(of process: TracedProcess, error: Int32) {
+    if error != 0 {
+      warn("\(process.image.events): \(systemError(error)): some of its events are lost")
     }
-    process.files = nil
   }
 }
 

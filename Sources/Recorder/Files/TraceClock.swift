@@ -35,6 +35,13 @@ public struct TraceClock: Sendable {
     return ClockUnits(UInt64(min(ticks / Double(1 << NREC_TIME_SHIFT), 9e18).rounded()))
   }
 
+  /// CLOCK_REALTIME at a time of a recording.
+  public func realtimeNanoseconds(at time: ClockUnits) -> UInt64 {
+    let ticks = time.rawValue << UInt64(NREC_TIME_SHIFT)
+    let since = Double(Int64(bitPattern: ticks &- startTicks)) * 1e9 / Double(ticksPerSecond())
+    return UInt64(max(0, Double(startRealtimeNanoseconds) + since))
+  }
+
   /// Both clocks at one moment: of several tries the one that was interrupted least.
   private static func moment() -> (ticks: UInt64, nanoseconds: UInt64) {
     var best: (ticks: UInt64, nanoseconds: UInt64, width: UInt64) = (0, 0, .max)

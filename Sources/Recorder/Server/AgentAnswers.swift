@@ -8,78 +8,86 @@ import Units
 
 /// What the recorder does at each message of an agent.
 extension RecordServer {
-  /// HELLO: a process image begins.
+  /// HELLO: a fresh image begins.
   ///
-  /// The answer holds the file for its events, empty: the agent writes the header.
-  func answerHello(_ hello: nrec_hello, on connection: AgentConnection) {
+  /// The answer says where its place in the arena is. In another PID namespace the process has
+  /// another number for itself: the recording has `peer`, ours.
+  func answerHello(
+    _ hello: nrec_hello, from peer: Int32
+  ) -> (config: nrec_config, files: [Int32])? {
     missing.read(latest: latest)
-    if hello.process != connection.peer, connection.process == nil {
-      missing.refuse(
-        hello.process, peer: connection.peer, program: linkTarget("/proc/\(connection.peer)/exe"),
-        because: "it is in another PID namespace, where it is process \(hello.process)")
-      connection.isClosing = true
-      return
-    }
-    if let reason = whyRefused(hello, on: connection) {
-      return connections.drop(connection, because: reason)
-    }
-    let parent = hello.begin == UInt32(NREC_BEGIN_FORK) ? latest[hello.copied] : nil
-    let process = makeProcess(hello)
-    connections.introduce(connection, as: process)
-    // After the answer: the process waits for that.
-    defer {
-      writer.add(process)
-      missing.settle(process)
-    }
+    arena.look()
+    readEvents()
+    let status = ProcessStatus(peer)
+    let process = TracedProcess(
+      process: peer, parent: status?.parent ?? hello.parent, startTime: ClockUnits(hello.time),
+      incarnation: nextIncarnation(of: peer), program: linkTarget("/proc/\(peer)/exe"))
     do {
-      let events = try writer.makeFiles(of: process)
-      if let parent {
-        process.nextFunction = parent.nextFunction
-        process.copied = parent
-      }
-      let config = options.config(incarnation: process.incarnation, clock: clock)
-      let memory = Descriptor(nrc_shared_memory())
-      guard memory.number >= 0 else {
-        throw RecordingFolderError.system(
-          path: process.image.events, operation: "cannot make shared memory for its events",
-          errno: errnoNow())
-      }
-      var descriptors = [events.number, memory.number]
-      if !process.isFork, notes.file >= 0 { descriptors.append(notes.file) }
-      connection.send(config, descriptors: descriptors)
-      process.files = ProcessFiles(events: events, memory: memory)
+      let place = try arena.join(process, writer.makeFiles(of: process))
+      var config = options.config(incarnation: process.incarnation, clock: clock)
+      config.place = UInt32(place.number)
+      config.image = place.image
+      begin(process, at: place)
+      return (config, [arena.file, notes.file].filter { $0 >= 0 })
     } catch {
       warn("\(error)")
-      writer.add(
-        MissingProcess(
-          pid: process.process, program: process.program, reason: "\(error)"))
-      connection.isClosing = true
+      writer.add(MissingProcess(pid: peer, program: process.program, reason: "\(error)"))
+      return nil
     }
   }
 
-  private func whyRefused(_ hello: nrec_hello, on connection: AgentConnection) -> String? {
-    if connection.process != nil { return "sent a second HELLO" }
-    if hello.version != UInt32(NREC_MESSAGE_VERSION) {
-      return "uses message version \(hello.version), expected \(NREC_MESSAGE_VERSION)"
+  /// A forked child has claimed a place.
+  func handleClaim(_ claim: Arena.Claim) {
+    let parent = image(claim.copied)
+    let found = ClaimedProcess.find(claim, isTraced: running.isTraced)
+    // One that has ended and cannot be found has its parent's number, as another image.
+    let pid = found ?? parent?.process ?? 0
+    let program = linkTarget("/proc/\(pid)/exe")
+    let process = TracedProcess(
+      process: pid, parent: parent?.process ?? 0, startTime: claim.time,
+      incarnation: nextIncarnation(of: pid),
+      program: program.isEmpty ? parent?.program ?? "" : program, copied: parent, isFork: true)
+    do {
+      let (place, error) = arena.adopt(process, claim, try writer.makeFiles(of: process))
+      if error != 0 { warn("\(process.image.events): cannot write: \(systemError(error))") }
+      begin(process, at: place, isRunning: found != nil)
+    } catch {
+      warn("\(error)")
+      writer.add(MissingProcess(pid: pid, program: program, reason: "\(error)"))
     }
-    if hello.begin > UInt32(NREC_BEGIN_FORK) {
-      return "sent a HELLO with begin \(hello.begin), expected 0 or 1"
+  }
+
+  /// One message of an agent; nil: bytes that are none.
+  func handle(_ message: AgentMessage?, from process: TracedProcess) {
+    switch message {
+    case .module(let module): answerModule(module, from: process)
+    case .applied(let applied): handleApplied(applied, from: process)
+    case .gone(let gone): handleGone(gone, from: process)
+    case .inherited(let generations, let isLast):
+      handleInherited(generations, isLast: isLast, from: process)
+    case nil: refuse(process, because: "sent bytes that are no message")
     }
-    return nil
+  }
+
+  /// Reads nothing more from a process, and says why.
+  private func refuse(_ process: TracedProcess, because reason: String) {
+    warn(
+      "process \(process.process): its agent \(reason): the program runs on, and what it loads from "
+        + "now on is not traced")
+    process.isRefused = true
   }
 
   /// INHERITED: which modules a forked child has of its parent, under the numbers that the parent's
   /// plans gave them. The parent may have unloaded some of them since.
-  func handleInherited(
-    _ generations: [UInt32], isLast: Bool, on connection: AgentConnection
+  private func handleInherited(
+    _ generations: [UInt32], isLast: Bool, from process: TracedProcess
   ) {
-    guard let process = connection.process, let parent = process.copied else {
-      return connections.drop(connection, because: "inherited modules from no known process")
+    guard let parent = process.copied else {
+      return refuse(process, because: "inherited modules from no known process")
     }
     process.inherited += generations
     guard process.inherited.count <= Self.mostModules else {
-      return connections.drop(
-        connection, because: "inherited more than \(Self.mostModules) modules")
+      return refuse(process, because: "inherited more than \(Self.mostModules) modules")
     }
     if isLast { inherit(process, from: parent) }
   }
@@ -124,20 +132,17 @@ extension RecordServer {
   /// MODULE: a module was loaded.
   ///
   /// The module's line is written only after the answer, because the process waits for the answer.
-  func answerModule(_ sent: AgentMessage.Module, on connection: AgentConnection) {
-    guard let process = connection.process else {
-      return connections.drop(connection, because: "sent a module before its HELLO")
-    }
+  private func answerModule(_ sent: AgentMessage.Module, from process: TracedProcess) {
     var message = sent
-    message.path = absolute(sent.path, of: connection.peer)
+    message.path = absolute(sent.path, of: process.process)
     guard process.modules[message.generation] == nil, message.generation > process.lastGeneration
     else {
-      return connections.drop(
-        connection, because: "sent generation \(message.generation) a second time")
+      return refuse(
+        process, because: "sent generation \(message.generation) a second time")
     }
     guard process.modules.count < Self.mostModules else {
-      return connections.drop(
-        connection, because: "has loaded more than \(Self.mostModules) modules at once")
+      return refuse(
+        process, because: "has loaded more than \(Self.mostModules) modules at once")
     }
     process.lastGeneration = message.generation
     process.highestGeneration = max(process.highestGeneration, message.generation)
@@ -146,8 +151,8 @@ extension RecordServer {
     case .refused(let reason):
       module.status = reason
       warn("\(message.path): \(reason)")
-      sendPlan(of: module, entries: [], on: connection)
-    case .sites(let sites): plan(&module, sites, process, on: connection)
+      sendPlan(of: module, entries: [], to: process)
+    case .sites(let sites): plan(&module, sites, process)
     }
     process.modules[message.generation] = module
     writer.count(module)
@@ -179,8 +184,7 @@ extension RecordServer {
   }
 
   private func plan(
-    _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess,
-    on connection: AgentConnection
+    _ module: inout TracedModule, _ sites: FileSites, _ process: TracedProcess
   ) {
     module.skipped = sites.skippedCounts
     for problem in sites.outsideNames?.problems ?? [] { warn(problem) }
@@ -188,11 +192,11 @@ extension RecordServer {
     guard sites.entries.count <= most else {
       module.status = "left alone: the process has no numbers left for its functions"
       warn("\(module.message.path): \(module.status)")
-      return sendPlan(of: module, entries: [], on: connection)
+      return sendPlan(of: module, entries: [], to: process)
     }
     guard writer.saveSymbols(of: &module, sites) else {
       module.status = "left alone: its symbols cannot be saved"
-      return sendPlan(of: module, entries: [], on: connection)
+      return sendPlan(of: module, entries: [], to: process)
     }
     let plan = planner.plan(
       sites, module: module.message.path, firstFunction: process.nextFunction)
@@ -206,27 +210,22 @@ extension RecordServer {
       warn("\(module.message.path): \(reason)")
     }
     module.isPending = !plan.entries.isEmpty && plan.reason == nil
-    sendPlan(of: module, entries: plan.entries, on: connection)
+    sendPlan(of: module, entries: plan.entries, to: process)
   }
 
   private func sendPlan(
-    of module: TracedModule, entries: [nrec_plan_entry], on connection: AgentConnection
+    of module: TracedModule, entries: [nrec_plan_entry], to process: TracedProcess
   ) {
+    guard let place = process.place else { return }
     var message = nrec_plan_message()
     message.message = UInt32(NREC_MESSAGE_PLAN)
     message.generation = module.message.generation
     message.first_function = module.firstFunction
     message.count = UInt32(entries.count)
-    if entries.isEmpty { return connection.send(message) }
-    let file = Descriptor(
-      entries.withUnsafeBytes { nrc_memory_file($0.baseAddress, $0.count) })
-    guard file.number >= 0 else {
-      let error = errnoNow()
-      message.count = 0
-      warn("\(module.message.path): its plan cannot be sent: \(systemError(error))")
-      return connection.send(message)
-    }
-    connection.send(message, descriptors: [file.number])
+    if arena.answer(message, entries, to: place) { return }
+    warn("\(module.message.path): its plan cannot be sent: no memory is left for it")
+    message.count = 0
+    _ = arena.answer(message, [], to: place)
   }
 }
 
@@ -234,17 +233,14 @@ extension RecordServer {
 
 extension RecordServer {
   /// APPLIED: the agent has applied a plan, or could not.
-  func handleApplied(_ applied: nrec_applied, on connection: AgentConnection) {
-    guard let process = connection.process else {
-      return connections.drop(connection, because: "applied a plan before its HELLO")
-    }
+  private func handleApplied(_ applied: nrec_applied, from process: TracedProcess) {
     guard var module = process.modules[applied.generation] else {
-      return refuseUnknown(applied.generation, of: process, on: connection)
+      return refuseUnknown(applied.generation, of: process)
     }
     guard module.isPending else { return }
     guard Int(applied.armed) <= module.sites, Int(applied.nopped) <= module.sites else {
-      return connections.drop(
-        connection, because: "armed \(applied.armed) of \(module.sites) call sites")
+      return refuse(
+        process, because: "armed \(applied.armed) of \(module.sites) call sites")
     }
     module.isPending = false
     module.armed = Int(applied.armed)
@@ -258,12 +254,9 @@ extension RecordServer {
   }
 
   /// GONE: a module was unloaded.
-  func handleGone(_ gone: nrec_gone, on connection: AgentConnection) {
-    guard let process = connection.process else {
-      return connections.drop(connection, because: "unloaded a module before its HELLO")
-    }
+  private func handleGone(_ gone: nrec_gone, from process: TracedProcess) {
     guard var module = process.modules[gone.generation] else {
-      return refuseUnknown(gone.generation, of: process, on: connection)
+      return refuseUnknown(gone.generation, of: process)
     }
     if module.isPending { writeUnconfirmed(&module, of: process) }
     process.modules[gone.generation] = nil
@@ -271,12 +264,9 @@ extension RecordServer {
     writer.writeUnload(gone.generation, at: ClockUnits(gone.time), of: process)
   }
 
-  /// Closes the connection, except a forked child's: the child may have modules that its parent had
-  /// not sent yet.
-  private func refuseUnknown(
-    _ generation: UInt32, of process: TracedProcess, on connection: AgentConnection
-  ) {
+  /// Except a forked child's: the child may have modules that its parent had not sent yet.
+  private func refuseUnknown(_ generation: UInt32, of process: TracedProcess) {
     if process.isFork { return }
-    connections.drop(connection, because: "named generation \(generation), which it has not loaded")
+    refuse(process, because: "named generation \(generation), which it has not loaded")
   }
 }

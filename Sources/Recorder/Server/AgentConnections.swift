@@ -4,76 +4,55 @@ import CRecorder
 import CRecordingABI
 import Glibc
 
-/// What the connections report of the processes that are traced.
+/// What the connections report.
 protocol AgentConnectionsDelegate: AnyObject {
-  func agent(_ connection: AgentConnection, sent message: AgentMessage)
-  /// Its connection is closed: no more messages of it will come, but it may still record.
-  func agentDisconnected(_ process: TracedProcess)
-  /// It has ended, or has become another program.
-  func agentEnded(_ process: TracedProcess)
+  /// A fresh image wants to join. Nil: it does not.
+  func answer(_ hello: nrec_hello, from peer: Int32) -> (config: nrec_config, files: [Int32])?
   /// A process that wants to be recorded is not.
   func agentRefused(_ process: Int32, because reason: String)
   /// What the user should know: one line.
   func warn(_ line: String)
 }
 
-/// The processes that are traced: those that are connected, those that are ending, and those that
-/// were started with the agent and have not connected yet.
+/// The socket over which a fresh image joins: a HELLO, its answer, and the connection is closed.
 ///
 /// Nothing that a client sends makes the event loop wait. A client that breaks the protocol loses
 /// its connection; its program runs on.
 final class AgentConnections {
+  private final class Connection {
+    /// The process that connected, as the kernel reports it.
+    let peer: Int32
+    let socket: Descriptor
+    /// Of its socket in the event loop.
+    var registration: EventLoop.Registration?
+
+    init(_ socket: consuming Descriptor, _ peer: Int32) {
+      self.socket = socket
+      self.peer = peer
+    }
+  }
+
   weak var delegate: (any AgentConnectionsDelegate)?
   let folder: SocketFolder
   private let loop: EventLoop
-  private var connections: [ObjectIdentifier: AgentConnection] = [:]
-  /// By process id.
-  private var exiting: [Int32: [ExitingProcess]] = [:]
-  /// Process ids that have sent a HELLO.
-  private var introduced: Set<Int32> = []
-  /// Children that were waited for and sent no HELLO: they are not waited for a second time.
-  private var waitedFor: Set<Int32> = []
-  private let unconnected: UnconnectedChildren
+  private var connections: [ObjectIdentifier: Connection] = [:]
   /// Nil while there is no descriptor to spare for another client.
   private var listening: EventLoop.Registration?
 
   private static let retryNanoseconds: UInt64 = 20_000_000
-  private static let packetsInTurn = 16
 
   init(loop: EventLoop) throws {
     self.loop = loop
     folder = try SocketFolder()
-    unconnected = UnconnectedChildren(socketPath: folder.socketPath)
     listen()
   }
 
-  /// Makes what the first HELLO needs, before an agent waits for the answer.
-  func prepare() { introduced.reserveCapacity(RecordServer.usualCount) }
+  /// How many have connected and sent no HELLO yet.
+  var count: Int { connections.count }
 
-  /// Processes that are traced now, or may be about to connect.
-  var activeProcesses: Int { connections.count + exiting.count }
-
-  /// Those that are connected and alive: a child holds its parent's connection too.
-  var connectedProcesses: Int {
-    let joined = connections.values.filter { $0.process != nil && kill($0.peer, 0) == 0 }
-    return Set(joined.map(\.peer)).count
-  }
-
-  /// Notes that the connection has sent its HELLO and belongs to `process`.
-  ///
-  /// The image before it, of the same process id, has ended by an exec.
-  func introduce(_ connection: AgentConnection, as process: TracedProcess) {
-    for one in exiting[process.process] ?? [] { finish(one) }
-    introduced.insert(process.process)
-    connection.process = process
-  }
-
-  /// Closes the connection once its message has been handled, and says why.
-  func drop(_ connection: AgentConnection, because reason: String) {
-    delegate?.warn(
-      "process \(connection.peer): its agent \(reason): its connection is closed; the program runs "
-        + "on, and what it loads from now on is not traced")
-    connection.isClosing = true
+  func closeAll() {
+    for connection in connections.values { loop.remove(connection.registration) }
+    connections = [:]
   }
 }
 
@@ -121,125 +100,50 @@ extension AgentConnections {
         process, because: "it runs as user \(user), and the recorder as user \(geteuid())")
       return
     }
-    let connection = AgentConnection(socket: socket, peer: process)
+    let connection = Connection(socket, process)
     connection.registration = loop.add(connection.socket.number) { [weak self] in
       self?.serve(connection)
     }
     // Closed at once where it cannot be waited for: its agent goes on without us.
     if connection.registration != nil { connections[ObjectIdentifier(connection)] = connection }
   }
-}
 
-// MARK: - Messages
-
-extension AgentConnections {
-  private func serve(_ connection: AgentConnection) {
-    for _ in 0..<Self.packetsInTurn where !connection.isClosing {
-      guard receive(connection) else { break }
+  /// Reads the HELLO and answers it.
+  private func serve(_ connection: Connection) {
+    var hello = nrec_hello()
+    let size = MemoryLayout<nrec_hello>.size
+    let got = withUnsafeMutableBytes(of: &hello) {
+      nrc_receive(connection.socket.number, $0.baseAddress, size)
     }
-    guard connection.isClosing else { return }
-    close(connection)
-    // A forked child connects and then closes its parent's connection: both may have happened since
-    // the loop looked at the listener.
-    acceptAll()
-  }
-
-  /// Reads and handles one packet; false where there is none now.
-  private func receive(_ connection: AgentConnection) -> Bool {
-    let room = MemoryLayout<nrec_module_message>.size
-    return withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { buffer in
-      guard let start = buffer.baseAddress else { return false }
-      let got = nrc_receive(connection.socket.number, start, room)
-      let error = errnoNow()
-      if got < 0, error == EAGAIN { return false }
-      guard got > 0 else {
-        // 0: the agent has closed the connection. ECONNRESET: it has done so before it read our
-        // answer.
-        if got < 0, error == EMSGSIZE {
-          drop(connection, because: "sent a message that is too long")
-        }
-        connection.isClosing = true
-        return false
-      }
-      handle(UnsafeRawBufferPointer(rebasing: buffer[..<got]), from: connection)
-      return !connection.isClosing
-    }
-  }
-
-  private func handle(_ bytes: UnsafeRawBufferPointer, from connection: AgentConnection) {
-    guard let message = AgentMessage(bytes) else {
-      return drop(connection, because: "sent \(bytes.count) bytes that are no message")
-    }
-    delegate?.agent(connection, sent: message)
-  }
-}
-
-// MARK: - Ending
-
-extension AgentConnections {
-  private func close(_ connection: AgentConnection) {
+    let error = errnoNow()
+    if got < 0, error == EAGAIN { return }
     loop.remove(connection.registration)
     connections[ObjectIdentifier(connection)] = nil
-    guard let traced = connection.process else { return }
-    // An exec closes the connection too, and the new image sends nothing until it is loaded.
-    let descriptor = Descriptor(nrc_process_descriptor(connection.peer))
-    guard descriptor.number >= 0 else {
-      delegate?.agentEnded(traced)
+    if got == 0 || (got < 0 && error != EMSGSIZE) { return }
+    guard got == size, hello.message == UInt32(NREC_MESSAGE_HELLO) else {
+      let bytes = got < 0 ? "more than \(size)" : "\(got)"
+      return refuse(connection, "sent \(bytes) bytes that are no HELLO")
+    }
+    guard hello.version == UInt32(NREC_MESSAGE_VERSION) else {
+      return refuse(
+        connection, "uses message version \(hello.version), expected \(NREC_MESSAGE_VERSION)")
+    }
+    if hello.error != 0 {
+      let reason = "it cannot use the recorder's memory: \(systemError(hello.error))"
+      delegate?.agentRefused(connection.peer, because: reason)
       return
     }
-    delegate?.agentDisconnected(traced)
-    waitForEnd(of: connection.peer, traced, descriptor)
-  }
-
-  /// Waits until the process has ended, or is not on the way to a HELLO any more.
-  private func waitForEnd(
-    of pid: Int32, _ traced: TracedProcess?, _ descriptor: consuming Descriptor
-  ) {
-    let process = ExitingProcess(pid: pid, traced: traced, descriptor: descriptor)
-    let finish = { [weak self] () -> Void in self?.finish(process) }
-    process.end = loop.add(process.descriptor.number, finish)
-    exiting[pid, default: []].append(process)
-    lookLater(at: process)
-  }
-
-  private func lookLater(at process: ExitingProcess) {
-    process.look = loop.after(nanoseconds: StartProgress.lookNanoseconds) { [weak self] in
-      guard let self else { return }
-      let isOurs = process.traced != nil || unconnected.mayHaveAgent(process.pid)
-      if isOurs, process.progress.mayBeStarting() {
-        lookLater(at: process)
-      } else {
-        finish(process)
-      }
+    guard let answer = delegate?.answer(hello, from: connection.peer) else { return }
+    _ = withUnsafeBytes(of: answer.config) { bytes in
+      nrc_send(
+        connection.socket.number, bytes.baseAddress, bytes.count, answer.files,
+        Int32(answer.files.count))
     }
   }
 
-  private func finish(_ process: ExitingProcess) {
-    loop.remove(process.end)
-    loop.remove(process.look)
-    exiting[process.pid]?.removeAll { $0 === process }
-    if exiting[process.pid]?.isEmpty == true { exiting[process.pid] = nil }
-    if let traced = process.traced { delegate?.agentEnded(traced) }
-  }
-
-  /// To be called once the program has ended: waits for the processes that it or its children
-  /// started and that have not connected yet. Returns whether any process is active now.
-  func waitForUnconnectedChildren(of program: pid_t) -> Bool {
-    for pid in unconnected.find(since: program)
-    where !introduced.contains(pid) && waitedFor.insert(pid).inserted {
-      let descriptor = Descriptor(nrc_process_descriptor(pid))
-      if descriptor.number >= 0 { waitForEnd(of: pid, nil, descriptor) }
-    }
-    return activeProcesses > 0
-  }
-
-  /// Closes every connection and waits for no process: the recording ends.
-  func closeAll() {
-    for connection in connections.values {
-      loop.remove(connection.registration)
-      if let traced = connection.process { delegate?.agentEnded(traced) }
-    }
-    connections = [:]
-    for process in exiting.values.joined() { finish(process) }
+  private func refuse(_ connection: Connection, _ reason: String) {
+    delegate?.warn(
+      "process \(connection.peer): its agent \(reason): its connection is closed; the program runs "
+        + "on, and is not traced")
   }
 }

@@ -20,7 +20,6 @@ package enum AgentMessage {
     package var path: String
   }
 
-  case hello(nrec_hello)
   case module(Module)
   case applied(nrec_applied)
   case gone(nrec_gone)
@@ -31,9 +30,6 @@ package enum AgentMessage {
   package init?(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count >= 4 else { return nil }
     switch Int(bytes.loadUnaligned(as: UInt32.self)) {
-    case NREC_MESSAGE_HELLO:
-      guard let hello = Self.load(nrec_hello.self, bytes) else { return nil }
-      self = .hello(hello)
     case NREC_MESSAGE_MODULE:
       guard let module = Module(bytes) else { return nil }
       self = .module(module)

@@ -6,6 +6,8 @@ import Glibc
 struct ProcessStatus {
   /// `R` runs or is ready to, `D` waits for a disk, `S` sleeps, `T` is stopped, `Z` has ended.
   let state: UInt8
+  /// Process id of its parent.
+  let parent: pid_t
   /// A thread of the kernel, which has no memory of its own.
   let isKernelThread: Bool
   /// CPU time that all its threads have used, in clock ticks.
@@ -29,10 +31,12 @@ struct ProcessStatus {
     func number(_ field: Int) -> UInt64? {
       UInt64(String(decoding: fields[field - 3], as: UTF8.self))
     }
-    guard fields.count > 19, let state = fields[0].first, let flags = number(9),
+    guard fields.count > 19, let state = fields[0].first, let parent = number(4),
+      let flags = number(9),
       let user = number(14), let system = number(15), let start = number(22)
     else { return nil }
     self.state = state
+    self.parent = pid_t(truncatingIfNeeded: parent)
     isKernelThread = flags & Self.kernelThreadFlag != 0
     cpuTicks = user + system
     startTicks = start

@@ -46,6 +46,7 @@ public struct RecordOptions: Sendable {
     config.incarnation = incarnation
     config.maximum_depth = maximumDepth
     config.only_in_graph = filter.graph.isEmpty ? 0 : 1
+    config.units_per_second = clock.units(nanoseconds: 1_000_000_000).rawValue
     if thresholdNanoseconds > 0 {
       config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds).rawValue)
     }

@@ -7,16 +7,18 @@ import RecordingSchema
 
 /// The recorder: answers the agents of traced processes with plans, and has the recording written.
 ///
-/// It connects three others: `EventLoop` waits, `AgentConnections` keeps the processes and
-/// reads their messages, `RecordingWriter` writes. What each message means is in
-/// `AgentAnswers.swift`.
+/// It connects others: `EventLoop` waits, images join through `AgentConnections`, their messages come
+/// through the `Arena`, `RunningProcesses` knows who has ended, `RecordingWriter` writes. What each
+/// message means is in `AgentAnswers.swift`.
 public final class RecordServer {
   /// What else is to be waited for goes here too.
   public let loop: EventLoop
   /// What is recorded.
   public let options: RecordOptions
   let connections: AgentConnections
+  let running: RunningProcesses
   let writer: RecordingWriter
+  let arena: Arena
   let missing: MissingProcesses
   let notes: Notes
   let planner: Planner
@@ -24,6 +26,13 @@ public final class RecordServer {
   let clock: TraceClock
   /// The image that a process id named last.
   private(set) var latest: [Int32: TracedProcess] = [:]
+  /// By number of the image.
+  private var images: [UInt32: TracedProcess] = [:]
+  /// Those that have not ended, by place.
+  private var places: [Int: TracedProcess] = [:]
+  /// Those that have ended, and whose last messages are not read yet.
+  private var ending: [TracedProcess] = []
+  private var isEnding = false
   /// Of those, which have ended: their modules are kept for a while.
   private var ended = EndedProcesses()
 
@@ -51,10 +60,14 @@ public final class RecordServer {
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(
       folder: folder, command: command, options: options, clock: clock, loop: loop)
+    running = RunningProcesses(loop: loop, socketPath: connections.folder.socketPath)
+    arena = try Arena(clock: clock)
     let notes = try Notes()
     self.notes = notes
     missing = MissingProcesses(notes: notes) { [writer] in writer.add($0) }
     connections.delegate = self
+    running.whenEnded = { [weak self] in self?.end($0) }
+    _ = loop.add(arena.wakes) { [weak self] in self?.readEvents() }
     readNotesLater()
     loop.whenQuiet(nanoseconds: Self.quietNanoseconds) { [source] in
       if source.isUnprepared { source.prepare() }
@@ -66,7 +79,7 @@ public final class RecordServer {
   /// waits for no answer then, and for each answer later.
   func prepare() {
     latest.reserveCapacity(Self.usualCount)
-    connections.prepare()
+    running.prepare()
     writer.prepare()
     source.prepareTypes()
     TracedProcess.prepare()
@@ -79,9 +92,9 @@ public final class RecordServer {
   /// Private to us; the server removes it with all files in it.
   public var socketFolder: String { connections.folder.path }
   /// Processes that are traced now, or may be about to connect.
-  public var activeProcesses: Int { connections.activeProcesses }
+  public var activeProcesses: Int { running.count + connections.count }
   /// Those that are connected and alive.
-  public var connectedProcesses: Int { connections.connectedProcesses }
+  public var connectedProcesses: Int { running.tracedCount }
   /// Processes that were ever traced.
   public var tracedProcesses: Int { writer.images.count }
   /// Processes that the program started and that are not recorded, or not wholly.
@@ -96,12 +109,24 @@ public final class RecordServer {
   /// To be called once the program has ended: waits for the processes that it or its children
   /// started and that have not connected yet. Returns whether any process is active now.
   public func waitForUnconnectedChildren(of program: pid_t) -> Bool {
-    connections.waitForUnconnectedChildren(of: program)
+    readEvents()
+    running.waitForUnconnectedChildren(of: program)
+    return activeProcesses > 0
+  }
+
+  /// To be called once the program has ended, before others are waited for.
+  public func beginToEnd() {
+    arena.look()
+    readEvents()
+    running.beginToEnd()
   }
 
   /// Ends the recording: writes what is known of processes that still run, and closes session.json.
   public func finish(exitStatus: Int32?) {
     connections.closeAll()
+    arena.look()
+    readEvents()
+    running.finishAll()
     missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
     source.keep()
@@ -116,44 +141,69 @@ public final class RecordServer {
     }
   }
 
-  /// A new process image, of the next incarnation of its process id.
-  func makeProcess(_ hello: nrec_hello) -> TracedProcess {
-    let incarnation = latest[hello.process].map { $0.incarnation &+ 1 } ?? 0
-    let process = TracedProcess(
-      hello: hello, incarnation: incarnation, program: linkTarget("/proc/\(hello.process)/exe"))
-    latest[hello.process] = process
-    return process
+  /// The incarnation of the next image of a process id.
+  func nextIncarnation(of process: Int32) -> UInt32 {
+    latest[process].map { $0.incarnation &+ 1 } ?? 0
+  }
+
+  /// The image of that number.
+  func image(_ number: UInt32) -> TracedProcess? { images[number] }
+
+  /// An image has a place in the arena. `isRunning`: it is not known to have ended.
+  func begin(_ process: TracedProcess, at place: Arena.Place, isRunning: Bool = true) {
+    process.place = place
+    latest[process.process] = process
+    images[place.image] = process
+    places[place.number] = process
+    writer.add(process)
+    missing.settle(process)
+    if isRunning { running.begin(process) } else { end(process) }
+  }
+
+  /// Reads what agents have said.
+  func readEvents() {
+    while let event = arena.next() {
+      switch event {
+      case .claim(let claim): handleClaim(claim)
+      case .messages(let place, let messages):
+        guard let process = places[place] else { continue }
+        for message in messages where !process.isRefused { handle(message, from: process) }
+      }
+    }
+  }
+
+  /// An image has ended. Its last messages are read first; that may end others.
+  private func end(_ process: TracedProcess) {
+    ending.append(process)
+    if isEnding { return }
+    isEnding = true
+    while !ending.isEmpty {
+      let next = ending.removeFirst()
+      arena.look()
+      readEvents()
+      missing.read(latest: latest)
+      if let place = next.place {
+        next.place = nil
+        places[place.number] = nil
+        writer.noteEnd(of: next, error: arena.leave(place))
+      }
+      writeUnconfirmedModules(of: next)
+      ended.add(next)
+    }
+    isEnding = false
   }
 }
 
 // MARK: - What the connections tell
 
 extension RecordServer: AgentConnectionsDelegate {
-  func agent(_ connection: AgentConnection, sent message: AgentMessage) {
-    switch message {
-    case .hello(let hello): answerHello(hello, on: connection)
-    case .module(let module): answerModule(module, on: connection)
-    case .applied(let applied): handleApplied(applied, on: connection)
-    case .gone(let gone): handleGone(gone, on: connection)
-    case .inherited(let generations, let isLast):
-      handleInherited(generations, isLast: isLast, on: connection)
-    }
-  }
-
-  func agentDisconnected(_ process: TracedProcess) {
-    missing.read(latest: latest)
-    writeUnconfirmedModules(of: process)
+  func answer(_ hello: nrec_hello, from peer: Int32) -> (config: nrec_config, files: [Int32])? {
+    answerHello(hello, from: peer)
   }
 
   func agentRefused(_ process: Int32, because reason: String) {
     missing.refuse(
       process, peer: process, program: linkTarget("/proc/\(process)/exe"), because: reason)
-  }
-
-  func agentEnded(_ process: TracedProcess) {
-    writer.appendLastEvents(of: process)
-    writeUnconfirmedModules(of: process)
-    ended.add(process)
   }
 
   func warn(_ line: String) { writer.warn(line) }

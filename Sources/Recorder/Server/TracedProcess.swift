@@ -59,16 +59,6 @@ struct TracedModule {
   }
 }
 
-/// A process's event file, and the memory file that its agent fills first.
-final class ProcessFiles {
-  let events, memory: Descriptor
-
-  init(events: consuming Descriptor, memory: consuming Descriptor) {
-    self.events = events
-    self.memory = memory
-  }
-}
-
 /// A program image that an agent has said HELLO from.
 final class TracedProcess {
   let process, parent: Int32
@@ -96,18 +86,29 @@ final class TracedProcess {
   /// The highest that it or the process that it is a copy of reported.
   var highestGeneration: UInt32 = 0
   var nextFunction: UInt32 = 0
-  /// Nil: it has ended.
-  var files: ProcessFiles?
+  /// In the arena. Nil: it has ended.
+  var place: Arena.Place?
+  /// It has broken the protocol: its messages are not read any more.
+  var isRefused = false
   /// It ended so long ago that its modules are not known any more.
   private(set) var isForgotten = false
 
-  init(hello: nrec_hello, incarnation: UInt32, program: String) {
-    process = hello.process
-    parent = hello.parent
-    startTime = ClockUnits(hello.time)
-    isFork = hello.begin == UInt32(NREC_BEGIN_FORK)
+  /// `copied`: whose copy it is; nil: a fresh image.
+  init(
+    process: Int32, parent: Int32, startTime: ClockUnits, incarnation: UInt32, program: String,
+    copied: TracedProcess? = nil, isFork: Bool = false
+  ) {
+    self.process = process
+    self.parent = parent
+    self.startTime = startTime
     self.incarnation = incarnation
     self.program = program
+    self.isFork = isFork
+    self.copied = copied
+    if let copied {
+      nextFunction = copied.nextFunction
+      highestGeneration = copied.highestGeneration
+    }
   }
 
   var image: ImageName { ImageName(pid: process, incarnation: incarnation) }

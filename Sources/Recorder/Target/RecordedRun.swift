@@ -56,6 +56,7 @@ public final class RecordedRun {
     let ending = follow(target)
     // Handle the messages that were on their way when the program ended.
     server.loop.turn(milliseconds: 0)
+    server.beginToEnd()
     tellLater(tell)
     while !target.isInterrupted,
       server.activeProcesses > 0 || server.waitForUnconnectedChildren(of: target.pid)

@@ -7,6 +7,12 @@ import RecordingSchema
 /// Limits of this process (and so of the program's) that affect a recording: one line each, written
 /// before the program runs.
 public struct RunLimits: Sendable {
+  /// Nothing could be recorded.
+  public struct TooSmall: Error, CustomStringConvertible {
+    /// What the limit is, and what was expected.
+    public let description: String
+  }
+
   /// `ulimit -f`, of one file; nil: none.
   public var fileBytes: UInt64?
   /// `ulimit -v`; nil: none.
@@ -14,8 +20,8 @@ public struct RunLimits: Sendable {
 
   /// Below it the agent hooks no returns.
   private static let roomyBytes = NREC_ROOMY_BYTES
-  /// The smallest memory file in which a thread finds room.
-  private static let ringBytes = 2 * UInt64(NREC_MEMORY_CHUNK)
+  /// The smallest arena in which a thread finds room.
+  private static let leastBytes = nrc_arena_least_bytes()
 
   /// Limits as setrlimit has them; nil: none.
   public init(fileBytes: UInt64?, addressBytes: UInt64?) {
@@ -30,25 +36,29 @@ public struct RunLimits: Sendable {
       fileBytes: known(nrc_file_size_limit()), addressBytes: known(nrc_address_space_limit()))
   }
 
+  /// Whether anything can be recorded with `options`.
+  /// - Throws: ``TooSmall``.
+  public func check(_ options: RecordOptions) throws {
+    let least = max(Self.leastBytes, options.overwriteBytes ?? 0)
+    guard let limit = fileBytes, limit < least else { return }
+    throw TooSmall(
+      description: "files may have \(limit) bytes (ulimit -f), expected at least \(least) for one "
+        + "thread's buffer: raise it"
+        + (least > Self.leastBytes ? ", or give --overwrite a smaller size" : ""))
+  }
+
   /// What they mean for a recording with `options`.
   public func warnings(_ options: RecordOptions) -> [String] {
     var lines: [String] = []
-    if let fileBytes { lines.append(fileLine(fileBytes, options)) }
+    if let fileBytes {
+      lines.append(
+        "files may have \(fileBytes) bytes (ulimit -f): what does not fit into a process's file of "
+          + "events is counted as lost")
+    }
     if let addressBytes, let line = addressLine(addressBytes, options.tracer) {
       lines.append(line)
     }
     return lines
-  }
-
-  private func fileLine(_ limit: UInt64, _ options: RecordOptions) -> String {
-    let line = "files may have \(limit) bytes (ulimit -f): "
-    let wanted = options.overwriteBytes ?? 0
-    if options.tracer.writesEvents, limit < Self.ringBytes || limit < wanted {
-      let least = max(Self.ringBytes, wanted)
-      return line + "expected at least \(least) for one thread's buffer: "
-        + "nothing will be recorded, calls are counted as lost: raise it"
-    }
-    return line + "what does not fit into a process's file of events is counted as lost"
   }
 
   private func addressLine(_ limit: UInt64, _ tracer: Tracer) -> String? {

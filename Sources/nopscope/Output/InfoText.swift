@@ -71,6 +71,12 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   if process.hasSharedThread {
     state.append("a clone(2) child used a thread's storage: later events were only counted")
   }
+  if process.isConfined {
+    state.append("its system call filter forbids patching: what it loaded later is not traced")
+  }
+  if process.hasThreadWithoutClock {
+    state.append("a thread may not read the time stamp counter: its later events were only counted")
+  }
   if process.lostChunks > 0 {
     state.append(
       "\(grouped(process.lostChunks)) chunks of events were lost: no space")

@@ -30,6 +30,11 @@ struct RecordSummary {
     if events.isCorrupted {
       complain("\(output): an anomaly turned the tracer off: nopscope info says more")
     }
+    if events.isConfined {
+      complain(
+        "\(output): a program installed a system call filter that forbids patching: what it loaded "
+          + "later is not traced")
+    }
     if events.isFull {
       complain("\(output): no space was left: later events are only counted as lost")
     } else if events.hasSharedThread {
@@ -37,6 +42,10 @@ struct RecordSummary {
         "\(output): a child that clone(2) started uses a thread's thread-local storage "
           + "(CLONE_VM without CLONE_SETTLS): from then on the calls of both are only counted as "
           + "lost")
+    } else if events.hasThreadWithoutClock {
+      complain(
+        "\(output): a thread may not read the time stamp counter any more (strict seccomp, or "
+          + "PR_SET_TSC): its later calls are only counted as lost")
     } else if events.lostEvents > 0 {
       complain(
         "\(output): some threads found no memory for their events, which are only counted as lost: "

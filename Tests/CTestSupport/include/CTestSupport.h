@@ -11,6 +11,7 @@
 #include "connecting.h"
 #include "events.h"
 #include "handlers.h"
+#include "joining.h"
 #include "moments.h"
 #include "refusals.h"
 #include "sabotage.h"
