@@ -74,7 +74,6 @@ uint64_t nag_callgraph_calls(const nag_buffer *buffer);  ///< in all
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
 void nag_event_exit(uint64_t time);
 void nag_event_unwound(uint32_t count);
-void nag_event_exit_at(uint32_t depth, uint64_t time);
 /// Stores an event of `bytes` (8 at most) behind the last one. The chunk must have room for it.
 void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time);
 /// The time since the last event. Where that is more than `most`, a TIME event is stored for the
@@ -86,6 +85,8 @@ uint64_t nag_event_delta(uint64_t *time, uint64_t most);
 /// as lost. `more_open`: how many functions the shadow stack is behind the events; -1 for a frame
 /// that is hooked already and whose entry event is stored next.
 bool nag_event_make_room(int32_t more_open);
+/// The same for an event of so many bytes, and a TIME before it.
+bool nag_event_make_room_for(uint32_t bytes, int32_t more_open);
 /// The chunk's state, once there is room for the next event; 0: there is no room.
 uint64_t nag_event_mark(void);
 
@@ -124,19 +125,29 @@ nag_buffer *nag_thread_buffer(void);
 void nag_thread_finish(nag_buffer *buffer);  ///< writes what it holds
 
 // shadow.c
+/// A slot for a frame whose return address is at `location`, on the stack where that is; NULL: none.
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
-/// `location`: where the return address was, just below the stack pointer after the return.
+/// `location`: where the return address was, just below the stack pointer after the return. Where
+/// `how` says that it was the last, nag_shadow_resume is to be called once the return is recorded.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
+void nag_shadow_resume(void);
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
 /// The same without blocking signals first, for the common case; the other cases block them.
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
-uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location);
+/// The common case only. False: it is another.
+bool nag_shadow_pop_running(nag_slot *slot, uint64_t location, uint64_t *back);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
-/// Frames are about to end without returning: by an exception, a cancellation or longjmp. The next
-/// traced call finds out which.
-void nag_shadow_unwinding(void);
-uint32_t nag_shadow_depth(void);
-bool nag_is_open(const nag_slot *slot);  ///< its frame has begun and not ended
+void nag_shadow_unwinding(void);         ///< an exception or a cancellation ends the innermost frame
+void nag_shadow_jumping(uint64_t pointer);  ///< longjmp sets the stack pointer to this
+uint32_t nag_shadow_depth(void);         ///< of the current stack
+nag_slot *nag_shadow_innermost(void);    ///< of the current stack; NULL: no function is open there
+/// Whether a function is open outside of the slot, which is the innermost of the current stack. It is
+/// known to be open on some stack of the thread.
+bool nag_shadow_has_open(const nag_slot *slot, uint32_t function);
+uint32_t nag_shadow_stack_number(void);  ///< of the current stack; 0: the thread's own
+/// Writes the functions that are open on a stack, 4 bytes each, outermost first; of the innermost
+/// ones, at most `most`. Returns how many.
+uint32_t nag_shadow_list(const nag_stack *stack, uint8_t *numbers, uint32_t most);
 /// The thread ends: what is open on its own stack is over.
 void nag_shadow_end(void);
 void nag_shadow_prepare(void);

@@ -13,7 +13,7 @@ static bool is_wanted(const uint64_t *location, bool opens) {
   const nag_buffer *buffer = nag_thread_buffer();
   if (buffer == NULL) return false;
   if (config->only_in_graph && !opens && buffer->open_windows == 0) return false;
-  return !config->maximum_depth || nag_self.first == NULL ||
+  return !config->maximum_depth || nag_self.stacks == NULL ||
          nag_shadow_live_depth((uint64_t)location) < config->maximum_depth;
 }
 
@@ -44,7 +44,8 @@ void nag_enter_limited_only(uint32_t function, uint64_t *location) {
   nag_restore_signals(signals);
 }
 
-void nag_limited_dropped(const nag_slot *slot) {
+void nag_limited_dropped(const nag_slot *slot, const nag_slot *caller) {
+  (void)caller;
   if (nag_self.buffer && slot->extra & OPENS_WINDOW) nag_self.buffer->open_windows--;
 }
 
@@ -70,16 +71,14 @@ static bool take_back(const nag_slot *slot) {
 uint64_t nag_leave_limited(nag_slot *slot, uint64_t location) {
   uint64_t signals = nag_block_signals(), time = nag_time();
   bool is_ours = nag_shadow_matches(slot, location);
-  if (is_ours) nag_limited_dropped(slot);
+  if (is_ours) nag_limited_dropped(slot, NULL);
   bool is_short = is_ours && nag_config.config.threshold &&
                   time - (slot->time >> 16) < nag_config.config.threshold;
   bool is_gone = is_short && nag_self.buffer && nag_self.top == slot + 1 && take_back(slot);
   nag_returned how;
   uint64_t back = nag_shadow_pop(slot, location, &how);
-  if (!is_gone && !how.is_unknown) {
-    if (how.is_top) nag_event_exit(time);
-    else nag_event_exit_at(how.depth, time);
-  }
+  if (!is_gone && !how.is_unknown) nag_event_exit(time);
+  if (how.is_last) nag_shadow_resume();
   nag_restore_signals(signals);
   return back;
 }

@@ -10,23 +10,28 @@
 // Everything here runs with signals blocked.
 
 #include "agent.h"
+#include "shadow_stack.h"
 #include "syscalls.h"
 
-// Writes the functions that are open now to the chunk's head, so that the chunk can be read alone.
-// If there are too many, it writes the innermost ones.
-static uint32_t write_open(uint8_t *chunk, int32_t more_open) {
+// Writes the functions that are open now to the chunk's head, so that the chunk can be read alone. If
+// there are too many, it writes the innermost ones. On another stack than the thread's own, a mark and
+// the stack's number come first.
+static uint32_t write_open(uint8_t *chunk, const nrec_chunk_header *header, int32_t more_open) {
   const uint32_t most = NAG_CHUNK_BYTES / 4 / sizeof(uint32_t);
-  // A call beyond the deepest slot has no frame on the shadow stack.
-  if (nag_self.top + more_open > nag_self.end) more_open = 0;
-  int64_t open = (int64_t)nag_shadow_depth() + more_open;
-  uint32_t depth = open < 0 ? 0 : open > most ? most : (uint32_t)open;
-  const nag_slot *slot = nag_self.top + more_open - depth;
-  uint32_t *numbers = (uint32_t *)(chunk + sizeof(nrec_chunk_header)), count = 0;
-  for (uint32_t i = 0; i < depth; i++) {
-    // The frame that is entered now may have no slot yet, or one above `top`.
-    bool is_open = nag_is_open(&slot[i]) || &slot[i] >= nag_self.top;
-    if (is_open) numbers[count++] = slot[i].function;
-  }
+  uint32_t *numbers = (uint32_t *)(chunk + sizeof *header), count = 0;
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return 0;
+  nag_stack *stack = all->current;
+  stack->inner->top = nag_self.top;
+  if (stack->id != 0) numbers[count++] = NREC_OTHER_STACK, numbers[count++] = stack->id;
+  // The frame that is entered now has its event behind this.
+  uint32_t entered = more_open < 0;
+  uint32_t open = nag_shadow_list(stack, (uint8_t *)(numbers + count), most + entered);
+  if (open > 0) open -= entered;
+  count += open;
+  // Those that end now have left their functions above `top`.
+  for (nag_slot *slot = nag_self.top; more_open > 0 && slot < nag_self.end && count < most; more_open--)
+    numbers[count++] = (slot++)->function;
   return count;
 }
 
@@ -64,18 +69,21 @@ static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   if (chunk == NULL) return false;
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
-  uint32_t open = write_open(chunk, more_open);
+  uint32_t open = write_open(chunk, header, more_open);
   nag_chunk_begin(buffer, header, NAG_CHUNK_BYTES, open);
+  if (nag_self.stacks != NULL) nag_self.stacks->current->listed = header->sequence + 1;
   if (nag_config.tracer->begin_chunk != NULL) nag_config.tracer->begin_chunk(buffer);
   nag_set_chunk(buffer, chunk);
   return true;
 }
 
-bool nag_event_make_room(int32_t more_open) {
+bool nag_event_make_room(int32_t more_open) { return nag_event_make_room_for(0, more_open); }
+
+bool nag_event_make_room_for(uint32_t bytes, int32_t more_open) {
   nag_buffer *buffer = nag_thread_buffer();
   if (buffer == NULL) return false;
   if (nag_chunk(buffer) != NULL &&
-      (*nag_state(buffer) & 0xffff) <= NAG_CHUNK_BYTES - NAG_CHUNK_SLACK)
+      (*nag_state(buffer) & 0xffff) + bytes <= NAG_CHUNK_BYTES - NAG_CHUNK_SLACK)
     return true;
   if (begin_chunk(buffer, more_open)) return true;
   buffer->lost++;

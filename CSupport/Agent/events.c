@@ -4,6 +4,10 @@
 // Callers have blocked signals.
 
 #include "agent.h"
+#include "shadow_stack.h"
+#include "syscalls.h"
+
+enum { MOST_LISTED = 64 };
 
 void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time) {
   nag_buffer *buffer = nag_self.buffer;
@@ -51,8 +55,26 @@ void nag_event_unwound(uint32_t count) {
   nag_event_append(word, 4, time);
 }
 
-void nag_event_exit_at(uint32_t depth, uint64_t time) {
-  if (!nag_event_make_room(0)) return;
-  uint64_t delta = nag_event_delta(&time, 0xffffff);
-  nag_event_append((uint64_t)depth << 32 | delta << 8 | NREC_EVENT_EXIT_AT, 8, time);
+// Lists the functions that are open there, unless this chunk has them already: a reader may have no
+// other chunk.
+void nag_event_switched(nag_stack *to, uint64_t now) {
+  const uint32_t most = 8 + MOST_LISTED * sizeof(uint32_t);
+  if (nag_self.buffer == NULL || !nag_event_make_room_for(most, 0)) return;
+  nrec_chunk_header *header = (nrec_chunk_header *)nag_chunk(nag_self.buffer);
+  bool is_listed = to->listed == header->sequence + 1;
+  to->listed = header->sequence + 1;
+  nag_event_delta(&now, 0);
+  uint8_t *event = (uint8_t *)header + (*nag_state(nag_self.buffer) & 0xffff);
+  uint32_t count = is_listed ? 0 : nag_shadow_list(to, event + 8, MOST_LISTED);
+  uint64_t word = (uint64_t)to->id << 32 | (uint64_t)count << 8 | NREC_EVENT_SWITCH;
+  nag_event_append(word, 8 + count * (uint32_t)sizeof(uint32_t), now);
+}
+
+void nag_event_split(uint32_t count, uint32_t number, uint64_t now, const nag_slot *slot,
+                     const nag_slot *caller) {
+  (void)slot, (void)caller;
+  if (nag_self.buffer == NULL || !nag_event_make_room(0)) return;
+  nag_event_delta(&now, 0);
+  nag_event_append((uint64_t)number << 32 | (uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_SPLIT, 8,
+                   now);
 }

@@ -35,8 +35,8 @@ uint64_t nag_leave_graph(nag_slot *slot, uint64_t location) {
   uint64_t time = nag_time();
   nag_returned how;
   uint64_t back = nag_shadow_pop(slot, location, &how);
-  if (how.is_top) nag_event_exit(time);
-  else if (!how.is_unknown) nag_event_exit_at(how.depth, time);
+  if (!how.is_unknown) nag_event_exit(time);
+  if (how.is_last) nag_shadow_resume();
   nag_restore_signals(signals);
   return back;
 }

@@ -15,6 +15,8 @@
         // ended without returning.
         cmpq    %rax, NAG_SLOT_STACK-NAG_SLOT_BYTES(%rcx)
         jbe     7f
+        cmpq    %fs:NAG_TLS_FLOOR(%r9), %rax
+        jb      \slow
 5:      leaq    NAG_SLOT_BYTES(%rcx), %rdx
         movq    %rdx, %fs:NAG_TLS_TOP(%r9)
         movq    %rax, NAG_SLOT_STACK(%rcx)

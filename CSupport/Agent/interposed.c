@@ -45,9 +45,17 @@ void nag_interposed_prepare(void) {
   libc_jump_checked = (jump *)dlsym(RTLD_NEXT, "__longjmp_chk");
 }
 
+// libc keeps registers mangled: rotated, and combined with a number of the thread's.
+static uint64_t stack_pointer_of(const struct __jmp_buf_tag *place) {
+  enum { STACK_POINTER = 6 };
+  uint64_t pointer = (uint64_t)place->__jmpbuf[STACK_POINTER];
+  __asm__("rorq $17, %0\n\txorq %%fs:48, %0" : "+r"(pointer) : : "cc");
+  return pointer;
+}
+
 // One function in libc, too: whether the signal mask is restored depends on the buffer.
 EXPORT void siglongjmp(struct __jmp_buf_tag *place, int value) {
-  nag_shadow_unwinding();
+  nag_shadow_jumping(stack_pointer_of(place));
   libc_jump(place, value);
 }
 EXPORT void longjmp(struct __jmp_buf_tag *place, int value)
@@ -58,7 +66,7 @@ EXPORT void _longjmp(struct __jmp_buf_tag *place, int value)
 // What longjmp is under _FORTIFY_SOURCE.
 EXPORT void __longjmp_chk(struct __jmp_buf_tag *place, int value) __attribute__((noreturn));
 EXPORT void __longjmp_chk(struct __jmp_buf_tag *place, int value) {
-  nag_shadow_unwinding();
+  nag_shadow_jumping(stack_pointer_of(place));
   libc_jump_checked(place, value);
 }
 

@@ -11,6 +11,7 @@
 #define NAG_TLS_TOP 0        // next free shadow slot
 #define NAG_TLS_END 8        // where the mapped slots end; 0: no slot is mapped
 #define NAG_TLS_BUFFER 16    // nag_buffer, or 0
+#define NAG_TLS_FLOOR 32     // below it a call may be on another stack
 #define NAG_TLS_CHOICE 40    // the thread filter's word: see thread_filter_entry.S
 
 // nag_slot

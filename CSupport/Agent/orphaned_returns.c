@@ -43,6 +43,8 @@ bool nag_orphans_prepare(void) { return allocate(FIRST_CAPACITY); }
 bool nag_holds(uint64_t address, uint64_t word) {
   // A thread's own stack is there for as long as it runs. Of other memory it is not known.
   bool is_own = address - nag_self.stack_low < nag_self.stack_high - nag_self.stack_low;
+  if (address >= nag_self.mapped_low && address < nag_self.stack_high)
+    return *(const volatile uint64_t *)address == word;
   if (nag_is_confined) return !is_own || *(const volatile uint64_t *)address == word;
   const struct timespec none = {0, 0};
   int64_t status = NAG_CALL(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~(uint32_t)word,

@@ -5,6 +5,7 @@
 // find a half-changed sum.
 
 #include "agent.h"
+#include "shadow_stack.h"
 #include "syscalls.h"
 
 enum { STEP = 1024 };
@@ -53,6 +54,8 @@ void nag_enter_profile(uint32_t function, uint64_t *location) {
   add(&entry->calls, 1);
   nag_slot *slot = nag_shadow_push_running(location, function);
   if (slot == NULL) return;
+  // Inside a call of the same function: not counted twice.
+  slot->extra = entry->open_calls > 0 && nag_shadow_has_open(slot, function);
   add_narrow(&entry->open_calls, 1);
   slot->time = nag_time();
   if (nag_self.buffer != NULL) nag_self.buffer->last_time = slot->time;
@@ -66,41 +69,66 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
 }
 
 // Adds a call that ended at `time`, and subtracts its time from its caller's own time.
-static void end_call(const nag_slot *slot, uint64_t time) {
+static void end_call(const nag_slot *slot, const nag_slot *caller, uint64_t time) {
   uint64_t spent = time - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
   if (entry == NULL || (int64_t)spent < 0) return;
-  bool is_outermost = entry->open_calls <= 1;
   add_narrow(&entry->open_calls, entry->open_calls ? ~0u : 0);
   add_narrow(&entry->ended_calls, 1);
-  if (is_outermost) add(&entry->total_time, spent);
+  if (!slot->extra) add(&entry->total_time, spent);
   add(&entry->sum_time, spent);
   add((uint64_t *)&entry->self_time, spent);
   if (entry->minimum_time == 0 || spent < entry->minimum_time) entry->minimum_time = spent;
   if (spent > entry->maximum_time) entry->maximum_time = spent;
   add_wide(&entry->squares_low, &entry->squares_high, (unsigned __int128)spent * spent);
-  const nag_slot *caller = slot - 1;
-  bool has_caller = caller > nag_self.first && nag_hooks(caller);
+  bool has_caller = caller != NULL && nag_hooks(caller);
   nrec_profile_entry *outer = has_caller ? entry_of(caller->function) : NULL;
   if (outer != NULL) add((uint64_t *)&outer->self_time, -spent);
 }
 
-// Frames above that ended without returning are dropped before this return counts as the last event.
+// Frames inside that ended without returning are dropped before this return counts as the last event.
 uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  bool is_ours = nag_shadow_matches(slot, location);
-  uint64_t time = nag_time();
-  if (is_ours) end_call(slot, time);
-  uint64_t back = nag_shadow_pop_running(slot, location);
-  if (is_ours && nag_self.buffer != NULL) nag_self.buffer->last_time = time;
+  uint64_t time = nag_time(), back;
+  const nag_slot ended = *slot;
+  if (nag_shadow_pop_running(slot, location, &back)) {
+    end_call(&ended, nag_shadow_innermost(), time);
+    if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
+    return back;
+  }
+  uint64_t signals = nag_block_signals();
+  nag_returned how;
+  back = nag_shadow_pop(slot, location, &how);
+  if (!how.is_unknown) {
+    end_call(&ended, nag_shadow_innermost(), time);
+    if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
+  }
+  if (how.is_last) nag_shadow_resume();
+  nag_restore_signals(signals);
   return back;
+}
+
+// What other stacks have spent meanwhile is not the innermost function's own time. (Those outside of
+// it subtract all of its time.)
+void nag_profile_switched(nag_stack *to, uint64_t now) {
+  const nag_slot *slot = nag_stack_innermost(to);
+  nrec_profile_entry *entry = slot == NULL || to->left == 0 ? NULL : entry_of(slot->function);
+  if (entry != NULL && now > to->left) add((uint64_t *)&entry->self_time, to->left - now);
+}
+
+// The caller has waited until now.
+void nag_profile_split(uint32_t count, uint32_t number, uint64_t now, const nag_slot *slot,
+                       const nag_slot *caller) {
+  (void)count, (void)number;
+  nrec_profile_entry *entry = caller == NULL ? NULL : entry_of(caller->function);
+  if (entry != NULL && now > slot->time) add((uint64_t *)&entry->self_time, slot->time - now);
 }
 
 // A frame ended by an exception or longjmp: when it was unwound, if the agent was told of that, else
 // at the last entry or return before. A frame that returned on another thread has no end here.
-void nag_profile_dropped(const nag_slot *slot) {
+void nag_profile_dropped(const nag_slot *slot, const nag_slot *caller) {
   if (nag_hooks(slot) && nag_self.buffer != NULL) {
     uint64_t last = nag_self.buffer->last_time;
-    end_call(slot, nag_self.unwound > last ? nag_self.unwound : last);
+    end_call(slot, caller, nag_self.unwound > last ? nag_self.unwound : last);
     return;
   }
   nrec_profile_entry *entry = entry_of(slot->function);

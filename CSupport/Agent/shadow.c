@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The shadow stack: which return addresses were replaced by trampolines.
+// The shadow stack: which return addresses were replaced by trampolines, stack by stack.
 //
-// Each slot has its own trampoline. A return to trampoline i comes from the frame of slot i,
-// whatever exceptions, longjmp or stack switches happened in between. All trampolines are in one
-// reserved address range, and every slot is NAG_SHADOW_DISTANCE above its trampoline, so that one
-// unwind rule serves them all (CSupport/Trampolines).
+// A thread runs on its own stack, on those of coroutines, and on a signal's alternate one. Nobody
+// tells the agent of a switch: it sees where return addresses lie. A call is on the stack whose
+// innermost open function lies next above it (stack_finding.c), or on a new one where there is none
+// near (stack_switching.c). What lies further in on that stack
 //
-//   range   | trampolines of thread 0 | of thread 1 | …   (the same code everywhere)
-//   + 2 GiB | slots of thread 0       | of thread 1 | …
+//   - was ended by an exception or longjmp: these announce which frames they end; or
+//   - is suspended: another stack has its memory in a frame of this one, or copies it away and back.
+//     These frames become a stack of their own.
+//
+// The hot path compares with `top`, as long as calls lie below the innermost one and above `floor`:
+// another stack begins there at the latest. A wrong guess spoils only what is recorded of some calls:
+// a return finds its address by its slot in any case.
 //
 // `top` is raised before a slot is filled, so that a signal handler that runs in between takes the
 // next slot. It finds the slot below free, and leaves it alone: the interrupted code will fill it.
@@ -16,219 +21,85 @@
 #include <signal.h>
 
 #include "agent.h"
+#include "shadow_stack.h"
 #include "syscalls.h"
 
-enum {
-  REGION_BYTES = 1 << 20,                             // 32,767 frames a thread
-  REGIONS = NAG_SHADOW_DISTANCE / REGION_BYTES,       // 2,032 threads at a time
-  GROWTH = 1 << 16,
-  RESERVED_REGIONS = 256,                             // where none can be mapped later
-};
+enum { RESERVED_REGIONS = 256 };
 
-static uint8_t *range;                    // of trampolines; NULL: returns are not hooked
-static _Atomic uint32_t used_regions[REGIONS / 32 + 1];  // a bit each
-static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
+static bool is_prepared;
 
 void nag_shadow_prepare(void) {
-  if (nag_config.tracer->return_handler != NULL) range = nag_trampolines_find(nag_shadow_unwinding);
-}
-
-// 4c 89 5c 24 f0      mov  %r11, -16(%rsp)
-// 4c 8d 1d disp32     lea  slot(%rip), %r11
-// ff 25 06 00 00 00   jmp  *handler(%rip)
-// cc … cc, then the handler's address
-static void write_trampolines(uint8_t *code, size_t bytes) {
-  static const uint8_t text[24] = {
-    0x4c, 0x89, 0x5c, 0x24, 0xf0, 0x4c, 0x8d, 0x1d, 0, 0, 0, 0, 0xff, 0x25, 6, 0, 0, 0,
-    0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
-  };
-  const char *handler = nag_config.tracer->return_handler;
-  const int32_t distance = NAG_SHADOW_DISTANCE - 12;
-  for (uint8_t *one = code; one < code + bytes; one += NAG_SLOT_BYTES) {
-    nag_copy(one, text, sizeof text);
-    __builtin_memcpy(one + 8, &distance, 4);
-    __builtin_memcpy(one + 24, &handler, 8);
-  }
-}
-
-// Maps the next part of a region: its trampolines, then its slots, all free.
-static bool grow(uint32_t region) {
-  uint32_t have = mapped[region];
-  if (have == REGION_BYTES || nag_is_confined) return false;
-  uint8_t *code = range + (uint64_t)region * REGION_BYTES + have;
-  uint8_t *data = code + NAG_SHADOW_DISTANCE;
-  const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-  if (!nag_mmap(data, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
-  for (size_t at = 0; at < GROWTH; at += NAG_SLOT_BYTES)
-    ((nag_slot *)(data + at))->stack = NAG_STACK_FREE;
-  // Nothing runs there yet. No page is writable and executable at once.
-  if (!nag_mmap(code, GROWTH, PROT_READ | PROT_WRITE, fixed, -1, 0)) return false;
-  write_trampolines(code, GROWTH);
-  if (NAG_CALL(SYS_mprotect, code, GROWTH, PROT_READ | PROT_EXEC) != 0) return false;
-  mapped[region] = have + GROWTH;
-  return true;
+  if (nag_config.tracer->return_handler != NULL) is_prepared = nag_regions_prepare(nag_shadow_unwinding);
 }
 
 void nag_shadow_reserve(void) {
-  if (range == NULL) return;
-  uint32_t own = nag_self.region;
-  while (own != 0 && grow(own - 1)) nag_self.end = (nag_slot *)((uint8_t *)nag_self.end + GROWTH);
-  for (uint32_t i = 0; i < RESERVED_REGIONS; i++)
-    if (mapped[i] == 0 && !grow(i)) return;
+  nag_stacks *all = nag_self.stacks;
+  nag_segment *own = all == NULL ? NULL : all->own.inner;
+  while (own != NULL && nag_block_grow(own->block)) {
+  }
+  nag_regions_reserve(RESERVED_REGIONS);
 }
 
-static uint32_t take_region(void) {
-  for (uint32_t word = 0; word < REGIONS / 32; word++) {
-    uint32_t seen = used_regions[word];
-    while (seen != ~0u) {
-      uint32_t bit = (uint32_t)__builtin_ctz(~seen);
-      if (atomic_compare_exchange_weak(&used_regions[word], &seen, seen | 1u << bit))
-        return word * 32 + bit + 1;
+static bool begin(void) {
+  if (!is_prepared || nag_self.refused) return false;
+  nag_stacks *all = nag_pages(sizeof *all);
+  if (all != NULL) {
+    nag_find_stack();
+    all->current = &all->own;
+    nag_slot *first = nag_stack_take(all, &all->own);
+    if (first == NULL) {
+      nag_nodes_release(all);
+      nag_unmap(all, sizeof *all);
+      all = NULL;
+    } else {
+      nag_stack_drop(all, &all->own);
+      // Nothing above its end is on it.
+      if (nag_self.stack_high != 0) all->own.inner->first->stack = nag_self.stack_high;
     }
   }
-  return 0;
-}
-
-// The first slot is a sentinel: every comparison with the slot below has a slot to compare with,
-// and no frame is above the sentinel's.
-static bool begin(void) {
-  if (range == NULL || nag_self.refused) return false;
-  uint32_t region = take_region();
-  if (region == 0 || (mapped[region - 1] == 0 && !grow(region - 1))) {
-    nag_self.refused = 1;
-    return false;
-  }
-  uint8_t *slots = range + (uint64_t)(region - 1) * REGION_BYTES + NAG_SHADOW_DISTANCE;
-  nag_find_stack();
-  nag_self.region = region;
-  nag_self.first = (nag_slot *)slots;
-  nag_self.first->stack = NAG_STACK_FREE;
-  nag_self.top = nag_self.first + 1;
-  nag_self.end = (nag_slot *)(slots + mapped[region - 1]);
-  return true;
-}
-
-static uint64_t trampoline_of(const nag_slot *slot) {
-  return (uint64_t)slot - NAG_SHADOW_DISTANCE;
-}
-
-// A slot that cannot be given away keeps its region: no other thread gets it.
-static bool give_away(nag_slot *slot) {
-  // This may be a coroutine that continues on another thread.
-  bool may_return = nag_hooks(slot) && nag_holds(slot->stack, trampoline_of(slot));
-  if (may_return && !nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address))
-    return false;
-  slot->stack = NAG_STACK_FREE;
-  return true;
-}
-
-void nag_shadow_release(void) {
-  uint32_t region = nag_self.region;
-  if (region == 0) return;
-  bool is_free = true;
-  for (nag_slot *slot = nag_self.first + 1; slot < nag_self.top; slot++)
-    is_free = give_away(slot) && is_free;
-  nag_self.region = 0;
-  nag_self.top = nag_self.end = nag_self.first = NULL;
-  region--;
-  if (is_free) atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
-}
-
-uint32_t nag_shadow_depth(void) {
-  return nag_self.first ? (uint32_t)(nag_self.top - nag_self.first) - 1 : 0;
-}
-
-// Whether this code runs on a signal's alternate stack, and the slot's frame is on another stack.
-static bool is_above_alternate_stack(uint64_t stack, uint64_t location) {
-  stack_t alternate = {.ss_flags = 0};
-  if (nag_is_confined || NAG_CALL(SYS_sigaltstack, NULL, &alternate) != 0) return false;
-  uint64_t low = (uint64_t)alternate.ss_sp;
-  return location - low < alternate.ss_size && stack - low >= alternate.ss_size;
-}
-
-// Whether a slot's frame is over, judged from a frame whose return address is at `location`: the
-// frame's trampoline address is gone, or the frame is below `location` on the same stack. Neither
-// sign is a proof. An unchanged word does not prove that the frame is live, because longjmp leaves
-// the word. A lower place does not prove that it is over, because the stack of a coroutine or of a
-// signal may be an array in main's frame. A wrong guess spoils only what is recorded of that one
-// call. It never breaks the return: the return address of a frame that may come back is kept among
-// the orphans.
-static bool is_dead(const nag_slot *slot, uint64_t location) {
-  if (!nag_hooks(slot)) return slot->stack != NAG_STACK_FREE;
-  bool is_mapped = slot->stack >= nag_self.mapped_low && slot->stack < nag_self.stack_high;
-  if (is_mapped && slot->stack >= location && location >= nag_self.stack_low)
-    return *(const uint64_t *)slot->stack != trampoline_of(slot);
-  if (!nag_holds(slot->stack, trampoline_of(slot))) return true;
-  if (slot->stack >= location || slot->stack < nag_self.stack_low ||
-      location >= nag_self.stack_high || is_above_alternate_stack(slot->stack, location))
-    return false;
-  return nag_orphan_add(slot->stack, trampoline_of(slot), slot->return_address);
-}
-
-// Removes the top slot, and calls the tracer for it. Whether its frame has ended without returning.
-static bool drop_top(void) {
-  nag_slot *last = nag_self.top - 1;
-  bool has_ended = last->stack != NAG_STACK_CLOSED;
-  const nag_tracer *tracer = nag_config.tracer;
-  if (has_ended && tracer->dropped != NULL) tracer->dropped(last);
-  last->stack = NAG_STACK_FREE;
-  nag_self.top = last;
-  return has_ended;
-}
-
-static void tell_tracer(uint32_t dropped) {
-  if (dropped && nag_config.tracer->unwound != NULL) nag_config.tracer->unwound(dropped);
-}
-
-// Removes dead slots from the top, down to `floor`.
-static void drop_dead(const nag_slot *floor, uint64_t location) {
-  uint32_t dropped = 0;
-  while (nag_self.top > floor && is_dead(nag_self.top - 1, location)) dropped += drop_top();
-  tell_tracer(dropped);
-}
-
-void nag_shadow_end(void) {
-  uint32_t dropped = 0;
-  uint64_t low = nag_self.stack_low, bytes = nag_self.stack_high - low;
-  while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack - low < bytes)
-    dropped += drop_top();
-  // A thread that was cancelled at any instruction may have a slot whose entry was not recorded.
-  bool is_all = nag_self.top == nag_self.first + 1;
-  tell_tracer(dropped && is_all ? NREC_ALL_OPEN : dropped);
+  nag_self.refused = all == NULL;
+  nag_self.stacks = all;
+  return all != NULL;
 }
 
 nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
-  if (nag_self.first == NULL && !begin()) return NULL;
-  drop_dead(nag_self.first + 1, (uint64_t)location);
-  if (nag_self.top == nag_self.end) {
-    if (!grow(nag_self.region - 1)) return NULL;
-    nag_self.end = (nag_slot *)((uint8_t *)nag_self.end + GROWTH);
+  if (nag_self.stacks == NULL && !begin()) return NULL;
+  nag_stacks *all = nag_self.stacks;
+  nag_enter_slow_path(all);
+  nag_slot *slot = NULL;
+  if (nag_stack_settle(all, (uint64_t)location)) slot = nag_stack_take(all, all->current);
+  if (slot != NULL) {
+    bool is_outermost = all->current != &all->own && slot == all->current->inner->first + 1 &&
+                        all->current->inner->outer == NULL;
+    slot->stack = (uint64_t)location | (is_outermost ? NAG_OUTERMOST : 0);
+    slot->return_address = *location;
+    slot->function = function;
+    *location = nag_trampoline(slot);
   }
-  nag_slot *slot = nag_self.top++;
-  slot->stack = (uint64_t)location;
-  slot->return_address = *location;
-  slot->function = function;
-  *location = trampoline_of(slot);
+  nag_leave_slow_path(all);
   return slot;
 }
 
-static bool is_this_threads(const nag_slot *slot) {
-  return nag_self.first != NULL && slot > nag_self.first && slot < nag_self.end;
+uint32_t nag_shadow_live_depth(uint64_t location) {
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return 0;
+  nag_enter_slow_path(all);
+  nag_stack_settle(all, location);
+  nag_leave_slow_path(all);
+  return nag_shadow_depth();
 }
 
-void nag_shadow_unwinding(void) {
-  if (nag_self.first != NULL) nag_self.unwound = nag_time();
-}
+// --- a return -----------------------------------------------------------------------------------
 
-bool nag_is_open(const nag_slot *slot) {
-  return slot->stack != NAG_STACK_CLOSED && slot->stack != NAG_STACK_FREE;
-}
-
-// How many open functions are below a slot.
-static uint32_t open_below(const nag_slot *slot) {
-  uint32_t count = 0;
-  for (const nag_slot *one = nag_self.first + 1; one < slot; one++) count += nag_is_open(one);
-  return count;
+static nag_stack *holder_of(nag_stacks *all, const nag_slot *slot) {
+  if (nag_stack_has(all->current, slot)) return all->current;
+  if (nag_stack_has(&all->own, slot)) return &all->own;
+  uint32_t at = nag_stack_index(all, nag_location(slot));
+  for (uint32_t i = 0; i < all->count; i++) {
+    nag_stack *one = all->sorted[(at + i) % all->count];
+    if (nag_stack_has(one, slot)) return one;
+  }
+  return NULL;
 }
 
 // A coroutine's frame returned on another thread than the one it began on, or a frame returned that
@@ -236,52 +107,199 @@ static uint32_t open_below(const nag_slot *slot) {
 // own.
 static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *how) {
   *how = (nag_returned){.is_unknown = true};
-  uint64_t back = __atomic_load_n(&slot->return_address, __ATOMIC_ACQUIRE), expected = location;
-  if (!is_this_threads(slot) &&
-      __atomic_compare_exchange_n(&slot->stack, &expected, NAG_STACK_ELSEWHERE, false,
+  uint64_t back = __atomic_load_n(&slot->return_address, __ATOMIC_ACQUIRE);
+  uint64_t seen = __atomic_load_n(&slot->stack, __ATOMIC_ACQUIRE);
+  if (!nag_is_this_threads(slot) && (seen & ~(NAG_UNWOUND | NAG_OUTERMOST)) == location &&
+      __atomic_compare_exchange_n(&slot->stack, &seen, NAG_STACK_ELSEWHERE, false,
                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
     return back;
-  return nag_orphan_take(location, trampoline_of(slot));
+  return nag_orphan_take(location, nag_trampoline(slot));
 }
 
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
-  return is_this_threads(slot) && slot->stack == location;
+  return nag_is_this_threads(slot) && nag_hooks(slot) && nag_location(slot) == location;
 }
 
-// A frame returned to its trampoline. The slots above it belong to frames that ended without
-// returning, or to frames of another stack that will continue.
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
-  if (!nag_shadow_matches(slot, location)) return pop_elsewhere(slot, location, how);
-  uint64_t back = slot->return_address;
-  drop_dead(slot + 1, location + 8);
-  *how = (nag_returned){.is_top = nag_self.top == slot + 1};
-  if (how->is_top) {
-    slot->stack = NAG_STACK_FREE;
-    nag_self.top = slot;
-    // Also removes the slots below that were closed out of order while this one was open.
-    while (nag_self.top > nag_self.first + 1 && nag_self.top[-1].stack == NAG_STACK_CLOSED)
-      (--nag_self.top)->stack = NAG_STACK_FREE;
-  } else {
-    how->depth = open_below(slot);
-    slot->stack = NAG_STACK_CLOSED;
+  nag_stacks *all = nag_self.stacks;
+  bool is_ours = all != NULL && nag_shadow_matches(slot, location);
+  if (!is_ours) return pop_elsewhere(slot, location, how);
+  nag_enter_slow_path(all);
+  slot->stack &= ~NAG_UNWOUND;  // it has not
+  nag_stack *holder = holder_of(all, slot);
+  if (holder == NULL) {
+    nag_leave_slow_path(all);
+    return pop_elsewhere(slot, location, how);
   }
+  nag_stack_switch(all, holder);
+  nag_frames_drop_ended(all);
+  // Frames further in that have not ended belong to another stack.
+  nag_slot *inside = NULL;
+  nag_walk over = nag_walk_over(holder);
+  for (nag_slot *one; (one = nag_walk_next(&over)) != slot; inside = one) {
+  }
+  if (inside != NULL) nag_frames_suspend(all, inside);
+  uint64_t back = slot->return_address;
+  nag_stack_drop(all, holder);
+  *how = (nag_returned){.is_last = holder != &all->own && nag_stack_above(holder, 0) == NULL};
+  nag_self.floor = nag_stack_floor(all, location + 8);
+  nag_leave_slow_path(all);
   return back;
 }
 
-uint32_t nag_shadow_live_depth(uint64_t location) {
-  if (nag_self.first) drop_dead(nag_self.first + 1, location);
-  return nag_shadow_depth();
+// The outermost frame of another stack has returned: what runs now is most often what ran before it
+// was entered. A signal's handler may have interrupted code that is about to record a call there.
+void nag_shadow_resume(void) {
+  nag_stacks *all = nag_self.stacks;
+  nag_enter_slow_path(all);
+  nag_stack *before = all->current->before;
+  bool is_there = before != NULL && before->id == all->current->before_id;
+  nag_stack_switch(all, is_there ? before : &all->own);
+  const nag_slot *innermost = nag_stack_innermost(all->current);
+  bool is_known = innermost != NULL && innermost->stack != NAG_STACK_FREE;
+  nag_self.floor = nag_stack_floor(all, is_known ? nag_location(innermost) : nag_self.stack_high);
+  nag_leave_slow_path(all);
 }
+
+// --- frames that end without returning ----------------------------------------------------------
+
+// An exception or a cancellation ends the innermost frame that it has not ended yet, on the stack that
+// it runs on.
+void nag_shadow_unwinding(void) {
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return;
+  uint64_t signals = nag_block_signals();
+  nag_enter_slow_path(all);
+  nag_self.unwound = nag_time();
+  nag_found above = nag_stack_find(all, (uint64_t)__builtin_frame_address(0));
+  nag_walk over = nag_walk_over(above.slot == NULL ? all->current : above.stack);
+  nag_slot *slot;
+  while ((slot = nag_walk_next(&over)) != NULL && (!nag_hooks(slot) || slot->stack & NAG_UNWOUND)) {
+  }
+  if (slot != NULL) slot->stack |= NAG_UNWOUND;
+  nag_restore_signals(signals);
+}
+
+// longjmp ends the frames below the stack pointer that it sets, on that pointer's stack.
+void nag_shadow_jumping(uint64_t pointer) {
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return;
+  uint64_t signals = nag_block_signals();
+  nag_enter_slow_path(all);
+  nag_self.unwound = nag_time();
+  nag_found above = nag_stack_find(all, pointer);
+  nag_stack *stack = above.slot != NULL && nag_is_near(above.slot, pointer) ? above.stack
+                     : nag_is_own(pointer)                                  ? &all->own
+                                                                        : NULL;
+  nag_walk over = stack == NULL ? (nag_walk){NULL, NULL} : nag_walk_over(stack);
+  for (nag_slot *slot; (slot = nag_walk_next(&over)) != NULL && slot != above.slot;)
+    if (nag_hooks(slot)) slot->stack |= NAG_UNWOUND;
+  nag_restore_signals(signals);
+}
+
+void nag_shadow_end(void) {
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return;
+  nag_enter_slow_path(all);
+  uint32_t dropped = 0;
+  if (nag_stack_innermost(&all->own) != NULL) {
+    nag_stack_switch(all, &all->own);
+    for (nag_slot *slot; (slot = nag_stack_innermost(&all->own)) != NULL; dropped++)
+      nag_frame_drop(all, &all->own, slot);
+  }
+  // A thread that was cancelled at any instruction may have a slot whose entry was not recorded.
+  nag_tell_unwound(all, dropped > 0 ? NREC_ALL_OPEN : 0);
+  nag_leave_slow_path(all);
+}
+
+// A slot that cannot be given away keeps its region: no other thread gets it.
+static bool give_away(nag_slot *slot) {
+  // This may be a coroutine that continues on another thread.
+  bool may_return = nag_hooks(slot) && nag_is_in_memory(slot);
+  if (may_return && !nag_orphan_add(nag_location(slot), nag_trampoline(slot), slot->return_address))
+    return false;
+  slot->stack = NAG_STACK_FREE;
+  return true;
+}
+
+void nag_shadow_release(void) {
+  nag_stacks *all = nag_self.stacks;
+  if (all == NULL) return;
+  nag_enter_slow_path(all);
+  bool is_free = true;
+  for (uint32_t i = 0; i <= all->count; i++) {
+    nag_walk over = nag_walk_over(i == all->count ? &all->own : all->sorted[i]);
+    for (nag_slot *slot; (slot = nag_walk_next(&over)) != NULL;) is_free = give_away(slot) && is_free;
+  }
+  nag_stacks_release(all);
+  nag_self.stacks = NULL;
+  nag_self.top = nag_self.end = nag_self.first = NULL;
+  nag_regions_release(!is_free);
+  nag_nodes_release(all);
+  nag_unmap(all, sizeof *all);
+}
+
+// --- what is open -------------------------------------------------------------------------------
+
+uint32_t nag_shadow_depth(void) {
+  const nag_stacks *all = nag_self.stacks;
+  if (all == NULL || nag_self.first == NULL) return 0;
+  uint32_t depth = (uint32_t)(nag_self.top - nag_self.first) - 1;
+  for (const nag_segment *one = all->current->inner->outer; one != NULL; one = one->outer)
+    depth += (uint32_t)(one->top - one->first) - 1;
+  return depth;
+}
+
+nag_slot *nag_shadow_innermost(void) {
+  if (nag_self.first == NULL) return NULL;
+  if (nag_self.top > nag_self.first + 1) return nag_self.top - 1;
+  nag_stack outside = *nag_self.stacks->current;
+  outside.inner = outside.inner->outer;
+  return nag_stack_innermost(&outside);
+}
+
+bool nag_shadow_has_open(const nag_slot *slot, uint32_t function) {
+  const nag_stacks *all = nag_self.stacks;
+  if (all->count == 0) return true;  // there is only one stack
+  const nag_segment *segment = all->current->inner;
+  for (const nag_slot *one = slot - 1; one > segment->first; one--)
+    if (nag_hooks(one) && one->function == function) return true;
+  nag_walk over = {segment->outer, segment->outer == NULL ? NULL : segment->outer->top};
+  for (const nag_slot *one; (one = nag_walk_next(&over)) != NULL;)
+    if (nag_hooks(one) && one->function == function) return true;
+  return false;
+}
+
+uint32_t nag_shadow_stack_number(void) {
+  return nag_self.stacks == NULL ? 0 : nag_self.stacks->current->id;
+}
+
+uint32_t nag_shadow_list(const nag_stack *stack, uint8_t *numbers, uint32_t most) {
+  uint32_t count = 0;
+  nag_walk over = nag_walk_over(stack);
+  for (const nag_slot *slot; count < most && (slot = nag_walk_next(&over)) != NULL;)
+    count += nag_hooks(slot);
+  over = nag_walk_over(stack);
+  for (uint32_t left = count; left > 0;) {
+    const nag_slot *slot = nag_walk_next(&over);
+    if (nag_hooks(slot)) __builtin_memcpy(numbers + --left * sizeof slot->function, &slot->function,
+                                          sizeof slot->function);
+  }
+  return count;
+}
+
+// --- the common cases, with signals as they are -------------------------------------------------
 
 nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
   nag_slot *slot = nag_self.top;
-  if (slot < nag_self.end && slot[-1].stack > (uint64_t)location) {
+  if (slot < nag_self.end && slot[-1].stack > (uint64_t)location &&
+      (uint64_t)location >= nag_self.floor) {
     // This order keeps a signal handler's own calls correct: the slot is taken first, then filled.
     *(nag_slot *volatile *)&nag_self.top = slot + 1;
     *(volatile uint64_t *)&slot->stack = (uint64_t)location;
     slot->function = function;
     slot->return_address = *location;
-    *(volatile uint64_t *)location = trampoline_of(slot);
+    *(volatile uint64_t *)location = nag_trampoline(slot);
     return slot;
   }
   uint64_t signals = nag_block_signals();
@@ -290,18 +308,11 @@ nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
   return slot;
 }
 
-uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location) {
-  if (nag_self.top == slot + 1 && slot->stack == location &&
-      slot[-1].stack != NAG_STACK_CLOSED) {
-    uint64_t back = *(volatile uint64_t *)&slot->return_address;
-    *(volatile uint64_t *)location = back;  // for unwinders, before another call takes the slot
-    *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
-    *(nag_slot *volatile *)&nag_self.top = slot;
-    return back;
-  }
-  nag_returned how;
-  uint64_t signals = nag_block_signals();
-  uint64_t back = nag_shadow_pop(slot, location, &how);
-  nag_restore_signals(signals);
-  return back;
+bool nag_shadow_pop_running(nag_slot *slot, uint64_t location, uint64_t *back) {
+  if (nag_self.top != slot + 1 || slot->stack != location) return false;
+  *back = *(volatile uint64_t *)&slot->return_address;
+  *(volatile uint64_t *)location = *back;  // for unwinders, before another call takes the slot
+  *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
+  *(nag_slot *volatile *)&nag_self.top = slot;
+  return true;
 }

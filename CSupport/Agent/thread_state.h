@@ -19,7 +19,8 @@
 /// One hooked return. 32 bytes.
 typedef struct nag_slot {
   uint64_t return_address;
-  uint64_t stack;          ///< where the return address was on the stack; or NAG_STACK_*
+  uint64_t stack;          ///< where the return address was on the stack, with marks in the low
+                           ///< bits (shadow.c); or NAG_STACK_*
   uint64_t time;           ///< of the entry, for tracers that need it
   uint32_t function;
   uint32_t extra;          ///< for tracers that need it
@@ -27,15 +28,13 @@ typedef struct nag_slot {
 
 // Not a place on a stack but the slot's state. All of these are above any place.
 #define NAG_STACK_FREE (~0ull)           // below `top`: taken, and about to be filled
-#define NAG_STACK_ELSEWHERE (~0ull - 1)  // its frame has returned on another thread
-#define NAG_STACK_CLOSED (~0ull - 2)     // its frame has returned before frames above it
-static inline bool nag_hooks(const nag_slot *slot) { return slot->stack < NAG_STACK_CLOSED; }
+#define NAG_STACK_ELSEWHERE (~0ull - 7)  // its frame has returned on another thread
+static inline bool nag_hooks(const nag_slot *slot) { return slot->stack < NAG_STACK_ELSEWHERE; }
 
 /// How a hooked frame returned.
 typedef struct nag_returned {
-  bool is_top;        ///< it is the innermost open function
   bool is_unknown;    ///< the frame is not open on this thread's shadow stack
-  uint32_t depth;     ///< otherwise: how many open functions lie outside it
+  bool is_last;       ///< it was the outermost one, not of the thread's own stack
 } nag_returned;
 
 /// A thread's events and counters.
@@ -66,10 +65,11 @@ typedef struct nag_buffer {
 typedef struct nag_tls {
   nag_slot *top, *end;
   nag_buffer *buffer;
-  nag_slot *first;              ///< the sentinel below the first slot
-  uint32_t region;              ///< 1 + index of its part of the shadow range; 0: none
-  uint32_t refused;             ///< no shadow stack was available: only entries are recorded
+  nag_slot *first;              ///< the sentinel below the first slot of the current segment
+  uint64_t floor;               ///< a call whose return address is below may be on another stack
   uint32_t choice;              ///< the thread filter's: see thread_filter_entry.S
+  uint32_t refused;             ///< no shadow stack was available: only entries are recorded
+  struct nag_stacks *stacks;    ///< see shadow_stack.h; NULL: none of its returns was hooked yet
   uint64_t unwound;             ///< when an exception or longjmp last ended frames; in units
   uint32_t end_rounds;          ///< how often its end was announced
   char name[16];                ///< the last that was known; empty: none was
@@ -108,6 +108,7 @@ static inline uint64_t *nag_state(const nag_buffer *buffer) {
 NAG_SAME(offsetof(nag_tls, top), NAG_TLS_TOP);
 NAG_SAME(offsetof(nag_tls, end), NAG_TLS_END);
 NAG_SAME(offsetof(nag_tls, buffer), NAG_TLS_BUFFER);
+NAG_SAME(offsetof(nag_tls, floor), NAG_TLS_FLOOR);
 NAG_SAME(offsetof(nag_tls, choice), NAG_TLS_CHOICE);
 NAG_SAME(offsetof(nag_slot, return_address), NAG_SLOT_RETURN);
 NAG_SAME(offsetof(nag_slot, stack), NAG_SLOT_STACK);

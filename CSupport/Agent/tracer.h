@@ -5,7 +5,7 @@
 #ifndef NAG_TRACER_H
 #define NAG_TRACER_H
 
-#include "thread_state.h"
+#include "shadow_stack.h"
 
 /// What armed sites call, by how they were compiled: see stubs.h.
 typedef struct nag_handlers {
@@ -23,8 +23,14 @@ typedef struct nag_tracer {
   const char *return_handler;   ///< where trampolines jump to; NULL: it hooks no returns
 
   // Called with signals blocked. NULL: there is nothing to do then.
-  void (*dropped)(const nag_slot *slot);  ///< a hooked frame ended without returning
+  /// A hooked frame ended without returning. `caller`: the frame outside; NULL: there is none.
+  void (*dropped)(const nag_slot *slot, const nag_slot *caller);
   void (*unwound)(uint32_t count);        ///< `count` frames were dropped, one inside the other
+  void (*switched)(nag_stack *to, uint64_t now);  ///< the thread goes on there from now on
+  /// The `count` innermost frames, of which `slot` is the outermost, belong to another stack, of that
+  /// number, which is suspended. `caller`: the frame outside; NULL: there is none.
+  void (*split)(uint32_t count, uint32_t number, uint64_t now, const nag_slot *slot,
+                const nag_slot *caller);
   void (*begin_chunk)(nag_buffer *buffer);  ///< before the first event of a chunk
   uint64_t (*finish)(nag_buffer *buffer);  ///< the thread ends; returns its calls so far
 } nag_tracer;

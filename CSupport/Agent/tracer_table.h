@@ -28,8 +28,14 @@
 #ifdef NAG_DECLARE_TRACERS
 #undef NAG_DECLARE_TRACERS
 void nag_event_unwound(uint32_t count);
-void nag_limited_dropped(const nag_slot *slot);
-void nag_profile_dropped(const nag_slot *slot);
+void nag_event_switched(nag_stack *to, uint64_t now);
+void nag_event_split(uint32_t count, uint32_t number, uint64_t now, const nag_slot *slot,
+                     const nag_slot *caller);
+void nag_profile_split(uint32_t count, uint32_t number, uint64_t now, const nag_slot *slot,
+                       const nag_slot *caller);
+void nag_limited_dropped(const nag_slot *slot, const nag_slot *caller);
+void nag_profile_dropped(const nag_slot *slot, const nag_slot *caller);
+void nag_profile_switched(nag_stack *to, uint64_t now);
 void nag_function_begin_chunk(nag_buffer *buffer);
 uint64_t nag_event_chunks_finish(nag_buffer *buffer);
 uint64_t nag_callgraph_finish(nag_buffer *buffer);
@@ -40,21 +46,24 @@ uint64_t nag_hits_finish(nag_buffer *buffer);
 // function_graph in its usual form.
 ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_exit,
           .number = NREC_TRACER_GRAPH, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
-          .unwound = nag_event_unwound, .finish = nag_event_chunks_finish,
+          .unwound = nag_event_unwound, .switched = nag_event_switched,
+          .split = nag_event_split, .finish = nag_event_chunks_finish,
           .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // function_graph where threads have no rseq area: events are stored with signals blocked. Its
 // handlers are also the slow path of the handlers above.
 IN_C_RETURNING(slow_graph, nag_enter_graph, nag_enter_graph_only, nag_leave_graph,
                .number = NREC_TRACER_GRAPH, .chunk_kind = NREC_CHUNK_EVENTS,
-               .unwound = nag_event_unwound, .finish = nag_event_chunks_finish,
+               .unwound = nag_event_unwound, .switched = nag_event_switched,
+          .split = nag_event_split, .finish = nag_event_chunks_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // function_graph with a maximum depth, a least duration, or windows that graph functions open.
 IN_C_RETURNING(limited, nag_enter_limited, nag_enter_limited_only, nag_leave_limited,
                .number = NREC_TRACER_GRAPH, .limits_calls = true, .graph_sites = NAG_MODE_window,
                .chunk_kind = NREC_CHUNK_EVENTS, .dropped = nag_limited_dropped,
-               .unwound = nag_event_unwound, .finish = nag_event_chunks_finish,
+               .unwound = nag_event_unwound, .switched = nag_event_switched,
+          .split = nag_event_split, .finish = nag_event_chunks_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // What the sites of graph functions call in the mode above. No configuration chooses this row.
@@ -77,7 +86,9 @@ ASSEMBLED(callgraph, nag_callgraph_entry, nag_callgraph_mcount, nag_callgraph_mc
 
 IN_C_RETURNING(profile, nag_enter_profile, nag_enter_profile_only, nag_leave_profile,
                .number = NREC_TRACER_PROFILE, .chunk_kind = NREC_CHUNK_PROFILE,
-               .dropped = nag_profile_dropped, .finish = nag_profile_finish,
+               .dropped = nag_profile_dropped, .switched = nag_profile_switched,
+               .split = nag_profile_split,
+               .finish = nag_profile_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
 ASSEMBLED(hits, nag_hits_entry, nag_hits_entry, nag_hits_entry, NULL,

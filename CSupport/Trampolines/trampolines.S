@@ -41,7 +41,7 @@
 
         .section .nopscope.trampolines, "a", @nobits
         .p2align 16
-start:
+.Lstart:
         .cfi_startproc
         .cfi_personality PC_RELATIVE_4, personality
         .cfi_escape DEF_CFA_EXPRESSION, 9, BREG0 + RSP, 0x7f, BREG0 + PC, 0, LIT0 + 5, SHR, \
@@ -94,7 +94,7 @@ unwinding:
         .type   nopscope_trampolines, @object
         .p2align 3
 nopscope_trampolines:
-        .quad   start
+        .quad   .Lstart
         .size   nopscope_trampolines, 8
 
         .section .note.GNU-stack, "", @progbits

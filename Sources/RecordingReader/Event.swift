@@ -16,7 +16,14 @@ public struct Event: Equatable, Sendable {
     /// The `number` innermost functions ended without returning, at the time of the event before.
     case unwound
     /// The function outside which `number` open functions lie returned: those inside stay open.
+    /// Only recordings of version 2 have it.
     case exitAt
+    /// The thread goes on on the stack `number`; 0 is its own. The cursor's `openFunctions` are those
+    /// that are open there, where the chunk lists them.
+    case switched
+    /// The innermost functions, `number` shifted right by 32 of them, are on another stack, which is
+    /// suspended: that of the number in the lower half.
+    case split
     /// `number` events were not recorded here.
     case lost
     /// The `returnAddress` of the entry before: each entry of the tracer `function` has one.

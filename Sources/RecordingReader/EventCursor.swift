@@ -26,8 +26,11 @@ public struct EventCursor: ~Copyable {
 
   /// What was wrong, one line each.
   public private(set) var problems: [String] = []
-  /// The functions that were open when this chunk began, outermost first.
+  /// The functions that were open when this chunk began, or on the stack that was switched to last,
+  /// outermost first.
   public private(set) var openFunctions: [UInt32] = []
+  /// The stack on which this chunk began; 0 is the thread's own.
+  public private(set) var firstStack: UInt32 = 0
   /// As the chunk that is being read has it.
   public private(set) var threadName: String
   /// Events of the thread that were lost before this chunk.
@@ -127,6 +130,11 @@ public struct EventCursor: ~Copyable {
     case UInt64(NREC_EVENT_LOST): return Event(.lost, time: time, number: word >> 8)
     case UInt64(NREC_EVENT_PARENT):
       return Event(returningTo: CodeAddress((word >> 8) & 0xffff_ffff_ffff), time: time)
+    case UInt64(NREC_EVENT_SWITCH):
+      guard readList(count: Int((word >> 8) & 0xff_ffff)) else { return nil }
+      return Event(.switched, time: time, number: word >> 32)
+    case UInt64(NREC_EVENT_SPLIT):
+      return Event(.split, time: time, number: ((word >> 8) & 0xff_ffff) << 32 | word >> 32)
     case 0x00:
       note(at: start, "expected an event, found a zero byte before the end, rest skipped")
     default:
@@ -174,6 +182,11 @@ extension EventCursor {
             fromByteOffset: headerSize + 4 * index, as: UInt32.self))
       }
     }
+    firstStack = 0
+    if openFunctions.count >= 2, openFunctions[0] == NREC_OTHER_STACK {
+      firstStack = openFunctions[1]
+      openFunctions.removeFirst(2)
+    }
     threadName = ChunkHeader(bytes).threadName
     chunk = record
     lostEvents = record.lostEvents
@@ -184,6 +197,26 @@ extension EventCursor {
     filled = 0
     lastStart = -1
     return Event(.chunk, time: time, number: isGap ? 1 : 0)
+  }
+
+  /// Reads the functions that follow a SWITCH. False: they are cut off.
+  private mutating func readList(count: Int) -> Bool {
+    openFunctions = []
+    while position + 4 * count > filled, let file, fileOffset < fileEnd, 4 * count < Self.windowSize
+    {
+      fill(file)
+    }
+    guard position + 4 * count <= filled else {
+      endTruncated()
+      return false
+    }
+    openFunctions = (0..<count).map { index in
+      UInt32(
+        littleEndian: window.loadUnaligned(
+          fromByteOffset: position + 4 * index, as: UInt32.self))
+    }
+    position += 4 * count
+    return true
   }
 
   /// Moves what is left to the window's start and reads on behind it.

@@ -238,7 +238,7 @@ private struct RecordingOpening {
           + "\(hexAddress(NREC_FILE_MAGIC)): header not used")
       return false
     }
-    guard header.raw.version == NREC_VERSION else {
+    guard (NREC_OLDEST_VERSION...NREC_VERSION).contains(header.raw.version) else {
       throw .otherVersion(path: file.path, found: header.raw.version)
     }
     return true

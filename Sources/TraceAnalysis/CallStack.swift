@@ -52,9 +52,23 @@ public protocol CallSink {
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int)
   /// A call ended; every `entered` and `resumed` has one.
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int)
+  /// The thread goes on on another stack; 0 is its own. From now on calls and depths are of that one.
+  mutating func switched(to stack: UInt32, at time: ClockUnits)
+  /// The innermost calls, outermost first, are another stack's, which is suspended.
+  mutating func split(_ frames: [Frame], to stack: UInt32, at time: ClockUnits)
 }
 
-/// The open calls of one thread, kept by its events.
+extension CallSink {
+  /// Does nothing: most sinks count each call by itself.
+  public mutating func switched(to stack: UInt32, at time: ClockUnits) {}
+  /// Does nothing.
+  public mutating func split(_ frames: [Frame], to stack: UInt32, at time: ClockUnits) {}
+}
+
+/// The open calls of one thread, kept by its events, stack by stack.
+///
+/// A call lasts from its entry to its end. Its own time is without its callees', and without the time
+/// in which the thread was on other stacks: what is spent there is other calls' own time.
 ///
 /// Events may come in any order: exits without an entry are counted and change nothing. The stack
 /// holds at most `deepest` frames, whatever the recording says.
@@ -64,6 +78,10 @@ public struct CallStack {
   @usableFromInline static var mostMoved: Int { 1 << 30 }
 
   @usableFromInline var frames: [Frame] = []
+  /// The stack that `frames` are of.
+  private var current: UInt32 = 0
+  /// Those on which calls are open and that do not run.
+  private var suspended: [UInt32: Suspended] = [:]
   @usableFromInline var entryOnly: FunctionSet
   @usableFromInline let hasExits: Bool
   /// Calls open beyond `deepest`.
@@ -108,10 +126,8 @@ public struct CallStack {
   }
 
   /// Ends all that is open, at the time of the last event.
-  @inlinable
   public mutating func finish<Sink: CallSink>(_ sink: inout Sink) {
-    while !frames.isEmpty { pop(.stillOpen, &sink) }
-    beyond = 0
+    endAll(.stillOpen, &sink)
   }
 
   @inlinable
@@ -162,16 +178,84 @@ extension CallStack {
     case .exitAt:
       lastTime = event.time
       exit(outside: Int(clamping: event.number), &sink)
+    case .switched:
+      lastTime = event.time
+      let stack = UInt32(truncatingIfNeeded: event.number)
+      let isNew = stack != current && suspended[stack] == nil
+      switchTo(stack, &sink)
+      if isNew { adopt(cursor.openFunctions, at: event.time, &sink) }
+    case .split:
+      lastTime = event.time
+      split(Int(event.number >> 32), to: UInt32(truncatingIfNeeded: event.number), &sink)
     case .lost: lostEvents &+= event.number
     case .chunk:
       // A chunk's count includes the LOST events of those before it.
       lostEvents = max(lostEvents, cursor.lostEvents)
       // Without a gap this stack is more complete: a chunk lists only as many calls as fit a part
       // of it.
-      if event.number != 0 { adopt(cursor.openFunctions, at: event.time, &sink) }
+      if event.number != 0 {
+        if !suspended.isEmpty || current != cursor.firstStack { endAll(.cutOff, &sink) }
+        if current != cursor.firstStack { switchTo(cursor.firstStack, &sink) }
+        adopt(cursor.openFunctions, at: event.time, &sink)
+      }
       lastTime = event.time
     case .entry, .exit, .parent: break
     }
+  }
+
+  private struct Suspended {
+    var frames: [Frame]
+    var beyond: Int
+    var since: ClockUnits
+  }
+
+  /// A file made to need memory is not followed beyond this many stacks.
+  private static var mostStacks: Int { 1 << 18 }
+
+  private mutating func switchTo<Sink: CallSink>(_ stack: UInt32, _ sink: inout Sink) {
+    if stack == current || (suspended[stack] == nil && suspended.count >= Self.mostStacks) {
+      return
+    }
+    if !frames.isEmpty || beyond > 0 {
+      suspended[current] = Suspended(frames: frames, beyond: beyond, since: lastTime)
+    }
+    current = stack
+    let resumed = suspended.removeValue(forKey: stack)
+    frames = resumed?.frames ?? []
+    beyond = resumed?.beyond ?? 0
+    if let resumed, !frames.isEmpty, lastTime > resumed.since {
+      // Not its own, and all of it is in the time of those outside.
+      frames[frames.count - 1].childTime &+= lastTime - resumed.since
+    }
+    sink.switched(to: stack, at: lastTime)
+  }
+
+  private mutating func split<Sink: CallSink>(_ count: Int, to stack: UInt32, _ sink: inout Sink) {
+    let outside = min(beyond, count)
+    let moved = min(count - outside, frames.count)
+    guard moved > 0, stack != current, suspended[stack] == nil,
+      suspended.count < Self.mostStacks
+    else { return }
+    let part = Array(frames.suffix(moved))
+    frames.removeLast(moved)
+    beyond -= outside
+    suspended[stack] = Suspended(frames: part, beyond: outside, since: lastTime)
+    // Its caller waited for it until now.
+    charge(part[0], toFrameAt: frames.count - 1, .returned)
+    sink.split(part, to: stack, at: lastTime)
+  }
+
+  /// Ends the calls of all stacks.
+  private mutating func endAll<Sink: CallSink>(_ how: CallEnd, _ sink: inout Sink) {
+    let running = current
+    for stack in suspended.keys.sorted() where stack != running {
+      switchTo(stack, &sink)
+      while !frames.isEmpty { pop(how, &sink) }
+      beyond = 0
+    }
+    switchTo(running, &sink)
+    while !frames.isEmpty { pop(how, &sink) }
+    beyond = 0
   }
 
   private mutating func unwind<Sink: CallSink>(_ count: UInt64, _ sink: inout Sink) {

@@ -106,6 +106,17 @@ public struct FunctionGraphText: CallSink {
 // MARK: - Lines
 
 extension FunctionGraphText {
+  /// ftrace knows one stack a thread; the calls that follow are another's.
+  public mutating func switched(to stack: UInt32, at time: ClockUnits) {
+    out.add(colours.dim)
+    out.add(" 0)               |  /* ")
+    out.add(stack == 0 ? "own stack" : "stack ")
+    if stack != 0 { out.add(UInt64(stack)) }
+    out.add(" */")
+    out.add(colours.end)
+    out.endLine()
+  }
+
   /// Indentation stops growing here, and the depth is written as a number: an event of two bytes
   /// under a million open calls would be a line of two million.
   private static let widest = 256

@@ -159,6 +159,7 @@ struct ThreadTotalsReader {
       stack.apply(event, from: cursor, to: &table)
     }
     stack.finish(&table)
+    table.endThread()
     problems += cursor.problems
     unmatchedExits += stack.unmatchedExits
     lostEvents &+= stack.lostEvents

@@ -17,7 +17,7 @@ struct FunctionTotals {
   var squares = 0.0
   var minimum = ClockUnits.max
   var maximum = ClockUnits.zero
-  /// How often it is open in the thread that is being read.
+  /// How often it is open on the own stack of the thread that is being read.
   var open: Int32 = 0
 
   @inline(__always)
@@ -61,6 +61,10 @@ struct TotalsTable: CallSink {
   private(set) var unwound: UInt64 = 0
   private(set) var stillOpen: UInt64 = 0
   private(set) var cutOff: UInt64 = 0
+  /// On which the thread that is being read runs; 0: its own.
+  private var stack: UInt32 = 0
+  /// By stack and slot: how often it is open there. Of all stacks but threads' own.
+  private var openElsewhere: [UInt64: Int32] = [:]
 
   init(_ process: ProcessRecording) {
     let last = process.modules.map { $0.firstFunction &+ UInt64($0.sites) }.max() ?? 0
@@ -93,7 +97,7 @@ struct TotalsTable: CallSink {
     frame.tag = Int32(truncatingIfNeeded: slot)
     // Wraps: a damaged file may have brought the count to its highest value already.
     totals[slot].calls &+= 1
-    totals[slot].open += 1
+    if stack == 0 { totals[slot].open += 1 } else { openElsewhere[key(slot), default: 0] += 1 }
   }
 
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
@@ -117,8 +121,37 @@ struct TotalsTable: CallSink {
 
   @inline(__always)
   private mutating func leave(_ slot: Int) -> Bool {
+    if stack != 0 { return leaveElsewhere(slot) }
     totals[slot].open -= 1
     return totals[slot].open == 0
+  }
+
+  private func key(_ slot: Int) -> UInt64 {
+    UInt64(stack) << 32 | UInt64(UInt32(truncatingIfNeeded: slot))
+  }
+
+  private mutating func leaveElsewhere(_ slot: Int) -> Bool {
+    let left = (openElsewhere[key(slot)] ?? 1) - 1
+    openElsewhere[key(slot)] = left == 0 ? nil : left
+    return left == 0
+  }
+
+  mutating func switched(to stack: UInt32, at time: ClockUnits) { self.stack = stack }
+
+  mutating func split(_ frames: [Frame], to stack: UInt32, at time: ClockUnits) {
+    let from = self.stack
+    for frame in frames where frame.isStartKnown {
+      _ = leave(Int(frame.tag))
+      self.stack = stack
+      openElsewhere[key(Int(frame.tag)), default: 0] += 1
+      self.stack = from
+    }
+  }
+
+  /// The next thread is read.
+  mutating func endThread() {
+    stack = 0
+    openElsewhere = [:]
   }
 
   private mutating func countEnding(_ how: CallEnd) {

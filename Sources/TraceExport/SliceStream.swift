@@ -56,8 +56,13 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   private var clock = ExportClock(origin: .zero, scale: 1)
   private var entryOnly = FunctionSet()
   private var hasExits = true
-  /// Of the slices that are open.
+  /// Of the slices that are open: the thread's own stack's, then those of the stack that runs. Viewers
+  /// know one stack a thread, so the slices of others are closed while they are suspended.
   private var open: [ExportedFunction] = []
+  private var stack: UInt32 = 0
+  /// How many of `open` are the own stack's, while another runs.
+  private var ownDepth = 0
+  private var suspended: [UInt32: [ExportedFunction]] = [:]
   private(set) var lastTime: UInt64 = 0
   /// Events before the one before them: they are shown at its time.
   private(set) var stopped = 0
@@ -80,6 +85,9 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
 
   mutating func beginThread() {
     open = []
+    suspended = [:]
+    stack = 0
+    ownDepth = 0
     lastTime = 0
     moved = 0
   }
@@ -114,11 +122,34 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     if how == .entryOnly { return }
     let note = how == .returned ? nil : note(how)
     let now = self.time(time)
+    let depth = ownDepth + depth
     if depth == open.count - 1 {
       writer.close(open.removeLast(), at: now, note)
     } else if open.indices.contains(depth) {
       closeInside(depth, at: now, note)
     }
+  }
+
+  mutating func switched(to stack: UInt32, at units: ClockUnits) {
+    let now = time(units)
+    if self.stack != 0 { suspend(open.count - ownDepth, self.stack, at: now) }
+    self.stack = stack
+    ownDepth = stack == 0 ? 0 : open.count
+    for function in suspended.removeValue(forKey: stack) ?? [] {
+      open.append(function)
+      writer.open(function, functions, at: now, .switchedBack)
+    }
+  }
+
+  mutating func split(_ frames: [Frame], to stack: UInt32, at units: ClockUnits) {
+    suspend(frames.count, stack, at: time(units))
+  }
+
+  private mutating func suspend(_ count: Int, _ stack: UInt32, at time: UInt64) {
+    let part = Array(open.suffix(count))
+    open.removeLast(part.count)
+    for function in part.reversed() { writer.close(function, at: time, .switchedAway) }
+    if !part.isEmpty { suspended[stack] = part }
   }
 
   private mutating func note(_ how: CallEnd) -> SliceNote? {

@@ -183,7 +183,7 @@ import Units
   func unknownEvent() throws {
     let chunk = SyntheticChunk { encoder in
       encoder.call(1, from: Self.base + 1, to: Self.base + 2)
-      encoder.raw([0x70, 1, 2, 3, 4, 5, 6, 7, 8])
+      encoder.raw([0x90, 1, 2, 3, 4, 5, 6, 7, 8])
     }
     let next = SyntheticChunk(sequence: 1) { $0.call(1, from: Self.base + 1, to: Self.base + 2) }
     let path = try SyntheticRecording(processes: [SyntheticProcess(chunks: [chunk, next])]).write()
@@ -191,7 +191,7 @@ import Units
     #expect(read.events == 6)
     #expect(
       read.problems == [
-        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte 70, "
+        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte 90, "
           + "rest skipped"
       ])
   }
@@ -216,11 +216,16 @@ import Units
     let path = try Self.small().write()
     let name = try Self.files(path)[0]
     var bytes = try Data(contentsOf: URL(fileURLWithPath: name))
-    bytes[8] = 3
-    try bytes.write(to: URL(fileURLWithPath: name))
-    #expect(throws: RecordingError.otherVersion(path: name, found: 3)) {
-      try Recording(directory: path)
+    for version: UInt8 in [1, 4] {
+      bytes[8] = version
+      try bytes.write(to: URL(fileURLWithPath: name))
+      #expect(throws: RecordingError.otherVersion(path: name, found: UInt32(version))) {
+        try Recording(directory: path)
+      }
     }
+    bytes[8] = 2
+    try bytes.write(to: URL(fileURLWithPath: name))
+    #expect(try Recording(directory: path).problems == [])
     let empty = try TemporaryFolder.shared.fresh("empty")
     #expect(throws: RecordingError.noEvents(path: empty)) { try Recording(directory: empty) }
     #expect(throws: RecordingError.notDirectory(path: name)) { try Recording(directory: name) }

@@ -30,6 +30,7 @@ import Units
 
   static var expectedSession: Session {
     var session = Session()
+    session.version = 2
     session.command = ["./prog", "a\"b"]
     session.tracerName = "function_graph"
     session.options.filter = ["parse_*"]

@@ -265,7 +265,7 @@ void check_forks(void) {
   cts_forker *forker = cts_forker_start(&on, &off);
   npc_result result;
   for (int i = 0; i < 40; i++) {
-    // Holds the lock, so that no child is forked between the two transactions.
+    // A child may be forked between the two. It finds the sites armed.
     npc_patch_lock();
     CHECK(npc_transaction_execute(&on, &result));
     CHECK(npc_transaction_execute(&off, &result));

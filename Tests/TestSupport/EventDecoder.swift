@@ -14,6 +14,10 @@ public struct DecodedRecording: Sendable {
 
   /// Of all processes.
   public var lostEvents: Int { processes.reduce(0) { $0 + $1.lostEvents } }
+  /// Calls that ended without returning, of all processes.
+  public var unwound: Int { processes.reduce(0) { $0 + $1.unwound } }
+  /// How often threads went on on another stack.
+  public var switches: Int { processes.reduce(0) { $0 + $1.switches } }
   /// What the format does not allow, of all processes.
   public var complaints: [String] { processes.flatMap(\.complaints) }
 
@@ -64,6 +68,8 @@ public struct DecodedProcess: Sendable {
   public var exits = 0
   /// Calls that ended without returning.
   public var unwound = 0
+  /// How often a thread went on on another stack.
+  public var switches = 0
   /// One text for each place where the file breaks the format.
   public var complaints: [String] = []
   /// Calls by function number and return address (tracer `function`).
@@ -154,7 +160,13 @@ public struct DecodedProcess: Sendable {
 
   private mutating func readEvents(_ data: [UInt8], open: Int, at chunk: Int) {
     var stack = (0..<open).map { data.word($0 * 4, 4) }
-    let isCut = open == 4096  // the list is full: only the innermost functions are in it
+    var number = 0
+    if stack.count >= 2, stack[0] == 0xffff_ffff {
+      number = stack[1]
+      stack.removeFirst(2)
+    }
+    var others: [Int: [Int]] = [:]
+    var isCut = stack.count == 4096  // the list is full: only the innermost functions are in it
     pairs = [:]
     var at = open * 4
     while at < data.count {
@@ -189,6 +201,29 @@ public struct DecodedProcess: Sendable {
         } else if !isCut {
           complaints.append("EXIT_AT \(word >> 32) of \(stack.count) in \(chunk)")
         }
+      case 0x70:
+        let count = word >> 8 & 0xff_ffff
+        let to = word >> 32
+        let list = (0..<count).map { data.word(at + 4 * $0, 4) }
+        at += 4 * count
+        isCut = isCut || count >= 64
+        others[number] = stack
+        number = to
+        stack = others[to] ?? list
+        if let known = others[to], count > 0, known.suffix(64) != list.suffix(64) {
+          complaints.append("stack \(to) is listed as \(list), expected \(known) in \(chunk)")
+        }
+        others[to] = nil
+        switches += 1
+      case 0x80:
+        let count = word >> 8 & 0xff_ffff
+        let to = word >> 32
+        if count > stack.count, !isCut {
+          complaints.append("SPLIT \(count) of \(stack.count) in \(chunk)")
+        }
+        if others[to]?.isEmpty == false { complaints.append("SPLIT to \(to) in \(chunk)") }
+        others[to] = Array(stack.suffix(count))
+        stack.removeLast(min(count, stack.count))
       case 0x10, 0x40: break
       // This includes a zero byte, which would be an event that was never stored.
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")

@@ -71,6 +71,19 @@ public struct EventEncoder: Sendable {
     append(0x30 | delta << 8 | UInt64(depth) << 32, count: 8)
   }
 
+  /// The thread goes on on another stack, on which these functions are open.
+  public mutating func switched(to stack: UInt32, at time: UInt64, listing open: [UInt32] = []) {
+    _ = advance(to: time, limit: 1)
+    append(0x70 | UInt64(open.count) << 8 | UInt64(stack) << 32, count: 8)
+    for function in open { append(UInt64(function), count: 4) }
+  }
+
+  /// So many innermost functions are another stack's.
+  public mutating func split(_ count: UInt32, to stack: UInt32, at time: UInt64) {
+    _ = advance(to: time, limit: 1)
+    append(0x80 | UInt64(count) << 8 | UInt64(stack) << 32, count: 8)
+  }
+
   /// So many events found no room.
   public mutating func lost(_ count: UInt64) { append(0x40 | count << 8, count: 8) }
 

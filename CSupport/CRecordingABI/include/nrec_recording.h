@@ -85,6 +85,11 @@
 //   0100 0000 (40)    8    LOST     56 bits: how many events were not recorded here
 //   0101 0000 (50)    8    PARENT   48 bits of return address, 8 bits 0: of the ENTRY before it
 //   0110 0000 (60)    8    ENTRY    delta 24 bits, function 32 bits
+//   0111 0000 (70)    8+4n SWITCH   24 bits: n; 32 bits: the stack on which the thread runs from now
+//                                   on; n numbers of functions that are open there, outermost first,
+//                                   where this chunk has not listed them before. 0: its own stack
+//   1000 0000 (80)    8    SPLIT    24 bits: how many innermost functions belong to another stack,
+//                                   which is suspended; 32 bits: that stack's number
 //
 // The tracer `function` writes no EXIT. It records where each ENTRY was called from: an ENTRY of 8
 // bytes is followed by its PARENT, and from then on the two have a number in their chunk,
@@ -96,7 +101,8 @@
 
 #include <stdint.h>
 
-#define NREC_VERSION 2u
+#define NREC_VERSION 3u
+#define NREC_OLDEST_VERSION 2u                   // that is read: it has no SWITCH and no SPLIT
 #define NREC_FILE_MAGIC 0x0143455253504f4eull   // "NOPSREC\1"
 #define NREC_CHUNK_MAGIC 0x4b48434eu            // "NCHK"
 
@@ -110,9 +116,14 @@ enum {
   NREC_EVENT_LOST = 0x40,
   NREC_EVENT_PARENT = 0x50,
   NREC_EVENT_ENTRY = 0x60,
+  NREC_EVENT_SWITCH = 0x70,
+  NREC_EVENT_SPLIT = 0x80,
 };
 
 enum { NREC_ALL_OPEN = 0xffffff };  ///< of UNWOUND
+/// Before a chunk's open functions: they are another stack's than the thread's own, whose number
+/// follows.
+#define NREC_OTHER_STACK 0xffffffffu
 
 enum { NREC_PAIRS = 8192 };
 /// The number of a function and the return address that it was called with.

@@ -43,17 +43,19 @@ import Testing
       guard let bytes = try? Data(contentsOf: file) else { return false }
       let records = RecordingInput(bytes).records
       return Set(records.map(\.kind)).isSuperset(of: [.process, .chunk, .modules])
-        && records.contains { $0.kind == .process && Self.isOfThisVersion($0.bytes) }
+        && records.contains { $0.kind == .process && Self.isRead($0.bytes) }
     }
     #expect(recordings >= 4)
   }
 
-  /// The reader refuses a recording of any other version before it looks at its chunks.
-  private static func isOfThisVersion(_ eventFile: [UInt8]) -> Bool {
-    var magic = NREC_FILE_MAGIC.littleEndian
-    var version = NREC_VERSION.littleEndian
-    let start = withUnsafeBytes(of: &magic, Array.init) + withUnsafeBytes(of: &version, Array.init)
-    return eventFile.starts(with: start)
+  /// The reader refuses a recording of another version before it looks at its chunks.
+  private static func isRead(_ eventFile: [UInt8]) -> Bool {
+    (NREC_OLDEST_VERSION...NREC_VERSION).contains { version in
+      var magic = NREC_FILE_MAGIC.littleEndian
+      var number = version.littleEndian
+      let start = withUnsafeBytes(of: &magic, Array.init) + withUnsafeBytes(of: &number, Array.init)
+      return eventFile.starts(with: start)
+    }
   }
 
   @Test func aRecordingsBytesAreReadAsTheyWereWritten() {
