@@ -337,6 +337,7 @@ int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second) {
   *one = (image){.is_used = false};
   nrec_arena_process *its = nrec_arena_place(arena->shared, (uint32_t)place);
   its->header.magic = 0;
+  its->image = 0;
   __atomic_store_n(&its->state, NREC_PLACE_FREE, __ATOMIC_RELEASE);
   pthread_mutex_unlock(&arena->lock);
   if (result.freed > 0) tell_freed(arena->shared);

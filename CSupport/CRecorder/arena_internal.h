@@ -46,6 +46,7 @@ struct nrc_arena {
   pthread_t writer;
   bool is_ending;
   uint32_t seen_claims;
+  uint32_t postponed;     // how often the next claim was left for later
   int wakes;              // eventfd: something waits
   waiting *first, **last; // what waits
   uint32_t place_end;     // no place behind it is used

@@ -13,6 +13,8 @@
 
 #include "arena_internal.h"
 
+enum { MOST_POSTPONED = 1000 };
+
 // --- files --------------------------------------------------------------------------------------
 
 int nrc_arena_put(int file, const void *bytes, size_t size, uint64_t offset) {
@@ -106,26 +108,59 @@ static void read_mail(nrc_arena *arena, uint32_t place, const uint8_t *chunk,
   tell_in_order(arena, its);
 }
 
+static bool is_filled(const nrec_arena_process *place) {
+  return __atomic_load_n(&place->header.magic, __ATOMIC_ACQUIRE) == NREC_FILE_MAGIC;
+}
+
+// The place that was claimed with the lowest image number, of those that the recorder was not told of;
+// -1: there is none.
+static int64_t next_claim(const nrc_arena *arena) {
+  int64_t found = -1;
+  uint32_t lowest = UINT32_MAX;
+  for (uint32_t i = 0; i < arena->layout.processes; i++) {
+    const nrec_arena_process *place = nrec_arena_place(arena->shared, i);
+    const image *one = &arena->images[i];
+    if (__atomic_load_n(&place->state, __ATOMIC_ACQUIRE) != NREC_PLACE_CLAIMED || one->is_claimed ||
+        one->is_used || !is_filled(place) || place->image >= lowest)
+      continue;
+    found = i;
+    lowest = place->image;
+  }
+  return found;
+}
+
+// Whether the process that a claim is a copy of is about to claim a place itself.
+static bool has_parent_coming(const nrc_arena *arena, uint32_t copied) {
+  for (uint32_t i = 0; i < arena->layout.processes; i++) {
+    const nrec_arena_process *place = nrec_arena_place(arena->shared, i);
+    if (__atomic_load_n(&place->state, __ATOMIC_ACQUIRE) == NREC_PLACE_CLAIMED &&
+        place->image == copied && !is_filled(place))
+      return true;
+  }
+  return false;
+}
+
+// Parents first: the recorder knows a copy's modules by its parent. A parent has a lower image number
+// than its children, and not always a lower place.
 void nrc_arena_find_claims(nrc_arena *arena) {
   uint32_t claims = __atomic_load_n(&arena->shared->claims, __ATOMIC_SEQ_CST);
   if (claims == arena->seen_claims) return;
-  arena->seen_claims = claims;
-  for (uint32_t i = 0; i < arena->layout.processes; i++) {
-    nrec_arena_process *place = nrec_arena_place(arena->shared, i);
-    image *one = &arena->images[i];
-    if (__atomic_load_n(&place->state, __ATOMIC_ACQUIRE) != NREC_PLACE_CLAIMED || one->is_claimed ||
-        one->is_used || __atomic_load_n(&place->header.magic, __ATOMIC_ACQUIRE) != NREC_FILE_MAGIC)
-      continue;
+  for (int64_t i; (i = next_claim(arena)) >= 0;) {
+    nrec_arena_process *place = nrec_arena_place(arena->shared, (uint32_t)i);
+    // Then the claims are looked at again. The parent may have been killed meanwhile.
+    if (has_parent_coming(arena, place->copied) && arena->postponed++ < MOST_POSTPONED) return;
+    arena->postponed = 0;
     waiting *claim = calloc(1, sizeof *claim);
     if (claim == NULL) return;
     claim->event = (nrc_arena_event){
       .place = (int)i, .is_claim = true, .image = place->image, .copied = place->copied,
       .thread = place->thread, .time = place->header.start_time,
     };
-    *one = (image){.is_claimed = true, .end = NREC_PAGE, .events = -1};
-    if (i >= arena->place_end) arena->place_end = i + 1;
+    arena->images[i] = (image){.is_claimed = true, .end = NREC_PAGE, .events = -1};
+    if (i >= arena->place_end) arena->place_end = (uint32_t)i + 1;
     tell(arena, claim);
   }
+  arena->seen_claims = claims;
 }
 
 // Appends a chunk to its event file, and frees it. The agent has finished with it.

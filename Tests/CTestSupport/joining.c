@@ -113,7 +113,7 @@ bool cts_arena_send(cts_arena *arena, uint32_t place, uint32_t number, const voi
 }
 
 int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t time,
-                    uint32_t *image) {
+                    bool is_unseen, uint32_t *image) {
   for (uint32_t i = 0; i < arena->layout.processes; i++) {
     nrec_arena_process *place = nrec_arena_place(arena->shared, i);
     uint32_t none = NREC_PLACE_FREE;
@@ -126,6 +126,7 @@ int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t 
     place->header = (nrec_file_header){.version = NREC_VERSION, .header_size = sizeof place->header,
                                        .start_time = time};
     __atomic_store_n(&place->header.magic, NREC_FILE_MAGIC, __ATOMIC_RELEASE);
+    if (is_unseen) return (int)i;
     __atomic_add_fetch(&arena->shared->claims, 1, __ATOMIC_SEQ_CST);
     ring(arena->shared);
     return (int)i;

@@ -31,15 +31,15 @@ final class FakeAgent {
     try #require(process > 0)
   }
 
-  /// A forked child's, which claims a place.
-  init(copying parent: FakeAgent, time: UInt64 = 1000) throws {
+  /// A forked child's, which claims a place. `isUnseen`: the recorder is told with the next claim.
+  init(copying parent: FakeAgent, time: UInt64 = 1000, isUnseen: Bool = false) throws {
     var control: Int32 = -1
     process = cts_join("/no/such/socket", [UInt8](), 0, &control)
     self.control = control
     let shared = try #require(parent.arena)
     arena = shared
     self.parent = parent
-    let claimed = cts_arena_claim(shared, parent.image, process, time, &image)
+    let claimed = cts_arena_claim(shared, parent.image, process, time, isUnseen, &image)
     try #require(claimed >= 0)
     place = UInt32(claimed)
   }

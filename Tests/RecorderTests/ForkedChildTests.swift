@@ -52,6 +52,56 @@ extension RecordServerTests {
     #expect(!bench.server.warnings.contains { $0.contains("has no names") })
   }
 
+  @Test("a copy's copy has its modules, whichever place in memory it has")
+  func copyOfACopy() throws {
+    let path = try Self.fixture.build()
+    let bench = try ServerBench()
+    let parent = try bench.join()
+    let plan = try bench.load(parent, path, buildID: try buildID(path), generation: 1).plan
+    parent.applied(1, armed: plan.count)
+    bench.serve()
+    // The child's place is behind the one that its own child takes, and both are seen at once.
+    let before = try bench.fork(parent)
+    let child = try FakeAgent(copying: parent, isUnseen: true)
+    before.end()
+    for _ in 0..<500 where bench.server.connectedProcesses > 1 {
+      bench.server.loop.turn(milliseconds: 10)
+    }
+    bench.serve()
+    let grandchild = try FakeAgent(copying: child)
+    #expect(grandchild.place < child.place)
+    child.inherited([1])
+    grandchild.inherited([1])
+    bench.serve()
+    #expect(bench.server.latest[grandchild.process]?.parent == child.process)
+    let loads = try bench.lines("\(grandchild.process)-0.modules").compactMap { $0["load"] }
+    #expect(loads.count == 1)
+  }
+
+  @Test(
+    "a copy's copy may name its modules before the copy does, which may also end before",
+    arguments: [true, false])
+  func copyOfACopyIsFirst(ends: Bool) throws {
+    let path = try Self.fixture.build()
+    let bench = try ServerBench()
+    let parent = try bench.join()
+    let plan = try bench.load(parent, path, buildID: try buildID(path), generation: 1).plan
+    parent.applied(1, armed: plan.count)
+    bench.serve()
+    let child = try bench.fork(parent)
+    let grandchild = try bench.fork(child)
+    grandchild.inherited([1])
+    bench.serve()
+    let name = "\(grandchild.process)-0.modules"
+    #expect(try bench.lines(name).isEmpty)
+    if ends { child.end() } else { child.inherited([1]) }
+    for _ in 0..<500 where try bench.lines(name).isEmpty {
+      bench.server.loop.turn(milliseconds: 10)
+    }
+    #expect(try bench.lines(name).compactMap { $0["load"] }.count == 1)
+    #expect(bench.server.warnings.isEmpty)
+  }
+
   @Test("modules that nobody knows any more are told, with the process and its parent")
   func forgottenModules() throws {
     let bench = try ServerBench()

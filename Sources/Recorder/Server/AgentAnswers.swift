@@ -120,6 +120,17 @@ extension RecordServer {
     }
     let modules = child.modules.values.sorted { $0.message.generation < $1.message.generation }
     writer.writeLoads(modules, of: child)
+    readPostponed(by: child)
+  }
+
+  /// A copy has ended before it has named its modules. Copies of it may have any that its parent had.
+  func inheritAll(_ child: TracedProcess) {
+    guard let parent = child.copied else { return }
+    if parent.copied != nil { inheritAll(parent) }
+    // Its own messages may have waited for its parent's.
+    guard child.copied != nil else { return }
+    child.inherited = Array(parent.modules.keys)
+    inherit(child, from: parent)
   }
 }
 

@@ -166,10 +166,24 @@ public final class RecordServer {
       switch event {
       case .claim(let claim): handleClaim(claim)
       case .messages(let place, let messages):
-        guard let process = places[place] else { continue }
-        for message in messages where !process.isRefused { handle(message, from: process) }
+        if let process = places[place] { read(messages, from: process) }
       }
     }
+  }
+
+  private func read(_ messages: [AgentMessage?], from process: TracedProcess) {
+    if let parent = process.copied, parent.copied != nil {
+      parent.postponed.append((process, messages))
+      return
+    }
+    for message in messages where !process.isRefused { handle(message, from: process) }
+  }
+
+  /// A process has named its modules: those of its copies can be known.
+  func readPostponed(by parent: TracedProcess) {
+    let postponed = parent.postponed
+    parent.postponed = []
+    for (process, messages) in postponed { read(messages, from: process) }
   }
 
   /// An image has ended. Its last messages are read first; that may end others.
@@ -182,6 +196,7 @@ public final class RecordServer {
       arena.look()
       readEvents()
       missing.read(latest: latest)
+      if next.copied != nil { inheritAll(next) }
       if let place = next.place {
         next.place = nil
         places[place.number] = nil

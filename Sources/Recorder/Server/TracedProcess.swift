@@ -74,6 +74,8 @@ final class TracedProcess {
   /// Of a forked child, until it has named its modules: whose copy it is, and what it has named.
   var copied: TracedProcess?
   var inherited: [UInt32] = []
+  /// What its copies have said before it has named its own modules, by which theirs are known.
+  var postponed: [(from: TracedProcess, messages: [AgentMessage?])] = []
 
   /// Makes the type of `modules`, before an agent waits for it.
   static func prepare() {

@@ -37,8 +37,9 @@ void cts_arena_unmap(cts_arena *arena);
 bool cts_arena_send(cts_arena *arena, uint32_t place, uint32_t number, const void *bytes,
                     size_t size);
 
-/// Claims a place for a copy of image `copied`; -1: there is none.
-int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t time,
+/// Claims a place for a copy of image `copied`; -1: there is none. `is_unseen`: the recorder is not told
+/// of it before the next claim.
+int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t time, bool is_unseen,
                     uint32_t *image);
 
 nrec_file_header *cts_arena_header(cts_arena *arena, uint32_t place);
