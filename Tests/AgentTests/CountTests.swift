@@ -55,8 +55,8 @@ private func callgrindCalls(_ program: String, _ arguments: [String] = []) throw
   @Test(
     "The tracer function tells who called, while a signal's handler calls the same",
     arguments: [
-      Variant.usual, Variant.some[1],
-      Variant(compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"]),
+      Variant.usual, Variant.patchable,
+      Variant(compiler: .gcc, level: "-O2", instrumentation: Variant.kinds[1]),
     ])
   func callers(variant: Variant) throws {
     let program = try Program(source: "callers.c", variant: variant).build()

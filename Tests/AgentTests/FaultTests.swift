@@ -51,7 +51,7 @@ private let refusals = [
 @Suite struct FaultTests {
   static let isRoot = geteuid() == 0
   /// Without gprof's own file, which a limit would stop.
-  static let variant = Variant.some[3]
+  static let variant = Variant.patchable
 
   /// Through a pipe: the limits are the program's, and its output's file is ours.
   private func run(_ words: [String]) throws -> ChildResult {

@@ -4,18 +4,16 @@ import Foundation
 import TestSupport
 import Testing
 
-private let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
-
 /// Programs that give up descriptors, rights and system calls, and what the agent might need of them:
 /// they run as alone, and are recorded.
 @Suite struct GivenUpTests {
   private func check(
-    _ source: String, _ words: [String], _ options: [String], _ variant: Variant = Variant.usual
+    _ source: String, _ words: [String], _ manner: Manner
   ) throws -> TracedRun {
-    let program = try Program(source: source, variant: variant).build()
+    let program = try Program(source: source, variant: manner.variant).build()
     let plain = try runChild(program, words)
     #expect(plain.ending == .exit(3))
-    let traced = try TracedRun(program, words, options: options)
+    let traced = try TracedRun(program, words, options: manner.options)
     #expect(traced.result.ending == plain.ending)
     #expect(traced.result.output == plain.output)
     for (name, count) in statedCalls(plain.output) {
@@ -27,22 +25,17 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
 
   @Test(
     "A program that closes all descriptors is recorded, and nobody writes to its own",
-    arguments: ["loop", "range", "child"], everyTracer)
-  func closesAll(how: String, tracer: String) throws {
-    let traced = try check("closes_all.c", [how], ["--tracer", tracer])
+    arguments: ["loop", "range", "child"], Manner.some)
+  func closesAll(how: String, manner: Manner) throws {
+    let traced = try check("closes_all.c", [how], manner)
     #expect(traced.recording.lostEvents == 0)
-  }
-
-  @Test("However it was built", arguments: ["loop", "child"], Variant.some)
-  func closesAllInEveryForm(how: String, variant: Variant) throws {
-    _ = try check("closes_all.c", [how], [], variant)
   }
 
   @Test(
     "A program that forbids itself system calls is recorded",
-    arguments: ["filter", "early", "threads", "forks", "deep", "error"], everyTracer)
-  func confined(how: String, tracer: String) throws {
-    let traced = try check("confined.c", [how], ["--tracer", tracer])
+    arguments: ["filter", "early", "threads", "forks", "deep", "error"], Manner.some)
+  func confined(how: String, manner: Manner) throws {
+    let traced = try check("confined.c", [how], manner)
     #expect(traced.recording.lostEvents == 0)
     #expect(
       how == "error"
@@ -53,7 +46,7 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
     "Where the time stamp counter is forbidden, that thread's recording ends, and that is said",
     arguments: ["strict", "clock"], ["function_graph", "function", "profile"])
   func withoutClock(how: String, tracer: String) throws {
-    let traced = try check("confined.c", [how], ["--tracer", tracer])
+    let traced = try check("confined.c", [how], Manner(tracer: tracer))
     #expect(traced.calls["after"] == nil)
     #expect(traced.recording.lostEvents >= 200_000)
     #expect(traced.result.standardError.contains("may not read the time stamp counter"))
@@ -63,7 +56,7 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
     "Tracers that read no clock count on there", arguments: ["strict", "clock"],
     ["callgraph", "hits"])
   func countsWithoutClock(how: String, tracer: String) throws {
-    let traced = try check("confined.c", [how], ["--tracer", tracer])
+    let traced = try check("confined.c", [how], Manner(tracer: tracer))
     #expect(traced.calls["after"] == 200_000)
   }
 }

@@ -22,7 +22,7 @@ import Testing
     arguments: [mode_t(0o4755), 0o2755, 0o755])
   func fromShell(mode: mode_t) throws {
     let program = try copy(
-      try Program(source: "privileged.c", variant: Variant.some[3]).build(), mode: mode)
+      try Program(source: "privileged.c", variant: .patchable).build(), mode: mode)
     let script = "\(program); echo \"ended $?\"; \(program) | cat; exit 4"
     let plain = try runChild("/bin/sh", ["-c", script])
     let traced = try TracedRun("/bin/sh", ["-c", script])

@@ -28,6 +28,25 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
       Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2]),
     ]
   static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
+  static let patchable = Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2])
+}
+
+let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
+
+/// How a program is built, and with which tracer it is recorded.
+struct Manner: Hashable, Sendable, CustomStringConvertible {
+  var variant = Variant.usual
+  var tracer = everyTracer[0]
+
+  var options: [String] { ["--tracer", tracer] }
+  var description: String { "\(variant), \(tracer)" }
+
+  /// Every tracer in the usual form, and every form with the usual tracer. All pairs if
+  /// NOPSCOPE_EVERY_VARIANT is set: see scripts/check-cases.
+  static let some =
+    ProcessInfo.processInfo.environment["NOPSCOPE_EVERY_VARIANT"] != nil
+    ? Variant.all.flatMap { variant in everyTracer.map { Manner(variant: variant, tracer: $0) } }
+    : everyTracer.map { Manner(tracer: $0) } + Variant.some.map { Manner(variant: $0) }
 }
 
 /// A source file of Programs/, and how to build it.

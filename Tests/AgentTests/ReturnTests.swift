@@ -8,16 +8,18 @@ private let stackPrograms = [
   "values.c", "exceptions.cpp", "jumps.c", "endings.c", "coroutine.c", "coroutine_gone.c",
   "coroutine_moves.c", "altstack.c", "deep.c",
 ]
-private let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
 
 /// Programs that treat their stacks in every way that is allowed: traced, they behave as they do
 /// alone, and every call is counted.
 @Suite struct ReturnTests {
-  private func check(_ source: String, _ variant: Variant, _ tracer: String) throws {
-    let program = try Program(source: source, variant: variant).build()
+  @Test(
+    "A traced program behaves as it does alone, however it was built and is recorded",
+    arguments: stackPrograms, Manner.some)
+  func behaves(source: String, manner: Manner) throws {
+    let program = try Program(source: source, variant: manner.variant).build()
     let arguments = source == "jumps.c" ? ["20000"] : []
     let plain = try runChild(program, arguments)
-    let traced = try TracedRun(program, arguments, options: ["--tracer", tracer])
+    let traced = try TracedRun(program, arguments, options: manner.options)
     #expect(traced.result.ending == plain.ending)
     #expect(traced.result.output == plain.output)
     for (name, count) in statedCalls(plain.output) {
@@ -28,26 +30,12 @@ private let everyTracer = ["function_graph", "function", "callgraph", "profile",
   }
 
   @Test(
-    "A traced program behaves as it does alone, however it was built",
-    arguments: stackPrograms, Variant.some)
-  func behaves(source: String, variant: Variant) throws {
-    try check(source, variant, "function_graph")
-  }
-
-  @Test("Every tracer counts the same calls", arguments: stackPrograms, everyTracer)
-  func countsAgree(source: String, tracer: String) throws {
-    try check(source, Variant.usual, tracer)
-  }
-
-  @Test(
     "gcc's patchable functions change no register that they do not change themselves",
     arguments: everyTracer.map { ["--tracer", $0] } + [
       ["--max-depth", "100"], ["--graph", "main"],
     ])
   func interproceduralAllocation(options: [String]) throws {
-    let patchable = Variant(
-      compiler: .gcc, level: "-O2", instrumentation: ["-fpatchable-function-entry=5"])
-    let program = try Program(source: "registers.c", variant: patchable).build()
+    let program = try Program(source: "registers.c", variant: .patchable).build()
     let plain = try runChild(program)
     #expect(plain.output.hasPrefix("changed 0,"))
     let traced = try TracedRun(program, options: options)

@@ -31,13 +31,14 @@ private let ways = [
     }
   }
 
-  private func check(_ how: String, _ rounds: Int, _ options: [String], _ variant: Variant) throws
-    -> TracedRun
-  {
-    let program = try Program(source: "stacks.c", variant: variant).build()
+  private func check(
+    _ how: String, _ rounds: Int, _ options: [String] = [], _ manner: Manner = Manner()
+  ) throws -> TracedRun {
+    let program = try Program(source: "stacks.c", variant: manner.variant).build()
     let plain = try runChild(program, [how, "\(rounds)"])
     #expect(plain.ending == .exit(3))
-    let traced = try TracedRun(program, [how, "\(rounds)"], options: options)
+    let traced = try TracedRun(
+      program, [how, "\(rounds)"], options: manner.options + options)
     #expect(traced.result.ending == plain.ending)
     #expect(traced.result.output == plain.output)
     #expect(traced.recording.complaints.prefix(3) == [])
@@ -50,14 +51,10 @@ private let ways = [
 
   @Test(
     "Programs with several stacks run as alone, and every call is counted", arguments: ways,
-    ["function_graph", "profile", "callgraph"])
-  func counts(how: String, tracer: String) throws {
-    _ = try check(how, 3000, ["--tracer", tracer], .usual)
-  }
-
-  @Test("However they were built", arguments: ways, Variant.some)
-  func everyForm(how: String, variant: Variant) throws {
-    let traced = try check(how, 2000, [], variant)
+    Manner.some)
+  func counts(how: String, manner: Manner) throws {
+    let traced = try check(how, 2000, [], manner)
+    guard manner.tracer == "function_graph" else { return }
     let rows = try report(traced.folder)
     let main = try #require(rows["main"])
     // All own times together are no longer than the thread ran.
@@ -73,7 +70,7 @@ private let ways = [
   /// deep.
   @Test("No call counts as one of another stack", arguments: ways)
   func limits(how: String) throws {
-    _ = try check(how, 2000, ["--max-depth", how == "deep" ? "304" : "9"], .usual)
+    _ = try check(how, 2000, ["--max-depth", how == "deep" ? "304" : "9"])
   }
 
   @Test(
@@ -94,7 +91,7 @@ private let ways = [
   func exports() throws {
     var sizes: [Int] = []
     for rounds in [1000, 4000] {
-      let traced = try check("generators", rounds, [], .usual)
+      let traced = try check("generators", rounds)
       let file = traced.folder + ".json"
       let result = try runNopscope(["export", "--format", "chrome", traced.folder, "-o", file])
       #expect(result.ending == .exit(0), "\(result.standardError)")

@@ -4,8 +4,6 @@ import Foundation
 import TestSupport
 import Testing
 
-private let everyTracer = ["function_graph", "function", "callgraph", "profile", "hits"]
-
 /// A program of Programs/, its arguments, and the options that it is recorded with.
 struct UncooperativeCase: Sendable, CustomStringConvertible {
   var source: String
@@ -15,33 +13,31 @@ struct UncooperativeCase: Sendable, CustomStringConvertible {
   /// Calls that the recording must have.
   var isCounted = true
   var description: String { ([source] + words + options + environment.keys).joined(separator: " ") }
-
-  fileprivate static func everyTracer(_ source: String, _ words: [String] = []) -> [Self] {
-    AgentTests.everyTracer.map { Self(source: source, words: words, options: ["--tracer", $0]) }
-  }
 }
 
-private let programs: [UncooperativeCase] =
-  UncooperativeCase.everyTracer("tail_unwinds.cpp") + UncooperativeCase.everyTracer("conventions.c")
-  + UncooperativeCase.everyTracer("fibers_outlive.c", ["5000"])
-  + UncooperativeCase.everyTracer("fiber_unmapped.c")
-  + UncooperativeCase.everyTracer("small_stack.c", ["512"]) + [
-    UncooperativeCase(source: "conventions.c", options: ["--max-depth", "9"]),
-    UncooperativeCase(source: "fiber_unmapped.c", options: ["--max-depth", "10"]),
-    UncooperativeCase(
-      source: "fiber_unmapped.c", options: ["--threshold", "1us"], isCounted: false),
-    UncooperativeCase(
-      source: "fiber_unmapped.c", environment: ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"]),
-  ]
+private let programs = [
+  UncooperativeCase(source: "tail_unwinds.cpp"), UncooperativeCase(source: "conventions.c"),
+  UncooperativeCase(source: "fibers_outlive.c", words: ["5000"]),
+  UncooperativeCase(source: "fiber_unmapped.c"),
+  UncooperativeCase(source: "small_stack.c", words: ["512"]),
+]
+
+private let limitedPrograms = [
+  UncooperativeCase(source: "conventions.c", options: ["--max-depth", "9"]),
+  UncooperativeCase(source: "fiber_unmapped.c", options: ["--max-depth", "10"]),
+  UncooperativeCase(source: "fiber_unmapped.c", options: ["--threshold", "1us"], isCounted: false),
+  UncooperativeCase(
+    source: "fiber_unmapped.c", environment: ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"]),
+]
 
 /// Programs that use the machine in ways that are allowed and that a tracer might not expect.
 @Suite struct UncooperativeTests {
-  private func check(_ one: UncooperativeCase, _ variant: Variant) throws {
-    let program = try Program(source: one.source, variant: variant).build()
+  private func check(_ one: UncooperativeCase, _ manner: Manner) throws {
+    let program = try Program(source: one.source, variant: manner.variant).build()
     let plain = try runChild(program, one.words)
     #expect(plain.ending == .exit(0))
     let traced = try TracedRun(
-      program, one.words, options: one.options, environment: one.environment)
+      program, one.words, options: manner.options + one.options, environment: one.environment)
     #expect(traced.result.ending == plain.ending)
     #expect(traced.result.output == plain.output)
     guard one.isCounted else { return }
@@ -51,8 +47,13 @@ private let programs: [UncooperativeCase] =
     }
   }
 
-  @Test("They run as alone, and every call is counted", arguments: programs, Variant.some)
-  func runsAsAlone(one: UncooperativeCase, variant: Variant) throws { try check(one, variant) }
+  @Test("They run as alone, and every call is counted", arguments: programs, Manner.some)
+  func runsAsAlone(one: UncooperativeCase, manner: Manner) throws { try check(one, manner) }
+
+  @Test("So they do with a limit for each call", arguments: limitedPrograms, Variant.some)
+  func limited(one: UncooperativeCase, variant: Variant) throws {
+    try check(one, Manner(variant: variant))
+  }
 
   @Test(
     "A child in the same memory with its parent's thread-local storage: the calls of both are counted as lost",
