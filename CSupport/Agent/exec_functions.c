@@ -93,8 +93,17 @@ static void finish(start *s) {
   if (s->pages != NULL) NAG_CALL(SYS_munmap, s->pages, s->given.bytes);
 }
 
+// A child that vfork made shares its parent's memory. If the program is executed, the functions that
+// are open here do not return, and the parent goes on outside of them.
+static void leave(start *s) {
+  nag_process *process = nag_process_state;
+  nag_self.is_lent = process != NULL && process->header != NULL && process->id != s->note.process;
+  nag_note_leave(&s->note);
+}
+
 static void stay(start *s) {
   int error = errno;
+  nag_self.is_lent = false;
   s->note.kind = NREC_NOTE_STAYED;
   nag_note_leave(&s->note);
   finish(s);
@@ -115,7 +124,7 @@ static int execute(const char *path, char *const *arguments, char *const *variab
   if (!is_ours(path, variables)) return fail(NAG_CALL(SYS_execve, path, arguments, variables));
   start s = look(path, variables);
   MEND(&s);
-  nag_note_leave(&s.note);
+  leave(&s);
   int result = fail(NAG_CALL(SYS_execve, path, arguments, s.variables));
   stay(&s);
   return result;
@@ -150,7 +159,7 @@ static int execute_by_name(const char *name, char *const *arguments, char *const
   char buffer[1024];
   start s = look(find(name, buffer, sizeof buffer), variables);
   MEND(&s);
-  nag_note_leave(&s.note);
+  leave(&s);
   int result = libc_execvpe(name, arguments, s.variables);
   stay(&s);
   return result;
@@ -178,7 +187,7 @@ EXPORT int execveat(int folder, const char *path, char *const arguments[], char 
     return fail(NAG_CALL(SYS_execveat, folder, path, arguments, variables, flags));
   start s = look(path, variables);
   MEND(&s);
-  nag_note_leave(&s.note);
+  leave(&s);
   int result = fail(NAG_CALL(SYS_execveat, folder, path, arguments, s.variables, flags));
   stay(&s);
   return result;

@@ -138,7 +138,7 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
   nag_walk over = nag_walk_over(holder);
   for (nag_slot *one; (one = nag_walk_next(&over)) != slot; inside = one) {
   }
-  if (inside != NULL) nag_frames_suspend(all, inside);
+  if (inside != NULL) nag_frames_clear(all, inside);
   uint64_t back = slot->return_address;
   nag_stack_drop(all, holder);
   *how = (nag_returned){.is_last = holder != &all->own && nag_stack_above(holder, 0) == NULL};

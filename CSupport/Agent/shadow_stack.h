@@ -130,8 +130,9 @@ void nag_frame_drop(nag_stacks *all, nag_stack *stack, nag_slot *slot);
 void nag_tell_unwound(const nag_stacks *all, uint32_t count);  ///< so many were dropped
 /// Removes the current stack's innermost frames that have ended.
 void nag_frames_drop_ended(nag_stacks *all);
-/// Makes the current stack's frames from `slot` inwards, which may go on, a stack of their own.
-void nag_frames_suspend(nag_stacks *all, nag_slot *slot);
+/// Removes the current stack's frames from `slot` inwards. If they may go on, they become a stack of
+/// their own.
+void nag_frames_clear(nag_stacks *all, nag_slot *slot);
 
 /// In a slot's `stack`, which has room for them. A return whose place is not the very word is slow.
 enum {

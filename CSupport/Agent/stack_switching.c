@@ -38,6 +38,13 @@ void nag_frame_drop(nag_stacks *all, nag_stack *stack, nag_slot *slot) {
   if (nag_config.tracer->dropped != NULL) nag_config.tracer->dropped(&last, nag_stack_innermost(stack));
 }
 
+// The mark may be wrong: longjmp may have gone to another stack in the same memory, and back. A frame
+// whose word is unchanged may still return.
+static void keep_return(const nag_slot *slot) {
+  if (nag_hooks(slot) && nag_is_in_memory(slot))
+    nag_orphan_add(nag_location(slot), nag_trampoline(slot), slot->return_address);
+}
+
 void nag_frames_drop_ended(nag_stacks *all) {
   nag_stack *stack = all->current;
   uint32_t count = 0;
@@ -45,12 +52,14 @@ void nag_frames_drop_ended(nag_stacks *all) {
     bool has_ended = slot->stack == NAG_STACK_ELSEWHERE ||
                      (slot->stack != NAG_STACK_FREE && slot->stack & NAG_UNWOUND);
     if (!has_ended) break;
+    keep_return(slot);
     nag_frame_drop(all, stack, slot);
   }
   nag_tell_unwound(all, count);
 }
 
-void nag_frames_suspend(nag_stacks *all, nag_slot *slot) {
+// Makes the frames from `slot` inwards, which may go on, a stack of their own.
+static void suspend(nag_stacks *all, nag_slot *slot) {
   uint32_t count = 0;
   nag_slot *outermost = NULL;
   nag_walk over = nag_walk_over(all->current);
@@ -72,6 +81,17 @@ void nag_frames_suspend(nag_stacks *all, nag_slot *slot) {
   part->before_id = all->current->id;
 }
 
+void nag_frames_clear(nag_stacks *all, nag_slot *slot) {
+  if (!nag_self.is_lent) return suspend(all, slot);
+  nag_self.is_lent = false;
+  nag_walk over = nag_walk_over(all->current);
+  for (nag_slot *one; (one = nag_walk_next(&over)) != NULL;) {
+    if (nag_hooks(one)) one->stack |= NAG_UNWOUND;
+    if (one == slot) break;
+  }
+  nag_frames_drop_ended(all);
+}
+
 // Whether the return address at `location` is the slot's trampoline: a function that was called by a
 // jump at the end of another has the other's.
 static bool is_tail_call(const nag_slot *slot, uint64_t location) {
@@ -90,7 +110,7 @@ static void clear_inside(nag_stacks *all, uint64_t location) {
     uint64_t place = nag_location(slot);
     if (place > location || (place == location && is_tail_call(slot, location))) break;
   }
-  if (inside != NULL) nag_frames_suspend(all, inside);
+  if (inside != NULL) nag_frames_clear(all, inside);
   nag_frames_drop_ended(all);
 }
 

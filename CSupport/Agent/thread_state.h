@@ -77,6 +77,7 @@ typedef struct nag_tls {
   uint8_t *chunk;               ///< a confined thread's in a slow path, hidden from the assembly
   uint32_t holds;               ///< how many slow paths it is in
   bool has_no_clock;            ///< it may not read the time stamp counter
+  bool is_lent;                 ///< a vfork child has executed a program: its frames are over
   bool is_over;                 ///< nothing more of it is recorded: see nag_thread_leave
   uint64_t stack_low, stack_high;  ///< the thread's own stack, as far as known
   uint64_t mapped_low;          ///< from here to stack_high there is memory for as long as it runs

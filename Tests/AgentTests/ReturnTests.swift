@@ -6,7 +6,7 @@ import Testing
 
 private let stackPrograms = [
   "values.c", "exceptions.cpp", "jumps.c", "endings.c", "coroutine.c", "coroutine_gone.c",
-  "coroutine_moves.c", "altstack.c", "deep.c",
+  "coroutine_moves.c", "altstack.c", "deep.c", "jump_stacks.c",
 ]
 
 /// Programs that treat their stacks in every way that is allowed: traced, they behave as they do

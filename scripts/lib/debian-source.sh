@@ -127,12 +127,23 @@ fetch_with_private_apt() { # DIRECTORY PACKAGE...
   done
 }
 
+# The newest version whose files are there: a mirror may list an update that it does not have.
+download_source() { # DIRECTORY PACKAGE
+  local version
+  while read -r version; do
+    rm -rf "$1/downloads/$2"
+    mkdir -p "$1/downloads/$2"
+    (cd "$1/downloads/$2" &&
+      apt-get "${private_apt[@]}" source --download-only --only-source "$2=$version") </dev/null &&
+      return
+  done < <(apt-cache "${private_apt[@]}" showsrc "$2" | sed -n 's/^Version: //p' | sort -rVu)
+  return 1
+}
+
 unpack_source() { # DIRECTORY PACKAGE
   local description
-  rm -rf "$1/downloads/$2" "${1:?}/$2"
-  mkdir -p "$1/downloads/$2"
-  (cd "$1/downloads/$2" && apt-get "${private_apt[@]}" source --download-only --only-source "$2") \
-    </dev/null || return
+  rm -rf "${1:?}/$2"
+  download_source "$1" "$2" || return
   description=$(ls "$1/downloads/$2"/*.dsc) || return
   # apt has checked the signed index and, with it, these files' hashes.
   dpkg-source --no-check -x "$description" "$1/$2" || return
