@@ -154,7 +154,7 @@ import Testing
   @Test("few descriptors: the program has its own, and runs")
   func descriptors() throws {
     let data = try TemporaryFolder.shared.fresh("limit") + "/data"
-    for limit in [20, 24, 64] {
+    for limit in [40, 64] {
       let result = try record("--nofile=\(limit)", [], calls: 1000, threads: 1, into: data)
       #expect(result.ending == .exit(3), "\(limit): \(result.standardError)")
       #expect(result.output == "default\n1000\n")
