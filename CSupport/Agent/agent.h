@@ -144,7 +144,6 @@ nag_slot *nag_shadow_innermost(void);    ///< of the current stack; NULL: no fun
 /// Whether a function is open outside of the slot, which is the innermost of the current stack. It is
 /// known to be open on some stack of the thread.
 bool nag_shadow_has_open(const nag_slot *slot, uint32_t function);
-uint32_t nag_shadow_stack_number(void);  ///< of the current stack; 0: the thread's own
 /// Writes the functions that are open on a stack, 4 bytes each, outermost first; of the innermost
 /// ones, at most `most`. Returns how many.
 uint32_t nag_shadow_list(const nag_stack *stack, uint8_t *numbers, uint32_t most);

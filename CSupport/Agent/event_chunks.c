@@ -16,9 +16,9 @@
 // Writes the functions that are open now to the chunk's head, so that the chunk can be read alone. If
 // there are too many, it writes the innermost ones. On another stack than the thread's own, a mark and
 // the stack's number come first.
-static uint32_t write_open(uint8_t *chunk, const nrec_chunk_header *header, int32_t more_open) {
+static uint32_t write_open(nrec_chunk_header *header, int32_t more_open) {
   const uint32_t most = NAG_CHUNK_BYTES / 4 / sizeof(uint32_t);
-  uint32_t *numbers = (uint32_t *)(chunk + sizeof *header), count = 0;
+  uint32_t *numbers = (uint32_t *)(header + 1), count = 0;
   nag_stacks *all = nag_self.stacks;
   if (all == NULL) return 0;
   nag_stack *stack = all->current;
@@ -69,7 +69,7 @@ static bool begin_chunk(nag_buffer *buffer, int32_t more_open) {
   if (chunk == NULL) return false;
   nrec_chunk_header *header = (nrec_chunk_header *)chunk;
   __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
-  uint32_t open = write_open(chunk, header, more_open);
+  uint32_t open = write_open(header, more_open);
   nag_chunk_begin(buffer, header, NAG_CHUNK_BYTES, open);
   if (nag_self.stacks != NULL) nag_self.stacks->current->listed = header->sequence + 1;
   if (nag_config.tracer->begin_chunk != NULL) nag_config.tracer->begin_chunk(buffer);

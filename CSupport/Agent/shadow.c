@@ -261,17 +261,10 @@ nag_slot *nag_shadow_innermost(void) {
 bool nag_shadow_has_open(const nag_slot *slot, uint32_t function) {
   const nag_stacks *all = nag_self.stacks;
   if (all->count == 0) return true;  // there is only one stack
-  const nag_segment *segment = all->current->inner;
-  for (const nag_slot *one = slot - 1; one > segment->first; one--)
-    if (nag_hooks(one) && one->function == function) return true;
-  nag_walk over = {segment->outer, segment->outer == NULL ? NULL : segment->outer->top};
+  nag_walk over = {all->current->inner, (nag_slot *)slot};
   for (const nag_slot *one; (one = nag_walk_next(&over)) != NULL;)
     if (nag_hooks(one) && one->function == function) return true;
   return false;
-}
-
-uint32_t nag_shadow_stack_number(void) {
-  return nag_self.stacks == NULL ? 0 : nag_self.stacks->current->id;
 }
 
 uint32_t nag_shadow_list(const nag_stack *stack, uint8_t *numbers, uint32_t most) {

@@ -52,14 +52,20 @@ extension RecordServerTests {
     #expect(!bench.server.warnings.contains { $0.contains("has no names") })
   }
 
+  /// An agent whose generation 1 is patched.
+  private func joinWithModule(_ bench: ServerBench) throws -> FakeAgent {
+    let path = try Self.fixture.build()
+    let agent = try bench.join()
+    let plan = try bench.load(agent, path, buildID: try buildID(path), generation: 1).plan
+    agent.applied(1, armed: plan.count)
+    bench.serve()
+    return agent
+  }
+
   @Test("a copy's copy has its modules, whichever place in memory it has")
   func copyOfACopy() throws {
-    let path = try Self.fixture.build()
     let bench = try ServerBench()
-    let parent = try bench.join()
-    let plan = try bench.load(parent, path, buildID: try buildID(path), generation: 1).plan
-    parent.applied(1, armed: plan.count)
-    bench.serve()
+    let parent = try joinWithModule(bench)
     // The child's place is behind the one that its own child takes, and both are seen at once.
     let before = try bench.fork(parent)
     let child = try FakeAgent(copying: parent, isUnseen: true)
@@ -82,12 +88,8 @@ extension RecordServerTests {
     "a copy's copy may name its modules before the copy does, which may also end before",
     arguments: [true, false])
   func copyOfACopyIsFirst(ends: Bool) throws {
-    let path = try Self.fixture.build()
     let bench = try ServerBench()
-    let parent = try bench.join()
-    let plan = try bench.load(parent, path, buildID: try buildID(path), generation: 1).plan
-    parent.applied(1, armed: plan.count)
-    bench.serve()
+    let parent = try joinWithModule(bench)
     let child = try bench.fork(parent)
     let grandchild = try bench.fork(child)
     grandchild.inherited([1])
