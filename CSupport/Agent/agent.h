@@ -132,15 +132,10 @@ nag_slot *nag_shadow_push(uint64_t *location, uint32_t function);
 uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
 void nag_shadow_resume(void);
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
-/// The same without blocking signals first, for the common case; the other cases block them.
-nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function);
-/// The common case only. False: it is another.
-bool nag_shadow_pop_running(nag_slot *slot, uint64_t location, uint64_t *back);
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
 void nag_shadow_unwinding(void);         ///< an exception or a cancellation ends the innermost frame
 void nag_shadow_jumping(uint64_t pointer);  ///< longjmp sets the stack pointer to this
 uint32_t nag_shadow_depth(void);         ///< of the current stack
-nag_slot *nag_shadow_innermost(void);    ///< of the current stack; NULL: no function is open there
 /// Whether a function is open outside of the slot, which is the innermost of the current stack. It is
 /// known to be open on some stack of the thread.
 bool nag_shadow_has_open(const nag_slot *slot, uint32_t function);

@@ -37,15 +37,26 @@ static bool widen(nag_buffer *buffer, uint32_t function) {
 }
 
 // The function's entry, made when first needed; NULL: there is no space, or nothing is recorded.
-static nrec_profile_entry *entry_of(uint32_t function) {
-  nag_buffer *buffer = nag_self.buffer;
-  if (buffer != NULL && function < buffer->profiled) return &buffer->profile[function];
+__attribute__((noinline)) static nrec_profile_entry *make_entry(uint32_t function) {
   uint64_t signals = nag_block_signals();
-  buffer = nag_thread_buffer();
+  nag_buffer *buffer = nag_thread_buffer();
   bool is_there = buffer != NULL && (function < buffer->profiled || widen(buffer, function));
   if (buffer != NULL && !is_there) nag_lose(1);
   nag_restore_signals(signals);
   return is_there ? &buffer->profile[function] : NULL;
+}
+
+static inline nrec_profile_entry *entry_of(uint32_t function) {
+  const nag_buffer *buffer = nag_self.buffer;
+  if (buffer != NULL && function < buffer->profiled) return &buffer->profile[function];
+  return make_entry(function);
+}
+
+__attribute__((noinline)) static nag_slot *push(uint64_t *location, uint32_t function) {
+  uint64_t signals = nag_block_signals();
+  nag_slot *slot = nag_shadow_push(location, function);
+  nag_restore_signals(signals);
+  return slot;
 }
 
 void nag_enter_profile(uint32_t function, uint64_t *location) {
@@ -53,7 +64,7 @@ void nag_enter_profile(uint32_t function, uint64_t *location) {
   if (entry == NULL) return;
   add(&entry->calls, 1);
   nag_slot *slot = nag_shadow_push_running(location, function);
-  if (slot == NULL) return;
+  if (slot == NULL && (slot = push(location, function)) == NULL) return;
   // Inside a call of the same function: not counted twice.
   slot->extra = entry->open_calls > 0 && nag_shadow_has_open(slot, function);
   add_narrow(&entry->open_calls, 1);
@@ -69,7 +80,7 @@ void nag_enter_profile_only(uint32_t function, uint64_t *location) {
 }
 
 // Adds a call that ended at `time`, and subtracts its time from its caller's own time.
-static void end_call(const nag_slot *slot, const nag_slot *caller, uint64_t time) {
+static inline void end_call(const nag_slot *slot, const nag_slot *caller, uint64_t time) {
   uint64_t spent = time - slot->time;
   nrec_profile_entry *entry = entry_of(slot->function);
   if (entry == NULL || (int64_t)spent < 0) return;
@@ -87,23 +98,29 @@ static void end_call(const nag_slot *slot, const nag_slot *caller, uint64_t time
 }
 
 // Frames inside that ended without returning are dropped before this return counts as the last event.
-uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
-  uint64_t time = nag_time(), back;
+__attribute__((noinline)) static uint64_t leave_slowly(nag_slot *slot, uint64_t location,
+                                                       uint64_t time) {
   const nag_slot ended = *slot;
-  if (nag_shadow_pop_running(slot, location, &back)) {
-    end_call(&ended, nag_shadow_innermost(), time);
-    if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
-    return back;
-  }
   uint64_t signals = nag_block_signals();
   nag_returned how;
-  back = nag_shadow_pop(slot, location, &how);
+  uint64_t back = nag_shadow_pop(slot, location, &how);
   if (!how.is_unknown) {
-    end_call(&ended, nag_shadow_innermost(), time);
+    end_call(&ended, nag_shadow_below(nag_self.top), time);
     if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
   }
   if (how.is_last) nag_shadow_resume();
   nag_restore_signals(signals);
+  return back;
+}
+
+// The slot is freed first: what a signal handler calls meanwhile is inside of the caller.
+uint64_t nag_leave_profile(nag_slot *slot, uint64_t location) {
+  uint64_t time = nag_time();
+  if (!nag_shadow_is_running(slot, location)) return leave_slowly(slot, location, time);
+  const nag_slot ended = *slot;
+  uint64_t back = nag_shadow_pop_running(slot, location);
+  end_call(&ended, nag_shadow_below(slot), time);
+  if (nag_self.buffer != NULL) nag_self.buffer->last_time = time;
   return back;
 }
 

@@ -250,9 +250,7 @@ uint32_t nag_shadow_depth(void) {
   return depth;
 }
 
-nag_slot *nag_shadow_innermost(void) {
-  if (nag_self.first == NULL) return NULL;
-  if (nag_self.top > nag_self.first + 1) return nag_self.top - 1;
+nag_slot *nag_shadow_innermost_outside(void) {
   nag_stack outside = *nag_self.stacks->current;
   outside.inner = outside.inner->outer;
   return nag_stack_innermost(&outside);
@@ -279,33 +277,4 @@ uint32_t nag_shadow_list(const nag_stack *stack, uint8_t *numbers, uint32_t most
                                           sizeof slot->function);
   }
   return count;
-}
-
-// --- the common cases, with signals as they are -------------------------------------------------
-
-nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
-  nag_slot *slot = nag_self.top;
-  if (slot < nag_self.end && slot[-1].stack > (uint64_t)location &&
-      (uint64_t)location >= nag_self.floor) {
-    // This order keeps a signal handler's own calls correct: the slot is taken first, then filled.
-    *(nag_slot *volatile *)&nag_self.top = slot + 1;
-    *(volatile uint64_t *)&slot->stack = (uint64_t)location;
-    slot->function = function;
-    slot->return_address = *location;
-    *(volatile uint64_t *)location = nag_trampoline(slot);
-    return slot;
-  }
-  uint64_t signals = nag_block_signals();
-  slot = nag_shadow_push(location, function);
-  nag_restore_signals(signals);
-  return slot;
-}
-
-bool nag_shadow_pop_running(nag_slot *slot, uint64_t location, uint64_t *back) {
-  if (nag_self.top != slot + 1 || slot->stack != location) return false;
-  *back = *(volatile uint64_t *)&slot->return_address;
-  *(volatile uint64_t *)location = *back;  // for unwinders, before another call takes the slot
-  *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
-  *(nag_slot *volatile *)&nag_self.top = slot;
-  return true;
 }

@@ -158,4 +158,44 @@ static inline uint64_t nag_trampoline(const nag_slot *slot) {
   return (uint64_t)slot - NAG_SHADOW_DISTANCE;
 }
 
+// --- the common cases, with signals as they are ---
+
+/// The slot of a call, as the assembly takes it; NULL: it is nag_shadow_push's.
+static inline nag_slot *nag_shadow_push_running(uint64_t *location, uint32_t function) {
+  nag_slot *slot = nag_self.top;
+  if (slot >= nag_self.end || slot[-1].stack <= (uint64_t)location ||
+      (uint64_t)location < nag_self.floor)
+    return NULL;
+  // This order keeps a signal handler's own calls correct: the slot is taken first, then filled.
+  *(nag_slot *volatile *)&nag_self.top = slot + 1;
+  *(volatile uint64_t *)&slot->stack = (uint64_t)location;
+  slot->function = function;
+  slot->return_address = *location;
+  *(volatile uint64_t *)location = nag_trampoline(slot);
+  return slot;
+}
+
+/// Whether the innermost slot returns where it is expected.
+static inline bool nag_shadow_is_running(const nag_slot *slot, uint64_t location) {
+  return nag_self.top == slot + 1 && slot->stack == location;
+}
+
+/// Frees the innermost slot, and returns its return address.
+static inline uint64_t nag_shadow_pop_running(nag_slot *slot, uint64_t location) {
+  uint64_t back = *(volatile uint64_t *)&slot->return_address;
+  *(volatile uint64_t *)location = back;  // for unwinders, before another call takes the slot
+  *(volatile uint64_t *)&slot->stack = NAG_STACK_FREE;
+  *(nag_slot *volatile *)&nag_self.top = slot;
+  return back;
+}
+
+/// shadow.c: the innermost open function of the current stack outside of the current segment.
+nag_slot *nag_shadow_innermost_outside(void);
+/// The innermost open function of the current stack outside of the slots from `end` on, which are the
+/// current segment's; NULL: there is none.
+static inline nag_slot *nag_shadow_below(nag_slot *end) {
+  if (end == NULL) return NULL;
+  return end > nag_self.first + 1 ? end - 1 : nag_shadow_innermost_outside();
+}
+
 #endif
