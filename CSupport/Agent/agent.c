@@ -67,6 +67,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   if (path == NULL || *path == 0 || !prepare(path)) return;
   if (!nag_join()) return;
   nag_exec_keep_agent();
+  nag_environment_hide(variables);
   nag_thread_prepare();
   nag_stack_prepare();
   nag_config.tracer = nag_tracer_choose(&nag_config.config);

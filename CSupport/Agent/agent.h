@@ -41,6 +41,8 @@ bool nag_environment_prepare(const char *path);
 nag_environment nag_environment_look(char *const *variables);
 /// Makes the environment with the agent in it, in `memory` of so many bytes.
 char *const *nag_environment_mend(const nag_environment *given, void *memory);
+/// Takes the agent out of this program's own environment, if the program was not to have it.
+void nag_environment_hide(char **variables);
 /// False: the agent cannot be preloaded into `program`.
 bool nag_environment_may_help(const char *program);
 /// The value of `variable`, if it begins with `name`, which ends in `=`; NULL: it is another.

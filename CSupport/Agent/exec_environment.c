@@ -5,20 +5,25 @@
 // variables back, where that does no harm:
 //
 //   - where the environment names another recorder, or switches the agent off, it is left alone;
-//   - a program of another machine, or with another loader than glibc's, would not be traced, and its
-//     loader might complain: it gets what it was given.
+//   - a program of another machine, with another loader than glibc's or with more rights would not be
+//     traced, and its loader might complain: it gets what it was given.
+//
+// A third variable says that they were given back. Then the child's agent takes all three out of its
+// `environ`: a program that was given an empty environment finds it empty.
 //
 // All of this may run in a child that shares its parent's memory (vfork), and in a signal handler: no
 // allocation but on the stack or in pages, no state that changes.
 
 #include <elf.h>
+#include <sys/stat.h>
 
 #include "agent.h"
 #include "syscalls.h"
 
-enum { LONGEST_PATH = 4096 };
+enum { LONGEST_PATH = 4096, MOST_ADDED = 4 };
 
 static const char preload_name[] = "LD_PRELOAD=";
+static char given_variable[] = "NOPSCOPE_GIVEN=1";
 static char agent_variable[sizeof NREC_ENVIRONMENT + sizeof nag_config.socket_path];
 static char preload_variable[sizeof preload_name + LONGEST_PATH];
 
@@ -46,6 +51,11 @@ bool nag_environment_prepare(const char *path) {
   append(append(append(agent_variable, NREC_ENVIRONMENT), "="), nag_config.socket_path);
   append(append(preload_variable, preload_name), path);
   return true;
+}
+
+static bool is_ours(const char *variable) {
+  return nag_environment_value(variable, NREC_ENVIRONMENT "=") != NULL ||
+         nag_environment_value(variable, given_variable) != NULL;
 }
 
 // Whether a list as LD_PRELOAD has it, which spaces and colons separate, names the agent.
@@ -77,8 +87,8 @@ nag_environment nag_environment_look(char *const *variables) {
     if (!has_agent) found.preload = preload;
   }
   if (found.is_others || (has_recorder && has_agent)) return found;
-  // Both variables, the end, and the text of a list that names the agent and what was there.
-  found.bytes = (found.count + 3) * sizeof(char *);
+  // The three variables, the end, and the text of a list that names the agent and what was there.
+  found.bytes = (found.count + MOST_ADDED) * sizeof(char *);
   if (found.preload != NULL)
     found.bytes += length_of(preload_variable) + 1 + length_of(found.preload) + 1;
   return found;
@@ -88,18 +98,46 @@ char *const *nag_environment_mend(const nag_environment *given, void *memory) {
   char **all = memory, *preload = preload_variable;
   size_t kept = 0;
   if (given->preload != NULL) {
-    preload = (char *)(all + given->count + 3);
+    preload = (char *)(all + given->count + MOST_ADDED);
     append(append(append(preload, preload_variable), ":"), given->preload);
   }
   for (size_t i = 0; i < given->count; i++) {
     char *variable = given->variables[i];
-    bool is_ours = nag_environment_value(variable, NREC_ENVIRONMENT "=") || nag_environment_value(variable, preload_name);
-    if (!is_ours) all[kept++] = variable;
+    bool is_preload = nag_environment_value(variable, preload_name) != NULL;
+    if (is_preload && preload == NULL) continue;
+    if (is_preload) variable = preload, preload = NULL;
+    if (!is_ours(variable)) all[kept++] = variable;
   }
-  all[kept++] = preload;
+  if (preload != NULL) all[kept++] = preload;
   all[kept++] = agent_variable;
+  all[kept++] = given_variable;
   all[kept] = NULL;
   return all;
+}
+
+// The program's own list behind the agent, as its own variable, made of that text; NULL: there is none.
+static char *without_agent(char *preload) {
+  char *rest = (char *)(uintptr_t)nag_environment_value(preload + sizeof preload_name - 1, own_path());
+  if (rest == NULL) return preload;
+  if (*rest == 0) return NULL;
+  char *variable = rest + 1 - (sizeof preload_name - 1);
+  nag_copy(variable, preload_name, sizeof preload_name - 1);
+  return variable;
+}
+
+void nag_environment_hide(char **variables) {
+  bool was_given = false;
+  for (char **at = variables; *at != NULL; at++)
+    was_given = was_given || nag_environment_value(*at, given_variable) != NULL;
+  if (!was_given || preload_variable[0] == 0) return;
+  char **kept = variables;
+  for (char **at = variables; *at != NULL; at++) {
+    char *variable = *at;
+    bool is_preload = nag_environment_value(variable, preload_name) != NULL;
+    if (is_preload) variable = without_agent(variable);
+    if (variable != NULL && !is_ours(variable)) *kept++ = variable;
+  }
+  *kept = NULL;
 }
 
 // --- what would not load the agent
@@ -121,15 +159,23 @@ static bool has_other_loader(int64_t file, const Elf64_Ehdr *header) {
   return true;  // static
 }
 
+// The loader preloads nothing into such a program.
+static bool has_more_rights(const struct stat *program) {
+  return (program->st_mode & S_ISUID && program->st_uid != (uid_t)NAG_CALL(SYS_geteuid)) ||
+         (program->st_mode & S_ISGID && program->st_gid != (gid_t)NAG_CALL(SYS_getegid));
+}
+
 bool nag_environment_may_help(const char *program) {
   int64_t file = NAG_CALL(SYS_open, program, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return true;  // it may be executed and not read: its loader decides
   Elf64_Ehdr header = {0};
   int64_t length = NAG_CALL(SYS_pread64, file, &header, sizeof header, 0);
+  struct stat about = {0};
+  NAG_CALL(SYS_fstat, file, &about);
   bool is_elf = length >= EI_NIDENT && __builtin_memcmp(header.e_ident, ELFMAG, SELFMAG) == 0;
   bool is_refused = is_elf && (length < (int64_t)sizeof header ||
                                header.e_ident[EI_CLASS] != ELFCLASS64 ||
                                header.e_machine != EM_X86_64 || has_other_loader(file, &header));
   NAG_CALL(SYS_close, file);
-  return !is_refused;
+  return !is_refused && !has_more_rights(&about);
 }

@@ -84,6 +84,7 @@ int main(int count, char **arguments) {
   else if (is(how, "popen")) {
     FILE *stream = popen(child, "r");
     if (environ != 0 && environ[0] != 0) return 95;
+    for (int byte; (byte = getc(stream)) != EOF;) putchar(byte);
     status = pclose(stream);
   } else {
     pid_t pid = is(how, "vfork") ? vfork() : fork();
