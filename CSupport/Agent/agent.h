@@ -213,10 +213,12 @@ void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
 // arena.c: the memory shared with the recorder
 int nag_arena_map(int file);                           ///< 0, or an errno
 nrec_arena_process *nag_arena_place(uint32_t number);  ///< NULL: there is no such place
-/// Takes a free place for a forked child; NULL: there is none. Its header is to be filled.
-nrec_arena_process *nag_arena_claim(uint32_t *number);
+/// Takes a free place for a forked child; NULL: there is none, nor became free in time. Its header is
+/// to be filled. `spent`: units, of the wait.
+nrec_arena_process *nag_arena_claim(uint32_t *number, uint64_t *spent);
 void nag_arena_be_polled(void);                      ///< the recorder will not be woken
-void nag_arena_claimed(void);                        ///< the recorder may look at it now
+/// The recorder may look at it now.
+void nag_arena_claimed(nrec_file_header *header, uint64_t spent);
 uint32_t nag_arena_next_image(void);
 /// Waits until the word has another value, for some milliseconds at most.
 void nag_arena_wait(uint32_t *word, uint32_t value);

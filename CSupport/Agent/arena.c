@@ -83,6 +83,7 @@ static void ring_bell(void) {
 
 static void tell_freed(void) {
   nrec_arena *arena = nag_config.arena;
+  __atomic_store_n(&arena->is_stuck, 0, __ATOMIC_RELAXED);
   __atomic_add_fetch(&arena->freed, 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&arena->waiters, __ATOMIC_SEQ_CST)) wake(&arena->freed);
 }
@@ -114,9 +115,9 @@ static bool is_over(void) {
 }
 
 // Nothing will become free. Under the flight recorder no thread hands a chunk over while it runs,
-// and neighbours seldom become free together.
+// and neighbours seldom become free together. Places do.
 static bool is_vain(uint32_t count) {
-  bool needs_more = count > 1 || nag_config.config.flags & NREC_FLAG_OVERWRITE;
+  bool needs_more = count > 1 || (count == 1 && nag_config.config.flags & NREC_FLAG_OVERWRITE);
   return is_over() || (needs_more && nag_arena_is_full());
 }
 
@@ -128,43 +129,62 @@ static void ask_for(uint32_t count) {
   ring_bell();
 }
 
-// Waits until the recorder has freed chunks or has added some.
-static int64_t wait_for_free(uint32_t count) {
-  nag_process *process = nag_process_state;
+// A place for a process: of 0 chunks.
+static int64_t take_place(uint32_t none) {
+  (void)none;
+  for (uint32_t i = 0; i < nrec_arena_claimable(&nag_config.layout); i++) {
+    uint32_t *state = &nrec_arena_place(nag_config.arena, i)->state, free = NREC_PLACE_FREE;
+    if (__atomic_load_n(state, __ATOMIC_RELAXED) == NREC_PLACE_FREE &&
+        __atomic_compare_exchange_n(state, &free, NREC_PLACE_CLAIMED, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED))
+      return i;
+  }
+  return -1;
+}
+
+// Takes what `take` finds, or waits until the recorder has freed something or has added some. -1: in
+// vain. `spent`: units.
+static int64_t take_or_wait(int64_t (*take)(uint32_t), uint32_t count, uint64_t *spent) {
   nrec_arena *arena = nag_config.arena;
+  *spent = 0;
+  int64_t index = take(count);
+  // After a wait in vain, nobody waits until the recorder has freed something.
+  if (index >= 0 || __atomic_load_n(&arena->is_stuck, __ATOMIC_RELAXED)) return index;
   uint64_t began = nag_time();
-  int64_t index = -1;
-  if (process->is_stuck) return -1;  // it was waited for in vain, and nothing was free since
   __atomic_add_fetch(&arena->waiters, 1, __ATOMIC_SEQ_CST);
   for (uint32_t round = 0; index < 0 && !is_vain(count); round++) {
     uint32_t freed = __atomic_load_n(&arena->freed, __ATOMIC_SEQ_CST);
     ask_for(count);
-    index = take_free(count);
+    index = take(count);
     if (index >= 0) break;
     if (nag_arena_is_late(began, WAIT_SECONDS)) {
-      process->is_stuck = true;
+      // That there are no neighbours says nothing of single ones.
+      if (count <= 1) __atomic_store_n(&arena->is_stuck, 1, __ATOMIC_RELAXED);
       break;
     }
     if (round < SPINS) __builtin_ia32_pause();
     else nag_arena_wait(&arena->freed, freed);
   }
   __atomic_sub_fetch(&arena->waiters, 1, __ATOMIC_SEQ_CST);
-  uint64_t spent = nag_time() - began, rate = nag_config.config.units_per_second;
-  if (spent > rate / SLOWNESS) {
-    __atomic_add_fetch(&process->header->waits, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&process->header->wait_nanoseconds, spent * 1000 / (rate / 1000000 + 1),
-                       __ATOMIC_RELAXED);
-  }
+  *spent = nag_time() - began;
   return index;
+}
+
+static void count_wait(nrec_file_header *header, uint64_t spent) {
+  uint64_t rate = nag_config.config.units_per_second;
+  if (spent <= rate / SLOWNESS) return;
+  __atomic_add_fetch(&header->waits, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&header->wait_nanoseconds, spent * 1000 / (rate / 1000000 + 1),
+                     __ATOMIC_RELAXED);
 }
 
 uint8_t *nag_arena_take(uint32_t count) {
   nag_process *process = nag_process_state;
   if (process->header->flags & NREC_FLAG_FULL) return NULL;
-  int64_t index = take_free(count);
-  if (index < 0) index = wait_for_free(count);
+  uint64_t spent;
+  int64_t index = take_or_wait(take_free, count, &spent);
+  count_wait(process->header, spent);
   if (index < 0) return NULL;
-  process->is_stuck = false;
   entry((uint32_t)index)->link = 0;
   uint8_t *chunk = nrec_arena_chunk_at(nag_config.arena, &nag_config.layout, (uint32_t)index);
   ((nrec_chunk_header *)chunk)->magic = 0;  // what another has left there
@@ -212,22 +232,14 @@ nrec_arena_process *nag_arena_place(uint32_t number) {
   return number < nag_config.layout.processes ? nrec_arena_place(nag_config.arena, number) : NULL;
 }
 
-nrec_arena_process *nag_arena_claim(uint32_t *number) {
-  if (is_vain(1)) return NULL;
-  for (uint32_t i = 0; i < nag_config.layout.processes; i++) {
-    nrec_arena_process *place = nrec_arena_place(nag_config.arena, i);
-    uint32_t free = NREC_PLACE_FREE;
-    if (__atomic_load_n(&place->state, __ATOMIC_RELAXED) == NREC_PLACE_FREE &&
-        __atomic_compare_exchange_n(&place->state, &free, NREC_PLACE_CLAIMED, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-      *number = i;
-      return place;
-    }
-  }
-  return NULL;
+nrec_arena_process *nag_arena_claim(uint32_t *number, uint64_t *spent) {
+  int64_t index = is_over() ? -1 : take_or_wait(take_place, 0, spent);
+  *number = (uint32_t)index;
+  return index < 0 ? NULL : nrec_arena_place(nag_config.arena, *number);
 }
 
-void nag_arena_claimed(void) {
+void nag_arena_claimed(nrec_file_header *header, uint64_t spent) {
+  count_wait(header, spent);
   __atomic_add_fetch(&nag_config.arena->claims, 1, __ATOMIC_SEQ_CST);
   ring_bell();
 }

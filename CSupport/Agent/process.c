@@ -86,8 +86,9 @@ static void send_inherited(void) {
 static bool claim(void) {
   nag_process *process = nag_process_state;
   uint32_t number;
+  uint64_t spent;
   nrec_arena_process *place =
-      nag_config.arena == NULL ? NULL : nag_arena_claim(&number);
+      nag_config.arena == NULL ? NULL : nag_arena_claim(&number, &spent);
   if (place == NULL) return give_up(process, nag_config.arena == NULL ? 0 : EAGAIN);
   process->place = number;
   place->copied = nag_config.image;
@@ -95,7 +96,7 @@ static bool claim(void) {
   place->thread = nag_thread_id_after_fork();
   place->answers = 0;
   begin_header(process, &place->header);
-  nag_arena_claimed();
+  nag_arena_claimed(&place->header, spent);
   if (nag_config.list_generations != NULL) send_inherited();
   // Where it is not known, another number that no process has.
   process->id = place->thread != 0 ? place->thread : -1;

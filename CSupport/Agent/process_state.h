@@ -20,7 +20,6 @@ typedef struct nag_process {
   _Atomic uint32_t orphans_lock; ///< see orphaned_returns.c
   int32_t id;                    ///< of the process that joined or gave up; 0: neither yet
   bool is_unanswered;            ///< the recorder did not answer in time: it is asked nothing more
-  bool is_stuck;                 ///< no chunk became free for seconds: none is waited for
   uint32_t place;                ///< in the arena
   nrec_file_header *header;      ///< there; NULL: no recorder, nothing is recorded
   uint8_t *mail;                 ///< the chunk of messages that is being filled; NULL: none is

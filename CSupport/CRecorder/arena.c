@@ -30,19 +30,29 @@ static void futex(uint32_t *word, int operation, uint32_t value, const struct ti
 }
 
 static void tell_freed(nrec_arena *shared) {
+  __atomic_store_n(&shared->is_stuck, 0, __ATOMIC_RELAXED);
   __atomic_add_fetch(&shared->freed, 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&shared->waiters, __ATOMIC_SEQ_CST))
     futex(&shared->freed, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+static bool allocate(const nrc_arena *arena, uint64_t offset, uint64_t bytes) {
+  return posix_fallocate(arena->file, (off_t)offset, (off_t)bytes) == 0;
+}
+
+// The chunks and their entries in the table.
+static bool allocate_chunks(const nrc_arena *arena, uint32_t count) {
+  const uint64_t entry = sizeof(nrec_arena_chunk), first = arena->chunk_count;
+  return allocate(arena, arena->layout.table + first * entry, count * entry) &&
+         allocate(arena, arena->layout.data + first * NREC_CHUNK_BYTES,
+                  (uint64_t)count * NREC_CHUNK_BYTES);
 }
 
 // Adds chunks, fewer where there is no memory for all of them.
 static bool add_chunks(nrc_arena *arena, uint32_t count) {
   uint32_t room = arena->most_chunks - arena->chunk_count;
   if (count > room) count = room;
-  while (count > 0 && posix_fallocate(arena->file,
-                                      (off_t)arena->layout.data +
-                                          (off_t)arena->chunk_count * NREC_CHUNK_BYTES,
-                                      (off_t)count * NREC_CHUNK_BYTES) != 0) {
+  while (count > 0 && !allocate_chunks(arena, count)) {
     arena->most_chunks = arena->chunk_count + count - 1;
     count /= 2;
   }
@@ -137,8 +147,9 @@ static int set_up(nrc_arena *arena) {
   arena->file =
       (int)syscall(SYS_memfd_create, NREC_ARENA_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (arena->file < 0) return errno;
-  int error = posix_fallocate(arena->file, 0, arena->layout.data);
-  if (error != 0) return error;
+  // The table is there at once, for agents to see how long the file is; its pages come with the chunks.
+  if (ftruncate(arena->file, (off_t)arena->layout.data) != 0) return errno;
+  if (!allocate(arena, 0, arena->layout.table)) return ENOMEM;
   if (fcntl(arena->file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) return errno;
   void *shared = mmap(NULL, nrec_arena_bytes(&arena->layout), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_NORESERVE, arena->file, 0);
@@ -324,7 +335,7 @@ void nrc_arena_look(nrc_arena *arena) {
 int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second) {
   image *one = &arena->images[place];
   pthread_mutex_lock(&arena->lock);
-  swept result = nrc_arena_sweep(arena, place);
+  nrc_arena_sweep(arena, place);
   nrec_file_header *header = &nrec_arena_place(arena->shared, (uint32_t)place)->header;
   if (header->end_time > header->start_time) {
     double ticks = (double)(header->end_time - header->start_time) * (1 << NREC_TIME_SHIFT);
@@ -340,7 +351,7 @@ int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second) {
   its->image = 0;
   __atomic_store_n(&its->state, NREC_PLACE_FREE, __ATOMIC_RELEASE);
   pthread_mutex_unlock(&arena->lock);
-  if (result.freed > 0) tell_freed(arena->shared);
+  tell_freed(arena->shared);
   errno = error;
   return error == 0 ? 0 : -1;
 }

@@ -206,6 +206,32 @@ import Testing
     #expect(result.standardError.hasSuffix(", 0 lost\n"), "\(result.standardError)")
     #expect(try report(data).calls == 60)
   }
+
+  @Test("children that end sooner than the recorder can take them over are all recorded")
+  func moreChildrenThanPlaces() throws {
+    let source = """
+      #include <sys/wait.h>
+      #include <unistd.h>
+      __attribute__((noinline)) int work(int i) { __asm__ volatile(""); return i + 1; }
+      int main(void) {
+        int status, bad = 0;
+        for (int i = 0; i < 300; i++) if (fork() == 0) _exit(work(i) != i + 1);
+        while (wait(&status) > 0) bad |= status;
+        return bad ? 4 : 3;
+      }
+      """
+    let path = try Fixture(
+      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable, source: source
+    ).build()
+    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
+    let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
+    // Under this limit the arena has places for 18 forked children at a time.
+    let result = try runChild(
+      prlimit, ["--fsize=\(1 << 20)", Tools.nopscope, "record", "-o", data, path])
+    #expect(result.ending == .exit(3), "\(result.standardError)")
+    #expect(result.standardError.hasSuffix(", 0 lost\n"), "\(result.standardError)")
+    #expect(try report(data).calls == 300)
+  }
 }
 
 /// What needs a file system of its own, in a mount namespace of a child's.

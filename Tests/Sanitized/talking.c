@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,8 @@ void check_arena(void) {
   uint64_t bytes = nrec_arena_bytes(&most);
   nrec_arena *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                            nrc_arena_file(ours), 0);
+  struct stat about_it;
+  CHECK(fstat(nrc_arena_file(ours), &about_it) == 0 && about_it.st_size >= most.data);
   CHECK(arena != MAP_FAILED && ftruncate(nrc_arena_file(ours), NREC_PAGE) == -1);
   int events = memfd_create("events", MFD_CLOEXEC), others = memfd_create("others", MFD_CLOEXEC);
   const nrc_arena_image about = {.events = events, .process = 77}, another = {.events = others};

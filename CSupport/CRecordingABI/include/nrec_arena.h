@@ -13,8 +13,8 @@
 //   +--------+-------------------+----------------------+---------+---------+---------+------------
 //            ^ NREC_PAGE         ^ table                ^ data                        ^ chunk_count
 //
-// The recorder allocates the pages of a chunk before it raises `chunk_count`. So a store to a chunk
-// never faults, also where the machine has no memory left. Agents map the whole range at once; the
+// The recorder allocates the pages of a chunk and of its entry in the table before it raises
+// `chunk_count`. So a store to a chunk never faults, also where the machine has no memory left. Agents map the whole range at once; the
 // file grows under the mapping.
 //
 // CHUNKS
@@ -131,6 +131,7 @@ typedef struct nrec_arena {
   uint32_t wanted;              ///< so many neighbours were looked for in vain; 0: none were
   uint32_t claims;              ///< changes when a child has claimed a place
   uint32_t last_image;          ///< the highest number that an image has
+  uint32_t is_stuck;            ///< 1: somebody has waited in vain, and nothing was freed since
   _Alignas(64) uint32_t bell;   ///< futex: changes when the recorder is to look
   uint32_t sleeps;              ///< 1: the recorder waits for the bell
   uint32_t is_polled;           ///< 1: some process may not wake it: it looks each millisecond
@@ -156,6 +157,12 @@ static inline nrec_arena_layout nrec_arena_plan(uint64_t most_bytes) {
   if (chunks < layout.chunks) layout.chunks = (uint32_t)chunks;
   layout.data = (uint32_t)(layout.table + (layout.chunks * entry + page - 1) / page * page);
   return layout;
+}
+
+/// So many places are for forked children too. The others are for programs that begin: a child waits
+/// for a place, and a program's HELLO does not.
+static inline uint32_t nrec_arena_claimable(const nrec_arena_layout *layout) {
+  return layout->processes - layout->processes / 8;
 }
 
 static inline nrec_arena_process *nrec_arena_place(nrec_arena *arena, uint32_t place) {

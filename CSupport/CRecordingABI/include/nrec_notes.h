@@ -21,7 +21,7 @@
 
 #include <stdint.h>
 
-enum { NREC_NOTES = 4096, NREC_NOTE_BYTES = 256, NREC_NOTE_PROGRAM = 224 };
+enum { NREC_NOTES = 1024, NREC_NOTE_BYTES = 256, NREC_NOTE_PROGRAM = 224 };
 
 enum {
   NREC_NOTE_FREE = 0,

@@ -27,9 +27,13 @@ final class MissingProcesses {
     self.tell = tell
   }
 
-  /// Reads the notes that have come. `latest`: the image that a process id named last.
-  func read(isLast: Bool = false, latest: [Int32: TracedProcess]) {
+  /// Reads the notes that have come, and returns how many. `latest`: the image that a process id named
+  /// last.
+  @discardableResult
+  func read(isLast: Bool = false, latest: [Int32: TracedProcess]) -> Int {
+    var count = 0
     while let note = notes.next(isLast: isLast) {
+      count += 1
       switch note.kind {
       case .alone: tellAlone(note, latest)
       case .exec: expect(note)
@@ -42,6 +46,7 @@ final class MissingProcesses {
       }
     }
     if expected.count > sweepAt { sweep() }
+    return count
   }
 
   /// An image has begun: it is the program that was expected of its process, if any was.
@@ -134,6 +139,8 @@ final class MissingProcesses {
     case ENOENT, ENOTDIR: return failed + ": it has another root directory or mount namespace"
     case EMFILE, ENFILE: return failed + ": raise ulimit -n"
     case ECONNREFUSED: return failed + ": the recorder has ended"
+    case EAGAIN:
+      return "\(NREC_ARENA_PROCESSES) other processes were recorded, and none was over in time"
     case ETIMEDOUT: return "the recorder did not answer it in time"
     case ENOSPC: return "there is no space for its events"
     default: return failed

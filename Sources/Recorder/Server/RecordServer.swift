@@ -38,6 +38,7 @@ public final class RecordServer {
 
   /// How often notes are read, at least: there is room for thousands.
   private static let notesNanoseconds: UInt64 = 1_000_000_000
+  private static let busyNotesNanoseconds: UInt64 = 20_000_000
 
   /// Processes, and modules of one, for which room is made beforehand.
   static let usualCount = 16
@@ -132,12 +133,13 @@ public final class RecordServer {
     source.keep()
   }
 
-  /// Nobody wakes us for a note.
-  private func readNotesLater() {
-    loop.after(nanoseconds: Self.notesNanoseconds) { [weak self] in
+  /// Nobody wakes us for a note. Where there were some, there may soon be more than have room.
+  private func readNotesLater(isBusy: Bool = false) {
+    let delay = isBusy ? Self.busyNotesNanoseconds : Self.notesNanoseconds
+    loop.after(nanoseconds: delay) { [weak self] in
       guard let self else { return }
-      missing.read(latest: latest)
-      readNotesLater()
+      let count = missing.read(latest: latest)
+      readNotesLater(isBusy: count > 0)
     }
   }
 
