@@ -9,8 +9,11 @@ enum SoakProgram {
   static let plugins = 12
   static let paths = 4
   static let mostLoads = 4096
+  /// What a vfork child calls, in its parent's name. A child that outlives a killed parent is not
+  /// recorded any more.
+  static let lent = "lent_leaf"
   static let names: [String] =
-    ["leaf", "mid", "deep", "in_handler", "child_leaf", "jumper"]
+    ["leaf", "mid", "deep", "in_handler", "child_leaf", lent, "jumper"]
     + (0..<plugins).flatMap { ["plugin_\($0)_leaf", "plugin_\($0)_begin", "plugin_\($0)_end"] }
 
   /// Of both: the layout of the counts.
@@ -20,7 +23,7 @@ enum SoakProgram {
     #include <stdint.h>
     #define OURS __attribute__((no_instrument_function, patchable_function_entry(0)))
     #define KEEP __attribute__((noinline, noclone, visibility("default")))
-    enum { LEAF, MID, DEEP, IN_HANDLER, CHILD_LEAF, JUMPER, PLUGIN, NAMES = \(names.count) };
+    enum { LEAF, MID, DEEP, IN_HANDLER, CHILD_LEAF, LENT_LEAF, JUMPER, PLUGIN, NAMES = \(names.count) };
     struct load { int process; uint32_t image, plugin, unused; _Atomic uint64_t calls; };
     struct counts {
       _Atomic uint64_t process, finished, images, loads;
@@ -73,6 +76,7 @@ enum SoakProgram {
 
     KEEP int leaf(int value) { INSIDE(LEAF); return value + one; }
     KEEP int child_leaf(int value) { INSIDE(CHILD_LEAF); return value + 2 * one; }
+    KEEP int lent_leaf(int value) { INSIDE(LENT_LEAF); return value + 3 * one; }
     KEEP int mid(int value) {
       INSIDE(MID);
       BEFORE(LEAF, 3);
@@ -178,7 +182,8 @@ enum SoakProgram {
     OURS static void child(int way, int count) {
       pid_t id = way == 0 ? fork() : way == 1 ? (pid_t)syscall(SYS_fork) : vfork();
       if (id == 0) {
-        for (int i = 0; i < count; i++) { BEFORE(CHILD_LEAF, 1); child_leaf(i); }
+        for (int i = 0; i < count && way < 2; i++) { BEFORE(CHILD_LEAF, 1); child_leaf(i); }
+        for (int i = 0; i < count && way == 2; i++) { BEFORE(LENT_LEAF, 1); lent_leaf(i); }
         if (way == 2) execl("/bin/true", "true", NULL);
         _exit(0);
       }
