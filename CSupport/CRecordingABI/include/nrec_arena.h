@@ -50,6 +50,9 @@
 //   joined    free        the recorder     the process has ended, and all of its chunks are free
 //
 // A claim costs no system call: a child may have given up every right before its first traced call.
+// Where no place is free, the child waits for one, some seconds at most, as a thread waits for a
+// chunk: children may end sooner than the recorder takes over their events. The last eighth of the
+// places is for programs that begin.
 //
 // MESSAGES
 //
