@@ -58,6 +58,18 @@ import Testing
       environment: ["XDG_CACHE_HOME": data + ".cache"], timeoutSeconds: 120)
   }
 
+  /// The same for a program of the test's own.
+  private func record(
+    _ limit: String, source: String
+  ) throws -> (result: ChildResult, data: String) {
+    let path = try Fixture(
+      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable, source: source
+    ).build()
+    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
+    let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
+    return (try runChild(prlimit, [limit, Tools.nopscope, "record", "-o", data, path]), data)
+  }
+
   private func report(_ data: String) throws -> (calls: Int, lost: Int, result: ChildResult) {
     let result = try runNopscope(["report", "--json", data])
     let document = try jsonObject(result.standardOutput)
@@ -193,14 +205,8 @@ import Testing
         return bad ? 4 : 3;
       }
       """
-    let path = try Fixture(
-      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable, source: source
-    ).build()
-    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
-    let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
     // Each process that is recorded takes two of the recorder's.
-    let result = try runChild(
-      prlimit, ["--nofile=80:1000", Tools.nopscope, "record", "-o", data, path])
+    let (result, data) = try record("--nofile=80:1000", source: source)
     #expect(result.ending == .exit(3), "\(result.standardError)")
     #expect(result.output == "80 1000\n")
     #expect(result.standardError.hasSuffix(", 0 lost\n"), "\(result.standardError)")
@@ -220,14 +226,8 @@ import Testing
         return bad ? 4 : 3;
       }
       """
-    let path = try Fixture(
-      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable, source: source
-    ).build()
-    let data = try TemporaryFolder.shared.fresh("limit") + "/data"
-    let prlimit = try #require(Tools.find("prlimit"), "prlimit (util-linux) is not installed")
-    // Under this limit the arena has places for 18 forked children at a time.
-    let result = try runChild(
-      prlimit, ["--fsize=\(1 << 20)", Tools.nopscope, "record", "-o", data, path])
+    // Under this limit the arena has places for some twenty processes at a time.
+    let (result, data) = try record("--fsize=\(1 << 20)", source: source)
     #expect(result.ending == .exit(3), "\(result.standardError)")
     #expect(result.standardError.hasSuffix(", 0 lost\n"), "\(result.standardError)")
     #expect(try report(data).calls == 300)

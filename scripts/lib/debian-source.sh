@@ -88,7 +88,14 @@ fetch_sources() {
   fetch_with_private_apt "$directory" "$@"
 }
 
-# The same for a suite of Debian that is not the machine's own: fetch_sources_of_suite DIRECTORY
+# The same for one package, unless it is there already. A failure is a status: it ends only the
+# subshell.
+fetch_once() { # DIRECTORY PACKAGE
+  [[ ! -s $1/$2.version ]] || return 0
+  (fetch_sources "$1" "$2")
+}
+
+# The same as fetch_sources for a suite of Debian that is not the machine's own: fetch_sources_of_suite DIRECTORY
 # SUITE PACKAGE...
 fetch_sources_of_suite() {
   local directory=$1 suite=$2 file

@@ -36,8 +36,9 @@ public final class RecordServer {
   /// Of those, which have ended: their modules are kept for a while.
   private var ended = EndedProcesses()
 
-  /// How often notes are read, at least: there is room for thousands.
+  /// How often notes are read, at least: there is room for a thousand.
   private static let notesNanoseconds: UInt64 = 1_000_000_000
+  /// And after some were found.
   private static let busyNotesNanoseconds: UInt64 = 20_000_000
 
   /// Processes, and modules of one, for which room is made beforehand.
