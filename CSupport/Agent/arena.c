@@ -132,7 +132,9 @@ static void ask_for(uint32_t count) {
 // A place for a process: of 0 chunks.
 static int64_t take_place(uint32_t none) {
   (void)none;
-  for (uint32_t i = 0; i < nrec_arena_claimable(&nag_config.layout); i++) {
+  uint32_t count = __atomic_load_n(&nag_config.arena->place_count, __ATOMIC_ACQUIRE);
+  if (count > nag_config.layout.processes) count = nag_config.layout.processes;
+  for (uint32_t i = 0; i < nrec_arena_claimable(count); i++) {
     uint32_t *state = &nrec_arena_place(nag_config.arena, i)->state, free = NREC_PLACE_FREE;
     if (__atomic_load_n(state, __ATOMIC_RELAXED) == NREC_PLACE_FREE &&
         __atomic_compare_exchange_n(state, &free, NREC_PLACE_CLAIMED, false, __ATOMIC_ACQ_REL,

@@ -23,7 +23,8 @@
 
 #include "arena_internal.h"
 
-enum { FIRST_SPARE = 8, MOST_SPARE = 1024, LOOK_NANOSECONDS = 100000000, POLL_NANOSECONDS = 1000000 };
+enum { FIRST_SPARE = 4, MOST_SPARE = 1024, SPARE_PLACES = 32 };
+enum { LOOK_NANOSECONDS = 100000000, POLL_NANOSECONDS = 1000000 };
 
 static void futex(uint32_t *word, int operation, uint32_t value, const struct timespec *limit) {
   syscall(SYS_futex, word, operation, value, limit, NULL, 0);
@@ -63,6 +64,20 @@ static bool add_chunks(nrc_arena *arena, uint32_t count) {
   return count > 0;
 }
 
+// Keeps some places free behind the last one that is used: whoever needs one takes the first that is
+// free. Whether there are more than before.
+static bool grow_places(nrc_arena *arena) {
+  if (arena->place_count - arena->place_end >= SPARE_PLACES) return false;
+  uint32_t count = arena->place_count == 0 ? 2 * SPARE_PLACES : 2 * arena->place_count;
+  if (count > arena->layout.processes) count = arena->layout.processes;
+  const uint64_t bytes = NREC_PAGE + count * sizeof(nrec_arena_process);
+  if (count == arena->place_count || !allocate(arena, 0, bytes)) return false;
+  arena->place_count = count;
+  if (arena->shared != NULL)
+    __atomic_store_n(&arena->shared->place_count, count, __ATOMIC_RELEASE);
+  return true;
+}
+
 // Whether there are more than before.
 static bool grow(nrc_arena *arena, uint32_t free) {
   uint32_t wanted = __atomic_exchange_n(&arena->shared->wanted, 0, __ATOMIC_ACQ_REL);
@@ -72,6 +87,17 @@ static bool grow(nrc_arena *arena, uint32_t free) {
   uint32_t missing = free < arena->spare ? arena->spare - free : 0;
   if (missing < wanted) missing = wanted;
   return missing > 0 && add_chunks(arena, missing);
+}
+
+// Wakes the recorder for what was found under the lock; not before, or it would wait for the lock.
+static void unlock(nrc_arena *arena) {
+  const uint64_t more = 1;
+  bool has_news = arena->has_news;
+  arena->has_news = false;
+  pthread_mutex_unlock(&arena->lock);
+  if (!has_news) return;
+  ssize_t wrote = write(arena->wakes, &more, sizeof more);
+  (void)wrote;  // the counter is full: it wakes all the same
 }
 
 // --- the thread ---------------------------------------------------------------------------------
@@ -86,7 +112,10 @@ static void *write_all(void *context) {
     pthread_mutex_lock(&arena->lock);
     nrc_arena_find_claims(arena);
     swept result = nrc_arena_sweep(arena, -1);
-    bool has_grown = grow(arena, result.free);
+    unlock(arena);
+    // What is said is answered first: a process waits for it.
+    pthread_mutex_lock(&arena->lock);
+    bool has_grown = grow(arena, result.free) | grow_places(arena);
     pthread_mutex_unlock(&arena->lock);
     if (result.freed > 0 || has_grown) tell_freed(shared);
     if (result.freed > 0) continue;
@@ -149,7 +178,7 @@ static int set_up(nrc_arena *arena) {
   if (arena->file < 0) return errno;
   // The table is there at once, for agents to see how long the file is; its pages come with the chunks.
   if (ftruncate(arena->file, (off_t)arena->layout.data) != 0) return errno;
-  if (!allocate(arena, 0, arena->layout.table)) return ENOMEM;
+  if (!grow_places(arena)) return ENOMEM;
   if (fcntl(arena->file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) return errno;
   void *shared = mmap(NULL, nrec_arena_bytes(&arena->layout), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_NORESERVE, arena->file, 0);
@@ -157,6 +186,7 @@ static int set_up(nrc_arena *arena) {
   arena->shared = shared;
   arena->shared->magic = NREC_ARENA_MAGIC;
   arena->shared->layout = arena->layout;
+  arena->shared->place_count = arena->place_count;
   make_alive(arena->shared);
   return start_writer(arena);
 }
@@ -187,14 +217,20 @@ nrc_arena *nrc_arena_make(void) {
   return NULL;
 }
 
-void nrc_arena_free(nrc_arena *arena) {
-  if (arena == NULL) return;
-  if (arena->shared == NULL) return release(arena);
+void nrc_arena_close(nrc_arena *arena) {
+  if (arena->shared == NULL) return;
   __atomic_store_n(&arena->shared->is_closed, 1, __ATOMIC_SEQ_CST);
   __atomic_store_n(&arena->is_ending, true, __ATOMIC_RELEASE);
   ring(arena);
   tell_freed(arena->shared);
-  pthread_join(arena->writer, NULL);
+}
+
+void nrc_arena_free(nrc_arena *arena) {
+  if (arena == NULL) return;
+  if (arena->shared != NULL) {
+    nrc_arena_close(arena);
+    pthread_join(arena->writer, NULL);
+  }
   release(arena);
 }
 
@@ -241,7 +277,8 @@ int nrc_arena_join(nrc_arena *arena, const nrc_arena_image *about, uint32_t *ima
   int error = make_header_page(about->events), place = -1;
   if (error == 0 && arena->shared == NULL) error = EFBIG;
   pthread_mutex_lock(&arena->lock);
-  for (uint32_t i = 0; error == 0 && place < 0 && i < arena->layout.processes; i++) {
+  if (error == 0) grow_places(arena);
+  for (uint32_t i = 0; error == 0 && place < 0 && i < arena->place_count; i++) {
     uint32_t free = NREC_PLACE_FREE;
     if (__atomic_compare_exchange_n(&nrec_arena_place(arena->shared, i)->state, &free,
                                     NREC_PLACE_JOINED, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -328,7 +365,7 @@ void nrc_arena_look(nrc_arena *arena) {
   pthread_mutex_lock(&arena->lock);
   nrc_arena_find_claims(arena);
   swept result = nrc_arena_sweep(arena, -1);
-  pthread_mutex_unlock(&arena->lock);
+  unlock(arena);
   if (result.freed > 0) tell_freed(arena->shared);
 }
 

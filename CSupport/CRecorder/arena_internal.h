@@ -40,7 +40,7 @@ struct nrc_arena {
   nrec_arena *shared;     // NULL: there is no room for one
   nrec_arena_layout layout;
   int file;
-  uint32_t chunk_count, most_chunks;
+  uint32_t chunk_count, most_chunks, place_count;
   uint32_t spare;         // chunks that are to be free
   pthread_mutex_t lock;   // of what follows, and of the table
   pthread_t writer;
@@ -48,6 +48,7 @@ struct nrc_arena {
   uint32_t seen_claims;
   uint32_t postponed;     // how often the next claim was left for later
   int wakes;              // eventfd: something waits
+  bool has_news;          // something waits, and the recorder has not been woken for it
   waiting *first, **last; // what waits
   uint32_t place_end;     // no place behind it is used
   image images[NREC_ARENA_PROCESSES];

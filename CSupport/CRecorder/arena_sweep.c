@@ -68,12 +68,10 @@ static uint32_t entries_of(const nrc_arena *arena, uint32_t index, uint32_t plac
 // --- messages and claims ------------------------------------------------------------------------
 
 static void tell(nrc_arena *arena, waiting *one) {
-  const uint64_t more = 1;
   one->next = NULL;
   *arena->last = one;
   arena->last = &one->next;
-  ssize_t wrote = write(arena->wakes, &more, sizeof more);
-  (void)wrote;  // the counter is full: it wakes all the same
+  arena->has_news = true;
 }
 
 // Those whose turn it is now.
@@ -117,7 +115,7 @@ static bool is_filled(const nrec_arena_process *place) {
 static int64_t next_claim(const nrc_arena *arena) {
   int64_t found = -1;
   uint32_t lowest = UINT32_MAX;
-  for (uint32_t i = 0; i < arena->layout.processes; i++) {
+  for (uint32_t i = 0; i < arena->place_count; i++) {
     const nrec_arena_process *place = nrec_arena_place(arena->shared, i);
     const image *one = &arena->images[i];
     if (__atomic_load_n(&place->state, __ATOMIC_ACQUIRE) != NREC_PLACE_CLAIMED || one->is_claimed ||
@@ -131,7 +129,7 @@ static int64_t next_claim(const nrc_arena *arena) {
 
 // Whether the process that a claim is a copy of is about to claim a place itself.
 static bool has_parent_coming(const nrc_arena *arena, uint32_t copied) {
-  for (uint32_t i = 0; i < arena->layout.processes; i++) {
+  for (uint32_t i = 0; i < arena->place_count; i++) {
     const nrec_arena_process *place = nrec_arena_place(arena->shared, i);
     if (__atomic_load_n(&place->state, __ATOMIC_ACQUIRE) == NREC_PLACE_CLAIMED &&
         place->image == copied && !is_filled(place))
@@ -206,9 +204,9 @@ swept nrc_arena_sweep(nrc_arena *arena, int64_t leaving) {
   swept result = {0, 0};
   for (uint32_t i = 0; i < arena->chunk_count; i++) {
     uint32_t owner = owner_of(arena, i), place = (owner & 0xffff) - 1, state = owner >> 16;
-    bool is_known = owner != 0 && place < arena->layout.processes && arena->images[place].is_used;
+    bool is_known = owner != 0 && place < arena->place_count && arena->images[place].is_used;
     // A claim that the recorder has not seen yet, or has not made a file for.
-    bool is_early = owner != 0 && !is_known && place < arena->layout.processes &&
+    bool is_early = owner != 0 && !is_known && place < arena->place_count &&
                     nrec_arena_place(arena->shared, place)->state == NREC_PLACE_CLAIMED;
     if (is_early) continue;
     if (is_known && (state == NREC_FULL || (state == NREC_OWNED && place == leaving))) {

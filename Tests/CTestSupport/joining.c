@@ -114,7 +114,7 @@ bool cts_arena_send(cts_arena *arena, uint32_t place, uint32_t number, const voi
 
 int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t time,
                     bool is_unseen, uint32_t *image) {
-  for (uint32_t i = 0; i < arena->layout.processes; i++) {
+  for (uint32_t i = 0; i < arena->shared->place_count; i++) {
     nrec_arena_process *place = nrec_arena_place(arena->shared, i);
     uint32_t none = NREC_PLACE_FREE;
     if (!__atomic_compare_exchange_n(&place->state, &none, NREC_PLACE_CLAIMED, false,

@@ -76,7 +76,9 @@ uint64_t nrc_arena_least_bytes(void);
 /// Makes it and starts its thread; NULL and errno.
 nrc_arena *nrc_arena_make(void);
 
-/// Ends the thread. Agents that still run record nothing more.
+/// Lets the thread end. Agents that still run record nothing more.
+void nrc_arena_close(nrc_arena *arena);
+/// Closes it, waits for the thread, and frees everything.
 void nrc_arena_free(nrc_arena *arena);
 
 /// What agents map; -1: there is no room for an arena, and no process can join.

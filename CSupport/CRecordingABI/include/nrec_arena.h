@@ -14,8 +14,9 @@
 //            ^ NREC_PAGE         ^ table                ^ data                        ^ chunk_count
 //
 // The recorder allocates the pages of a chunk and of its entry in the table before it raises
-// `chunk_count`. So a store to a chunk never faults, also where the machine has no memory left. Agents map the whole range at once; the
-// file grows under the mapping.
+// `chunk_count`, and those of a process before it raises `place_count`. So a store to them never
+// faults, also where the machine has no memory left. Agents map the whole range at once; the file
+// grows under the mapping.
 //
 // CHUNKS
 //
@@ -127,6 +128,7 @@ typedef struct nrec_arena {
   uint64_t magic;
   nrec_arena_layout layout;
   uint32_t chunk_count;         ///< chunks that are there; only grows
+  uint32_t place_count;         ///< places that are there; only grows
   uint32_t is_closed;           ///< 1: the recording has ended
   uint32_t is_full;             ///< 1: no chunk will be added
   _Alignas(64) uint32_t freed;  ///< futex: changes when chunks were freed or added
@@ -162,11 +164,9 @@ static inline nrec_arena_layout nrec_arena_plan(uint64_t most_bytes) {
   return layout;
 }
 
-/// So many places are for forked children too. The others are for programs that begin: a child waits
-/// for a place, and a program's HELLO does not.
-static inline uint32_t nrec_arena_claimable(const nrec_arena_layout *layout) {
-  return layout->processes - layout->processes / 8;
-}
+/// Of so many places, how many are for forked children too. The others are for programs that begin: a
+/// child waits for a place, and a program's HELLO does not.
+static inline uint32_t nrec_arena_claimable(uint32_t places) { return places - places / 8; }
 
 static inline nrec_arena_process *nrec_arena_place(nrec_arena *arena, uint32_t place) {
   return &((nrec_arena_process *)((uint8_t *)arena + NREC_PAGE))[place];

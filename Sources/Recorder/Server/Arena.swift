@@ -129,6 +129,9 @@ final class Arena {
     }
   }
 
+  /// Lets its thread end, while the recorder does something else. Agents record nothing more.
+  func close() { nrc_arena_close(arena) }
+
   /// Collects what was said until now.
   func look() { nrc_arena_look(arena) }
 

@@ -129,6 +129,7 @@ public final class RecordServer {
     arena.look()
     readEvents()
     running.finishAll()
+    arena.close()
     missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
     source.keep()
