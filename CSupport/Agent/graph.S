@@ -57,7 +57,7 @@
         HOOK_TAIL 8f
 8:      EXIT_TO \slow  // no slot: C does the whole of it
         .endif
-9:      EXIT_TO nag_slow_graph_only  // hooked already: C writes only the event
+9:      EXIT_TO nag_slow_graph_entry_only  // hooked already: C writes only the event
         RESTART \name
         END     \name
         .endm

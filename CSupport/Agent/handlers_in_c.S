@@ -10,7 +10,8 @@
         .macro  ENTRIES_IN_C mode, enter, enter_only
         TO_C    nag_\mode\()_entry, \enter, entry
         TO_C    nag_\mode\()_mcount, \enter, frame
-        TO_C    nag_\mode\()_only, \enter_only, frame
+        TO_C    nag_\mode\()_entry_only, \enter_only, entry
+        TO_C    nag_\mode\()_mcount_only, \enter_only, frame
         .endm
 
 // Hooked returns come here from their trampolines (graph.S describes the registers). The real return

@@ -26,9 +26,9 @@ static void choose_handlers(const char *handlers[HANDLERS], const nag_tracer *tr
   for (int i = 0; i < HANDLERS; i++) {
     const nag_tracer *row = i & NREC_SITE_GRAPH ? nag_tracer_at_graph_sites(tracer) : tracer;
     const nag_handlers *set = chooses_threads ? &row->filtered : &row->handlers;
-    handlers[i] = i & NREC_SITE_ENTRY_ONLY       ? set->entry_only
-                  : i & NREC_SITE_AFTER_PROLOGUE ? set->mcount
-                                                 : set->entry;
+    const bool is_entry_only = i & NREC_SITE_ENTRY_ONLY;
+    if (i & NREC_SITE_AFTER_PROLOGUE) handlers[i] = is_entry_only ? set->mcount_only : set->mcount;
+    else handlers[i] = is_entry_only ? set->entry_only : set->entry;
   }
 }
 

@@ -40,9 +40,13 @@
 
         TO_C    nag_ask_thread, nag_thread_ask, entry
 
-#define FILTER(entry, mcount, entry_only) FILTERED entry; FILTERED mcount; FILTERED entry_only
-#define ASSEMBLED(mode, entry, mcount, entry_only, ...) FILTER(entry, mcount, entry_only)
-#define IN_C(mode, ...) FILTER(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only)
+#define FILTER(entry, mcount, entry_only, mcount_only) \
+        FILTERED entry; FILTERED mcount; FILTERED entry_only; FILTERED mcount_only
+#define ASSEMBLED(mode, entry, mcount, entry_only, mcount_only, ...) \
+        FILTER(entry, mcount, entry_only, mcount_only)
+#define IN_C(mode, ...) \
+        FILTER(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_entry_only, \
+               nag_##mode##_mcount_only)
 #define IN_C_RETURNING IN_C
 #include "tracer_table.h"
 

@@ -9,7 +9,7 @@
 
 /// What armed sites call, by how they were compiled: see stubs.h.
 typedef struct nag_handlers {
-  const char *entry, *mcount, *entry_only;
+  const char *entry, *mcount, *entry_only, *mcount_only;
 } nag_handlers;
 
 typedef struct nag_tracer {

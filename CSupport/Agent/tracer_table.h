@@ -5,9 +5,10 @@
 // handlers_in_c.S (the handlers of tracers in C) and thread_filter_entry.S (the entries that run
 // before each handler when threads are chosen by name). So it has no include guard.
 //
-//   ASSEMBLED(mode, entry, mcount, entry_only, return, FIELDS)
-//       The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h),
-//       and where hooked returns go. `return` is NULL where the tracer hooks none.
+//   ASSEMBLED(mode, entry, mcount, entry_only, mcount_only, return, FIELDS)
+//       The handlers are in assembly: what an armed site calls, by how it was compiled (stubs.h) and
+//       whether its function's return may be hooked, and where hooked returns go. `return` is NULL
+//       where the tracer hooks none.
 //   IN_C(mode, enter, enter_only, FIELDS)
 //       The handlers call C: `enter(function, location)`, and `enter_only` for a function whose
 //       return cannot be hooked. handlers_in_c.S makes them: nag_MODE_entry and so on.
@@ -44,7 +45,8 @@ uint64_t nag_hits_finish(nag_buffer *buffer);
 #endif
 
 // function_graph in its usual form.
-ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_exit,
+ASSEMBLED(graph, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_entry_only,
+          nag_graph_exit,
           .number = NREC_TRACER_GRAPH, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
           .unwound = nag_event_unwound, .switched = nag_event_switched,
           .split = nag_event_split, .finish = nag_event_chunks_finish,
@@ -69,7 +71,8 @@ IN_C_RETURNING(limited, nag_enter_limited, nag_enter_limited_only, nag_leave_lim
 // What the sites of graph functions call in the mode above. No configuration chooses this row.
 IN_C(window, nag_enter_window, nag_enter_limited_only, .number = NAG_TRACER_NONE)
 
-ASSEMBLED(function, nag_function_entry, nag_function_mcount, nag_function_mcount, NULL,
+ASSEMBLED(function, nag_function_entry, nag_function_mcount, nag_function_entry,
+          nag_function_mcount, NULL,
           .number = NREC_TRACER_FUNCTION, .needs_rseq = true, .chunk_kind = NREC_CHUNK_EVENTS,
           .begin_chunk = nag_function_begin_chunk, .finish = nag_event_chunks_finish,
           .buffer_bytes = sizeof(nag_buffer))
@@ -80,7 +83,8 @@ IN_C(slow_function, nag_enter_function, nag_enter_function,
      .begin_chunk = nag_function_begin_chunk, .finish = nag_event_chunks_finish,
      .buffer_bytes = sizeof(nag_buffer))
 
-ASSEMBLED(callgraph, nag_callgraph_entry, nag_callgraph_mcount, nag_callgraph_mcount, NULL,
+ASSEMBLED(callgraph, nag_callgraph_entry, nag_callgraph_mcount, nag_callgraph_entry,
+          nag_callgraph_mcount, NULL,
           .number = NREC_TRACER_CALLGRAPH, .chunk_kind = NREC_CHUNK_CALL_TREE,
           .finish = nag_callgraph_finish, .buffer_bytes = NAG_BUFFER_CALLERS)
 
@@ -91,12 +95,12 @@ IN_C_RETURNING(profile, nag_enter_profile, nag_enter_profile_only, nag_leave_pro
                .finish = nag_profile_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
-ASSEMBLED(hits, nag_hits_entry, nag_hits_entry, nag_hits_entry, NULL,
+ASSEMBLED(hits, nag_hits_entry, nag_hits_entry, nag_hits_entry, nag_hits_entry, NULL,
           .number = NREC_TRACER_HITS, .chunk_kind = NREC_CHUNK_HITS, .finish = nag_hits_finish,
           .buffer_bytes = NAG_BUFFER_CALLERS)
 
 // What armed sites call after an anomaly. No configuration chooses this row.
-ASSEMBLED(off, nag_off_entry, nag_off_entry, nag_off_entry, NULL,
+ASSEMBLED(off, nag_off_entry, nag_off_entry, nag_off_entry, nag_off_entry, NULL,
           .number = NAG_TRACER_NONE)
 
 #undef ASSEMBLED

@@ -13,27 +13,30 @@ enum {
 };
 
 #define HANDLER(name) extern const char name[] __attribute__((visibility("hidden")));
-#define HANDLERS(entry, mcount, entry_only)                                                       \
-  HANDLER(entry) HANDLER(mcount) HANDLER(entry_only) HANDLER(entry##_filtered)                    \
-  HANDLER(mcount##_filtered) HANDLER(entry_only##_filtered)
+#define BOTH(name) HANDLER(name) HANDLER(name##_filtered)
+#define HANDLERS(entry, mcount, entry_only, mcount_only)                                          \
+  BOTH(entry) BOTH(mcount) BOTH(entry_only) BOTH(mcount_only)
 #define HANDLERS_IN_C(mode)                                                                       \
-  HANDLERS(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only)
+  HANDLERS(nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_entry_only,                      \
+           nag_##mode##_mcount_only)
 
 HANDLER(nag_graph_exit)
 #define NAG_DECLARE_TRACERS
-#define ASSEMBLED(mode, entry, mcount, entry_only, return_handler_, ...)                          \
-  HANDLERS(entry, mcount, entry_only)
+#define ASSEMBLED(mode, entry, mcount, entry_only, mcount_only, return_handler_, ...)             \
+  HANDLERS(entry, mcount, entry_only, mcount_only)
 #define IN_C(mode, ...) HANDLERS_IN_C(mode)
 #define IN_C_RETURNING(mode, ...) HANDLERS_IN_C(mode) HANDLER(nag_##mode##_exit)
 #include "tracer_table.h"
 
-#define ROW(mode, entry_, mcount_, entry_only_, return_handler_, ...)                             \
+#define ROW(mode, entry_, mcount_, entry_only_, mcount_only_, return_handler_, ...)               \
   [NAG_MODE_##mode] = {                                                                           \
-    .handlers = {entry_, mcount_, entry_only_},                                                   \
-    .filtered = {entry_##_filtered, mcount_##_filtered, entry_only_##_filtered},                  \
+    .handlers = {entry_, mcount_, entry_only_, mcount_only_},                                     \
+    .filtered = {entry_##_filtered, mcount_##_filtered, entry_only_##_filtered,                   \
+                 mcount_only_##_filtered},                                                        \
     .return_handler = return_handler_, __VA_ARGS__},
 #define ROW_IN_C(mode, return_handler, ...)                                                       \
-  ROW(mode, nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_only, return_handler, __VA_ARGS__)
+  ROW(mode, nag_##mode##_entry, nag_##mode##_mcount, nag_##mode##_entry_only,                     \
+      nag_##mode##_mcount_only, return_handler, __VA_ARGS__)
 
 static const nag_tracer tracers[] = {
 #define ASSEMBLED(...) ROW(__VA_ARGS__)

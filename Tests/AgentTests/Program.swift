@@ -28,6 +28,7 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
       Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2]),
     ]
   static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
+  static let fentry = Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[1])
   static let patchable = Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2])
 }
 
@@ -41,12 +42,15 @@ struct Manner: Hashable, Sendable, CustomStringConvertible {
   var options: [String] { ["--tracer", tracer] }
   var description: String { "\(variant), \(tracer)" }
 
-  /// Every tracer in the usual form, and every form with the usual tracer. All pairs if
+  /// Every tracer in the usual form and those that look at the caller with -mfentry too, and every form
+  /// with the usual tracer. All pairs if
   /// NOPSCOPE_EVERY_VARIANT is set: see scripts/check-cases.
   static let some =
     ProcessInfo.processInfo.environment["NOPSCOPE_EVERY_VARIANT"] != nil
     ? Variant.all.flatMap { variant in everyTracer.map { Manner(variant: variant, tracer: $0) } }
     : everyTracer.map { Manner(tracer: $0) } + Variant.some.map { Manner(variant: $0) }
+      // Where a site precedes the prologue, the frame pointer is the caller's.
+      + ["function", "callgraph", "profile"].map { Manner(variant: .fentry, tracer: $0) }
 }
 
 /// A source file of Programs/, and how to build it.
