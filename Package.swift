@@ -198,12 +198,16 @@ let package = Package(
     .target(
       name: "RecordingSchema", dependencies: ["CRecordingABI", "JSONText", "Units"],
       swiftSettings: strictness),
+    // Functions' names as people read them, for the recorder's rules and for what is shown.
+    .target(name: "FunctionNames", dependencies: ["CDemangle"], swiftSettings: strictness),
+    .target(name: "Filters", dependencies: ["CGlob", "FunctionNames"], swiftSettings: strictness),
     .target(
       name: "RecordingReader",
-      dependencies: ["CDemangle", "CRecordingABI", "RecordingSchema", "TextFormat", "Units"],
+      dependencies: ["CRecordingABI", "FunctionNames", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
-      name: "TraceAnalysis", dependencies: ["RecordingReader", "Units"], swiftSettings: strictness),
+      name: "TraceAnalysis", dependencies: ["FunctionNames", "RecordingReader", "Units"],
+      swiftSettings: strictness),
     .target(
       name: "TraceExport",
       dependencies: [
@@ -213,16 +217,16 @@ let package = Package(
     .target(
       name: "Recorder",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "ProductFiles", "RecordingSchema", "CDemangle",
-        "CGlob", "CRecordingABI", "CRecorder", "TextFormat", "Units",
+        "CallSites", "ELFImage", "Filters", "FunctionNames", "MachineCode", "ProductFiles",
+        "RecordingSchema", "CRecordingABI", "CRecorder", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
-        "Audit", "CRecorder", "RecordingReader", "RecordingSchema", "TraceAnalysis", "TraceExport",
-        "Recorder", "CallSites", "CommandOutput", "LivePatching", "MachineCode", "TextFormat",
-        "Units", "UnloadLab",
+        "Audit", "CRecorder", "CallSites", "CommandOutput", "Filters", "FunctionNames",
+        "LivePatching", "MachineCode", "Recorder", "RecordingReader", "RecordingSchema",
+        "TextFormat", "TraceAnalysis", "TraceExport", "Units", "UnloadLab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strictness, linkerSettings: executableLink),
@@ -306,8 +310,11 @@ let package = Package(
       name: "RecorderTests",
       dependencies: [
         "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
+        "Filters",
         "CallSites", "ELFImage", "MachineCode", "TestSupport", "TextFormat", "Units",
       ]),
+    .testTarget(name: "FunctionNamesTests", dependencies: ["FunctionNames", "TestSupport"]),
+    .testTarget(name: "FiltersTests", dependencies: ["Filters", "FunctionNames", "TestSupport"]),
     .testTarget(name: "TextFormatTests", dependencies: ["TextFormat"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText"]),
     .testTarget(name: "CommandOutputTests", dependencies: ["CommandOutput"]),
@@ -317,8 +324,8 @@ let package = Package(
     .target(
       name: "FuzzEntries",
       dependencies: [
-        "CallSites", "ELFImage", "MachineCode", "RecordingReader", "TraceAnalysis", "TraceExport",
-        "Recorder", "Units",
+        "CallSites", "ELFImage", "Filters", "MachineCode", "RecordingReader", "TraceAnalysis",
+        "TraceExport", "Recorder", "Units",
       ],
       path: "Tests/Fuzzing/Entries", swiftSettings: strictness),
     .testTarget(

@@ -374,6 +374,8 @@ int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second) {
   pthread_mutex_lock(&arena->lock);
   nrc_arena_sweep(arena, place);
   nrec_file_header *header = &nrec_arena_place(arena->shared, (uint32_t)place)->header;
+  // It did not end by exit: it is known by now, a moment after its end.
+  if (header->end_time == 0) header->end_time = nrc_ticks() >> NREC_TIME_SHIFT;
   if (header->end_time > header->start_time) {
     double ticks = (double)(header->end_time - header->start_time) * (1 << NREC_TIME_SHIFT);
     header->end_realtime_nanoseconds =

@@ -3,10 +3,9 @@
 // The recorder: which call sites are to be traced, the plan that says so, and the server that
 // answers the agents of traced processes.
 //
-//   SiteFilter         rules of ftrace's grammar -> wanted, graph function, or neither
 //   FileSites          what the recorder knows of one file: sites, fixed flags, names
 //   SiteCache          the same, kept between runs by build-id
-//   Planner            FileSites + SiteFilter -> one action a site
+//   Planner            FileSites + filters -> one action a site
 //
 //   EventLoop          waits for descriptors and times, and calls their handlers
 //   AgentConnections   the processes that are connected, ending, or not connected yet

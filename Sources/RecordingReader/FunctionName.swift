@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CDemangle
 public import Units
 
 /// Which function a number means.
 public struct FunctionName: Sendable, Hashable {
   /// As in the ELF file; nil where no symbol is known.
   public var rawName: String?
-  /// Demangled where it was mangled and could be.
+  /// In the recording's style; see `NameStyle`.
   ///
   /// Not safe for a terminal as it is.
   public var name: String?
@@ -31,17 +30,5 @@ public struct FunctionName: Sendable, Hashable {
     if let file, let offset { return "\(file)+\(offset)" }
     if let file { return "\(file):\(number)" }
     return "function \(number)"
-  }
-}
-
-/// A name as its source has it; the same where it is not mangled, or would be too long.
-public func demangled(_ name: String) -> String {
-  if ndem_mangling_of(name) == NDEM_PLAIN { return name }
-  let capacity = 16 << 10
-  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
-    guard let start = buffer.baseAddress, ndem_demangle(name, start, capacity) > 0 else {
-      return name
-    }
-    return String(cString: start)
   }
 }

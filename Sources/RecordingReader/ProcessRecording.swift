@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import FunctionNames
 import RecordingSchema
 public import Units
 
@@ -22,7 +23,7 @@ public struct ProcessRecording: Sendable {
   public let threads: [ThreadRecording]
   /// Zero where the file header is damaged.
   public let startTime: ClockUnits
-  /// Zero: it was not closed properly, by SIGKILL for one.
+  /// When it ended, or the recording did; zero where that is not known.
   public let endTime: ClockUnits
   /// Since 1970, by the clock on the wall.
   public let startRealtimeNanoseconds: UInt64
@@ -60,6 +61,13 @@ public struct ProcessRecording: Sendable {
   public let scale: Double
 
   let symbols: SymbolStore
+  let names: NameStyle
+
+  /// Until when its open calls last: nil where a thread's recording may have ended before it did.
+  public var openCallsEnd: ClockUnits? {
+    let mayBeCut = isFull || hasSharedThread || hasThreadWithoutClock
+    return mayBeCut || endTime == .zero ? nil : endTime
+  }
 
   /// A duration in nanoseconds, rounded; what no Int holds becomes Int.max.
   @inlinable
@@ -107,7 +115,7 @@ extension ProcessRecording {
     function.isEntryOnly = site.flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0
     if !site.name.isEmpty {
       function.rawName = site.name
-      function.name = demangled(site.name)
+      function.name = names.name(site.name)
     }
     return function
   }
@@ -132,7 +140,7 @@ extension ProcessRecording {
     return numbers
   }
 
-  /// The raw name of the instrumented function at or before a return address, in the module that
+  /// The name of the instrumented function at or before a return address, in the module that
   /// was there at `time`; `libc.so.6+0x2724a` where there is none before it; nil where no module
   /// was.
   ///
@@ -144,7 +152,9 @@ extension ProcessRecording {
     {
       let offset = address - module.loadBias
       let file = module.sites > 0 ? symbols.symbols(of: module) : nil
-      if let site = file?.site(atOrBefore: offset), !site.name.isEmpty { return site.name }
+      if let site = file?.site(atOrBefore: offset), !site.name.isEmpty {
+        return names.name(site.name)
+      }
       return "\(module.path.split(separator: "/").last ?? "?")+\(offset)"
     }
     return nil

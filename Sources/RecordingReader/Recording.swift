@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+public import FunctionNames
 import Glibc
 import RecordingSchema
 import TextFormat
@@ -26,9 +27,9 @@ public struct Recording: Sendable {
   /// False: `record` is still running, or was killed. What was in memory then is not in the recording.
   public let isClosed: Bool
 
-  /// Opens the directory; every event file's chunk headers are read.
-  public init(directory: String) throws(RecordingError) {
-    var opening = RecordingOpening(directory: directory)
+  /// Opens the directory; every event file's chunk headers are read. Functions are called by `names`.
+  public init(directory: String, names: NameStyle = .full) throws(RecordingError) {
+    var opening = RecordingOpening(directory: directory, names: names)
     try opening.readSession()
     opening.readProcessLines()
     try opening.readProcesses()
@@ -68,13 +69,15 @@ private struct RecordingOpening {
   var problems: [String] = []
   var notes: [String] = []
   private let symbols: SymbolStore
+  private let names: NameStyle
   /// What is known of each that joined.
   private var joined: [ImageName: Session.Process] = [:]
   private var hasSession = false
   var isClosed: Bool { !hasSession || session.hasEnded }
 
-  init(directory: String) {
+  init(directory: String, names: NameStyle) {
     self.directory = directory
+    self.names = names
     symbols = SymbolStore(recording: directory)
   }
 
@@ -217,7 +220,7 @@ private struct RecordingOpening {
       hasSharedThread: raw.flags & UInt32(NREC_FLAG_SHARED) != 0,
       isConfined: raw.flags & UInt32(NREC_FLAG_CONFINED) != 0,
       hasThreadWithoutClock: raw.flags & UInt32(NREC_FLAG_NO_CLOCK) != 0,
-      scale: scale(raw, name), symbols: symbols)
+      scale: scale(raw, name), symbols: symbols, names: names)
   }
 
   /// Whether the header can be used; throws for another version.

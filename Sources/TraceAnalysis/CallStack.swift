@@ -31,7 +31,7 @@ public enum CallEnd: UInt8, Sendable {
   case returned
   /// It ended without returning: an exception, longjmp or the thread's end.
   case unwound
-  /// It had not ended when the recording did; the time is the thread's last event's.
+  /// It had not ended when its process did.
   case stillOpen
   /// Its end lies where events are missing: when it was, is not known.
   case cutOff
@@ -125,9 +125,16 @@ public struct CallStack {
     }
   }
 
-  /// Ends all that is open, at the time of the last event.
-  public mutating func finish<Sink: CallSink>(_ sink: inout Sink) {
+  /// Ends all that is open when the process ended; nil: at the time of the last event.
+  public mutating func finish<Sink: CallSink>(_ sink: inout Sink, at end: ClockUnits?) {
+    lastTime = max(lastTime, end ?? .zero)
     endAll(.stillOpen, &sink)
+  }
+
+  /// The calls that are open, outermost first, on each stack; the one that runs comes first.
+  public var openStacks: [[Frame]] {
+    let others = suspended.keys.sorted().compactMap { suspended[$0]?.frames }
+    return ([frames] + others).filter { !$0.isEmpty }
   }
 
   @inlinable

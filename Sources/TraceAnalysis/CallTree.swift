@@ -76,7 +76,7 @@ public struct CallTree: Sendable {
       if event.kind == .chunk { meter.chunk() }
       stack.apply(event, from: cursor, to: &sink)
     }
-    stack.finish(&sink)
+    stack.finish(&sink, at: process.openCallsEnd)
     self = sink.tree
     problems += cursor.problems
   }

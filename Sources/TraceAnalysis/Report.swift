@@ -28,6 +28,8 @@ public struct ReportRow: Sendable {
   public var function: FunctionName
   /// Its number in the process where it was first met.
   public var number: UInt64
+  /// How many loads of its module it is the sum of, in all processes.
+  public var loads: Int
   /// Calls that began.
   public var calls: UInt64
   /// Nil where no call's duration is known.
@@ -39,7 +41,7 @@ public struct ReportRow: Sendable {
 
 /// What ran, function by function.
 public struct Report: Sendable {
-  /// Functions that were called, by total time, then calls, then name.
+  /// Functions that were called, by own time, then total time, then calls, then name.
   public internal(set) var rows: [ReportRow] = []
   /// Threads that were read.
   public internal(set) var threads = 0
@@ -55,6 +57,8 @@ public struct Report: Sendable {
   public internal(set) var unwound: UInt64 = 0
   /// Calls that had not ended.
   public internal(set) var stillOpen: UInt64 = 0
+  /// What each thread was in when its process ended, the longest first; at most `OpenStack.most`.
+  public internal(set) var openStacks: [OpenStack] = []
   /// Calls whose end lies in a gap.
   public internal(set) var cutOff: UInt64 = 0
   /// Exits without an entry: damage.
@@ -71,13 +75,15 @@ public typealias ThreadChoice = (ProcessRecording, ThreadRecording) -> Bool
 extension Report {
   /// Reads all events of the chosen threads.
   ///
+  /// All loads of one file are one module; with `eachLoad`, each is a module of its own.
+  ///
   /// Memory: the functions' totals and histograms; the length of the recording does not matter.
   /// `progress` is called with a fraction of the work, now and then.
   public init(
     of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
-    progress: @escaping (Double) -> Void = { _ in }
+    eachLoad: Bool = false, progress: @escaping (Double) -> Void = { _ in }
   ) {
-    var merging = ReportMerging()
+    var merging = ReportMerging(eachLoad: eachLoad)
     var meter = ProgressMeter(recording, progress)
     for process in recording.processes {
       var reader = ThreadTotalsReader(process)
@@ -87,12 +93,15 @@ extension Report {
       }
       merging.add(reader.table, of: process)
       problems += reader.problems
+      openStacks += reader.openStacks
       unwound += reader.table.unwound
       stillOpen += reader.table.stillOpen
       cutOff += reader.table.cutOff
       unmatchedExits += reader.unmatchedExits
       lostEvents &+= max(process.lostEvents, reader.lostEvents)
     }
+    openStacks.sort { $0.innermost > $1.innermost }
+    openStacks.removeLast(max(0, openStacks.count - OpenStack.most))
     rows = merging.rows()
     calls = rows.reduce(0) { $0 &+ $1.calls }
     isCorrupted = recording.isCorrupted || !problems.isEmpty
@@ -128,6 +137,7 @@ struct ThreadTotalsReader {
   private(set) var problems: [String] = []
   private(set) var unmatchedExits = 0
   private(set) var lostEvents: UInt64 = 0
+  private(set) var openStacks: [OpenStack] = []
   private let process: ProcessRecording
   private let entryOnly: FunctionSet
 
@@ -158,7 +168,10 @@ struct ThreadTotalsReader {
       if event.kind == .chunk { meter.chunk() }
       stack.apply(event, from: cursor, to: &table)
     }
-    stack.finish(&table)
+    if openStacks.count < OpenStack.most {
+      openStacks += OpenStack.all(stack, thread, process)
+    }
+    stack.finish(&table, at: process.openCallsEnd)
     table.endThread()
     problems += cursor.problems
     unmatchedExits += stack.unmatchedExits

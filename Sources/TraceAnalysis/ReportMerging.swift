@@ -3,12 +3,13 @@
 import RecordingReader
 import Units
 
-/// Puts the functions of several processes together: the same module, generation and call site are
-/// the same function.
+/// Puts the functions of several processes and loads together: the same file's call site is the same
+/// function.
 struct ReportMerging {
   private struct Key: Hashable {
     var module: String?
     var buildID: String?
+    /// Where each load is a module of its own; else 0.
     var generation: Int
     var offset: ModuleOffset?
     /// Where no offset is known: which number of which process.
@@ -22,9 +23,14 @@ struct ReportMerging {
     var totals = FunctionTotals()
     var histogram = Histogram()
     var scale: Double
+    var loads = 0
   }
 
+  private let eachLoad: Bool
+
   private var functions: [Key: Merged] = [:]
+
+  init(eachLoad: Bool) { self.eachLoad = eachLoad }
 
   mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
     for (slot, number) in table.numbers.enumerated() {
@@ -33,19 +39,23 @@ struct ReportMerging {
       let function = process.function(UInt64(number))
       let isKnown = function.offset != nil
       let key = Key(
-        module: function.modulePath, buildID: function.buildID, generation: function.generation,
+        module: function.modulePath, buildID: function.buildID,
+        generation: eachLoad ? function.generation : 0,
         offset: function.offset, process: isKnown ? nil : process.pid,
         number: isKnown ? nil : number)
       let new = Merged(function: function, number: number, scale: process.scale)
       functions[key, default: new].totals.add(totals)
+      functions[key, default: new].loads += 1
       table.histograms.merge(function: slot, into: &functions[key, default: new].histogram)
     }
   }
 
   func rows() -> [ReportRow] {
     functions.values.map(row).sorted { left, right in
-      let times = (left.times?.total ?? 0, right.times?.total ?? 0)
-      if times.0 != times.1 { return times.0 > times.1 }
+      let own = (left.times?.selfTime ?? 0, right.times?.selfTime ?? 0)
+      if own.0 != own.1 { return own.0 > own.1 }
+      let totals = (left.times?.total ?? 0, right.times?.total ?? 0)
+      if totals.0 != totals.1 { return totals.0 > totals.1 }
       if left.calls != right.calls { return left.calls > right.calls }
       return (left.label, left.number) < (right.label, right.number)
     }
@@ -53,7 +63,8 @@ struct ReportMerging {
 
   private func row(_ merged: Merged) -> ReportRow {
     ReportRow(
-      function: merged.function, number: UInt64(merged.number), calls: merged.totals.calls,
+      function: merged.function, number: UInt64(merged.number), loads: merged.loads,
+      calls: merged.totals.calls,
       times: times(merged))
   }
 

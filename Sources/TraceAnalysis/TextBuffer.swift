@@ -85,7 +85,7 @@ struct NameCache {
   /// The caller: a function's name, or the address where no module has it.
   func caller(_ address: CodeAddress, time: ClockUnits, process: Int) -> String {
     let found = recording.processes[process].caller(at: address, time: time)
-    return found.map { shown(demangled($0)) } ?? "\(address)"
+    return found.map(shown) ?? "\(address)"
   }
 
   /// A thread's name, cut to `most` characters.

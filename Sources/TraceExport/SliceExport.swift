@@ -71,7 +71,7 @@ struct SliceExport<Writer: SliceWriter> {
       }
       if event.kind == .chunk { try endOfChunk(progress) }
     }
-    stack.finish(&stream)
+    stack.finish(&stream, at: exported.process.openCallsEnd)
     try stream.writer.end(exported, at: stream.lastTime)
     stream.summary.threads += 1
     problems += cursor.problems

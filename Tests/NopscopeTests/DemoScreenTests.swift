@@ -21,20 +21,6 @@ import Testing
     }
   }
 
-  /// On a terminal: `script` gives it one.
-  private func onTerminal(
-    _ arguments: String, _ environment: [String: String?] = [:]
-  ) throws -> ChildResult {
-    var settings: [String: String?] = ["TERM": "xterm-256color", "NO_COLOR": nil]
-    for (name, value) in environment { settings[name] = value }
-    return try runChild(
-      #require(Tools.find("script")),
-      ["--quiet", "--return", "--command", "'\(Tools.nopscope)' \(arguments)", "/dev/null"],
-      environment: settings)
-  }
-
-  static let hasScript = Tools.find("script") != nil
-
   @Test("not on a terminal: every scene, plain, at most 80 columns, one closing line, status 0")
   func wholeDemo() throws {
     let settings = ["TERM": "xterm-256color"]
@@ -52,12 +38,13 @@ import Testing
 
   @Test(
     "on a terminal it is in colour, and not where NO_COLOR is set or the terminal is dumb",
-    .enabled(if: hasScript, "script (util-linux) is not here"),
+    .enabled(if: Tools.hasScript, "script (util-linux) is not here"),
     arguments: [
       ([:], true), (["NO_COLOR": ""], true), (["NO_COLOR": "1"], false), (["TERM": "dumb"], false),
     ] as [([String: String], Bool)])
   func colour(environment: [String: String], isColoured: Bool) throws {
-    let result = try onTerminal("demo --scene cmpxchg", environment.mapValues { $0 })
+    let result = try runNopscopeOnTerminal(
+      "demo --scene cmpxchg", environment: environment.mapValues { $0 })
     #expect(result.ending == .exit(0))
     #expect(result.standardOutput.contains(Self.escape) == isColoured)
     #expect(result.output.contains("\u{1b}[32m  ok\u{1b}[0m") == isColoured)

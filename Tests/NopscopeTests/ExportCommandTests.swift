@@ -63,11 +63,9 @@ import Testing
     #expect(result.output == "")
   }
 
-  @Test("perfetto is refused on a terminal")
+  @Test("perfetto is refused on a terminal", .enabled(if: Tools.hasScript))
   func terminal() throws {
-    guard let script = Tools.find("script") else { return }
-    let command = "\(Tools.nopscope) export \(try recording()) --format perfetto"
-    let result = try runChild(script, ["-qec", command, "/dev/null"])
+    let result = try runNopscopeOnTerminal("export \(try recording()) --format perfetto")
     #expect(result.ending == .exit(1))
     #expect(result.output.contains("is binary and standard output is a terminal"))
   }

@@ -28,23 +28,25 @@ import Testing
     #expect(result.ending == .exit(0))
     #expect(result.standardError == "")
     let document = try jsonObject(result.standardOutput)
-    #expect(Set(document.keys) == ["schema", "functions", "threads", "lostEvents", "corrupted"])
+    #expect(
+      Set(document.keys) == ["schema", "functions", "open", "threads", "lostEvents", "corrupted"])
     #expect(document["schema"] as? String == "nopscope.report/1")
     #expect(document["threads"] as? Int == 1)
     #expect(document["lostEvents"] as? Int == 0)
     #expect(document["corrupted"] as? Bool == false)
     let functions = try #require(document["functions"] as? [[String: Any]])
     #expect(functions.count == 3)
-    let two = try #require(functions.first { $0["function"] as? String == "one::two()" })
+    let two = try #require(functions.first { $0["function"] as? String == "one::two" })
     #expect(
       Set(two.keys) == [
-        "function", "module", "generation", "offset", "calls", "totalNanoseconds",
-        "selfNanoseconds",
+        "function", "linkedName", "module", "generation", "loads", "offset", "calls",
+        "totalNanoseconds", "selfNanoseconds",
         "averageNanoseconds", "minimumNanoseconds", "maximumNanoseconds", "p50Nanoseconds",
         "p99Nanoseconds", "varianceSquareNanoseconds",
       ])
     #expect(two["totalNanoseconds"] as? Int == 1500)
     #expect(two["module"] as? String == "/bin/x")
+    #expect(two["linkedName"] as? String == "_ZN3one3twoEv")
     #expect(two["varianceSquareNanoseconds"] is NSNull)
     let nameless = try #require(functions.first { $0["function"] is NSNull })
     #expect(nameless["offset"] as? Int == 0x1020)
@@ -56,10 +58,10 @@ import Testing
     let result = try runNopscope(["report", path])
     #expect(
       result.output == """
-        CALLS      TOTAL       SELF        AVG        MIN        MAX        P50        P99  FUNCTION
-            1  20.000 us  18.400 us  20.000 us  20.000 us  20.000 us  20.000 us  20.000 us  main
-            1   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us   1.500 us  one::two()
-            1     100 ns     100 ns     100 ns     100 ns     100 ns     100 ns     100 ns  x+0x1020
+        SELF%       SELF      TOTAL  CALLS        AVG        P99        MAX  FUNCTION
+        92.0%  18.400 us  20.000 us      1  20.000 us  20.000 us  20.000 us  main
+         7.5%   1.500 us   1.500 us      1   1.500 us   1.500 us   1.500 us  one::two
+         0.5%     100 ns     100 ns      1     100 ns     100 ns     100 ns  x+0x1020
 
         """)
     #expect(result.standardError == "3 calls of 3 functions in 1 thread; 0 events lost\n")
@@ -107,7 +109,7 @@ import Testing
       text.output == """
                CALLS        TOTAL         SELF  FUNCTION
                    1    20.000 us    18.400 us  main
-                   1     1.500 us     1.500 us    one::two()
+                   1     1.500 us     1.500 us    one::two
                    1       100 ns       100 ns    x+0x1020
 
         """)

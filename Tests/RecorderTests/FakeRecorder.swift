@@ -3,6 +3,7 @@
 import CRecorder
 import CRecordingABI
 import CTestSupport
+import Filters
 import Foundation
 import TestSupport
 

@@ -2,6 +2,7 @@
 
 import CRecordingABI
 import CallSites
+import Filters
 import MachineCode
 import TestSupport
 import Testing

@@ -4,6 +4,7 @@ import CPatchCore
 import CRecorder
 import CRecordingABI
 import ELFImage
+import Filters
 import Foundation
 import TestSupport
 import Testing

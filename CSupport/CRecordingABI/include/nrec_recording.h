@@ -149,7 +149,7 @@ typedef struct nrec_file_header {
   uint32_t tracer, time_shift;
   uint32_t flags;                     ///< NREC_FLAG_*
   uint64_t start_time, start_realtime_nanoseconds;  ///< the same moment, in units and in ns
-  uint64_t end_time, end_realtime_nanoseconds;      ///< at the proper end; 0: there was none
+  uint64_t end_time, end_realtime_nanoseconds;      ///< 0: not known
   uint64_t next_offset;               ///< where the next chunk goes: the file's used length. By
                                       ///< the recorder, as lost_chunks
   uint64_t lost_events;               ///< in all, one by one, for want of space

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+public import Filters
 import RecordingSchema
 
 /// What a recording is to hold.

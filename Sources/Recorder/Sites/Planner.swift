@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import CRecordingABI
+public import Filters
 public import RecordingSchema
 
 /// What is to become of each call site of a module.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Filters
 import Recorder
 import RecordingSchema
 
@@ -49,8 +50,7 @@ struct RecordSettings {
     do {
       options.threads = try ThreadRule.parse(threads)
       options.filter = SiteFilter(
-        filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph),
-        demangle: demangledForRules)
+        filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph))
     } catch {
       throw ValidationError("\(error)")
     }

@@ -2,9 +2,12 @@
 
 import ArgumentParser
 import CommandOutput
+import FunctionNames
 import Glibc
 import RecordingReader
 import TraceAnalysis
+
+extension NameStyle: ExpressibleByArgument {}
 
 /// Where `nopscope record` writes without -o.
 let defaultRecording = "nopscope.data"
@@ -19,9 +22,16 @@ struct RecordingArguments: ParsableArguments {
     help: "Only threads of this id or name; may be given more than once.")
   var threads: [String] = []
 
+  @Option(
+    help: """
+      How functions are named: short (Pool::run), full (Pool<int>::run(char*)) or linked (as in the \
+      ELF file).
+      """)
+  var names = NameStyle.short
+
   func open() throws -> Recording {
     do {
-      return try Recording(directory: directory)
+      return try Recording(directory: directory, names: names)
     } catch {
       complain("\(error)")
       throw ExitCode(1)

@@ -12,18 +12,26 @@ struct ReportCommand: ParsableCommand {
     commandName: "report",
     abstract: "Count and time the functions of a recording.",
     discussion: """
-      One line a function. TOTAL is the time in the function and what it called, recursion counted \
-      once. SELF is the time without what it called. AVG, MIN, MAX, P50 and P99 are of single \
-      calls; P50 and P99 are right within 1 %. A call that never returned is timed to its thread's \
-      last event. The tracers function, callgraph and hits count calls and measure no times. Where \
-      functions of two modules have one name, the module follows it: work [libx.so].
+      One line a function, the longest SELF first. SELF is the time in the function without what it \
+      called, SELF% its part of all time. TOTAL is with what it called, recursion counted once. AVG, \
+      P99 and MAX are of single calls; P99 is right within 1 %. The tracers function, callgraph and \
+      hits count calls and measure no times. All loads of one file are one module; --each-load tells \
+      them apart.
+
+      What a thread was in when its process ended comes first: a call that never returned lasts \
+      until then.
+
+      A terminal gets the first 25 functions, as wide as it is: columns are left out, then names are \
+      cut. Elsewhere nothing is left out or cut.
 
       --uncalled lists the functions that were armed and never called. Functions that the rules left \
       out, and functions that could not be armed, are not in that list.
 
       EXAMPLES
         nopscope report
-        nopscope report build.data --sort self --limit 20
+        nopscope report build.data --sort total --limit 20
+        nopscope report --columns self,calls,p50,p99,max,function
+        nopscope report --csv > report.csv
         nopscope report --json | jq '.functions[] | select(.calls > 1000).function'
         nopscope report new.data --diff old.data
         nopscope report --uncalled
@@ -36,11 +44,27 @@ struct ReportCommand: ParsableCommand {
 
   @OptionGroup var recording: RecordingArguments
 
-  @Option(help: "Sort by total, self, calls, avg, min, max, p50, p99, variance or name.")
+  @Option(help: "Sort by self, total, calls, avg, min, max, p50, p99, variance or name.")
   var sort: ReportOrder?
 
-  @Option(help: "Show only this many functions.")
+  @Option(help: "Show only this many functions; 0: all. Default: 25 on a terminal, else all.")
   var limit: Int?
+
+  @Option(
+    help: """
+      Show these columns, with commas between them: \
+      \(ReportColumn.allCases.map(\.rawValue).joined(separator: ", ")).
+      """)
+  var columns: String?
+
+  @Flag(name: .customLong("each-load"), help: "Show each load of a file as a module of its own.")
+  var eachLoad = false
+
+  @Flag(help: "Write comma-separated values (RFC 4180): nanoseconds, whole paths.")
+  var csv = false
+
+  @Flag(name: .customLong("no-pager"), help: "Write to the terminal without a pager.")
+  var noPager = false
 
   @Option(
     help: "Compare with an older recording: what changed from OTHER to DIR.",
@@ -56,6 +80,14 @@ struct ReportCommand: ParsableCommand {
 
   func validate() throws {
     if let limit, limit < 0 { throw ValidationError("--limit \(limit): expected 0 or more") }
+    if json && csv { throw ValidationError("--json and --csv: expected one of them") }
+    if csv && (diff != nil || uncalled) {
+      throw ValidationError("--csv cannot be used with --diff or --uncalled")
+    }
+    if columns != nil && (diff != nil || uncalled || json) {
+      throw ValidationError("--columns cannot be used with --diff, --uncalled or --json")
+    }
+    _ = try chosenColumns()
     if diff != nil && sort != nil {
       throw ValidationError("--sort cannot be used with --diff: a comparison is sorted by change")
     }
@@ -77,17 +109,37 @@ struct ReportCommand: ParsableCommand {
     if uncalled {
       let list = UncalledList(
         recording: opened, report: report, uncalled: Uncalled(of: opened, report: report))
-      try list.write(limit: limit, json: json)
+      try list.write(limit: limit == 0 ? nil : limit, json: json)
       complainOf(report.problems, in: recording.directory)
       return
     }
-    let rows = limited(sort.map { $0.sorted(report.rows) } ?? report.rows)
+    let isForPeople = !json && !csv
+    let standard: ReportOrder = report.hasTimes ? .self : .calls
+    let rows = limited((sort ?? standard).sorted(report.rows), isForPeople: isForPeople)
+    let table = ReportTable(report, rows, columns: try chosenColumns())
     if json {
       try writeJSON(ReportDocument(report, rows), schema: "report")
+    } else if csv {
+      write(table.csv, to: 1)
     } else {
-      write(reportText(report, rows), to: 1)
+      let pager = Pager(isWanted: !noPager)
+      var out = PagedText(pager)
+      out.add(table.text(width: outputWidth, bold: headingText))
+      out.flush()
+      pager.finish()
     }
     finish(report, of: opened)
+  }
+
+  private func chosenColumns() throws -> [ReportColumn]? {
+    do {
+      return try columns.map { (text) throws(ReportColumn.UnknownColumn) in
+        try ReportColumn.parse(text)
+      }
+    } catch {
+      let all = ReportColumn.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("--columns '\(error.word)': expected one of \(all)")
+    }
   }
 
   private func compare(_ report: Report, of opened: Recording, _ other: String) throws {
@@ -108,13 +160,21 @@ struct ReportCommand: ParsableCommand {
   private func read(_ opened: Recording, _ what: String) -> Report {
     let progress = Progress(what)
     defer { progress.finish() }
-    return Report(of: opened, choosing: recording.isChosen, progress: progress.show)
+    return Report(
+      of: opened, choosing: recording.isChosen, eachLoad: eachLoad, progress: progress.show)
   }
 
-  private func limited<Row>(_ rows: [Row]) -> [Row] { Array(rows.prefix(limit ?? rows.count)) }
+  private static let shownOnTerminal = 25
+
+  /// `isForPeople`: a terminal gets only so many, if nothing else was asked for.
+  private func limited<Row>(_ rows: [Row], isForPeople: Bool = true) -> [Row] {
+    let standard = isForPeople && outputWidth != nil ? Self.shownOnTerminal : 0
+    let most = limit ?? standard
+    return most == 0 ? rows : Array(rows.prefix(most))
+  }
 
   private func finish(_ report: Report, of opened: Recording) {
     complainOf(report.problems, in: recording.directory)
-    if !json { write(reportClosing(report, of: opened) + "\n", to: 2) }
+    if !json && !csv { write(reportClosing(report, of: opened) + "\n", to: 2) }
   }
 }

@@ -4,7 +4,7 @@ import TraceAnalysis
 
 /// What the rows of `nopscope report` are sorted by.
 enum ReportOrder: String, CaseIterable {
-  case total, `self`, calls, avg, min, max, p50, p99, variance, name
+  case `self`, total, calls, avg, min, max, p50, p99, variance, name
 
   /// Names from A to Z, numbers from the highest to the lowest; rows of one number stay in order.
   func sorted(_ rows: [ReportRow]) -> [ReportRow] {

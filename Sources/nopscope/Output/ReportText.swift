@@ -5,32 +5,107 @@ import RecordingReader
 import TextFormat
 import TraceAnalysis
 
-/// The table of `nopscope report`.
-func reportText(_ report: Report, _ rows: [ReportRow]) -> String {
-  let marks = ModuleMarks(report.rows)
-  func shown(_ row: ReportRow) -> String {
-    neutralised(marks.marked(row.label, module: row.function.modulePath))
+/// The table of `nopscope report`, for people.
+struct ReportTable {
+  let report: Report
+  /// Those that are shown.
+  let rows: [ReportRow]
+  let columns: [ReportColumn]
+  private let sums: ReportSums
+  private let marks: ModuleMarks
+  private let paths: ShortPaths
+
+  init(_ report: Report, _ rows: [ReportRow], columns: [ReportColumn]?) {
+    self.report = report
+    self.rows = rows
+    let modules = Set(report.rows.map(\.function.modulePath))
+    let hasLoads = report.rows.contains { $0.loads > 1 }
+    let standard = report.hasTimes ? ReportColumn.timed : ReportColumn.counted
+    // The name of the only module says nothing.
+    self.columns =
+      columns ?? standard.filter { $0 != .module || modules.count > 1 || hasLoads }
+    sums = ReportSums(report.rows)
+    marks = ModuleMarks(report.rows)
+    paths = ShortPaths(Set(report.rows.compactMap(\.function.modulePath)))
   }
-  guard report.hasTimes else {
-    var table = TextTable(["CALLS", "FUNCTION"], rightAligned: 1)
-    for row in rows { table.add([grouped(row.calls), shown(row)]) }
-    return table.text()
-  }
-  var table = TextTable(
-    ["CALLS", "TOTAL", "SELF", "AVG", "MIN", "MAX", "P50", "P99", "FUNCTION"], rightAligned: 8)
-  for row in rows {
-    var cells = [grouped(row.calls)]
-    if let times = row.times {
-      cells += [times.total, times.selfTime].map { durationText($0) }
-      cells += [durationText(times.average)]
-      cells += [times.minimum, times.maximum].map { durationText($0) }
-      cells += [times.median, times.percentile99].map { $0.map(durationText) ?? "-" }
-    } else {
-      cells += Array(repeating: "-", count: 7)
+
+  /// Where threads were stuck, and the table. On a terminal, which is `width` wide, what is not shown
+  /// is said.
+  func text(width: Int?, bold: (String) -> String) -> String {
+    var lines = fitted(columns, width)
+    // Without modules, functions of one name are told apart.
+    if let place = columns.firstIndex(of: .module), !lines.kept.contains(place) {
+      lines = fitted(columns.filter { $0 != .module }, width)
     }
-    table.add(cells + [shown(row)])
+    var text = openStacksText(report.openStacks, width: width, bold: bold)
+    text += bold(lines.heading) + lines.rows.joined()
+    let more = report.rows.count - rows.count
+    if more > 0 && width != nil { text += "\(grouped(more)) more: --limit 0\n" }
+    return text
   }
-  return table.text()
+
+  private func fitted(_ columns: [ReportColumn], _ width: Int?) -> FittedTable.Lines {
+    let hasModules = columns.contains(.module)
+    var table = FittedTable(columns.map(\.tableColumn))
+    for row in rows {
+      let cells = cells(of: row)
+      table.add(
+        columns.map { column in
+          column == .function && !hasModules
+            ? neutralised(marks.marked(row.label, module: row.function.modulePath))
+            : cells.text(column)
+        })
+    }
+    return table.lines(width: width)
+  }
+
+  private func cells(of row: ReportRow) -> ReportCells {
+    ReportCells(row: row, sums: sums, module: row.function.modulePath.map { paths[$0] } ?? "?")
+  }
+
+  /// For programs: a line of the columns' names, then one a row (RFC 4180, with single newlines).
+  var csv: String {
+    let columns = columns
+    let lines = rows.map { row in
+      let cells = cells(of: row)
+      return columns.map { csvField(cells.raw($0)) }.joined(separator: ",")
+    }
+    return ([columns.map(\.rawValue).joined(separator: ",")] + lines).map { $0 + "\n" }.joined()
+  }
+}
+
+/// What threads were in when their process ended: the longest first, those of one stack once.
+///
+/// The main thread of a process that ended by exit was in exit; that is left out.
+func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -> String {
+  var groups: [(stack: OpenStack, count: Int)] = []
+  var places: [[String]: Int] = [:]
+  for stack in all where !(stack.hasEnded && stack.isMain) {
+    let key = stack.calls.map(\.function)
+    if let place = places[key] {
+      groups[place].count += 1
+    } else {
+      places[key] = groups.count
+      groups.append((stack, 1))
+    }
+  }
+  if groups.isEmpty { return "" }
+  var table = FittedTable([.number("STILL OPEN"), .text("THREAD"), .text("CALLS, INNERMOST FIRST")])
+  let most = 10
+  for (stack, count) in groups.prefix(most) {
+    let thread =
+      count == 1
+      ? "\(stack.threadName) (\(stack.thread))" : "\(stack.threadName), \(count) threads"
+    let calls = stack.calls.map(\.function).joined(separator: " < ")
+    let more = stack.depth > stack.calls.count ? " < …" : ""
+    table.add([
+      stack.calls.first?.nanoseconds.map(durationText) ?? "-", neutralised(thread),
+      neutralised(calls) + more,
+    ])
+  }
+  let lines = table.lines(width: width)
+  let rest = groups.count > most ? "\(grouped(groups.count - most)) more\n" : ""
+  return bold(lines.heading) + lines.rows.joined() + rest + "\n"
 }
 
 /// `9,412 calls of 31 functions in 2 threads, 4 still open; 0 events lost`.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Filters
 import Recorder
 
 /// Rules on the first line, then a module's path, then a function's linked name.
@@ -22,8 +23,8 @@ func fuzzFilter(_ input: [UInt8], _ broken: inout Broken) {
   }
   let module = ModuleSpellings(path: path)
   for filter in [
-    SiteFilter(filter: rules, demangle: demangledForRules),
-    SiteFilter(notrace: rules, graph: rules, demangle: demangledForRules),
+    SiteFilter(filter: rules),
+    SiteFilter(notrace: rules, graph: rules),
   ] {
     _ = filter.choice(function: function, module: module)
   }

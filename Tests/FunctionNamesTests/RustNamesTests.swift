@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import FunctionNames
 import TestSupport
 import Testing
-
-@testable import Recorder
 
 /// Rust's two manglings. Names are RFC 2603's examples, rustc's own symbols, and what a test of a
 /// grammar needs; what they mean was compared with c++filt, which shows hashes and types besides.
@@ -59,7 +58,7 @@ import Testing
   ]
 
   @Test("v0 names are their paths, without the crates' hashes", arguments: version0Names)
-  func version0(linked: String, name: String) { #expect(demangledForRules(linked) == name) }
+  func version0(linked: String, name: String) { #expect(demangling(linked) == name) }
 
   @Test(
     "legacy names are their paths, without the hash",
@@ -79,7 +78,7 @@ import Testing
       ("_ZN3foo17h05af221e174051e9E.llvm.123", "foo"),
       ("_ZN3foo17h05af221e174051e9E.cold", "foo.cold"),
     ] as [(String, String)])
-  func legacy(linked: String, name: String) { #expect(demangledForRules(linked) == name) }
+  func legacy(linked: String, name: String) { #expect(demangling(linked) == name) }
 
   @Test(
     "what only looks like a legacy name is C++'s",
@@ -90,7 +89,7 @@ import Testing
       ("_ZN3foo16h05af221e174051eE", "foo::h05af221e174051e"),
       ("_ZNK3foo17h05af221e174051e9E", "foo::h05af221e174051e9 const"),
     ] as [(String, String)])
-  func plusPlus(linked: String, name: String) { #expect(demangledForRules(linked) == name) }
+  func plusPlus(linked: String, name: String) { #expect(demangling(linked) == name) }
 
   @Test(
     "what is no name stays as it is",
@@ -103,7 +102,7 @@ import Testing
       "_RNvC1a99999999999999999999f", "_RNvCsZZZZZZZZZZZZZZ_1a1f", "_RINvC1a1fDE", "_Rust",
       "_R\u{e9}",
     ])
-  func invalid(linked: String) { #expect(demangledForRules(linked) == nil) }
+  func invalid(linked: String) { #expect(demangling(linked) == nil) }
 
   private static func base62(_ number: Int) -> String {
     let digits = Array("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -131,16 +130,16 @@ import Testing
 
   @Test("a name that would print as gigabytes is none, and takes no time")
   func bombs() {
-    #expect(demangledForRules(Self.bomb(3) { "T\($0)\($0)E" }) != nil)
-    #expect(demangledForRules(Self.bomb(60) { "T\($0)\($0)E" }) == nil)
-    #expect(demangledForRules(Self.bomb(60) { "F\($0)\($0)Eu" }) == nil)
+    #expect(demangling(Self.bomb(3) { "T\($0)\($0)E" }) != nil)
+    #expect(demangling(Self.bomb(60) { "T\($0)\($0)E" }) == nil)
+    #expect(demangling(Self.bomb(60) { "F\($0)\($0)Eu" }) == nil)
     // Deep, without and with back references.
-    #expect(demangledForRules("_RINvC1a1f" + String(repeating: "S", count: 400) + "hE") != nil)
-    #expect(demangledForRules("_RINvC1a1f" + String(repeating: "S", count: 600) + "hE") == nil)
-    #expect(demangledForRules("_RINvC1a1f" + String(repeating: "S", count: 1 << 20) + "hE") == nil)
-    #expect(demangledForRules("_R" + String(repeating: "Nv", count: 1 << 20) + "C1a") == nil)
+    #expect(demangling("_RINvC1a1f" + String(repeating: "S", count: 400) + "hE") != nil)
+    #expect(demangling("_RINvC1a1f" + String(repeating: "S", count: 600) + "hE") == nil)
+    #expect(demangling("_RINvC1a1f" + String(repeating: "S", count: 1 << 20) + "hE") == nil)
+    #expect(demangling("_R" + String(repeating: "Nv", count: 1 << 20) + "C1a") == nil)
     // A binder of billions.
-    #expect(demangledForRules("_RINvC1a1fFGzzzzzz_EuE") == nil)
+    #expect(demangling("_RINvC1a1fFGzzzzzz_EuE") == nil)
   }
 
   /// Arguments that each refer to the one before, and `more` that refer to the last of these.
@@ -157,10 +156,10 @@ import Testing
 
   @Test("a name that is short to print and long to read is none")
   func chains() {
-    let short = demangledForRules(Self.chain(50)) ?? ""
+    let short = demangling(Self.chain(50)) ?? ""
     #expect(short.hasPrefix("a::f::<u8, u8, "))
     #expect(short.split(separator: ",").count == 351)
-    #expect(demangledForRules(Self.chain(400)) == nil)
+    #expect(demangling(Self.chain(400)) == nil)
   }
 
   /// A folder with rustc's own library, whose symbols are v0 names of all kinds.
@@ -194,26 +193,9 @@ import Testing
         expected = pattern.stringByReplacingMatches(
           in: expected, range: NSRange(expected.startIndex..., in: expected), withTemplate: "")
       }
-      if demangledForRules(name) != expected { wrong.append("\(name): \(expected)") }
+      if demangling(name) != expected { wrong.append("\(name): \(expected)") }
     }
     print("compared \(names.count) names of rustc")
     #expect(wrong.prefix(10) == [])
-  }
-
-  @Test("rules match a Rust function by its path, whole or by patterns")
-  func rules() {
-    let linked = "_RNvXs_C7mycrateNtB4_6SquareNtB4_5Shape4area"
-    let spellings = FunctionSpellings(linked, demangle: demangledForRules)
-    for pattern in [linked, "<mycrate::Square as mycrate::Shape>::area", "*::area", "*Square as*"] {
-      #expect(spellings.matches(Glob(pattern)), "\(pattern)")
-    }
-    // Nothing is cut off, as it is off C++ names: a type in parentheses stands within.
-    let onTuple = FunctionSpellings("_RNvYTheENtC1a1T1f", demangle: demangledForRules)
-    #expect(onTuple.matches(Glob("<(u8, str) as a::T>::f")))
-    #expect(!onTuple.matches(Glob("<")))
-    let legacy = FunctionSpellings(
-      "_ZN3foo3bar17h05af221e174051e9E", demangle: demangledForRules)
-    #expect(legacy.matches(Glob("foo::bar")))
-    #expect(!legacy.matches(Glob("bar")))
   }
 }

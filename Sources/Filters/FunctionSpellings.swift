@@ -1,31 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How a function can be spelt in rules: by its linked name and by its source name, that of C++ with
-/// and without what it takes and returns.
-///
-/// The C++ demangler that is linked prints a name whole; what it takes and returns is cut off here. See
-/// docs/decisions.md.
+import FunctionNames
+
+/// How a function can be spelt in rules: by its linked name, and by its source name in every way in
+/// which it is shown. That of C++ is also spelt without what it takes, or without what it returns.
 public struct FunctionSpellings {
   let linked: String
-  /// Made when a pattern does not match the linked name, and only for mangled ones.
-  private let demangle: (String) -> String?
 
-  /// A function by its linked name; `demangle` is called for its source name when a rule needs
-  /// that.
-  public init(_ linked: String, demangle: @escaping (String) -> String?) {
-    self.linked = linked
-    self.demangle = demangle
-  }
+  /// A function by its linked name.
+  public init(_ linked: String) { self.linked = linked }
 
   func matches(_ pattern: Glob) -> Bool {
     if pattern.matches(linked) { return true }
-    guard linked.hasPrefix("_Z") || linked.hasPrefix("_R"), let name = demangle(linked) else {
-      return false
-    }
-    if pattern.matches(name) { return true }
-    guard isCxxName(linked) else { return false }
+    let mangling = Mangling(linked)
+    guard mangling != .none, let name = demangling(linked) else { return false }
+    // `f[abi:cxx11]()` is a name before it is a pattern.
+    if pattern.text == name || pattern.matches(name) { return true }
+    if pattern.matches(shortened(name, mangling)) { return true }
+    guard mangling == .cxx else { return false }
     let bare = Self.withoutParameters(name)
-    if bare.count < name.count, pattern.matches(bare) { return true }
+    if bare.count < name.count, pattern.text == bare || pattern.matches(bare) { return true }
     let short = Self.withoutResult(bare)
     guard short.count < bare.count else { return false }
     return pattern.matches(short) || pattern.matches(short + name.dropFirst(bare.count))

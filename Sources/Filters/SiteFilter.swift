@@ -20,7 +20,6 @@ public struct SiteFilter: Sendable {
   public let notrace: [FilterRule]
   /// `--graph`: functions whose callees are wanted.
   public let graph: [FilterRule]
-  private let demangle: @Sendable (String) -> String?
 
   /// The last rule that matches decides in each list; `notrace` overrides the other lists.
   public init(
@@ -30,7 +29,6 @@ public struct SiteFilter: Sendable {
     self.filter = filter
     self.notrace = notrace
     self.graph = graph
-    self.demangle = demangle
   }
 
   /// Whether every site of every module is wanted: no name has to be looked at.
@@ -41,7 +39,7 @@ public struct SiteFilter: Sendable {
   /// A graph function is armed even where no filter names it: without it nothing would be recorded.
   /// notrace wins over everything.
   public func choice(function: String, module: ModuleSpellings) -> Choice {
-    let name = FunctionSpellings(function, demangle: demangle)
+    let name = FunctionSpellings(function)
     if decide(notrace, name, module, otherwise: false) { return .unwanted }
     if decide(graph, name, module, otherwise: false) { return .graph }
     return decide(filter, name, module, otherwise: true) ? .wanted : .unwanted

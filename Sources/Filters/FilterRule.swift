@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+
 /// One rule of ftrace's filter grammar: `name`, `glob*`, `!glob` (removes), `:mod:NAME`,
 /// `:mod:!NAME`, `glob:mod:NAME`.
 ///
 /// NAME is a glob too. It is compared with a module's path, its file name, and its file name up to
-/// `.so`: `libz.so.1.2.13` is `libz.so.1.2.13`, `libz` and `/usr/lib/libz.so.1.2.13`.
+/// `.so`: `libz.so.1.2.13` is `libz.so.1.2.13`, `libz` and `/usr/lib/libz.so.1.2.13`. One that begins
+/// with `./` or `../` is a path from the current folder.
 public struct FilterRule: Equatable, Sendable {
   /// The rule as the user wrote it.
   public let text: String
@@ -36,7 +39,16 @@ public struct FilterRule: Equatable, Sendable {
     let name = excludesModule ? parts.module.dropFirst() : parts.module
     guard !name.isEmpty else { throw .noModule(rule: text) }
     try Self.checkNoCommand(name, text)
-    module = try Self.glob(name, text)
+    module = try Self.glob(Self.absolute(name), text)
+  }
+
+  /// `./b.so` is a file of the current folder, as it is for dlopen.
+  private static func absolute(_ module: Substring) -> Substring {
+    guard module.hasPrefix("./") || module.hasPrefix("../"), let folder = getcwd(nil, 0) else {
+      return module
+    }
+    defer { free(folder) }
+    return ModuleSpellings.normalised(String(cString: folder) + "/" + module)[...]
   }
 
   /// The rules of one argument: ftrace takes several, with white space between them.
@@ -76,15 +88,20 @@ public struct FilterRule: Equatable, Sendable {
     return nil
   }
 
-  /// A single colon begins a command of ftrace's (`f:traceoff:3`); `::` is C++.
+  /// A single colon begins a command of ftrace's (`f:traceoff:3`), if it is no part of a name.
   private static func checkNoCommand(_ text: Substring, _ rule: String) throws(FilterError) {
     let bytes = Array(text.utf8)
     let colon = UInt8(ascii: ":")
-    for index in bytes.indices where bytes[index] == colon {
+    var depth = 0
+    for index in bytes.indices {
+      if bytes[index] == UInt8(ascii: "(") { depth += 1 }
+      if bytes[index] == UInt8(ascii: ")") { depth -= 1 }
+      guard bytes[index] == colon else { continue }
       let isDouble =
         (index > 0 && bytes[index - 1] == colon)
         || (index + 1 < bytes.count && bytes[index + 1] == colon)
-      if isDouble { continue }
+      // `f[abi:cxx11]`, and Swift's `f(x:)`.
+      if isDouble || depth > 0 || bytes[..<index].ends(with: "[abi") { continue }
       let command = String(decoding: bytes[(index + 1)...], as: UTF8.self)
       throw .command(rule: rule, command: command)
     }
@@ -122,5 +139,11 @@ extension FilterError: CustomStringConvertible {
       "filter '\(rule)': expected 'PATTERN' or 'PATTERN:mod:MODULE', found the command "
         + "':\(command)': a recording takes no commands"
     }
+  }
+}
+
+extension ArraySlice<UInt8> {
+  fileprivate func ends(with text: String) -> Bool {
+    suffix(text.utf8.count).elementsEqual(text.utf8)
   }
 }

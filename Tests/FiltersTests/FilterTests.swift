@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import FunctionNames
 import TestSupport
 import Testing
 
-@testable import Recorder
+@testable import Filters
 
 /// Rules and their order, with ftrace's meaning.
 @Suite struct FilterTests {
@@ -17,7 +18,7 @@ import Testing
     SiteFilter(
       filter: try filter.flatMap { try FilterRule.parse($0) },
       notrace: try notrace.flatMap { try FilterRule.parse($0) },
-      graph: try graph.flatMap { try FilterRule.parse($0) }, demangle: demangledForRules)
+      graph: try graph.flatMap { try FilterRule.parse($0) })
   }
 
   @Test(
@@ -117,12 +118,14 @@ import Testing
   @Test("rules match a template's instance by its name, with and without its parameters")
   func templates() {
     let linked = "_ZN3zoo5powerIlLi5EEET_S1_"  // long zoo::power<long, 5>(long)
-    for pattern in ["zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*"] {
+    for pattern in [
+      "zoo::*", "zoo::power<long, 5>", "zoo::power<*>(long)", "long zoo::power*", "zoo::power",
+    ] {
       #expect(
-        FunctionSpellings(linked, demangle: demangledForRules).matches(Glob(pattern)), "\(pattern)")
+        FunctionSpellings(linked).matches(Glob(pattern)), "\(pattern)")
     }
-    for pattern in ["power*", "zoo::power", "long"] {
-      #expect(!FunctionSpellings(linked, demangle: demangledForRules).matches(Glob(pattern)))
+    for pattern in ["power*", "zoo", "long"] {
+      #expect(!FunctionSpellings(linked).matches(Glob(pattern)))
     }
   }
 
@@ -150,7 +153,7 @@ import Testing
     try #require(whole.count == names.count && expected.count == names.count)
     var compared = 0
     // Of another version, c++filt may print the whole name differently already.
-    for (index, name) in names.enumerated() where demangledForRules(name) == whole[index] {
+    for (index, name) in names.enumerated() where demangling(name) == whole[index] {
       compared += 1
       let bare = FunctionSpellings.withoutParameters(whole[index])
       let short = FunctionSpellings.withoutResult(bare)
@@ -159,5 +162,21 @@ import Testing
       }
     }
     #expect(compared > 3000)
+  }
+
+  @Test("rules match a Rust function by its path, whole or by patterns")
+  func rules() {
+    let linked = "_RNvXs_C7mycrateNtB4_6SquareNtB4_5Shape4area"
+    let spellings = FunctionSpellings(linked)
+    for pattern in [linked, "<mycrate::Square as mycrate::Shape>::area", "*::area", "*Square as*"] {
+      #expect(spellings.matches(Glob(pattern)), "\(pattern)")
+    }
+    // Nothing is cut off, as it is off C++ names: a type in parentheses stands within.
+    let onTuple = FunctionSpellings("_RNvYTheENtC1a1T1f")
+    #expect(onTuple.matches(Glob("<(u8, str) as a::T>::f")))
+    #expect(!onTuple.matches(Glob("<")))
+    let legacy = FunctionSpellings("_ZN3foo3bar17h05af221e174051e9E")
+    #expect(legacy.matches(Glob("foo::bar")))
+    #expect(!legacy.matches(Glob("bar")))
   }
 }

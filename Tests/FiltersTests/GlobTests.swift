@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Recorder
+@testable import Filters
 
 /// Patterns as the kernel's lib/glob.c and ftrace have them.
 @Suite struct GlobTests {

@@ -8,6 +8,8 @@ public struct ModuleSpellings: Sendable {
   public init(path: String) {
     let file = String(path.split(separator: "/").last ?? "")
     var spellings = [path]
+    let normalised = Self.normalised(path)
+    if normalised != path { spellings.append(normalised) }
     if !file.isEmpty { spellings.append(file) }
     let characters = Array(file)
     let mark: [Character] = [".", "s", "o"]
@@ -21,6 +23,16 @@ public struct ModuleSpellings: Sendable {
       }
     }
     self.spellings = spellings
+  }
+
+  /// An absolute path without `.` and `..`: `/a/./b/../c.so` is `/a/c.so`. Links are not followed.
+  static func normalised(_ path: String) -> String {
+    guard path.hasPrefix("/") else { return path }
+    var parts: [Substring] = []
+    for part in path.split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
   }
 
   func matches(_ pattern: Glob) -> Bool { spellings.contains { pattern.matches($0) } }

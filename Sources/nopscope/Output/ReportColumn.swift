@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CommandOutput
+import TextFormat
+import TraceAnalysis
+
+/// A column of `nopscope report`.
+enum ReportColumn: String, CaseIterable {
+  case selfPercent = "self%"
+  case `self`, total
+  case callsPercent = "calls%"
+  case calls, avg, p50, p99, min, max, variance, function, module, loads
+
+  /// What a report has that measures times.
+  static let timed: [ReportColumn] = [
+    .selfPercent, .self, .total, .calls, .avg, .p99, .max, .function, .module,
+  ]
+  /// What a report has that only counts calls.
+  static let counted: [ReportColumn] = [.callsPercent, .calls, .function, .module]
+
+  /// The columns of one argument, with commas between them; throws the word that is none.
+  static func parse(_ text: String) throws(UnknownColumn) -> [ReportColumn] {
+    var columns: [ReportColumn] = []
+    for word in text.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let column = ReportColumn(rawValue: word.lowercased()) else {
+        throw UnknownColumn(word: String(word))
+      }
+      columns.append(column)
+    }
+    return columns
+  }
+
+  struct UnknownColumn: Error { let word: String }
+
+  var isText: Bool { self == .function || self == .module }
+
+  /// On a narrow terminal the columns that say least go first.
+  var tableColumn: FittedTable.Column {
+    let title = rawValue.uppercased()
+    if isText { return .text(title, dropped: self == .module ? 7 : nil) }
+    let order: [ReportColumn] = [.variance, .loads, .max, .min, .p50, .p99, .avg]
+    return .number(title, dropped: order.firstIndex(of: self) ?? (self == .total ? 8 : nil))
+  }
+}
+
+/// The cells of one row.
+struct ReportCells {
+  let row: ReportRow
+  let sums: ReportSums
+  /// The module's path as it is shown.
+  let module: String
+
+  /// For people.
+  func text(_ column: ReportColumn) -> String {
+    switch column {
+    case .selfPercent: row.times.map { percent(Double($0.selfTime), sums.selfTime) } ?? "-"
+    case .callsPercent: percent(Double(row.calls), sums.calls)
+    case .calls: grouped(row.calls)
+    case .loads: grouped(row.loads)
+    case .function: neutralised(row.label)
+    case .module: neutralised(module) + (row.loads > 1 ? " (\(grouped(row.loads)) loads)" : "")
+    case .variance: row.times?.variance.map { fixed($0, 0) + " ns²" } ?? "-"
+    case .self, .total, .avg, .p50, .p99, .min, .max: number(column).map(durationText) ?? "-"
+    }
+  }
+
+  /// For programs: nanoseconds, nanoseconds squared, percent, counts; empty where it is not known.
+  func raw(_ column: ReportColumn) -> String {
+    switch column {
+    case .selfPercent: row.times.map { percent(Double($0.selfTime), sums.selfTime, sign: "") } ?? ""
+    case .callsPercent: percent(Double(row.calls), sums.calls, sign: "")
+    case .calls: "\(row.calls)"
+    case .loads: "\(row.loads)"
+    case .function: row.label
+    case .module: row.function.modulePath ?? ""
+    case .variance, .avg: number(column).map { "\($0)" } ?? ""
+    case .self, .total, .p50, .p99, .min, .max: number(column).map { "\(Int($0))" } ?? ""
+    }
+  }
+
+  private func number(_ column: ReportColumn) -> Double? {
+    guard let times = row.times else { return nil }
+    switch column {
+    case .self: return Double(times.selfTime)
+    case .total: return Double(times.total)
+    case .avg: return times.average
+    case .p50: return times.median.map(Double.init)
+    case .p99: return times.percentile99.map(Double.init)
+    case .min: return Double(times.minimum)
+    case .max: return Double(times.maximum)
+    case .variance: return times.variance
+    default: return nil
+    }
+  }
+}
+
+/// What percentages are of: all rows, those that are not shown among them.
+struct ReportSums {
+  var selfTime = 0.0
+  var calls = 0.0
+
+  init(_ rows: [ReportRow]) {
+    for row in rows {
+      selfTime += Double(row.times?.selfTime ?? 0)
+      calls += Double(row.calls)
+    }
+  }
+}
+
+/// `12.3%`; of nothing, 0.
+func percent(_ part: Double, _ whole: Double, sign: String = "%") -> String {
+  fixed(whole > 0 ? part / whole * 100 : 0, 1) + sign
+}
+
+/// A field of RFC 4180: in quotes where it has a comma, a quote or a line's end.
+func csvField(_ text: String) -> String {
+  guard text.contains(where: { ",\"\n\r".contains($0) || $0.isNewline }) else { return text }
+  return "\"" + text.replacing("\"", with: "\"\"") + "\""
+}
