@@ -88,6 +88,14 @@ public struct FittedTable {
   }
 
   private func cut(_ text: String, _ width: Int, isText: Bool) -> String {
-    isText && text.count > width ? text.prefix(width - 1) + "…" : text
+    isText ? CommandOutput.cut(text, to: width) : text
   }
+}
+
+/// A line that is at most so wide; where its end is cut off, it ends in `…`.
+public func cut(_ line: String, to width: Int) -> String {
+  let isWhole = line.hasSuffix("\n")
+  let text = isWhole ? line.dropLast() : line[...]
+  if text.count <= width { return line }
+  return text.prefix(max(0, width - 1)) + "…" + (isWhole ? "\n" : "")
 }

@@ -109,7 +109,8 @@ public struct FilterRule: Equatable, Sendable {
 }
 
 extension FilterRule {
-  func matches(function name: FunctionSpellings, module: ModuleSpellings) -> Bool {
+  /// Whether the rule speaks of this function of this module.
+  public func matches(function name: FunctionSpellings, module: ModuleSpellings) -> Bool {
     if let pattern = self.module, module.matches(pattern) == excludesModule { return false }
     guard let function else { return true }
     return name.matches(function)

@@ -37,18 +37,20 @@ public struct CallTree: Sendable {
   }
 
   fileprivate static let mostNodes = 1 << 21
+  fileprivate let deepest: Int
   private var byKey: [Key: Int32] = [:]
   private var functionIndices: [FunctionName: Int32] = [:]
   /// By process and number: the function's index.
   private var numbers: [UInt64: Int32] = [:]
 
-  /// Reads the chosen threads.
+  /// Reads the chosen threads. What is deeper than `deepest` is not built; outermost calls have depth 1.
   ///
   /// Memory: the tree, of at most two million nodes.
   public init(
     of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
-    progress: @escaping (Double) -> Void = { _ in }
+    deepest: Int = .max, progress: @escaping (Double) -> Void = { _ in }
   ) {
+    self.deepest = deepest
     var meter = ProgressMeter(recording, progress)
     for (index, process) in recording.processes.enumerated() {
       let set = FunctionSet(process.entryOnlyFunctions())
@@ -81,31 +83,35 @@ public struct CallTree: Sendable {
     problems += cursor.problems
   }
 
-  private init() {}
+  private init() { deepest = 0 }
 
   private mutating func readTree(
     _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int
   ) {
     guard thread.hasCallTree else { return }
-    // By index in the thread's tree.
-    var places: [Int32] = []
+    // By index in the thread's tree: the node here, and how deep the one there is.
+    var places: [(node: Int32, depth: Int)] = []
     var tree = self
     self = CallTree()
     let found = thread.forEachTreeNode { place, node in
       // Nodes that are not in use are left out: their places stand for the root.
-      while places.count < min(place, Self.mostNodes) { places.append(0) }
+      while places.count < min(place, Self.mostNodes) { places.append((0, 0)) }
       if place == 0 || places.count >= Self.mostNodes {
-        if place == 0 { places.append(0) } else { tree.foldedCalls &+= node.calls }
+        if place == 0 { places.append((0, 0)) } else { tree.foldedCalls &+= node.calls }
         return
       }
-      let parent = Int(node.parent) < places.count ? places[Int(node.parent)] : 0
+      let (parent, depth) = Int(node.parent) < places.count ? places[Int(node.parent)] : (0, 0)
+      if depth >= tree.deepest {
+        places.append((parent, depth))
+        return
+      }
       let child = tree.child(of: parent, node.function, process, index)
       if let child {
         tree.nodes[Int(child)].calls &+= node.calls
       } else {
         tree.foldedCalls &+= node.calls
       }
-      places.append(child ?? parent)
+      places.append((child ?? parent, depth + 1))
     }
     self = tree
     problems += found
@@ -129,16 +135,19 @@ public struct CallTree: Sendable {
     return child
   }
 
-  /// One index for a function, whatever its number in which process.
+  /// One index for a function, whatever its number in which process, and in which load of its file.
   private mutating func makeFunction(
     _ number: UInt64, _ function: UInt32, _ process: ProcessRecording
   ) -> Int32 {
     let named = process.function(UInt64(function))
     let next = Int32(functions.count)
-    let index = named.offset == nil ? next : functionIndices[named] ?? next
+    var key = named
+    key.generation = 0
+    key.moduleIndex = nil
+    let index = named.offset == nil ? next : functionIndices[key] ?? next
     if index == next {
       functions.append((named, named.label(number: UInt64(function))))
-      if named.offset != nil { functionIndices[named] = index }
+      if named.offset != nil { functionIndices[key] = index }
     }
     numbers[number] = index
     return index
@@ -178,14 +187,15 @@ private struct TreeSink: CallSink {
 
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     resumed(&frame, parentTag: parentTag, depth: depth)
-    if frame.tag < 0 { tree.fold() } else { tree.count(frame.tag) }
+    if frame.tag >= 0 { tree.count(frame.tag) } else if depth < tree.deepest { tree.fold() }
   }
 
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     // The tag of a call that found no room is the complement of its caller's node. So is the -1 of
     // a call without a caller: the complement of the root's 0.
     let parent = parentTag < 0 ? ~parentTag : parentTag
-    frame.tag = tree.child(of: parent, frame.function, process, index) ?? ~parent
+    let child = depth < tree.deepest ? tree.child(of: parent, frame.function, process, index) : nil
+    frame.tag = child ?? ~parent
   }
 
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {

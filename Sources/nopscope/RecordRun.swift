@@ -31,7 +31,11 @@ struct RecordRun {
         complain(line)
       }
       let ending = try run.run(whenWaiting: { complain(waitingText($0)) })
-      RecordSummary(program: program, server: run.server).print()
+      RecordSummary(program: program, server: run.server, isQuiet: settings.isQuiet).print()
+      if settings.requiresSites, run.server.moduleTotals.armed == 0 {
+        complain("--require-sites: no function could be traced")
+        throw ExitCode(125)
+      }
       return ending
     } catch let error as TargetError {
       complain("\(error)")

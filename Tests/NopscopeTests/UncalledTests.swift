@@ -65,7 +65,7 @@ import Testing
     #expect(result.output.contains(": 4 sites, 2 armed, 2 not wanted, 0 skipped, generation 1"))
     #expect(result.output.contains("--filter '*e*' --notrace 'unwanted' --max-depth 3\n"))
     let uncalled = try runNopscope(["report", "--uncalled", data])
-    #expect(uncalled.standardError.contains("calls deeper than 3 were not recorded: a function "))
+    #expect(uncalled.standardError.contains("calls deeper than 3 are not here: a function "))
   }
 
   @Test("what could not be armed is neither: its status says why")

@@ -13,6 +13,8 @@ public struct SyntheticRecording: Sendable {
   public var command = ["./program", "argument"]
   /// As session.json has it; nil: it says nothing.
   public var ticksPerSecond: Int64? = 2_000_000_000
+  /// As session.json has them: JSON of the options.
+  public var options = "{}"
   /// Whether session.json was closed.
   public var hasEnded = true
   /// Whether session.json is written.
@@ -67,6 +69,7 @@ public struct SyntheticRecording: Sendable {
       "host": ["name": "test"], "ended": hasEnded,
       "exitStatus": hasEnded ? 0 as Any : NSNull(),
     ]
+    object["options"] = try JSONSerialization.jsonObject(with: Data(options.utf8))
     if let ticksPerSecond { object["ticksPerSecond"] = ticksPerSecond }
     if !hasProcessLines { object["processes"] = processes.map(\.line) }
     return try JSONSerialization.data(withJSONObject: object)

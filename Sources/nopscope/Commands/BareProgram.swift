@@ -4,6 +4,7 @@ import ArgumentParser
 import CRecorder
 import CommandOutput
 import Glibc
+import Recorder
 
 /// `nopscope PROGRAM [ARGUMENT]...`: record, then replay.
 enum BareProgram {
@@ -23,9 +24,42 @@ enum BareProgram {
       if commands.contains("replay") { show(settings.output) }
       try ending.passOn()
       Nopscope.exit()
+    } catch let code as ExitCode {
+      if code.rawValue == notFoundStatus, let near = nearest(words[0], commands) {
+        complain("there is no command \(words[0]): did you mean nopscope \(near)?")
+      }
+      Glibc.exit(code.rawValue)
     } catch {
       Nopscope.exit(withError: error)
     }
+  }
+
+  private static let notFoundStatus = TargetError.notFound(name: "", isPath: false).exitStatus
+
+  /// The command that a word may have meant: one or two letters differ, or stand in another order.
+  static func nearest(_ word: String, _ commands: [String]) -> String? {
+    let near = commands.map { ($0, distance(Array(word.utf8), Array($0.utf8))) }
+    return near.filter { $0.1 <= 2 && $0.1 < word.utf8.count / 2 }.min { $0.1 < $1.1 }?.0
+  }
+
+  /// How many letters must be added, taken away, replaced or swapped with the next one.
+  private static func distance(_ from: [UInt8], _ to: [UInt8]) -> Int {
+    var before: [Int] = []
+    var last = Array(0...to.count)
+    for i in from.indices {
+      var row = [i + 1]
+      for j in to.indices {
+        let replaced = last[j] + (from[i] == to[j] ? 0 : 1)
+        var least = min(last[j + 1] + 1, row[j] + 1, replaced)
+        if i > 0, j > 0, from[i] == to[j - 1], from[i - 1] == to[j] {
+          least = min(least, before[j - 1] + 1)
+        }
+        row.append(least)
+      }
+      before = last
+      last = row
+    }
+    return last[to.count]
   }
 
   /// Runs `nopscope replay` on the recording: its pager and its colours are its own.

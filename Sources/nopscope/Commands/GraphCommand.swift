@@ -39,6 +39,10 @@ struct GraphCommand: ParsableCommand {
   @Flag(name: .customLong("no-pager"), help: "Write to the terminal without a pager.")
   var noPager = false
 
+  func validate() throws {
+    if let depth, depth < 1 { throw ValidationError("--depth \(depth): expected 1 or more") }
+  }
+
   func run() throws {
     let opened = try recording.open()
     try recording.requireThreads(opened)
@@ -47,13 +51,15 @@ struct GraphCommand: ParsableCommand {
       complain("\(recording.directory): \(noCallers(tracer))")
       throw ExitCode(1)
     }
+    tellLeftOut(opened)
     let progress = Progress("reading \(recording.directory)")
-    let tree = CallTree(of: opened, choosing: recording.isChosen, progress: progress.show)
+    let tree = CallTree(
+      of: opened, choosing: recording.isChosen, deepest: depth ?? .max, progress: progress.show)
     progress.finish()
     let pager = Pager(isWanted: !noPager && !json)
-    let text = GraphText(tree, deepest: depth ?? .max, minimum: minimum / 100)
+    let text = GraphText(tree, minimum: minimum / 100)
     var out = PagedText(pager)
-    if json { text.writeJSON(to: &out) } else { text.write(to: &out) }
+    if json { text.writeJSON(to: &out) } else { text.write(to: &out, width: outputWidth) }
     out.flush()
     pager.finish()
     let problems = opened.problems + tree.problems + opened.symbolProblems

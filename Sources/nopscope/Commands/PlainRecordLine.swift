@@ -2,8 +2,8 @@
 
 import RecordingSchema
 
-/// The words after `nopscope record` where they are plain: options by their full names or `-o`,
-/// each with its value in the next word, then the program.
+/// The words after `nopscope record` where they are plain: flags, options by their full names or
+/// `-o`, each with its value in the next word, then the program.
 ///
 /// The argument parser finds a command's options by reflection, and the runtime looks up the type
 /// of each property by its name. That takes longer than anything else at a start, so a plain line
@@ -26,6 +26,7 @@ struct PlainRecordLine {
         program = [word] + rest
         break
       }
+      if setFlag(word) { continue }
       guard let value = rest.popFirst(), Self.isPlain(value), set(word, value) else { return nil }
     }
     guard let first = program.first, Self.isPlain(first) else { return nil }
@@ -33,6 +34,16 @@ struct PlainRecordLine {
   }
 
   private static func isPlain(_ word: String) -> Bool { !word.isEmpty && !word.hasPrefix("-") }
+
+  /// False for what is no flag.
+  private mutating func setFlag(_ option: String) -> Bool {
+    switch option {
+    case "-q", "--quiet": settings.isQuiet = true
+    case "--require-sites": settings.requiresSites = true
+    default: return false
+    }
+    return true
+  }
 
   /// False for an option that is unknown or does not have this value.
   private mutating func set(_ option: String, _ value: String) -> Bool {

@@ -84,11 +84,22 @@ struct RecordArguments: ParsableArguments {
       "Keep only the last SIZE bytes of each thread: 16M.", valueName: "size"))
   var overwrite: ByteSize?
 
+  @Flag(
+    name: [.short, .customLong("quiet")],
+    help: "Write no closing line: on stderr is only what went wrong, and the program's own.")
+  var isQuiet = false
+
+  @Flag(
+    name: .customLong("require-sites"),
+    help: "End with status 125 if no function could be traced.")
+  var requiresSites = false
+
   func validate() throws { try settings.validate() }
 
   var settings: RecordSettings {
     RecordSettings(
       output: output, tracer: tracer, filter: filter, notrace: notrace, graph: graph,
-      threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite)
+      threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite,
+      isQuiet: isQuiet, requiresSites: requiresSites)
   }
 }

@@ -24,12 +24,13 @@ struct RecordCommand: ParsableCommand {
         nopscope record --filter 'parse_*' --filter '!parse_comment' ./program
         nopscope record --tracer profile --notrace ':mod:libz' ./program
         nopscope record --thread 'worker*' --thread '!worker-9' ./server
+        nopscope record --quiet --require-sites ./test
         nopscope record --graph handle_request --threshold 10us ./server
 
       EXIT STATUS
         the program's own; if a signal ended the program, the same signal ends
         nopscope
-        125  the program was not run
+        125  the program was not run, or --require-sites found nothing to trace
         126  it cannot be run
         127  it was not found
         64   the command line is wrong

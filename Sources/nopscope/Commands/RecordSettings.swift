@@ -16,6 +16,10 @@ struct RecordSettings {
   var maxDepth: UInt32 = 0
   var threshold: TimeSpan?
   var overwrite: ByteSize?
+  /// No closing line.
+  var isQuiet = false
+  /// Without a call site that was armed, the run fails.
+  var requiresSites = false
 
   /// The smallest flight recorder: less than a chunk or two holds nothing.
   private static let smallestOverwrite: UInt64 = 64 << 10

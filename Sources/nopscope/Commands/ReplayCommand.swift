@@ -46,6 +46,7 @@ struct ReplayCommand: ParsableCommand {
     let opened = try recording.open()
     try recording.requireThreads(opened)
     try requireEvents(opened)
+    tellLeftOut(opened)
     let pager = Pager(isWanted: !noPager)
     let out = TextBuffer { pager.write($0) }
     // No progress on a terminal that the text or the pager writes to.

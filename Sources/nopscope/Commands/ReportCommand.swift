@@ -38,7 +38,8 @@ struct ReportCommand: ParsableCommand {
 
       EXIT STATUS
         0  the recording was read; stderr names the parts that are damaged
-        1  it cannot be read
+        1  it cannot be read, or has no call
+        3  a function is beyond a limit of --fail-if; stderr names it
         64 the command line is wrong
       """)
 
@@ -71,6 +72,15 @@ struct ReportCommand: ParsableCommand {
     completion: .directory)
   var diff: String?
 
+  @Option(
+    name: .customLong("fail-if"),
+    help: ArgumentHelp(
+      """
+      End with status 3 if a function is beyond a limit: 'parse_*.p99>1ms', '*.self%>40'. May be \
+      given more than once.
+      """, valueName: "limit"))
+  var failIf: [String] = []
+
   @Flag(help: "List the functions that could have been recorded and were never called.")
   var uncalled = false
 
@@ -87,7 +97,11 @@ struct ReportCommand: ParsableCommand {
     if columns != nil && (diff != nil || uncalled || json) {
       throw ValidationError("--columns cannot be used with --diff, --uncalled or --json")
     }
+    if !failIf.isEmpty && (diff != nil || uncalled) {
+      throw ValidationError("--fail-if cannot be used with --diff or --uncalled")
+    }
     _ = try chosenColumns()
+    _ = try limits()
     if diff != nil && sort != nil {
       throw ValidationError("--sort cannot be used with --diff: a comparison is sorted by change")
     }
@@ -101,6 +115,7 @@ struct ReportCommand: ParsableCommand {
   func run() throws {
     let opened = try recording.open()
     try recording.requireThreads(opened)
+    if !uncalled { tellLeftOut(opened) }
     let report = read(opened, "reading \(recording.directory)")
     if let diff {
       try compare(report, of: opened, diff)
@@ -129,6 +144,34 @@ struct ReportCommand: ParsableCommand {
       pager.finish()
     }
     finish(report, of: opened)
+    try check(report)
+    if report.rows.isEmpty {
+      if report.problems.isEmpty {
+        complain("\(recording.directory): no call was recorded: nopscope info says what was armed")
+      }
+      throw ExitCode(1)
+    }
+  }
+
+  private func limits() throws -> [ReportLimit] {
+    do {
+      return try failIf.map { (text) throws(LimitError) in try ReportLimit(text) }
+    } catch {
+      throw ValidationError("--fail-if \(error.description)")
+    }
+  }
+
+  private func check(_ report: Report) throws {
+    var isBeyond = false
+    for limit in try limits() {
+      guard let lines = limit.violations(report) else {
+        complain("--fail-if '\(limit.text)': no function that was called matches it")
+        continue
+      }
+      for line in lines { complain("--fail-if '\(limit.text)': \(line)") }
+      isBeyond = isBeyond || !lines.isEmpty
+    }
+    if isBeyond { throw ExitCode(3) }
   }
 
   private func chosenColumns() throws -> [ReportColumn]? {

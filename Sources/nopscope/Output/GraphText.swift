@@ -9,14 +9,12 @@ import TraceAnalysis
 /// The tree as lines or as JSON, without recursion: it may be a million levels deep.
 struct GraphText {
   private let tree: CallTree
-  private let deepest: Int
   private let least: Double
   /// As shown, by index in the tree's functions.
   private let labels: [String]
 
-  init(_ tree: CallTree, deepest: Int, minimum: Double) {
+  init(_ tree: CallTree, minimum: Double) {
     self.tree = tree
-    self.deepest = deepest
     let root = tree.nodes[0]
     least = minimum * Double(tree.hasTimes ? root.total : Int(clamping: root.calls))
     let marks = ModuleMarks(tree.functions.lazy.map { ($0.label, $0.name.modulePath) })
@@ -25,9 +23,8 @@ struct GraphText {
     }
   }
 
-  private func children(_ node: Int, depth: Int) -> [Int] {
-    if depth >= deepest { return [] }
-    return tree.nodes[node].children.filter { child in
+  private func children(_ node: Int) -> [Int] {
+    tree.nodes[node].children.filter { child in
       let size =
         tree.hasTimes ? Double(tree.nodes[child].total) : Double(tree.nodes[child].calls)
       return size >= least
@@ -42,18 +39,20 @@ struct GraphText {
   /// Indentation stops growing here: a line must stay readable, and a file finite.
   private static let widest = 64
 
-  func write(to out: inout PagedText) {
+  /// At most `width` wide; nil: as wide as it is.
+  func write(to out: inout PagedText, width: Int?) {
     let columns = columns
-    out.add(columns.head)
-    var stack = children(0, depth: 0).reversed().map { (node: $0, depth: 0) }
+    out.add(headingText(columns.head))
+    var stack = children(0).reversed().map { (node: $0, depth: 0) }
     while let (index, depth) = stack.popLast() {
       let node = tree.nodes[index]
       var cells = [grouped(node.calls)]
       if tree.hasTimes { cells += [durationText(node.total), durationText(node.selfTime)] }
       let indent = String(repeating: "  ", count: min(depth, Self.widest))
       let mark = depth > Self.widest ? "[\(depth)] " : ""
-      out.add(columns.line(cells + [indent + mark + label(index)]))
-      for child in children(index, depth: depth + 1).reversed() { stack.append((child, depth + 1)) }
+      let line = columns.line(cells + [indent + mark + label(index)])
+      out.add(width.map { cut(line, to: $0) } ?? line)
+      for child in children(index).reversed() { stack.append((child, depth + 1)) }
       if out.isClosed { return }
     }
   }
@@ -71,22 +70,21 @@ struct GraphText {
   func writeJSON(to out: inout PagedText) {
     out.add("{\"schema\":\"\(schemaText("graph"))\",\"tree\":")
     // What is left to do, last first: a node to begin or text to end one.
-    var stack: [(node: Int, depth: Int, text: String)] = [(0, 0, "")]
-    while let (index, depth, text) = stack.popLast() {
+    var stack: [(node: Int, text: String)] = [(0, "")]
+    while let (index, text) = stack.popLast() {
       out.add(text)
       if index < 0 { continue }
       let node = tree.nodes[index]
       let function = Int(node.function)
       let known = function < 0 ? nil : tree.functions[function].name
       out.add("{\"calls\":\(node.calls),\"function\":\(quoted(known?.name))")
-      out.add(",\"generation\":\(known?.generation ?? 0),\"module\":\(quoted(known?.modulePath))")
+      out.add(",\"linkedName\":\(quoted(known?.rawName)),\"module\":\(quoted(known?.modulePath))")
       out.add(",\"offset\":\(known?.offset.map { String($0.rawValue) } ?? "null")")
       out.add(",\"selfNanoseconds\":\(tree.hasTimes ? String(node.selfTime) : "null")")
       out.add(",\"totalNanoseconds\":\(tree.hasTimes ? String(node.total) : "null"),\"children\":[")
-      stack.append((-1, 0, "]}"))
-      let below = children(index, depth: depth)
-      for (place, child) in below.enumerated().reversed() {
-        stack.append((child, depth + 1, place > 0 ? "," : ""))
+      stack.append((-1, "]}"))
+      for (place, child) in children(index).enumerated().reversed() {
+        stack.append((child, place > 0 ? "," : ""))
       }
     }
     out.add("}\n")

@@ -8,6 +8,7 @@ import TextFormat
 struct RecordSummary {
   let program: TargetProgram
   let server: RecordServer
+  let isQuiet: Bool
   private var output: String { server.recordingPath }
 
   func print() {
@@ -51,7 +52,7 @@ struct RecordSummary {
         "\(output): some threads found no memory for their events, which are only counted as lost: "
           + "raise ulimit -f or ulimit -v, or give --overwrite a smaller size")
     }
-    write(neutralised(closing(totals, events)) + "\n", to: 2)
+    if !isQuiet { write(neutralised(closing(totals, events)) + "\n", to: 2) }
   }
 
   /// `4,812 sites, 4,790 armed, 22 skipped (nopscope sites --skipped); 4.9 MB, 0 lost`.

@@ -53,8 +53,7 @@ struct ReportCells {
   /// For people.
   func text(_ column: ReportColumn) -> String {
     switch column {
-    case .selfPercent: row.times.map { percent(Double($0.selfTime), sums.selfTime) } ?? "-"
-    case .callsPercent: percent(Double(row.calls), sums.calls)
+    case .selfPercent, .callsPercent: number(column).map { fixed($0, 1) + "%" } ?? "-"
     case .calls: grouped(row.calls)
     case .loads: grouped(row.loads)
     case .function: neutralised(row.label)
@@ -67,8 +66,7 @@ struct ReportCells {
   /// For programs: nanoseconds, nanoseconds squared, percent, counts; empty where it is not known.
   func raw(_ column: ReportColumn) -> String {
     switch column {
-    case .selfPercent: row.times.map { percent(Double($0.selfTime), sums.selfTime, sign: "") } ?? ""
-    case .callsPercent: percent(Double(row.calls), sums.calls, sign: "")
+    case .selfPercent, .callsPercent: number(column).map { fixed($0, 1) } ?? ""
     case .calls: "\(row.calls)"
     case .loads: "\(row.loads)"
     case .function: row.label
@@ -78,9 +76,17 @@ struct ReportCells {
     }
   }
 
-  private func number(_ column: ReportColumn) -> Double? {
+  /// Nanoseconds, nanoseconds squared, percent or calls; nil where it is not known, or is text.
+  func number(_ column: ReportColumn) -> Double? {
+    switch column {
+    case .calls: return Double(row.calls)
+    case .loads: return Double(row.loads)
+    case .callsPercent: return sums.calls > 0 ? Double(row.calls) / sums.calls * 100 : 0
+    default: break
+    }
     guard let times = row.times else { return nil }
     switch column {
+    case .selfPercent: return sums.selfTime > 0 ? Double(times.selfTime) / sums.selfTime * 100 : 0
     case .self: return Double(times.selfTime)
     case .total: return Double(times.total)
     case .avg: return times.average
@@ -105,11 +111,6 @@ struct ReportSums {
       calls += Double(row.calls)
     }
   }
-}
-
-/// `12.3%`; of nothing, 0.
-func percent(_ part: Double, _ whole: Double, sign: String = "%") -> String {
-  fixed(whole > 0 ? part / whole * 100 : 0, 1) + sign
 }
 
 /// A field of RFC 4180: in quotes where it has a comma, a quote or a line's end.

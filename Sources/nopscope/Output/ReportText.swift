@@ -11,6 +11,8 @@ struct ReportTable {
   /// Those that are shown.
   let rows: [ReportRow]
   let columns: [ReportColumn]
+  /// Those of a table for programs.
+  private let rawColumns: [ReportColumn]
   private let sums: ReportSums
   private let marks: ModuleMarks
   private let paths: ShortPaths
@@ -21,6 +23,7 @@ struct ReportTable {
     let modules = Set(report.rows.map(\.function.modulePath))
     let hasLoads = report.rows.contains { $0.loads > 1 }
     let standard = report.hasTimes ? ReportColumn.timed : ReportColumn.counted
+    rawColumns = columns ?? standard
     // The name of the only module says nothing.
     self.columns =
       columns ?? standard.filter { $0 != .module || modules.count > 1 || hasLoads }
@@ -65,12 +68,11 @@ struct ReportTable {
 
   /// For programs: a line of the columns' names, then one a row (RFC 4180, with single newlines).
   var csv: String {
-    let columns = columns
     let lines = rows.map { row in
       let cells = cells(of: row)
-      return columns.map { csvField(cells.raw($0)) }.joined(separator: ",")
+      return rawColumns.map { csvField(cells.raw($0)) }.joined(separator: ",")
     }
-    return ([columns.map(\.rawValue).joined(separator: ",")] + lines).map { $0 + "\n" }.joined()
+    return ([rawColumns.map(\.rawValue).joined(separator: ",")] + lines).map { $0 + "\n" }.joined()
   }
 }
 

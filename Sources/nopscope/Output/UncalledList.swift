@@ -45,26 +45,14 @@ struct UncalledList {
   /// Why a function in the list may have been called nevertheless.
   private var doubts: [String] {
     var doubts: [String] = []
-    let options = recording.session.options
     let may = "a function listed here may have been called"
     if report.lostEvents > 0 { doubts.append("events were lost: \(may)") }
     if !recording.session.missing.isEmpty { doubts.append("processes are missing: \(may)") }
-    if recording.processes.contains(where: \.isOverwriting) {
-      doubts.append("a flight recorder keeps only the end: \(may) before")
+    // What the rules leave out is not in the list.
+    doubts += leftOutTexts(recording).filter {
+      !$0.contains("--filter") && !$0.contains("--notrace")
     }
-    if let least = options.thresholdNanoseconds, least > 0 {
-      doubts.append(
-        "calls shorter than \(durationText(least)) were not recorded: \(may)")
-    }
-    if let depth = options.maximumDepth, depth > 0 {
-      doubts.append("calls deeper than \(depth) were not recorded: \(may)")
-    }
-    if let graph = options.graph, !graph.isEmpty {
-      doubts.append("only what \(graph.joined(separator: ", ")) calls was recorded: \(may)")
-    }
-    if let threads = options.threads, !threads.isEmpty {
-      doubts.append("only threads \(threads.joined(separator: ", ")) were recorded: \(may)")
-    }
+    .map { "\($0): \(may)" }
     return doubts
   }
 

@@ -50,7 +50,7 @@ struct RecordingCheck {
         of: opened,
         choosing: { one, _ in
           one.pid == process.pid && one.incarnation == process.incarnation
-        })
+        }, eachLoad: true)
       found.problems += report.problems
       for row in report.rows {
         guard let name = row.function.rawName else {
