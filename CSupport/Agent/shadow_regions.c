@@ -76,9 +76,9 @@ static bool grow(uint32_t region) {
   return true;
 }
 
-void nag_regions_reserve(uint32_t count) {
-  for (uint32_t i = 0; range != NULL && i < count && i < REGIONS; i++)
-    if (mapped[i] == 0 && !grow(i)) return;
+static void give_back(uint32_t region) {
+  owners[region] = NULL;
+  atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
 }
 
 // One plus its number; 0: there is none.
@@ -90,15 +90,22 @@ static uint32_t take_region(void) {
       if (!atomic_compare_exchange_weak(&used_regions[word], &seen, seen | 1u << bit)) continue;
       owners[region] = &nag_self;
       if (mapped[region] != 0 || grow(region)) return region + 1;
+      give_back(region);
       return 0;
     }
   }
   return 0;
 }
 
-static void give_back(uint32_t region) {
-  owners[region] = NULL;
-  atomic_fetch_and(&used_regions[region / 32], ~(1u << region % 32));
+// A region grows only in the hands of who has taken it: one that another thread has is left to it.
+void nag_regions_reserve(uint32_t count) {
+  bool can_grow = true;
+  for (uint32_t i = 0; range != NULL && can_grow && i < count && i < REGIONS; i++) {
+    const uint32_t bit = 1u << i % 32;
+    if (atomic_fetch_or(&used_regions[i / 32], bit) & bit) continue;
+    can_grow = mapped[i] != 0 || grow(i);
+    give_back(i);
+  }
 }
 
 bool nag_is_this_threads(const nag_slot *slot) {

@@ -43,6 +43,13 @@ import Testing
   }
 
   @Test(
+    "Threads that start while a filter is installed keep their hooked returns",
+    arguments: 0..<40)
+  func threadsThatStartMeanwhile(run: Int) throws {
+    _ = try check("confined.c", ["threads"], Manner(variant: .patchable))
+  }
+
+  @Test(
     "Where the time stamp counter is forbidden, that thread's recording ends, and that is said",
     arguments: ["strict", "clock"], ["function_graph", "function", "profile"])
   func withoutClock(how: String, tracer: String) throws {
