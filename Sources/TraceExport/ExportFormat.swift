@@ -8,6 +8,8 @@ public enum ExportFormat: String, CaseIterable, Sendable, CustomStringConvertibl
   case chrome
   /// One line a stack: flamegraph.pl, inferno, speedscope.
   case folded
+  /// One page of HTML: a flame graph to search and zoom in.
+  case flamegraph
   /// speedscope's own JSON: speedscope.app.
   case speedscope
   /// uftrace's data directory: its replay, report, graph, tui.
@@ -18,6 +20,8 @@ public enum ExportFormat: String, CaseIterable, Sendable, CustomStringConvertibl
 
   /// No terminal shows it.
   public var isBinary: Bool { self == .perfetto }
+  /// The merged call tree; else call by call.
+  public var isTree: Bool { self == .folded || self == .flamegraph }
   /// A directory of files; else one file.
   public var isFolder: Bool { self == .uftrace }
 }

@@ -14,14 +14,14 @@ public enum ExportDestination: Sendable {
 /// Writes a recording in another tool's format.
 ///
 /// Streams: memory is that of the functions' names and the open calls, whatever the recording's
-/// length (folded stacks: of the merged call tree). The destination is replaced when
+/// length (folded stacks and flame graphs: of the merged call tree). The destination is replaced when
 /// the export is complete; until then it stays as it was.
 public struct Exporter {
   /// What is exported.
   public var recording: Recording
   /// What it becomes.
   public var format: ExportFormat
-  /// Of folded stacks alone. Nil: times where there are any, else calls.
+  /// Of folded stacks and flame graphs alone. Nil: times where there are any, else calls.
   public var foldedWeight: FoldedWeight?
   /// The threads that are exported; all by default.
   public var isChosen: ThreadChoice = { _, _ in true }
@@ -53,7 +53,7 @@ public struct Exporter {
       var export = SliceExport(SpeedscopeWriter(file, recording))
       summary = try export.run(recording, choosing: isChosen, progress: progress)
       export.writer.finish(export.functions)
-    case .folded, .uftrace: summary = try exportFolded(file.buffer, progress)
+    case .folded, .flamegraph, .uftrace: summary = try exportTree(file.buffer, progress)
     }
     try file.finish()
     summary.bytes = file.buffer.written
@@ -81,7 +81,7 @@ public struct Exporter {
     return summary
   }
 
-  private func exportFolded(
+  private func exportTree(
     _ output: OutputBuffer, _ progress: (Double) throws -> Void
   ) throws -> ExportSummary {
     var failure: (any Error)?
@@ -93,7 +93,14 @@ public struct Exporter {
     if let failure { throw failure }
     let weight = foldedWeight ?? (tree.hasTimes ? .selfTime : .calls)
     if weight == .selfTime && !tree.hasTimes { throw noEvents() }
-    FoldedExport(tree, weight, to: output).write()
+    switch format {
+    case .flamegraph:
+      let command = recording.session.command.joined(separator: " ")
+      FlamegraphExport(
+        tree, weight, title: command.isEmpty ? recording.directory : command, to: output
+      ).write()
+    default: FoldedExport(tree, weight, to: output).write()
+    }
     var summary = ExportSummary()
     summary.calls = tree.nodes.dropFirst().reduce(tree.foldedCalls) { $0 &+ $1.calls }
     summary.functions = tree.functions.count
@@ -132,12 +139,12 @@ extension Exporter {
         hasTree = hasTree || thread.hasCallTree
       }
     }
-    if hasEvents || (hasTree && format == .folded) { return }
+    if hasEvents || (hasTree && format.isTree) { return }
     let streaming: [Tracer] = [.functionGraph, .function]
     if recording.processes.contains(where: { $0.tracer.map(streaming.contains) ?? true }) {
       throw .nothingCalled(directory: recording.directory)
     }
-    if format != .folded { throw noEvents() }
+    if !format.isTree { throw noEvents() }
     if recording.processes.contains(where: { $0.tracer == .callGraph }) {
       throw .nothingCalled(directory: recording.directory)
     }

@@ -24,7 +24,7 @@ struct Nopscope: ParsableCommand {
     version: versionText,
     subcommands: [
       RecordCommand.self, ReportCommand.self, ReplayCommand.self, GraphCommand.self,
-      InfoCommand.self, ExportCommand.self, DoctorCommand.self, DemoCommand.self,
+      InfoCommand.self, ExportCommand.self, OpenCommand.self, DoctorCommand.self, DemoCommand.self,
       SitesCommand.self, RecordMcountCommand.self, AuditCommand.self,
     ])
 

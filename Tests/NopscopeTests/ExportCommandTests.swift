@@ -44,9 +44,11 @@ import Testing
   }
 
   static let wrong: [([String], Int32, String)] = [
-    (["--format", "perfetto", "--count"], 64, "only the format folded counts calls"),
+    (
+      ["--format", "perfetto", "--count"], 64, "only the formats flamegraph and folded count calls"
+    ),
     (["--format", "uftrace"], 64, "name it with -o DIR"),
-    (["--format", "svg"], 64, "'perfetto', 'chrome', 'folded', 'speedscope' or 'uftrace'"),
+    (["--format", "svg"], 64, "  - flamegraph\n"),
     ([], 64, "--format"),
     (["--format", "chrome", "-o", "/dev/full"], 1, "/dev/full: cannot write: No space left"),
     (

@@ -64,23 +64,29 @@ enum BareProgram {
 
   /// Runs `nopscope replay` on the recording: its pager and its colours are its own.
   private static func show(_ output: String) {
-    let words = ["nopscope", "replay", output]
-    var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
-    defer { for text in arguments { free(text) } }
-    var child: pid_t = 0
-    let error = "/proc/self/exe".withCString { path in
-      arguments.withUnsafeMutableBufferPointer { arguments in
-        var options = nrc_spawn_options()
-        options.path = path
-        options.arguments = UnsafePointer(arguments.baseAddress)
-        options.environment = UnsafePointer(environ)
-        options.output = -1
-        options.error = -1
-        return nrc_spawn(&options, &child)
-      }
-    }
-    guard error == 0 else { return complain("replay: \(String(cString: strerror(error)))") }
-    var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    let error = runAndWait("/proc/self/exe", ["nopscope", "replay", output]).error
+    if error != 0 { complain("replay: \(String(cString: strerror(error)))") }
   }
+}
+
+/// Runs a program with our own environment, input and outputs, and waits for its end: the errno where
+/// it could not be started, and its status as wait(2) has it.
+func runAndWait(_ path: String, _ words: [String]) -> (error: Int32, status: Int32) {
+  var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+  defer { for text in arguments { free(text) } }
+  var child: pid_t = 0
+  let error = path.withCString { path in
+    arguments.withUnsafeMutableBufferPointer { arguments in
+      var options = nrc_spawn_options()
+      options.path = path
+      options.arguments = UnsafePointer(arguments.baseAddress)
+      options.environment = UnsafePointer(environ)
+      options.output = -1
+      options.error = -1
+      return nrc_spawn(&options, &child)
+    }
+  }
+  var status: Int32 = 0
+  while error == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR {}
+  return (error, status)
 }

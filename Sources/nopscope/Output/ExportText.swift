@@ -29,6 +29,7 @@ private func viewer(of output: String, _ format: ExportFormat) -> String {
   switch format {
   case .perfetto: "open it at https://ui.perfetto.dev"
   case .chrome: "open it in chrome://tracing or at https://ui.perfetto.dev"
+  case .flamegraph: "open it in a browser"
   case .folded: "flamegraph.pl \(output) > flame.svg"
   case .speedscope: "open it at https://www.speedscope.app"
   case .uftrace: "uftrace tui -d \(output)"
