@@ -34,6 +34,8 @@ public struct ReportRow: Sendable {
   public var calls: UInt64
   /// Nil where no call's duration is known.
   public var times: CallTimes?
+  /// Of single calls.
+  public var distribution: Distribution
 
   /// Its name as it is shown.
   public var label: String { function.label(number: number) }

@@ -65,7 +65,13 @@ struct ReportMerging {
     ReportRow(
       function: merged.function, number: UInt64(merged.number), loads: merged.loads,
       calls: merged.totals.calls,
-      times: times(merged))
+      times: times(merged), distribution: distribution(of: merged))
+  }
+
+  private func distribution(of merged: Merged) -> Distribution {
+    Distribution(
+      histogram: merged.histogram, scale: merged.scale,
+      bounds: (merged.totals.minimum.rawValue, merged.totals.maximum.rawValue))
   }
 
   private func times(_ merged: Merged) -> CallTimes? {

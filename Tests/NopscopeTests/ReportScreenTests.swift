@@ -165,4 +165,58 @@ import Testing
       #expect(text.split(separator: "\n").contains { $0 == name }, "\(style)")
     }
   }
+
+  @Test("report FUNCTION shows how long its calls took, who calls it and whom it calls")
+  func oneFunction() throws {
+    let base: UInt64 = 1_000_000
+    let chunk = SyntheticChunk { encoder in
+      encoder.entry(0, at: base)
+      for index in 0..<9 as Range<UInt64> {
+        encoder.entry(1, at: base + 1000 * (index + 1))
+        encoder.call(2, from: base + 1000 * (index + 1) + 10, to: base + 1000 * (index + 1) + 40)
+        encoder.exit(at: base + 1000 * (index + 1) + 100)
+      }
+      encoder.call(1, from: base + 50_000, to: base + 51_000)
+      encoder.exit(at: base + 100_000)
+    }
+    let module = SyntheticModule("/bin/x", functions: ["main", "work", "leaf"])
+    let folder = try TemporaryFolder.shared.fresh("one")
+    try SyntheticRecording(
+      processes: [SyntheticProcess(modules: [module], chunks: [chunk])]
+    ).write(to: folder + "/nopscope.data")
+    let expected = """
+      work  /bin/x
+      10 calls, self 1.630 us (1.6%), total 1.900 us, average 190 ns
+
+         MIN     P50     P90       P99     P99.9    P99.99       MAX
+      100 ns  100 ns  100 ns  1.000 us  1.000 us  1.000 us  1.000 us
+
+        FROM        TO  CALLS
+       64 ns    128 ns      9  ████████████████████████████████████████
+      128 ns    256 ns      0
+      256 ns    512 ns      0
+      512 ns  1.024 us      1  ████▌
+
+         TOTAL  CALLS  CALLER
+      1.900 us     10  main
+
+       TOTAL  CALLS  CALLEE
+      270 ns      9  leaf
+
+
+      """
+    let named = try runNopscope(["report", folder + "/nopscope.data", "w?rk"])
+    #expect(named.ending == .exit(0))
+    #expect(named.output == expected)
+    let inPlace = try runChild(
+      "/bin/sh", ["-c", "cd '\(folder)' && '\(Tools.nopscope)' report work"])
+    #expect(inPlace.output == expected)
+    let outermost = try runNopscope(["report", folder + "/nopscope.data", "main"]).output
+    #expect(outermost.contains("(a thread's first function)"))
+    let none = try runNopscope(["report", folder + "/nopscope.data", "nobody"])
+    #expect(none.ending == .exit(1))
+    #expect(none.standardError.contains("nobody: no function that was called matches it"))
+    let json = try runNopscope(["report", "--json", folder + "/nopscope.data", "work"])
+    #expect(json.ending == .exit(64))
+  }
 }

@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import CommandOutput
+import Filters
+import Glibc
 import RecordingReader
 import TraceAnalysis
 
@@ -30,6 +32,8 @@ struct ReportCommand: ParsableCommand {
       EXAMPLES
         nopscope report
         nopscope report build.data --sort total --limit 20
+        nopscope report handle_request
+        nopscope report build.data 'parse_*'
         nopscope report --columns self,calls,p50,p99,max,function
         nopscope report --csv > report.csv
         nopscope report --json | jq '.functions[] | select(.calls > 1000).function'
@@ -44,6 +48,13 @@ struct ReportCommand: ParsableCommand {
       """)
 
   @OptionGroup var recording: RecordingArguments
+
+  @Argument(
+    help: """
+      Show only this function, with the times of its calls, its callers and callees: a name or a rule \
+      as in --filter.
+      """)
+  var function: String?
 
   @Option(help: "Sort by self, total, calls, avg, min, max, p50, p99, variance or name.")
   var sort: ReportOrder?
@@ -112,7 +123,25 @@ struct ReportCommand: ParsableCommand {
     }
   }
 
+  /// Of two words the first is the recording. One alone that is no directory is the function, if there is
+  /// a recording where it is by default.
+  private func arrangement() -> (recording: RecordingArguments, function: String?) {
+    func isThere(_ path: String) -> Bool {
+      var status = stat()
+      return stat(path, &status) == 0
+    }
+    let word = recording.directory
+    if function != nil || word.contains("/") || isThere(word) || !isThere(defaultRecording) {
+      return (recording, function)
+    }
+    var arranged = recording
+    arranged.directory = defaultRecording
+    return (arranged, word)
+  }
+
   func run() throws {
+    let (recording, function) = arrangement()
+    if let function { return try show(function, of: recording) }
     let opened = try recording.open()
     try recording.requireThreads(opened)
     if !uncalled { tellLeftOut(opened) }
@@ -172,6 +201,50 @@ struct ReportCommand: ParsableCommand {
       isBeyond = isBeyond || !lines.isEmpty
     }
     if isBeyond { throw ExitCode(3) }
+  }
+
+  private func show(_ wanted: String, of recording: RecordingArguments) throws {
+    if json || csv || uncalled || diff != nil {
+      throw ValidationError("\(wanted): one function is shown as text only")
+    }
+    let rule: FilterRule
+    do {
+      rule = try FilterRule(wanted)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+    let opened = try recording.open()
+    try recording.requireThreads(opened)
+    tellLeftOut(opened)
+    let progress = Progress("reading \(recording.directory)")
+    let report = Report(of: opened, choosing: recording.isChosen, progress: progress.show)
+    let rows = report.rows.filter { row in
+      rule.matches(
+        function: FunctionSpellings(row.function.rawName ?? row.label),
+        module: ModuleSpellings(path: row.function.modulePath ?? ""))
+    }
+    guard !rows.isEmpty else {
+      progress.finish()
+      complain(
+        "\(wanted): no function that was called matches it, and it is no recording; "
+          + "nopscope report \(recording.directory) lists the functions")
+      throw ExitCode(1)
+    }
+    let tree = CallTree(of: opened, choosing: recording.isChosen, progress: progress.show)
+    progress.finish()
+    let pager = Pager(isWanted: !noPager)
+    var out = PagedText(pager)
+    let sums = ReportSums(report.rows)
+    let most = limit ?? 10
+    for row in most == 0 ? rows[...] : rows.prefix(most) {
+      let detail = FunctionDetail(
+        row: row, sums: sums, neighbours: Neighbours(of: row.function, in: tree))
+      out.add(detail.text(width: outputWidth))
+    }
+    if most > 0, rows.count > most { out.add("\(rows.count - most) more: --limit 0\n") }
+    out.flush()
+    pager.finish()
+    complainOf(report.problems, in: recording.directory)
   }
 
   private func chosenColumns() throws -> [ReportColumn]? {
