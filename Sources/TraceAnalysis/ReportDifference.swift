@@ -32,24 +32,27 @@ public struct DifferenceRow: Sendable {
 ///
 /// Functions are the same where module's file name and symbol are: a rebuilt program has other
 /// build-ids and offsets. Those of one name (static functions, generations) are paired in order.
-public func difference(from before: Report, to after: Report) -> [DifferenceRow] {
+/// `renaming`: which file of the older report is which of the newer one, where their names differ.
+public func difference(
+  from before: Report, to after: Report, renaming: [String: String] = [:]
+) -> [DifferenceRow] {
   struct Key: Hashable {
     var module, name: String
     var occurrence: Int
   }
-  func keyed(_ report: Report) -> [Key: ReportRow] {
+  func keyed(_ report: Report, _ renaming: [String: String]) -> [Key: ReportRow] {
     var rows: [Key: ReportRow] = [:]
     for row in report.rows {
       let file = row.function.modulePath?.split(separator: "/").last.map(String.init) ?? ""
       let name = row.function.rawName ?? row.label
-      var key = Key(module: file, name: name, occurrence: 0)
+      var key = Key(module: renaming[file] ?? file, name: name, occurrence: 0)
       while rows[key] != nil { key.occurrence += 1 }
       rows[key] = row
     }
     return rows
   }
-  let old = keyed(before)
-  let new = keyed(after)
+  let old = keyed(before, renaming)
+  let new = keyed(after, [:])
   let rows = Set(old.keys).union(new.keys).map { DifferenceRow(before: old[$0], after: new[$0]) }
   return rows.sorted { left, right in
     let totals = (abs(left.total ?? 0), abs(right.total ?? 0))

@@ -75,11 +75,19 @@ import Testing
     let document = try jsonObject(try runNopscope(["info", path, "--json"]).standardOutput)
     #expect(
       Set(document.keys) == [
-        "schema", "calls", "bytes", "bytesPerCall", "lostEvents", "corrupted", "modules", "missing",
+        "schema", "command", "tracer", "ended", "exitStatus", "calls", "bytes", "bytesPerCall",
+        "lostEvents", "corrupted", "processes", "modules", "notes", "missing",
       ])
     #expect(document["schema"] as? String == "nopscope.info/1")
     #expect(document["calls"] as? Int == 3)
     #expect(document["bytes"] as? Int == 8192)
+    #expect(document["command"] as? [String] == ["./program", "argument"])
+    #expect(document["tracer"] as? String == "function_graph")
+    #expect(document["ended"] as? Bool == true && document["exitStatus"] as? Int == 0)
+    let processes = try #require(document["processes"] as? [[String: Any]])
+    #expect(processes.map { $0["pid"] as? Int } == [4711])
+    let threads = try #require(processes.first?["threads"] as? [[String: Any]])
+    #expect(threads.map { $0["name"] as? String } == ["program"])
     let modules = try #require(document["modules"] as? [[String: Any]])
     #expect(
       modules.map { Set($0.keys) } == [
@@ -88,6 +96,27 @@ import Testing
           "skipped", "skippedReasons", "status",
         ]
       ])
+  }
+
+  @Test("info has the loads of one file in one line, unless they differ")
+  func infoOfLoads() throws {
+    let modules = (0..<5).map { index in
+      var module = SyntheticModule(
+        "/lib/p.so", firstFunction: UInt32(index), functions: ["f"])
+      module.generation = index + 1
+      if index == 4 { module.status = "left alone" }
+      if index == 4 { module.armed = 0 }
+      return module
+    }
+    let chunk = SyntheticChunk { $0.call(0, from: 1_000_001, to: 1_000_009) }
+    let path = try SyntheticRecording(
+      processes: [SyntheticProcess(modules: modules, chunks: [chunk])]
+    ).write()
+    let lines = try runNopscope(["info", path]).output.split(separator: "\n")
+      .filter { $0.hasPrefix("module") }
+    #expect(lines.count == 2)
+    #expect(lines.first?.contains(", 4 loads, build-id") == true)
+    #expect(lines.last?.contains(", generation 5, build-id") == true)
   }
 
   @Test("info says of a process that did not end in exit() what may have ended it")

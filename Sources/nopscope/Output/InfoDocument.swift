@@ -29,23 +29,68 @@ struct InfoDocument: Encodable {
     }
   }
 
+  struct Thread: Encodable {
+    var id: Int32
+    var name: String
+  }
+
+  struct Process: Encodable {
+    var pid: Int32
+    /// Counts the execs of the pid, from 0.
+    var incarnation: UInt32
+    var parent: Int32
+    var program: String?
+    /// It closed its recording itself.
+    var ended: Bool
+    var threads: [Thread]
+
+    init(_ process: ProcessRecording) {
+      pid = process.pid
+      incarnation = process.incarnation
+      parent = process.parent
+      program = process.program
+      ended = process.hasEnded
+      threads = process.threads.map { Thread(id: $0.id, name: $0.name) }
+    }
+  }
+
+  /// The program and its arguments.
+  var command: [String]
+  var tracer: String?
+  /// `nopscope record` closed it.
+  var ended: Bool
+  var exitStatus: Int?
   var calls: UInt64
   var bytes: UInt64
   var bytesPerCall: Double
   var lostEvents: UInt64
   var corrupted: Bool
+  var processes: [Process]
   var modules: [Module]
+  /// What is no damage and should be known, a line each.
+  var notes: [String]
   var missing: [MissingProcess]
 
   init(_ recording: Recording, _ report: Report) {
+    command = recording.session.command
+    tracer = tracerName(of: recording)
+    ended = recording.isClosed
+    exitStatus = recording.session.exitStatus
     calls = report.calls
     bytes = recording.bytes
     bytesPerCall = nopscope.bytesPerCall(recording, report)
     lostEvents = report.lostEvents
     corrupted = report.isCorrupted
+    processes = recording.processes.map(Process.init)
+    notes = recording.notes
     modules = recording.processes.flatMap(\.modules).map(Module.init)
     missing = recording.session.missing
   }
+}
+
+/// The tracer that the event files have, else the session.
+func tracerName(of recording: Recording) -> String? {
+  recording.processes.compactMap(\.tracer).first?.name ?? recording.session.tracerName
 }
 
 /// 0 where there were no calls.

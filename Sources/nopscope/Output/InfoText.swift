@@ -8,10 +8,9 @@ import Units
 
 /// The lines of `nopscope info`.
 func infoText(_ recording: Recording, _ report: Report) -> String {
-  let tracer = recording.processes.compactMap(\.tracer).first?.name ?? recording.session.tracerName
   var lines: [(String, String)] = [
     ("command", recording.session.command.joined(separator: " ")),
-    ("tracer", tracer ?? "?"),
+    ("tracer", tracerName(of: recording) ?? "?"),
     ("recorded", optionsText(recording.session.options)),
     ("calls", grouped(report.calls)),
     (
@@ -89,12 +88,30 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   }
   let name = "\(process.pid)-\(process.incarnation) \(process.program ?? "?")"
   var lines = [("process", "\(name): \(state.joined(separator: ", "))")]
-  for module in process.modules { lines.append(("module", moduleText(module))) }
+  for (module, loads) in merged(process.modules) {
+    lines.append(("module", moduleText(module, loads: loads)))
+  }
+  return lines
+}
+
+/// Loads of one file of which is said the same are one line, at its first load.
+private func merged(_ modules: [RecordedModule]) -> [(RecordedModule, loads: Int)] {
+  var lines: [(module: RecordedModule, loads: Int)] = []
+  var places: [String: Int] = [:]
+  for module in modules {
+    let key = moduleText(module, loads: 0)
+    if let place = places[key] {
+      lines[place].loads += 1
+    } else {
+      places[key] = lines.count
+      lines.append((module, 1))
+    }
+  }
   return lines
 }
 
 /// `/bin/x: 40 sites, 32 armed, 5 not wanted, 3 not armed (REASON), 2 skipped (2 REASON), …`.
-private func moduleText(_ module: RecordedModule) -> String {
+private func moduleText(_ module: RecordedModule, loads: Int) -> String {
   let counts = StateCounts(module)
   var text = "\(module.path): \(counted(module.sites, "site")), \(grouped(module.armed)) armed, "
   if counts.unwanted > 0 { text += "\(grouped(counts.unwanted)) not wanted, " }
@@ -103,7 +120,9 @@ private func moduleText(_ module: RecordedModule) -> String {
   text += "\(grouped(module.skipped)) skipped"
   let reasons = module.skippedReasons.map { "\(grouped($0.count)) \($0.reason)" }
   if !reasons.isEmpty { text += " (\(reasons.joined(separator: "; ")))" }
-  text += ", generation \(module.generation), build-id \(module.buildID ?? "none")"
+  if loads == 1 { text += ", generation \(module.generation)" }
+  if loads > 1 { text += ", \(grouped(loads)) loads" }
+  text += ", build-id \(module.buildID ?? "none")"
   if module.unloadTime != nil { text += ", unloaded" }
   if module.armed == 0, !module.status.isEmpty, module.status != "ok" {
     text += "; \(module.status)"
