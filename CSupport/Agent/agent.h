@@ -258,12 +258,21 @@ uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file
 /// not say.
 int32_t nag_check_sealed(int file, uint64_t bytes, int seals);
 
+#ifndef NAG_TEST_TIME  // added to the clock: for a test, the machine has been up for long
+#define NAG_TEST_TIME 0
+#endif
+
 /// In units; 0 where the thread may not read the time stamp counter.
 static inline uint64_t nag_time(void) {
   if (nag_self.has_no_clock) return 0;
   uint32_t low, high;
   __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-  return ((uint64_t)high << 32 | low) >> NREC_TIME_SHIFT;
+  return (((uint64_t)high << 32 | low) >> NREC_TIME_SHIFT) + NAG_TEST_TIME;
+}
+
+/// Units between two times. A chunk's state keeps 48 bits of a time: it passes 2^48 after days.
+static inline uint64_t nag_since(uint64_t later, uint64_t earlier) {
+  return later - earlier & 0xffffffffffff;
 }
 
 #endif

@@ -73,7 +73,7 @@ uint64_t nag_leave_limited(nag_slot *slot, uint64_t location) {
   bool is_ours = nag_shadow_matches(slot, location);
   if (is_ours) nag_limited_dropped(slot, NULL);
   bool is_short = is_ours && nag_config.config.threshold &&
-                  time - (slot->time >> 16) < nag_config.config.threshold;
+                  nag_since(time, slot->time >> 16) < nag_config.config.threshold;
   bool is_gone = is_short && nag_self.buffer && nag_self.top == slot + 1 && take_back(slot);
   nag_returned how;
   uint64_t back = nag_shadow_pop(slot, location, &how);

@@ -21,7 +21,7 @@ void nag_event_append(uint64_t word, uint32_t bytes, uint64_t time) {
 // an earlier time, all events after it would be read too late by the difference.
 uint64_t nag_event_delta(uint64_t *time, uint64_t most) {
   uint64_t last = *nag_state(nag_self.buffer) >> 16;
-  uint64_t delta = (*time - last) & 0xffffffffffff;
+  uint64_t delta = nag_since(*time, last);
   if (delta >> 47) {
     *time = last;
     return 0;
@@ -48,7 +48,7 @@ void nag_event_exit(uint64_t time) {
 void nag_event_unwound(uint32_t count) {
   if (!nag_event_make_room((int32_t)count)) return;
   uint64_t last = *nag_state(nag_self.buffer) >> 16, time = nag_self.unwound & 0xffffffffffff;
-  bool is_later = time != 0 && (time - last & 0xffffffffffff) >> 47 == 0;
+  bool is_later = time != 0 && nag_since(time, last) >> 47 == 0;
   if (!is_later) time = last;
   nag_event_delta(&time, 0);
   uint64_t word = (uint64_t)(count & 0xffffff) << 8 | NREC_EVENT_UNWOUND;
