@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import TextFormat
 
 /// The longest file that is read: a sparse file of a terabyte must not take the machine with it.
 let longestFile: UInt64 = 4 << 30
@@ -51,7 +52,7 @@ final class RegularFile {
 
   init(_ path: String) throws(ELFError) {
     // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = path.withSystemText { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard descriptor >= 0 else {
       throw .unreadable(path: path, operation: "cannot open", errno: errno)
     }

@@ -2,6 +2,7 @@
 
 import Glibc
 import Synchronization
+import TextFormat
 
 /// lseek(2)'s SEEK_DATA and SEEK_HOLE, which Glibc's module shows only with _GNU_SOURCE.
 private let seekData: Int32 = 3
@@ -17,7 +18,7 @@ final class OpenFile: Sendable {
 
   init(_ path: String) throws(RecordingError) {
     // O_NONBLOCK: opening a pipe nobody writes to must not hang; no effect on regular files.
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = path.withSystemText { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard descriptor >= 0 else {
       // A socket cannot be opened at all.
       if errno == ENXIO { throw .notRegular(path: path) }
@@ -89,7 +90,7 @@ func textFile(_ path: String, limit: Int) throws(RecordingError) -> [UInt8] {
 
 /// The names in a directory, sorted.
 func directoryNames(_ path: String) throws(RecordingError) -> [String] {
-  guard let stream = opendir(path) else {
+  guard let stream = path.withSystemText({ opendir($0) }) else {
     if errno == ENOTDIR { throw .notDirectory(path: path) }
     throw .unreadable(path: path, operation: "cannot open", errno: errno)
   }

@@ -47,7 +47,7 @@ extension RecordedModule {
   /// Longest path, in bytes: the agent sends 4000 at most, and what is no UTF-8 becomes three each.
   ///
   /// Functions without a symbol are named after it, and every one of them has its name in memory.
-  private static let longestPath = 12000
+  private static let longestPath = 16000
   /// Sums with it do not overflow.
   private static let mostNumber = UInt64(Int64.max)
   private static let latestTime = ClockUnits(mostNumber)

@@ -2,11 +2,13 @@
 
 /// `text` with control characters shown as `\x1b`: a file's names must not drive the terminal.
 public func neutralised(_ text: String) -> String {
-  let isClean = text.unicodeScalars.allSatisfy { !isControl($0) }
+  let isClean = text.unicodeScalars.allSatisfy { !isControl($0) && heldByte($0) == nil }
   if isClean { return text }
   var safe = ""
   for scalar in text.unicodeScalars {
-    if isControl(scalar) {
+    if let byte = heldByte(scalar) {
+      safe += "\\x" + hexDigits(byte, width: 2)
+    } else if isControl(scalar) {
       safe +=
         scalar.value < 256
         ? "\\x" + hexDigits(scalar.value, width: 2) : "\\u{\(hexDigits(scalar.value))}"

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import Recorder
+import TextFormat
 
 @main
 struct Nopscope: ParsableCommand {
@@ -30,7 +31,7 @@ struct Nopscope: ParsableCommand {
     ])
 
   static func main() {
-    let words = Array(CommandLine.arguments.dropFirst())
+    let words = Array(systemArguments().dropFirst())
     if words.first == RecordCommand.configuration.commandName {
       recordAtOnce(Array(words.dropFirst()))
     } else if BareProgram.isMeant(by: words, commands: commandNames) {

@@ -5,6 +5,7 @@ import CRecorder
 import CommandOutput
 import Glibc
 import Recorder
+import TextFormat
 
 /// `nopscope record`, once its arguments are parsed: starts the recorder and prints what it did.
 struct RecordRun {
@@ -59,5 +60,5 @@ extension TargetEnding {
 
 /// The value of an environment variable; nil where it is not set.
 func environment(_ name: String) -> String? {
-  getenv(name).map { String(cString: $0) }
+  getenv(name).map { systemText($0) }
 }

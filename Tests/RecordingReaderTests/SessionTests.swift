@@ -93,10 +93,10 @@ import Units
       }
       return (recording.processes[0].modules.map(\.path), recording.problems)
     }
-    let longest = try modules(pathOf: 12000)
+    let longest = try modules(pathOf: 16000)
     #expect(longest.paths.count == 3)
     #expect(longest.problems == [])
-    let longer = try modules(pathOf: 12001)
+    let longer = try modules(pathOf: 16001)
     #expect(longer.paths == Array(longest.paths.dropFirst()))
     #expect(longer.problems == ["4711-0.modules:1: expected a module's JSON line, skipped"])
   }

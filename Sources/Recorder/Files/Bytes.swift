@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import TextFormat
 
 /// Appends little-endian numbers.
 struct ByteWriter {
@@ -56,7 +57,6 @@ func errnoNow() -> Int32 { errno }
 /// What a symbolic link names; empty where it cannot be read.
 func linkTarget(_ path: String) -> String {
   var target = [CChar](repeating: 0, count: Int(PATH_MAX))
-  let length = readlink(path, &target, target.count - 1)
-  return String(
-    decoding: target.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  let length = path.withSystemText { readlink($0, &target, target.count - 1) }
+  return systemText(target.prefix(max(0, length)).map { UInt8(bitPattern: $0) })
 }

@@ -2,6 +2,7 @@
 
 import Glibc
 import RecordingSchema
+import TextFormat
 
 /// Why a recording cannot be made or written: one line each.
 public enum RecordingFolderError: Error, Equatable, Sendable {
@@ -42,14 +43,14 @@ public final class RecordingFolder {
     }
     self.path = path
     old = try Self.makeWay(path)
-    guard mkdir(path, 0o700) == 0 else {
+    guard path.withSystemText({ mkdir($0, 0o700) }) == 0 else {
       throw .system(path: path, operation: "cannot make the recording", errno: errnoNow())
     }
     let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
-    folder = Descriptor(open(path, flags))
+    folder = Descriptor(path.withSystemText { open($0, flags) })
     guard folder.number >= 0, mkdirat(folder.number, RecordingFormat.symbolsName, 0o700) == 0 else {
       let error = errnoNow()
-      rmdir(path)
+      _ = path.withSystemText { rmdir($0) }
       throw .system(path: path, operation: "cannot make the recording", errno: error)
     }
     symbols = Descriptor(openat(folder.number, RecordingFormat.symbolsName, flags))
@@ -58,7 +59,8 @@ public final class RecordingFolder {
   /// Whether `path` is a directory with a session.json of ours.
   public static func isRecording(_ path: String) -> Bool {
     let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW
-    let file = Descriptor(open("\(path)/\(RecordingFormat.sessionName)", flags))
+    let file = Descriptor(
+      "\(path)/\(RecordingFormat.sessionName)".withSystemText { open($0, flags) })
     guard file.number >= 0, let session = file.readAll(limit: RecordingFormat.longestSession)
     else { return false }
     return RecordingFormat.isSession(session)
@@ -66,7 +68,7 @@ public final class RecordingFolder {
 
   private static func makeWay(_ path: String) throws(RecordingFolderError) -> String? {
     var status = stat()
-    guard lstat(path, &status) == 0 else {
+    guard path.withSystemText({ lstat($0, &status) }) == 0 else {
       if errno == ENOENT { return nil }
       throw .system(path: path, operation: "cannot make the recording", errno: errnoNow())
     }
@@ -77,14 +79,14 @@ public final class RecordingFolder {
       throw .exists(path: path, what: "is a recording of another user (\(status.st_uid))")
     }
     let old = path + ".old"
-    if lstat(old, &status) == 0 {
+    if old.withSystemText({ lstat($0, &status) }) == 0 {
       guard status.st_mode & S_IFMT == S_IFDIR, isRecording(old), status.st_uid == geteuid() else {
         throw .exists(
           path: old, what: "exists and is no recording of yours, and \(path) would move there")
       }
       remove(old)
     }
-    guard rename(path, old) == 0 else {
+    guard path.withSystemText({ from in old.withSystemText { rename(from, $0) } }) == 0 else {
       throw .system(path: path, operation: "cannot move it to \(old)", errno: errnoNow())
     }
     return old
@@ -94,14 +96,14 @@ public final class RecordingFolder {
   private static func remove(_ path: String) {
     for folder in ["\(path)/\(RecordingFormat.symbolsName)", path] {
       empty(folder)
-      rmdir(folder)
+      _ = folder.withSystemText { rmdir($0) }
     }
   }
 
   /// Unlinks the files in a directory, which is no link to another.
   static func empty(_ folder: String) {
     let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
-    let directory = Descriptor(open(folder, flags))
+    let directory = Descriptor(folder.withSystemText { open($0, flags) })
     guard directory.number >= 0 else { return }
     // session.json goes last: until then what is left is still recognised as a recording.
     for name in names(in: directory.number) where name != RecordingFormat.sessionName {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CRecordingABI
+import TextFormat
 import Units
 
 /// A message from an agent.
@@ -91,7 +92,7 @@ extension AgentMessage.Module {
     textEnd = CodeAddress(number(2))
     time = ClockUnits(number(3))
     buildID = Array(bytes[idStart..<(idStart + idLength)])
-    path = String(decoding: name, as: UTF8.self)
+    path = systemText(name)
     guard generation > 0, textStart <= textEnd else { return nil }
   }
 }

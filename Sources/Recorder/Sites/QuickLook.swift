@@ -3,6 +3,7 @@
 import CRecorder
 import ELFImage
 import Glibc
+import TextFormat
 
 /// What a file's string tables tell without reading the file: whether it can have call sites at all,
 /// and whether it loads AddressSanitizer. Most libraries of a process name neither mcount nor
@@ -15,7 +16,7 @@ struct QuickLook: ~Copyable {
   /// Nil where the file cannot be opened, is no regular file, or is one that the ELF reader refuses
   /// for its size.
   init?(path: String) {
-    file = Descriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
+    file = Descriptor(path.withSystemText { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) })
     var status = stat()
     guard file.number >= 0, fstat(file.number, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
       ELFImage.reads(size: Int(status.st_size), blocks: Int(status.st_blocks))

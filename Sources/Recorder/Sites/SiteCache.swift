@@ -26,7 +26,9 @@ public struct SiteCache: Sendable {
     /// The state of the file at `path`; nil where it cannot be looked at.
     public init?(path: String) {
       var status = stat()
-      guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+      guard path.withSystemText({ stat($0, &status) }) == 0,
+        status.st_mode & S_IFMT == S_IFREG
+      else { return nil }
       size = Int64(status.st_size)
       modifiedSeconds = Int64(status.st_mtim.tv_sec)
       modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)

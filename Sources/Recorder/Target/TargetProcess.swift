@@ -2,6 +2,7 @@
 
 import CRecorder
 import Glibc
+import TextFormat
 
 /// The process of the program that is recorded: its start, the signals that are passed to it, its
 /// end.
@@ -60,11 +61,11 @@ final class TargetProcess {
   private static func start(
     _ program: TargetProgram, _ words: [String], _ variables: [String]
   ) throws(TargetError) -> pid_t {
-    var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
-    var settings = variables.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+    var arguments = words.map(\.systemCopy) + [nil]
+    var settings = variables.map(\.systemCopy) + [nil]
     defer { for text in arguments + settings { free(text) } }
     var child: pid_t = 0
-    let error = program.path.withCString { path in
+    let error = program.path.withSystemText { path in
       arguments.withUnsafeMutableBufferPointer { arguments in
         settings.withUnsafeMutableBufferPointer { settings in
           var options = nrc_spawn_options()
@@ -94,7 +95,7 @@ final class TargetProcess {
     var sanitizer = "verify_asan_link_order=0"
     var next = environ
     while let entry = next.pointee {
-      let variable = String(cString: entry)
+      let variable = systemText(entry)
       next += 1
       if variable.hasPrefix("NOPSCOPE_AGENT=") { continue }
       if let others = value(of: "LD_PRELOAD", in: variable) {

@@ -2,6 +2,7 @@
 
 import CRecorder
 import Glibc
+import TextFormat
 
 /// A program that can be recorded: found, executable, and such that an agent can be preloaded.
 public struct TargetProgram: Equatable, Sendable {
@@ -49,7 +50,7 @@ public struct TargetProgram: Equatable, Sendable {
 
   private static func checkExecutable(_ path: String) throws(TargetError) {
     var status = stat()
-    guard stat(path, &status) == 0 else {
+    guard path.withSystemText({ stat($0, &status) }) == 0 else {
       let error = errnoNow()
       if error == ENOENT || error == ENOTDIR { throw .notFound(name: path, isPath: true) }
       throw .notExecutable(path: path, reason: systemError(error))
@@ -59,14 +60,14 @@ public struct TargetProgram: Equatable, Sendable {
     case S_IFDIR: throw .notExecutable(path: path, reason: "it is a directory")
     default: throw .notExecutable(path: path, reason: "it is no regular file")
     }
-    guard faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 else {
+    guard path.withSystemText({ faccessat(AT_FDCWD, $0, X_OK, AT_EACCESS) }) == 0 else {
       throw .notExecutable(path: path, reason: systemError(errnoNow()) + " (chmod +x?)")
     }
   }
 
   /// Checks what is executed; a script's interpreter is returned, to be checked in its place.
   private static func check(_ path: String) throws(TargetError) -> String? {
-    let file = Descriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK))
+    let file = Descriptor(path.withSystemText { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) })
     guard file.number >= 0 else { throw .unreadable(path: path, errno: errnoNow()) }
     var head = file.read(at: 0, count: 256) ?? []
     var count = 64

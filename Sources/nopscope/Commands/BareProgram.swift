@@ -5,6 +5,7 @@ import CRecorder
 import CommandOutput
 import Glibc
 import Recorder
+import TextFormat
 
 /// `nopscope PROGRAM [ARGUMENT]...`: record, then replay.
 enum BareProgram {
@@ -72,10 +73,10 @@ enum BareProgram {
 /// Runs a program with our own environment, input and outputs, and waits for its end: the errno where
 /// it could not be started, and its status as wait(2) has it.
 func runAndWait(_ path: String, _ words: [String]) -> (error: Int32, status: Int32) {
-  var arguments = words.map { strdup($0) as UnsafeMutablePointer<CChar>? } + [nil]
+  var arguments = words.map(\.systemCopy) + [nil]
   defer { for text in arguments { free(text) } }
   var child: pid_t = 0
-  let error = path.withCString { path in
+  let error = path.withSystemText { path in
     arguments.withUnsafeMutableBufferPointer { arguments in
       var options = nrc_spawn_options()
       options.path = path
