@@ -115,7 +115,8 @@ static void *write_all(void *context) {
     unlock(arena);
     // What is said is answered first: a process waits for it.
     pthread_mutex_lock(&arena->lock);
-    bool has_grown = grow(arena, result.free) | grow_places(arena);
+    bool has_grown = grow(arena, result.free);
+    has_grown = grow_places(arena) || has_grown;
     pthread_mutex_unlock(&arena->lock);
     if (result.freed > 0 || has_grown) tell_freed(shared);
     if (result.freed > 0) continue;

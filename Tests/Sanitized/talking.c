@@ -78,6 +78,8 @@ void check_arena(void) {
   CHECK(place >= 0 && other >= 0 && place != other && image != other_image);
   nrec_file_header *header = &nrec_arena_place(arena, (uint32_t)place)->header;
   *header = (nrec_file_header){.magic = NREC_FILE_MAGIC, .next_offset = UINT64_MAX, .calls = 11};
+  // As an agent asks for neighbours; the thread looks each 100 ms.
+  __atomic_store_n(&arena->wanted, 8, __ATOMIC_RELEASE);
   while (__atomic_load_n(&arena->chunk_count, __ATOMIC_ACQUIRE) < 8) usleep(100);
   static const uint64_t states[] = {0, 1, 64, 5000, 0xffff};
   for (uint32_t i = 0; i < 5; i++) {
