@@ -219,4 +219,34 @@ import Testing
     let json = try runNopscope(["report", "--json", folder + "/nopscope.data", "work"])
     #expect(json.ending == .exit(64))
   }
+
+  @Test("a call that never returned lasts until its process was killed")
+  func killed() throws {
+    let built = try Fixture(
+      .gcc, ["-O1", "-pg"], as: .positionIndependentExecutable,
+      source: """
+        #include <sys/time.h>
+        #include <unistd.h>
+        __attribute__((noinline)) void stuck(void) { for (;;) pause(); }
+        int main(void) {
+          struct itimerval timer = {{0, 0}, {0, 200000}};
+          setitimer(ITIMER_REAL, &timer, 0);
+          stuck();
+        }
+        """
+    ).build()
+    let folder = try TemporaryFolder.shared.fresh("killed")
+    try ProgramFile.copy(built, to: folder + "/program")
+    let result = try runNopscope(["record", "-o", folder + "/data", folder + "/program"])
+    #expect(result.ending == .signal(14))
+    let report = try jsonObject(
+      try runNopscope(["report", "--json", folder + "/data"]).standardOutput)
+    let open = try #require(report["open"] as? [[String: Any]])
+    let calls = try #require(open.first?["calls"] as? [[String: Any]])
+    #expect(calls.compactMap { $0["function"] as? String } == ["stuck", "main"])
+    let time = calls.first?["nanoseconds"] as? Int ?? 0
+    #expect(time >= 190_000_000 && time < 60_000_000_000, "\(time)")
+    let text = try runNopscope(["report", folder + "/data"]).output
+    #expect(text.hasPrefix("STILL OPEN") && text.contains("stuck < main"))
+  }
 }
