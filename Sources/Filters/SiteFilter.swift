@@ -23,8 +23,7 @@ public struct SiteFilter: Sendable {
 
   /// The last rule that matches decides in each list; `notrace` overrides the other lists.
   public init(
-    filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = [],
-    demangle: @escaping @Sendable (String) -> String? = { _ in nil }
+    filter: [FilterRule] = [], notrace: [FilterRule] = [], graph: [FilterRule] = []
   ) {
     self.filter = filter
     self.notrace = notrace

@@ -23,6 +23,14 @@ public struct FunctionName: Sendable, Hashable {
   /// Its return was not hooked: it has entries and no exits.
   public var isEntryOnly: Bool
 
+  /// The same in whichever load of its file, in whichever process.
+  public var ofAnyLoad: FunctionName {
+    var function = self
+    function.generation = 0
+    function.moduleIndex = nil
+    return function
+  }
+
   /// What people are shown: the name, or `module+0x1234`, or `function 17`.
   public func label(number: UInt64) -> String {
     if let name { return name }

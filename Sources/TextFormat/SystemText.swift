@@ -39,8 +39,9 @@ public func systemText(_ bytes: some Collection<UInt8>) -> String {
 
 /// A C string of the system's.
 public func systemText(_ start: UnsafePointer<CChar>) -> String {
-  start.withMemoryRebound(to: UInt8.self, capacity: strlen(start)) {
-    systemText(UnsafeBufferPointer(start: $0, count: strlen(start)))
+  let count = strlen(start)
+  return start.withMemoryRebound(to: UInt8.self, capacity: count) {
+    systemText(UnsafeBufferPointer(start: $0, count: count))
   }
 }
 

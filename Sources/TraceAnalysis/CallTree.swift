@@ -141,9 +141,7 @@ public struct CallTree: Sendable {
   ) -> Int32 {
     let named = process.function(UInt64(function))
     let next = Int32(functions.count)
-    var key = named
-    key.generation = 0
-    key.moduleIndex = nil
+    let key = named.ofAnyLoad
     let index = named.offset == nil ? next : functionIndices[key] ?? next
     if index == next {
       functions.append((named, named.label(number: UInt64(function))))

@@ -63,6 +63,7 @@ public struct Distribution: Sendable {
 
   /// Nanoseconds that a fraction of all calls do not exceed, within 0.8 %; nil where none is known.
   public func quantile(_ fraction: Double) -> Int? {
+    // A bucket's middle may lie outside what was seen.
     histogram.quantile(fraction).map { nanoseconds(min(max($0, bounds.least), bounds.most)) }
   }
 

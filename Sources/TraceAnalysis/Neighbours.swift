@@ -8,8 +8,6 @@ public struct Neighbours: Sendable {
   public struct Row: Sendable {
     /// As it is shown; nil: no function of the recording, a thread began there.
     public var label: String?
-    /// The path of its module.
-    public var module: String?
     /// Calls between the two.
     public var calls: UInt64
     /// Nanoseconds in the callee and what it called; 0 where the tree has no times.
@@ -24,8 +22,9 @@ public struct Neighbours: Sendable {
   /// Of the function with this name.
   public init(of function: FunctionName, in tree: CallTree) {
     let wanted = Set(
-      tree.functions.indices.filter { tree.functions[$0].name.isSame(as: function) }
-    )
+      tree.functions.indices.filter {
+        tree.functions[$0].name.ofAnyLoad == function.ofAnyLoad
+      })
     var from: [Int32: Row] = [:]
     var to: [Int32: Row] = [:]
     for node in tree.nodes {
@@ -44,7 +43,7 @@ public struct Neighbours: Sendable {
     _ called: CallTree.Node, _ other: Int32, _ tree: CallTree, _ rows: inout [Int32: Row]
   ) {
     let named = other < 0 ? nil : tree.functions[Int(other)]
-    let new = Row(label: named?.label, module: named?.name.modulePath, calls: 0, total: 0)
+    let new = Row(label: named?.label, calls: 0, total: 0)
     rows[other, default: new].calls &+= called.calls
     rows[other, default: new].total &+= called.total
   }
@@ -55,13 +54,5 @@ public struct Neighbours: Sendable {
       if left.calls != right.calls { return left.calls > right.calls }
       return (left.label ?? "") < (right.label ?? "")
     }
-  }
-}
-
-extension FunctionName {
-  /// Whether both are one call site of one file, whatever the load.
-  func isSame(as other: FunctionName) -> Bool {
-    modulePath == other.modulePath && buildID == other.buildID && offset == other.offset
-      && rawName == other.rawName
   }
 }

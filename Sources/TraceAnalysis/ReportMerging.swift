@@ -86,15 +86,12 @@ struct ReportMerging {
       totals.timed < 2
       ? nil
       : max(0, (count * totals.squares - sum * sum) / (count * (count - 1))) * scale * scale
-    // A bucket's middle may lie outside what was seen.
-    func clamped(_ value: UInt64?) -> Int? {
-      value.map { nanoseconds(min(max(ClockUnits($0), totals.minimum), totals.maximum)) }
-    }
+    let distribution = distribution(of: merged)
     return CallTimes(
       total: nanoseconds(totals.total), selfTime: nanoseconds(totals.selfTime),
       average: sum * scale / count, minimum: nanoseconds(totals.minimum),
       maximum: nanoseconds(totals.maximum),
-      median: clamped(merged.histogram.quantile(0.5)),
-      percentile99: clamped(merged.histogram.quantile(0.99)), variance: variance)
+      median: distribution.quantile(0.5),
+      percentile99: distribution.quantile(0.99), variance: variance)
   }
 }

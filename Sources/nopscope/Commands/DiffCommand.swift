@@ -112,7 +112,7 @@ struct DiffCommand: ParsableCommand {
     let table = DifferenceTable(
       rows: all, column: column.flatMap(chosen) ?? (hasTimes ? .self : .calls),
       sums: (ReportSums(recordings.0.report.rows), ReportSums(recordings.1.report.rows)))
-    let most = limit ?? (outputWidth == nil || json ? 0 : 25)
+    let most = shownRows(limit, isOnTerminal: outputWidth != nil && !json)
     if json {
       let rows = most == 0 ? table.sorted : Array(table.sorted.prefix(most))
       try writeJSON(DifferenceDocument(rows), schema: "report-diff")
@@ -129,16 +129,11 @@ struct DiffCommand: ParsableCommand {
   }
 
   private func read(_ directory: String) throws -> (opened: Recording, report: Report) {
-    do {
-      let opened = try Recording(directory: directory, names: names)
-      tellLeftOut(opened)
-      let progress = Progress("reading \(directory)")
-      defer { progress.finish() }
-      return (opened, Report(of: opened, progress: progress.show))
-    } catch {
-      complain("\(error)")
-      throw ExitCode(1)
-    }
+    let opened = try openRecording(directory, names)
+    tellLeftOut(opened)
+    let progress = Progress("reading \(directory)")
+    defer { progress.finish() }
+    return (opened, Report(of: opened, progress: progress.show))
   }
 
   /// The name of the file that was run.

@@ -32,13 +32,7 @@ struct InfoCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let opened: Recording
-    do {
-      opened = try Recording(directory: directory)
-    } catch {
-      complain("\(error)")
-      throw ExitCode(1)
-    }
+    let opened = try openRecording(directory)
     let progress = Progress("reading \(directory)")
     let report = Report(of: opened, progress: progress.show)
     progress.finish()

@@ -12,6 +12,19 @@ extension NameStyle: ExpressibleByArgument {}
 /// Where `nopscope record` writes without -o.
 let defaultRecording = "nopscope.data"
 
+/// Opens a recording; where it cannot be read, says why and ends the command.
+func openRecording(_ directory: String, _ names: NameStyle = .short) throws -> Recording {
+  do {
+    return try Recording(directory: directory, names: names)
+  } catch {
+    complain("\(error)")
+    throw ExitCode(1)
+  }
+}
+
+/// How many rows a table has: what was asked for (0: all), else as many as a terminal shows well.
+func shownRows(_ limit: Int?, isOnTerminal: Bool) -> Int { limit ?? (isOnTerminal ? 25 : 0) }
+
 /// The arguments of every command that reads a recording.
 struct RecordingArguments: ParsableArguments {
   @Argument(help: "A recording's directory.", completion: .directory)
@@ -29,14 +42,7 @@ struct RecordingArguments: ParsableArguments {
       """)
   var names = NameStyle.short
 
-  func open() throws -> Recording {
-    do {
-      return try Recording(directory: directory, names: names)
-    } catch {
-      complain("\(error)")
-      throw ExitCode(1)
-    }
-  }
+  func open() throws -> Recording { try openRecording(directory, names) }
 
   func isChosen(_ process: ProcessRecording, _ thread: ThreadRecording) -> Bool {
     threads.isEmpty || threads.contains(String(thread.id)) || threads.contains(thread.name)

@@ -280,12 +280,9 @@ struct ReportCommand: ParsableCommand {
       of: opened, choosing: recording.isChosen, eachLoad: eachLoad, progress: progress.show)
   }
 
-  private static let shownOnTerminal = 25
-
   /// `isForPeople`: a terminal gets only so many, if nothing else was asked for.
   private func limited<Row>(_ rows: [Row], isForPeople: Bool = true) -> [Row] {
-    let standard = isForPeople && outputWidth != nil ? Self.shownOnTerminal : 0
-    let most = limit ?? standard
+    let most = shownRows(limit, isOnTerminal: isForPeople && outputWidth != nil)
     return most == 0 ? rows : Array(rows.prefix(most))
   }
 
