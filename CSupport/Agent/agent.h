@@ -191,6 +191,7 @@ void nag_mark_ended(void);
 // scratch_stack.c
 /// Calls a function on a stack of its own, for what needs more than the few hundred bytes that a
 /// small stack may have left. Signals must be blocked. False: there is no memory for it.
+enum { NAG_SCRATCH_BYTES = 1 << 16 };
 bool nag_on_scratch_stack(void (*function)(void *), void *argument);
 
 // notes.c: what is said without a connection

@@ -144,14 +144,12 @@ static int64_t take_place(uint32_t none) {
   return -1;
 }
 
-// Takes what `take` finds, or waits until the recorder has freed something or has added some. -1: in
-// vain. `spent`: units.
-static int64_t take_or_wait(int64_t (*take)(uint32_t), uint32_t count, uint64_t *spent) {
+// Waits until the recorder has freed something or has added some. -1: in vain. `spent`: units. It is
+// apart because few calls come here, and any may run on a small stack.
+__attribute__((noinline)) static int64_t wait_for(int64_t (*take)(uint32_t), uint32_t count,
+                                                  uint64_t *spent) {
   nrec_arena *arena = nag_config.arena;
-  *spent = 0;
-  int64_t index = take(count);
-  // After a wait in vain, nobody waits until the recorder has freed something.
-  if (index >= 0 || __atomic_load_n(&arena->is_stuck, __ATOMIC_RELAXED)) return index;
+  int64_t index = -1;
   uint64_t began = nag_time();
   __atomic_add_fetch(&arena->waiters, 1, __ATOMIC_SEQ_CST);
   for (uint32_t round = 0; index < 0 && !is_vain(count); round++) {
@@ -170,6 +168,15 @@ static int64_t take_or_wait(int64_t (*take)(uint32_t), uint32_t count, uint64_t 
   __atomic_sub_fetch(&arena->waiters, 1, __ATOMIC_SEQ_CST);
   *spent = nag_time() - began;
   return index;
+}
+
+// Takes what `take` finds, or waits for it.
+static inline int64_t take_or_wait(int64_t (*take)(uint32_t), uint32_t count, uint64_t *spent) {
+  *spent = 0;
+  int64_t index = take(count);
+  // After a wait in vain, nobody waits until the recorder has freed something.
+  if (index >= 0 || __atomic_load_n(&nag_config.arena->is_stuck, __ATOMIC_RELAXED)) return index;
+  return wait_for(take, count, spent);
 }
 
 static void count_wait(nrec_file_header *header, uint64_t spent) {

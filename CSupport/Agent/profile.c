@@ -36,14 +36,27 @@ static bool widen(nag_buffer *buffer, uint32_t function) {
   return true;
 }
 
+typedef struct making {
+  uint32_t function;
+  nrec_profile_entry *entry;
+} making;
+
+static void make(void *argument) {
+  making *wanted = argument;
+  nag_buffer *buffer = nag_thread_buffer();
+  if (buffer == NULL) return;
+  if (wanted->function < buffer->profiled || widen(buffer, wanted->function))
+    wanted->entry = &buffer->profile[wanted->function];
+  else nag_lose(1);
+}
+
 // The function's entry, made when first needed; NULL: there is no space, or nothing is recorded.
 __attribute__((noinline)) static nrec_profile_entry *make_entry(uint32_t function) {
+  making wanted = {function, NULL};
   uint64_t signals = nag_block_signals();
-  nag_buffer *buffer = nag_thread_buffer();
-  bool is_there = buffer != NULL && (function < buffer->profiled || widen(buffer, function));
-  if (buffer != NULL && !is_there) nag_lose(1);
+  nag_on_scratch_stack(make, &wanted);
   nag_restore_signals(signals);
-  return is_there ? &buffer->profile[function] : NULL;
+  return wanted.entry;
 }
 
 static inline nrec_profile_entry *entry_of(uint32_t function) {

@@ -62,22 +62,36 @@ static bool begin(void) {
   return all != NULL;
 }
 
-nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
-  if (nag_self.stacks == NULL && !begin()) return NULL;
+typedef struct push {
+  uint64_t *location;
+  uint32_t function;
+  nag_slot *slot;
+} push;
+
+static void push_slot(void *argument) {
+  push *call = argument;
+  uint64_t location = (uint64_t)call->location;
   nag_stacks *all = nag_self.stacks;
   nag_enter_slow_path(all);
   nag_slot *slot = NULL;
-  if (nag_stack_settle(all, (uint64_t)location)) slot = nag_stack_take(all, all->current);
+  if (nag_stack_settle(all, location)) slot = nag_stack_take(all, all->current);
   if (slot != NULL) {
     bool is_outermost = all->current != &all->own && slot == all->current->inner->first + 1 &&
                         all->current->inner->outer == NULL;
-    slot->stack = (uint64_t)location | (is_outermost ? NAG_OUTERMOST : 0);
-    slot->return_address = *location;
-    slot->function = function;
-    *location = nag_trampoline(slot);
+    slot->stack = location | (is_outermost ? NAG_OUTERMOST : 0);
+    slot->return_address = *call->location;
+    slot->function = call->function;
+    *call->location = nag_trampoline(slot);
   }
   nag_leave_slow_path(all);
-  return slot;
+  call->slot = slot;
+}
+
+nag_slot *nag_shadow_push(uint64_t *location, uint32_t function) {
+  if (nag_self.stacks == NULL && !begin()) return NULL;
+  push call = {location, function, NULL};
+  nag_aside((uint64_t)location, push_slot, &call);
+  return call.slot;
 }
 
 uint32_t nag_shadow_live_depth(uint64_t location) {
@@ -120,17 +134,21 @@ bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
   return nag_is_this_threads(slot) && nag_hooks(slot) && nag_location(slot) == location;
 }
 
-uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
+typedef struct pop {
+  nag_slot *slot;
+  uint64_t location, back;
+  nag_returned *how;
+  bool is_done;
+} pop;
+
+static void pop_slot(void *argument) {
+  pop *call = argument;
+  nag_slot *slot = call->slot;
   nag_stacks *all = nag_self.stacks;
-  bool is_ours = all != NULL && nag_shadow_matches(slot, location);
-  if (!is_ours) return pop_elsewhere(slot, location, how);
   nag_enter_slow_path(all);
   slot->stack &= ~NAG_UNWOUND;  // it has not
   nag_stack *holder = holder_of(all, slot);
-  if (holder == NULL) {
-    nag_leave_slow_path(all);
-    return pop_elsewhere(slot, location, how);
-  }
+  if (holder == NULL) return nag_leave_slow_path(all);
   nag_stack_switch(all, holder);
   nag_frames_drop_ended(all);
   // Frames further in that have not ended belong to another stack.
@@ -139,12 +157,21 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
   for (nag_slot *one; (one = nag_walk_next(&over)) != slot; inside = one) {
   }
   if (inside != NULL) nag_frames_clear(all, inside);
-  uint64_t back = slot->return_address;
+  call->back = slot->return_address;
   nag_stack_drop(all, holder);
-  *how = (nag_returned){.is_last = holder != &all->own && nag_stack_above(holder, 0) == NULL};
-  nag_self.floor = nag_stack_floor(all, location + 8);
+  call->is_done = true;
+  *call->how =
+      (nag_returned){.is_last = holder != &all->own && nag_stack_above(holder, 0) == NULL};
+  nag_self.floor = nag_stack_floor(all, call->location + 8);
   nag_leave_slow_path(all);
-  return back;
+}
+
+uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how) {
+  if (nag_self.stacks == NULL || !nag_shadow_matches(slot, location))
+    return pop_elsewhere(slot, location, how);
+  pop call = {.slot = slot, .location = location, .how = how};
+  nag_aside(location, pop_slot, &call);
+  return call.is_done ? call.back : pop_elsewhere(slot, location, how);
 }
 
 // The outermost frame of another stack has returned: what runs now is most often what ran before it

@@ -52,6 +52,8 @@ typedef struct nag_stacks {
   void *free_nodes;
   void *pages;                 ///< of nodes, linked
   nag_block *free_blocks;      ///< small ones
+  uint8_t *aside;              ///< memory of a stack for slow paths (nag_aside); NULL: none was needed
+  bool is_aside;               ///< one of them is running there
   uint32_t small_region, small_used;  ///< 1 + the region that small blocks come from; how many it gave
 } nag_stacks;
 
@@ -73,6 +75,11 @@ void nag_regions_reserve(uint32_t count);  ///< for threads that may not map mem
 void *nag_node_take(nag_stacks *all);
 void nag_node_release(nag_stacks *all, void *node);
 void nag_nodes_release(nag_stacks *all);
+
+// slow_stack.c
+/// Calls `function`. If the traced call at `location` is not on the thread's own stack, it may be on a
+/// small one (a signal's alternate stack, a coroutine's): then it runs on a stack of the agent's.
+void nag_aside(uint64_t location, void (*function)(void *), void *argument);
 
 // stacks.c
 /// The innermost slot that is in use; NULL: there is none.

@@ -174,6 +174,8 @@ static void free_sentinels(const nag_stack *stack) {
 }
 
 void nag_stacks_release(nag_stacks *all) {
+  if (all->aside != NULL) nag_unmap(all->aside, NAG_SCRATCH_BYTES);
+  all->aside = NULL;
   free_sentinels(&all->own);
   for (uint32_t i = 0; i < all->count; i++) free_sentinels(all->sorted[i]);
   if (all->sorted != NULL) nag_unmap(all->sorted, all->capacity * sizeof *all->sorted);
