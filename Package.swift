@@ -206,7 +206,8 @@ let package = Package(
       dependencies: ["CRecordingABI", "FunctionNames", "RecordingSchema", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
-      name: "TraceAnalysis", dependencies: ["FunctionNames", "RecordingReader", "Units"],
+      name: "TraceAnalysis",
+      dependencies: ["Filters", "FunctionNames", "RecordingReader", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceExport",
@@ -298,7 +299,9 @@ let package = Package(
       dependencies: ["RecordingReader", "RecordingSchema", "CRecordingABI", "TestSupport", "Units"]),
     .testTarget(
       name: "TraceAnalysisTests",
-      dependencies: ["TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport"]),
+      dependencies: [
+        "Filters", "TraceAnalysis", "RecordingReader", "CRecordingABI", "TestSupport",
+      ]),
     .testTarget(
       name: "TraceExportTests",
       dependencies: [

@@ -15,6 +15,12 @@ public struct Frame: Sendable {
   public var childTime: ClockUnits
   /// Its entry was seen.
   public var isStartKnown: Bool
+  /// The sink gets it: `CallSelection`.
+  @usableFromInline var isShown = true
+  /// In one of the selected functions, or one itself.
+  @usableFromInline var isInside = true
+  /// Of a selection: how many of those outside of it the sink got.
+  @usableFromInline var shownDepth: Int32 = 0
 
   @inlinable
   init(function: UInt32, start: ClockUnits, isStartKnown: Bool) {
@@ -84,6 +90,8 @@ public struct CallStack {
   private var suspended: [UInt32: Suspended] = [:]
   @usableFromInline var entryOnly: FunctionSet
   @usableFromInline let hasExits: Bool
+  @usableFromInline let isSelective: Bool
+  private var selection: CallSelection?
   /// Calls open beyond `deepest`.
   @usableFromInline var beyond = 0
   @usableFromInline var moved = 0
@@ -96,16 +104,20 @@ public struct CallStack {
   /// Events of the thread that were lost up to here, as its chunks and its LOST events count them.
   public private(set) var lostEvents: UInt64 = 0
 
-  /// `hasExits`: false for the tracer `function`.
-  public init(entryOnly: FunctionSet, hasExits: Bool = true) {
+  /// `hasExits`: false for the tracer `function`. `selection`: which calls sinks get; nil: all.
+  public init(entryOnly: FunctionSet, hasExits: Bool = true, selection: CallSelection? = nil) {
     self.entryOnly = entryOnly
     self.hasExits = hasExits
+    self.selection = selection
+    isSelective = selection != nil
   }
 
   /// Of the newest event.
   public var time: ClockUnits { lastTime }
   /// Number of open calls.
   public var depth: Int { frames.count }
+  /// The calls that run, the innermost first.
+  func innermost(_ count: Int) -> [Frame] { frames.suffix(count).reversed() }
   /// The call that runs; nil: none is open.
   public var innermost: Frame? { frames.last }
 
@@ -139,6 +151,7 @@ public struct CallStack {
 
   @inlinable
   mutating func enter<Sink: CallSink>(_ function: UInt32, _ sink: inout Sink) {
+    if isSelective { return enterSelected(function, &sink) }
     var frame = Frame(function: function, start: lastTime, isStartKnown: true)
     let depth = frames.count
     sink.entered(&frame, parentTag: frames.last?.tag ?? -1, depth: depth)
@@ -159,7 +172,18 @@ public struct CallStack {
       return
     }
     charge(frame, toFrameAt: frames.count - 1, how)
-    sink.ended(frame, at: max(lastTime, frame.start), how, depth: frames.count)
+    end(frame, how, depth: frames.count, &sink)
+  }
+
+  /// Tells the sink, which counts the depths of those calls that it gets.
+  @inlinable
+  func end<Sink: CallSink>(
+    _ frame: Frame, _ how: CallEnd, depth: Int, _ sink: inout Sink
+  ) {
+    if !frame.isShown { return }
+    sink.ended(
+      frame, at: max(lastTime, frame.start), how,
+      depth: isSelective ? Int(frame.shownDepth) : depth)
   }
 
   /// A caller's own time is without its callee's.
@@ -167,6 +191,44 @@ public struct CallStack {
   mutating func charge(_ frame: Frame, toFrameAt index: Int, _ how: CallEnd) {
     if index >= 0 && how.isTimed && lastTime > frame.start {
       frames[index].childTime &+= lastTime - frame.start
+    }
+  }
+}
+
+// MARK: - Selected calls
+
+extension CallStack {
+  /// Also for calls whose entry is not in the recording.
+  private mutating func select<Sink: CallSink>(
+    _ frame: inout Frame, _ sink: inout Sink
+  ) {
+    let outside = frames.last
+    let parentTag = outside?.tag ?? -1
+    selection?.place(&frame, under: outside)
+    guard frame.isShown else {
+      // What it calls belongs to the innermost call that the sink got.
+      frame.tag = parentTag
+      return
+    }
+    let depth = isSelective ? Int(frame.shownDepth) : frames.count
+    if frame.isStartKnown {
+      sink.entered(&frame, parentTag: parentTag, depth: depth)
+    } else {
+      sink.resumed(&frame, parentTag: parentTag, depth: depth)
+    }
+  }
+
+  @usableFromInline
+  mutating func enterSelected<Sink: CallSink>(_ function: UInt32, _ sink: inout Sink) {
+    var frame = Frame(function: function, start: lastTime, isStartKnown: true)
+    select(&frame, &sink)
+    if !hasExits || entryOnly.contains(function) {
+      end(frame, .entryOnly, depth: frames.count, &sink)
+    } else if frames.count == Self.deepest {
+      beyond += 1
+      end(frame, .cutOff, depth: frames.count, &sink)
+    } else {
+      frames.append(frame)
     }
   }
 }
@@ -243,13 +305,15 @@ extension CallStack {
     guard moved > 0, stack != current, suspended[stack] == nil,
       suspended.count < Self.mostStacks
     else { return }
-    let part = Array(frames.suffix(moved))
+    var part = Array(frames.suffix(moved))
     frames.removeLast(moved)
+    let outermost = part[0].shownDepth
+    for index in part.indices { part[index].shownDepth -= outermost }
     beyond -= outside
     suspended[stack] = Suspended(frames: part, beyond: outside, since: lastTime)
     // Its caller waited for it until now.
     charge(part[0], toFrameAt: frames.count - 1, .returned)
-    sink.split(part, to: stack, at: lastTime)
+    sink.split(isSelective ? part.filter(\.isShown) : part, to: stack, at: lastTime)
   }
 
   /// Ends the calls of all stacks.
@@ -282,7 +346,10 @@ extension CallStack {
     moved += frames.count - depth
     let frame = frames.remove(at: depth)
     charge(frame, toFrameAt: depth - 1, .returned)
-    sink.ended(frame, at: max(lastTime, frame.start), .returned, depth: depth)
+    if isSelective && frame.isShown {
+      for index in depth..<frames.count { frames[index].shownDepth -= 1 }
+    }
+    end(frame, .returned, depth: depth, &sink)
   }
 
   /// Makes the open calls those that the chunk lists: after a gap, and at the first chunk, only the
@@ -299,32 +366,8 @@ extension CallStack {
     while frames.count > same { pop(.cutOff, &sink) }
     for function in open[same...] {
       var frame = Frame(function: function, start: time, isStartKnown: false)
-      sink.resumed(&frame, parentTag: frames.last?.tag ?? -1, depth: frames.count)
+      select(&frame, &sink)
       frames.append(frame)
     }
-  }
-}
-
-/// A set of function numbers with a quick test: most sets are empty.
-public struct FunctionSet: Sendable {
-  @usableFromInline var words: [UInt64] = []
-  private static let largest: UInt64 = 1 << 24
-
-  /// A set of these numbers.
-  public init(_ numbers: some Sequence<UInt64> = []) {
-    for number in numbers where number < Self.largest {
-      let word = Int(number >> 6)
-      if word >= words.count {
-        words += Array(repeating: 0, count: word + 1 - words.count)
-      }
-      words[word] |= 1 << (number & 63)
-    }
-  }
-
-  /// Whether the set has `number`.
-  @inlinable
-  public func contains(_ number: UInt32) -> Bool {
-    let word = Int(number >> 6)
-    return word < words.count && words[word] & (1 << UInt64(number & 63)) != 0
   }
 }

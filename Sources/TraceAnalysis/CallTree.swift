@@ -47,15 +47,17 @@ public struct CallTree: Sendable {
   ///
   /// Memory: the tree, of at most two million nodes.
   public init(
-    of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
+    of recording: Recording, choosing filter: ReadingFilter = .all,
     deepest: Int = .max, progress: @escaping (Double) -> Void = { _ in }
   ) {
     self.deepest = deepest
     var meter = ProgressMeter(recording, progress)
     for (index, process) in recording.processes.enumerated() {
       let set = FunctionSet(process.entryOnlyFunctions())
-      for thread in process.threads where isChosen(process, thread) {
-        readEvents(thread, process, index, set, &meter)
+      for thread in process.threads where filter.isChosen(process, thread) {
+        let stack = filter.stack(
+          of: thread, in: process, entryOnly: set, recordingStart: recording.startTime)
+        readEvents(thread, process, index, stack, &meter)
         readTree(thread, process, index)
       }
     }
@@ -65,7 +67,7 @@ public struct CallTree: Sendable {
   }
 
   private mutating func readEvents(
-    _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int, _ set: FunctionSet,
+    _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int, _ stack: CallStack,
     _ meter: inout ProgressMeter
   ) {
     if thread.chunkCount == 0 { return }
@@ -73,7 +75,7 @@ public struct CallTree: Sendable {
     // The tree moves into the sink and back: it is not copied.
     self = CallTree()
     var cursor = thread.cursor()
-    var stack = CallStack(entryOnly: set, hasExits: process.tracer != .function)
+    var stack = stack
     while let event = cursor.next() {
       if event.kind == .chunk { meter.chunk() }
       stack.apply(event, from: cursor, to: &sink)

@@ -24,11 +24,11 @@ public struct FunctionText: CallSink {
   /// `calls` is for the header.
   public static func write(
     _ recording: Recording, calls: UInt64, to out: TextBuffer,
-    choosing isChosen: ThreadChoice = { _, _ in true },
+    choosing filter: ReadingFilter = .all,
     shown: @escaping (String) -> String = { $0 }, progress: (ClockUnits) -> Void = { _ in }
   ) -> [String] {
     var text = FunctionText(out, recording, shown)
-    var threads = MergedThreads(recording, choosing: isChosen)
+    var threads = MergedThreads(recording, choosing: filter)
     text.writeHeader(calls: calls, lost: recording.lostEvents)
     do {
       try threads.run(&text) { lane, text in

@@ -16,11 +16,13 @@ public final class ThreadLane {
   private var cursor: EventCursor
   private var pending: Event?
 
-  init(_ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ set: FunctionSet) {
+  init(
+    _ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ stack: CallStack
+  ) {
     self.process = process
     processIndex = index
     self.thread = thread
-    stack = CallStack(entryOnly: set, hasExits: process.tracer != .function)
+    self.stack = stack
     cursor = thread.cursor()
   }
 
@@ -70,6 +72,7 @@ public struct MergedThreads {
   }
 
   private let recording: Recording
+  private let filter: ReadingFilter
   private var threads: [(process: Int, thread: Int)] = []
   private var entryOnly: [FunctionSet?]
   private var heap: [Waiting] = []
@@ -78,12 +81,13 @@ public struct MergedThreads {
 
   /// The threads of `recording` that are chosen, all at their beginning.
   public init(
-    _ recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true }
+    _ recording: Recording, choosing filter: ReadingFilter = .all
   ) {
     self.recording = recording
+    self.filter = filter
     entryOnly = Array(repeating: nil, count: recording.processes.count)
     for (index, process) in recording.processes.enumerated() {
-      for (place, thread) in process.threads.enumerated() where isChosen(process, thread) {
+      for (place, thread) in process.threads.enumerated() where filter.isChosen(process, thread) {
         guard let start = thread.startTime else { continue }
         push(Waiting(time: start, index: threads.count))
         threads.append((index, place))
@@ -117,7 +121,10 @@ public struct MergedThreads {
     let process = recording.processes[processIndex]
     let known = entryOnly[processIndex] ?? FunctionSet(process.entryOnlyFunctions())
     entryOnly[processIndex] = known
-    return ThreadLane(process, processIndex, process.threads[place], known)
+    let thread = process.threads[place]
+    let stack = filter.stack(
+      of: thread, in: process, entryOnly: known, recordingStart: recording.startTime)
+    return ThreadLane(process, processIndex, thread, stack)
   }
 
   private mutating func push(_ waiting: Waiting) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import Units
 
 /// Times of one function's calls, in nanoseconds.
 public struct CallTimes: Sendable {
@@ -71,9 +72,6 @@ public struct Report: Sendable {
   init() {}
 }
 
-/// Which threads to read.
-public typealias ThreadChoice = (ProcessRecording, ThreadRecording) -> Bool
-
 extension Report {
   /// Reads all events of the chosen threads.
   ///
@@ -82,14 +80,14 @@ extension Report {
   /// Memory: the functions' totals and histograms; the length of the recording does not matter.
   /// `progress` is called with a fraction of the work, now and then.
   public init(
-    of recording: Recording, choosing isChosen: ThreadChoice = { _, _ in true },
+    of recording: Recording, choosing filter: ReadingFilter = .all,
     eachLoad: Bool = false, progress: @escaping (Double) -> Void = { _ in }
   ) {
     var merging = ReportMerging(eachLoad: eachLoad)
     var meter = ProgressMeter(recording, progress)
     for process in recording.processes {
-      var reader = ThreadTotalsReader(process)
-      for thread in process.threads where isChosen(process, thread) {
+      var reader = ThreadTotalsReader(process, filter, recording.startTime)
+      for thread in process.threads where filter.isChosen(process, thread) {
         reader.read(thread, &meter)
         threads += 1
       }
@@ -120,10 +118,12 @@ struct ProgressMeter {
   private var done = 0
   private let tell: (Double) -> Void
 
-  init(_ recording: Recording, _ tell: @escaping (Double) -> Void) {
-    total = recording.processes.reduce(0) { sum, process in
-      process.threads.reduce(sum) { $0 + $1.chunkCount }
-    }
+  init(_ recording: Recording, _ tell: @escaping (Double) -> Void, passes: Int = 1) {
+    total =
+      passes
+      * recording.processes.reduce(0) { sum, process in
+        process.threads.reduce(sum) { $0 + $1.chunkCount }
+      }
     self.tell = tell
   }
 
@@ -142,9 +142,13 @@ struct ThreadTotalsReader {
   private(set) var openStacks: [OpenStack] = []
   private let process: ProcessRecording
   private let entryOnly: FunctionSet
+  private let filter: ReadingFilter
+  private let recordingStart: ClockUnits
 
-  init(_ process: ProcessRecording) {
+  init(_ process: ProcessRecording, _ filter: ReadingFilter, _ recordingStart: ClockUnits) {
     self.process = process
+    self.filter = filter
+    self.recordingStart = recordingStart
     table = TotalsTable(process)
     entryOnly = FunctionSet(process.entryOnlyFunctions())
   }
@@ -165,7 +169,8 @@ struct ThreadTotalsReader {
 
   private mutating func readEvents(_ thread: ThreadRecording, _ meter: inout ProgressMeter) {
     var cursor = thread.cursor()
-    var stack = CallStack(entryOnly: entryOnly, hasExits: process.tracer != .function)
+    var stack = filter.stack(
+      of: thread, in: process, entryOnly: entryOnly, recordingStart: recordingStart)
     while let event = cursor.next() {
       if event.kind == .chunk { meter.chunk() }
       stack.apply(event, from: cursor, to: &table)

@@ -90,7 +90,7 @@ struct NameCache {
 
   /// A thread's name, cut to `most` characters.
   func shownName(_ name: String, most: Int) -> String {
-    name.isEmpty ? "<...>" : shown(String(name.prefix(most)))
+    shownThreadName(name, most: most, shown)
   }
 }
 
@@ -98,11 +98,12 @@ struct NameCache {
 public struct ReplayColours: Sendable {
   var mark = ""
   var dim = ""
+  var heading = ""
   var end = ""
 
   /// No colours: files and plain terminals.
   public static let none = ReplayColours()
   /// The usual escape sequences.
   public static let terminal = ReplayColours(
-    mark: "\u{1b}[1;33m", dim: "\u{1b}[2m", end: "\u{1b}[0m")
+    mark: "\u{1b}[1;33m", dim: "\u{1b}[2m", heading: "\u{1b}[1m", end: "\u{1b}[0m")
 }

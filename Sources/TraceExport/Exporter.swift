@@ -23,8 +23,8 @@ public struct Exporter {
   public var format: ExportFormat
   /// Of folded stacks and flame graphs alone. Nil: times where there are any, else calls.
   public var foldedWeight: FoldedWeight?
-  /// The threads that are exported; all by default.
-  public var isChosen: ThreadChoice = { _, _ in true }
+  /// What is exported; everything by default.
+  public var filter = ReadingFilter.all
 
   /// Exports `recording` as `format`.
   public init(_ recording: Recording, as format: ExportFormat) {
@@ -44,14 +44,14 @@ public struct Exporter {
     switch format {
     case .perfetto:
       var export = SliceExport(PerfettoWriter(file, recording))
-      summary = try export.run(recording, choosing: isChosen, progress: progress)
+      summary = try export.run(recording, choosing: filter, progress: progress)
     case .chrome:
       var export = SliceExport(ChromeWriter(file))
-      summary = try export.run(recording, choosing: isChosen, progress: progress)
+      summary = try export.run(recording, choosing: filter, progress: progress)
       export.writer.finish()
     case .speedscope:
       var export = SliceExport(SpeedscopeWriter(file, recording))
-      summary = try export.run(recording, choosing: isChosen, progress: progress)
+      summary = try export.run(recording, choosing: filter, progress: progress)
       export.writer.finish(export.functions)
     case .folded, .flamegraph, .uftrace: summary = try exportTree(file.buffer, progress)
     }
@@ -73,7 +73,7 @@ public struct Exporter {
     guard case .path(let path) = destination else { throw ExportError.needsFolder(format: format) }
     let folder = try OutputFolder(path: path)
     var export = SliceExport(UftraceWriter(folder, recording))
-    var summary = try export.run(recording, choosing: isChosen, progress: progress)
+    var summary = try export.run(recording, choosing: filter, progress: progress)
     try export.writer.finish(export.functions)
     try folder.finish()
     summary.leftOut = export.writer.leftOut
@@ -86,7 +86,7 @@ public struct Exporter {
   ) throws -> ExportSummary {
     var failure: (any Error)?
     let tree = withoutActuallyEscaping(progress) { progress in
-      CallTree(of: recording, choosing: isChosen) { fraction in
+      CallTree(of: recording, choosing: filter) { fraction in
         do { if failure == nil { try progress(fraction) } } catch { failure = error }
       }
     }
@@ -105,7 +105,7 @@ public struct Exporter {
     summary.calls = tree.nodes.dropFirst().reduce(tree.foldedCalls) { $0 &+ $1.calls }
     summary.functions = tree.functions.count
     summary.threads = recording.processes.reduce(0) { sum, process in
-      sum + process.threads.filter { isChosen(process, $0) }.count
+      sum + process.threads.filter { filter.isChosen(process, $0) }.count
     }
     summary.lostEvents = recording.lostEvents
     summary.problems = recording.problems + tree.problems + recording.symbolProblems
@@ -134,7 +134,7 @@ extension Exporter {
     var hasEvents = false
     var hasTree = false
     for process in recording.processes {
-      for thread in process.threads where isChosen(process, thread) {
+      for thread in process.threads where filter.isChosen(process, thread) {
         hasEvents = hasEvents || thread.chunkCount > 0
         hasTree = hasTree || thread.hasCallTree
       }

@@ -21,7 +21,7 @@ struct SliceExport<Writer: SliceWriter> {
   var functions: ExportedFunctions { stream.functions }
 
   mutating func run(
-    _ recording: Recording, choosing isChosen: ThreadChoice, progress: (Double) throws -> Void
+    _ recording: Recording, choosing filter: ReadingFilter, progress: (Double) throws -> Void
   ) throws -> ExportSummary {
     let origin = recording.startTime
     allChunks = recording.processes.reduce(0) { sum, process in
@@ -32,11 +32,14 @@ struct SliceExport<Writer: SliceWriter> {
       let set = FunctionSet(process.entryOnlyFunctions())
       let clock = ExportClock(origin: origin, scale: process.scale)
       stream.begin(process, clock, set)
-      for thread in process.threads where isChosen(process, thread) && thread.chunkCount > 0 {
+      for thread in process.threads where filter.isChosen(process, thread) && thread.chunkCount > 0
+      {
         let exported = ExportedThread(
           process: process, thread: thread,
           startTime: clock.nanoseconds(thread.startTime ?? origin))
-        lost &+= try read(exported, set, progress)
+        let stack = filter.stack(
+          of: thread, in: process, entryOnly: set, recordingStart: origin)
+        lost &+= try read(exported, stack, progress)
       }
       stream.summary.lostEvents &+= max(lost, process.lostEvents)
     }
@@ -52,10 +55,10 @@ struct SliceExport<Writer: SliceWriter> {
 
   /// The events of the thread that were lost.
   private mutating func read(
-    _ exported: ExportedThread, _ set: FunctionSet, _ progress: (Double) throws -> Void
+    _ exported: ExportedThread, _ stack: CallStack, _ progress: (Double) throws -> Void
   ) throws -> UInt64 {
     var cursor = exported.thread.cursor()
-    var stack = CallStack(entryOnly: set, hasExits: exported.process.tracer != .function)
+    var stack = stack
     stream.beginThread()
     try stream.writer.begin(exported)
     while let event = cursor.next() {

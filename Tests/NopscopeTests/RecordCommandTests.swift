@@ -211,7 +211,8 @@ import Testing
     for name in ["keeper", "other"] {
       let report = try runNopscope(["report", data, "--thread", name])
       #expect(report.ending == .exit(0))
-      #expect(report.standardError.hasPrefix("3 calls of 2 functions in 1 thread;"))
+      #expect(report.standardError.contains("only calls of the threads \(name)\n"))
+      #expect(report.standardError.contains("3 calls of 2 functions in 1 thread;"))
     }
   }
 

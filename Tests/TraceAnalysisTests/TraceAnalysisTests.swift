@@ -175,7 +175,7 @@ import Testing
       chunk, chunk.of(thread: 4712, serial: 1, name: "worker"),
     ])
     #expect(rows(Report(of: recording)) == ["f": [2, 20, 20, 10, 10]])
-    let one = Report(of: recording, choosing: { $1.name == "worker" })
+    let one = Report(of: recording, choosing: ReadingFilter { $1.name == "worker" })
     #expect(rows(one) == ["f": [1, 10, 10, 10, 10]])
     #expect(one.threads == 1)
   }

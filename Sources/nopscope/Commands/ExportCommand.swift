@@ -77,10 +77,10 @@ func export(
   }
   nrc_ignore_file_size_signal()  // a write beyond the limit of a file's size then fails instead
   let opened = try recording.open()
-  try recording.requireThreads(opened)
   var exporter = Exporter(opened, as: format)
   exporter.foldedWeight = count ? .calls : nil
-  exporter.isChosen = recording.isChosen
+  exporter.filter = try recording.filter(opened)
+  recording.tellChosen()
   let interruption = Interruption()
   let progress = Progress("exporting \(recording.directory)")
   do {

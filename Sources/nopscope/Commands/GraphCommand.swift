@@ -45,16 +45,17 @@ struct GraphCommand: ParsableCommand {
 
   func run() throws {
     let opened = try recording.open()
-    try recording.requireThreads(opened)
+    let filter = try recording.filter(opened)
     if let tracer = opened.processes.compactMap(\.tracer).first, [.profile, .hits].contains(tracer)
     {
       complain("\(recording.directory): \(noCallers(tracer))")
       throw ExitCode(1)
     }
     tellLeftOut(opened)
+    recording.tellChosen()
     let progress = Progress("reading \(recording.directory)")
     let tree = CallTree(
-      of: opened, choosing: recording.isChosen, deepest: depth ?? .max, progress: progress.show)
+      of: opened, choosing: filter, deepest: depth ?? .max, progress: progress.show)
     progress.finish()
     let pager = Pager(isWanted: !noPager && !json)
     let text = GraphText(tree, minimum: minimum / 100)
@@ -64,6 +65,7 @@ struct GraphCommand: ParsableCommand {
     pager.finish()
     let problems = opened.problems + tree.problems + opened.symbolProblems
     complainOf(problems, in: recording.directory)
+    if filter.selectsCalls && tree.nodes.count == 1 { recording.tellNothingChosen() }
     if !json { write(graphClosing(tree, of: opened) + "\n", to: 2) }
   }
 }

@@ -5,23 +5,6 @@ import RecordingSchema
 
 extension Tracer: ExpressibleByArgument {}
 
-/// `10us`: a time with its unit.
-struct TimeSpan: ExpressibleByArgument {
-  var nanoseconds: UInt64
-
-  init?(argument: String) {
-    let units: [(String, Double)] = [("ns", 1), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]
-    for (unit, factor) in units where argument.hasSuffix(unit) {
-      guard let number = Double(argument.dropLast(unit.count)), number >= 0,
-        number * factor <= 9e18
-      else { return nil }
-      nanoseconds = UInt64((number * factor).rounded())
-      return
-    }
-    return nil
-  }
-}
-
 /// `16M`: bytes, with K, M or G for powers of 1024.
 struct ByteSize: ExpressibleByArgument {
   var bytes: UInt64

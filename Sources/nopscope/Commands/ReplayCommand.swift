@@ -10,18 +10,20 @@ import TraceAnalysis
 struct ReplayCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "replay",
-    abstract: "Print what ran, call by call, as ftrace does.",
+    abstract: "Print what ran, call by call.",
     discussion: """
-      Prints the text of ftrace's function_graph or function tracer, all threads in the order of \
-      time. The CPU is not recorded and reads 0; a change of thread is shown as ftrace shows a \
-      change of task. A function that ended by an exception, longjmp or the thread's end closes \
-      with } /* name unwound */; one whose entry is not in the recording closes with } /* name */. \
-      On a terminal the text goes through $PAGER (less).
+      Prints all threads in the order of time: when, which thread, how long, which function. \
+      --from, --to, --function, --min and --thread choose the calls. A function that ended by an \
+      exception, longjmp or the thread's end closes with } /* name unwound */; one whose entry is \
+      not in the recording closes with } /* name */. With --ftrace, the text is that of ftrace's \
+      tracers, for programs that read it: the CPU is not recorded and reads 0. On a terminal the \
+      text goes through $PAGER (less).
 
       EXAMPLES
         nopscope replay
-        nopscope replay build.data --tracer function
-        nopscope replay --thread worker | grep -n parse_header
+        nopscope replay --function 'handle_*' --min 1ms
+        nopscope replay --from 14:03:05 --to 14:03:06 --clock
+        nopscope replay build.data --ftrace --thread 'work*' | grep -n parse_header
 
       EXIT STATUS
         0  the recording was read; stderr names the parts that are damaged
@@ -34,6 +36,12 @@ struct ReplayCommand: ParsableCommand {
   @Option(help: "Print as this tracer does: function_graph or function. Default: the recording's.")
   var tracer: Format?
 
+  @Flag(help: "Print the text of ftrace's tracer, for programs that read it.")
+  var ftrace = false
+
+  @Flag(help: "Show the time of day instead of the seconds since the recording's start.")
+  var clock = false
+
   @Flag(name: .customLong("no-pager"), help: "Write to the terminal without a pager.")
   var noPager = false
 
@@ -42,11 +50,16 @@ struct ReplayCommand: ParsableCommand {
     case function
   }
 
+  func validate() throws {
+    if ftrace && clock { throw ValidationError("--ftrace and --clock: expected one of them") }
+  }
+
   func run() throws {
     let opened = try recording.open()
-    try recording.requireThreads(opened)
+    let filter = try recording.filter(opened)
     try requireEvents(opened)
     tellLeftOut(opened)
+    recording.tellChosen()
     let pager = Pager(isWanted: !noPager)
     let out = TextBuffer { pager.write($0) }
     // No progress on a terminal that the text or the pager writes to.
@@ -56,16 +69,17 @@ struct ReplayCommand: ParsableCommand {
     switch tracer ?? standard(opened) {
     case .functionGraph:
       problems = FunctionGraphText.write(
-        opened, to: out, choosing: recording.isChosen,
+        opened, to: out, choosing: filter,
+        as: ftrace ? .ftrace : clock ? .ofDay : .sinceStart,
         colours: isOutputColoured ? .terminal : .none, shown: neutralised, progress: meter.passed)
     case .function:
       let counting = Progress("reading \(recording.directory)")
       let calls = Report(
-        of: opened, choosing: recording.isChosen, progress: counting.show
+        of: opened, choosing: filter, progress: counting.show
       ).calls
       counting.finish()
       problems = FunctionText.write(
-        opened, calls: calls, to: out, choosing: recording.isChosen, shown: neutralised,
+        opened, calls: calls, to: out, choosing: filter, shown: neutralised,
         progress: meter.passed)
     }
     meter.finish()

@@ -143,9 +143,10 @@ struct ReportCommand: ParsableCommand {
     let (recording, function) = arrangement()
     if let function { return try show(function, of: recording) }
     let opened = try recording.open()
-    try recording.requireThreads(opened)
+    let filter = try recording.filter(opened)
     if !uncalled { tellLeftOut(opened) }
-    let report = read(opened, "reading \(recording.directory)")
+    recording.tellChosen()
+    let report = read(opened, filter, "reading \(recording.directory)")
     if let diff {
       try compare(report, of: opened, diff)
       return
@@ -175,7 +176,9 @@ struct ReportCommand: ParsableCommand {
     finish(report, of: opened)
     try check(report)
     if report.rows.isEmpty {
-      if report.problems.isEmpty {
+      if filter.selectsCalls {
+        recording.tellNothingChosen()
+      } else if report.problems.isEmpty {
         complain("\(recording.directory): no call was recorded: nopscope info says what was armed")
       }
       throw ExitCode(1)
@@ -214,10 +217,11 @@ struct ReportCommand: ParsableCommand {
       throw ValidationError("\(error)")
     }
     let opened = try recording.open()
-    try recording.requireThreads(opened)
+    let filter = try recording.filter(opened)
     tellLeftOut(opened)
+    recording.tellChosen()
     let progress = Progress("reading \(recording.directory)")
-    let report = Report(of: opened, choosing: recording.isChosen, progress: progress.show)
+    let report = Report(of: opened, choosing: filter, progress: progress.show)
     let rows = report.rows.filter { row in
       rule.matches(
         function: FunctionSpellings(row.function.rawName ?? row.label),
@@ -230,7 +234,7 @@ struct ReportCommand: ParsableCommand {
           + "nopscope report \(recording.directory) lists the functions")
       throw ExitCode(1)
     }
-    let tree = CallTree(of: opened, choosing: recording.isChosen, progress: progress.show)
+    let tree = CallTree(of: opened, choosing: filter, progress: progress.show)
     progress.finish()
     let pager = Pager(isWanted: !noPager)
     var out = PagedText(pager)
@@ -261,7 +265,8 @@ struct ReportCommand: ParsableCommand {
   private func compare(_ report: Report, of opened: Recording, _ other: String) throws {
     var arguments = recording
     arguments.directory = other
-    let before = read(try arguments.open(), "reading \(other)")
+    let old = try arguments.open()
+    let before = read(old, try arguments.filter(old), "reading \(other)")
     let all = difference(from: before, to: report)
     let rows = limited(all)
     if json {
@@ -273,11 +278,13 @@ struct ReportCommand: ParsableCommand {
     finish(report, of: opened)
   }
 
-  private func read(_ opened: Recording, _ what: String) -> Report {
+  private func read(
+    _ opened: Recording, _ filter: ReadingFilter, _ what: String
+  ) -> Report {
     let progress = Progress(what)
     defer { progress.finish() }
     return Report(
-      of: opened, choosing: recording.isChosen, eachLoad: eachLoad, progress: progress.show)
+      of: opened, choosing: filter, eachLoad: eachLoad, progress: progress.show)
   }
 
   /// `isForPeople`: a terminal gets only so many, if nothing else was asked for.

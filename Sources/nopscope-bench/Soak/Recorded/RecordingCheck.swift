@@ -48,7 +48,7 @@ struct RecordingCheck {
     for process in opened.processes {
       let report = Report(
         of: opened,
-        choosing: { one, _ in
+        choosing: ReadingFilter { one, _ in
           one.pid == process.pid && one.incarnation == process.incarnation
         }, eachLoad: true)
       found.problems += report.problems

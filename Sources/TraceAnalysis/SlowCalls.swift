@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Filters
+public import RecordingReader
+public import Units
+
+/// The slowest calls of a function, the call of the median duration beside them, and what the other
+/// threads were in meanwhile.
+///
+/// A call inside another chosen one is a part of it. Reads the recording three times; memory is that of
+/// the calls' trees, whatever the recording's length.
+public struct SlowCalls: Sendable {
+  /// One call.
+  public struct Call: Sendable {
+    /// The process id.
+    public let process: Int32
+    /// The kernel's thread id.
+    public let thread: Int32
+    /// The thread's name.
+    public let threadName: String
+    /// When it began.
+    public let start: ClockUnits
+    /// When it ended.
+    public let end: ClockUnits
+    /// How long it took.
+    public let nanoseconds: Int
+    /// It ended without returning, or not before its process did.
+    public let how: CallEnd
+    /// What it called.
+    public internal(set) var tree = SlowTree()
+    /// What other threads were in meanwhile, the longest first.
+    public internal(set) var meanwhile: [Meanwhile] = []
+    let place: Place
+  }
+
+  /// Which thread of which process, and which of its chosen calls.
+  struct Place: Hashable, Sendable {
+    var process: Int
+    var thread: Int
+    var call: Int32
+  }
+
+  /// The slowest first.
+  public internal(set) var slowest: [Call] = []
+  /// The call whose duration is the median's, or the nearest; nil: there is no call.
+  public internal(set) var median: Call?
+  /// Calls whose duration is known.
+  public internal(set) var calls: UInt64 = 0
+  /// Of all of them.
+  public internal(set) var distribution: Distribution?
+  /// Damage, one line each.
+  public internal(set) var problems: [String] = []
+
+  /// Looks for the `count` slowest calls of the functions that the rules choose.
+  public init(
+    of rules: [FilterRule], count: Int, in recording: Recording,
+    choosing filter: ReadingFilter = .all, progress: @escaping (Double) -> Void = { _ in }
+  ) {
+    var passes = ThreadPasses(recording, filter, passes: 3, progress)
+    let finder = SlowFinder(rules: rules, most: count)
+    let found = passes.run(finder) { $0.begin($1, $2, $3) }
+    slowest = found.slowest
+    calls = found.calls
+    problems = recording.problems + passes.problems
+    distribution = found.distribution
+    guard let typical = distribution?.quantile(0.5) else { return }
+    let nearest = passes.run(MedianFinder(rules: rules, wanted: typical)) { $0.begin($1, $2, $3) }
+    median = nearest.best
+    readTrees(rules, &passes)
+    problems += recording.symbolProblems
+  }
+
+  private mutating func readTrees(_ rules: [FilterRule], _ passes: inout ThreadPasses) {
+    let wanted = slowest + (median.map { [$0] } ?? [])
+    let trees = passes.run(TreeBuilder(rules: rules, wanted: wanted)) { $0.begin($1, $2, $3) }
+    for index in slowest.indices {
+      slowest[index].tree = trees.trees[slowest[index].place] ?? SlowTree()
+      slowest[index].meanwhile = trees.meanwhile(index)
+    }
+    if let place = median?.place { median?.tree = trees.trees[place] ?? SlowTree() }
+  }
+}
+
+/// Reads all chosen threads, one after the other, as often as needed.
+struct ThreadPasses {
+  private let recording: Recording
+  private let filter: ReadingFilter
+  private var meter: ProgressMeter
+  private(set) var problems: [String] = []
+
+  init(
+    _ recording: Recording, _ filter: ReadingFilter, passes: Int,
+    _ progress: @escaping (Double) -> Void
+  ) {
+    self.recording = recording
+    self.filter = filter
+    meter = ProgressMeter(recording, progress, passes: passes)
+  }
+
+  /// `begin` tells the sink which thread follows.
+  mutating func run<Sink: PassSink>(
+    _ sink: Sink, _ begin: (inout Sink, ProcessRecording, ThreadRecording, SlowCalls.Place) -> Void
+  ) -> Sink {
+    var sink = sink
+    var found: [String] = []
+    for (index, process) in recording.processes.enumerated() {
+      let set = FunctionSet(process.entryOnlyFunctions())
+      for (place, thread) in process.threads.enumerated()
+      where filter.isChosen(process, thread) && thread.chunkCount > 0 {
+        begin(&sink, process, thread, .init(process: index, thread: place, call: 0))
+        var cursor = thread.cursor()
+        var stack = filter.stack(
+          of: thread, in: process, entryOnly: set, recordingStart: recording.startTime)
+        while let event = cursor.next() {
+          if event.kind == .chunk { meter.chunk() }
+          sink.passed(stack, until: event.time)
+          stack.apply(event, from: cursor, to: &sink)
+        }
+        if let end = process.openCallsEnd { sink.passed(stack, until: end) }
+        stack.finish(&sink, at: process.openCallsEnd)
+        found += cursor.problems
+      }
+    }
+    problems = found
+    return sink
+  }
+}
+
+/// A sink that is told the time between the events too.
+protocol PassSink: CallSink {
+  /// Nothing happened on the thread from the stack's time until then.
+  mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits)
+}
+
+extension PassSink {
+  mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits) {}
+}
+
+/// Tells the chosen calls of a thread from others: the outermost of them are numbered from 1.
+///
+/// A frame's tag is its number; 0: it is inside of one; -1: it is not.
+struct OutermostCalls {
+  private var functions: SelectedFunctions?
+  private(set) var thread: (process: ProcessRecording, thread: ThreadRecording)?
+  private(set) var place = SlowCalls.Place(process: 0, thread: 0, call: 0)
+  private let rules: [FilterRule]
+  private var byProcess: [Int: SelectedFunctions] = [:]
+
+  init(_ rules: [FilterRule]) { self.rules = rules }
+
+  mutating func begin(
+    _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place
+  ) {
+    if self.thread != nil { byProcess[self.place.process] = functions }
+    self.thread = (process, thread)
+    self.place = place
+    functions = byProcess[place.process] ?? SelectedFunctions(process, rules)
+  }
+
+  /// The number of an outermost chosen call.
+  mutating func enter(_ frame: Frame, parentTag: Int32) -> Int32? {
+    guard parentTag < 0, place.call < Int32.max,
+      functions?.contains(frame.function) == true
+    else { return nil }
+    place.call += 1
+    return place.call
+  }
+
+  func call(_ frame: Frame, _ number: Int32, at time: ClockUnits, _ how: CallEnd)
+    -> SlowCalls.Call?
+  {
+    guard let (process, thread) = thread, how.isTimed, frame.isStartKnown else { return nil }
+    var place = place
+    place.call = number
+    return SlowCalls.Call(
+      process: process.pid, thread: thread.id, threadName: thread.name, start: frame.start,
+      end: time, nanoseconds: process.nanoseconds(ofUnits: time - frame.start), how: how,
+      place: place)
+  }
+}
+
+/// The first pass: the slowest calls, and how all of them are distributed.
+private struct SlowFinder: PassSink {
+  private var outermost: OutermostCalls
+  private let most: Int
+  private(set) var slowest: [SlowCalls.Call] = []
+  private(set) var calls: UInt64 = 0
+  private var pool = HistogramPool()
+  private var bounds = (least: UInt64.max, most: UInt64.zero)
+  private var scale = 1.0
+
+  init(rules: [FilterRule], most: Int) {
+    outermost = OutermostCalls(rules)
+    self.most = most
+    pool.addFunction()
+  }
+
+  mutating func begin(
+    _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place
+  ) {
+    scale = process.scale
+    outermost.begin(process, thread, place)
+  }
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    entered(&frame, parentTag: parentTag, depth: depth)
+  }
+
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
+    guard frame.tag > 0, how.isTimed, frame.isStartKnown else { return }
+    let units = (time - frame.start).rawValue
+    calls += 1
+    pool.count(units, function: 0)
+    bounds = (min(bounds.least, units), max(bounds.most, units))
+    let call = outermost.call(frame, frame.tag, at: time, how)
+    guard let call, slowest.count < most || call.nanoseconds > slowest[most - 1].nanoseconds
+    else { return }
+    let index = slowest.firstIndex { $0.nanoseconds < call.nanoseconds } ?? slowest.count
+    slowest.insert(call, at: index)
+    if slowest.count > most { slowest.removeLast() }
+  }
+
+  var distribution: Distribution? {
+    if calls == 0 { return nil }
+    var histogram = Histogram()
+    pool.merge(function: 0, into: &histogram)
+    return Distribution(histogram: histogram, scale: scale, bounds: bounds)
+  }
+}
+
+/// The second pass: the call whose duration is nearest to the median's.
+private struct MedianFinder: PassSink {
+  private var outermost: OutermostCalls
+  private let wanted: Int
+  private(set) var best: SlowCalls.Call?
+
+  init(rules: [FilterRule], wanted: Int) {
+    outermost = OutermostCalls(rules)
+    self.wanted = wanted
+  }
+
+  mutating func begin(
+    _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place
+  ) { outermost.begin(process, thread, place) }
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    entered(&frame, parentTag: parentTag, depth: depth)
+  }
+
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
+    guard frame.tag > 0, best?.nanoseconds != wanted,
+      let call = outermost.call(frame, frame.tag, at: time, how)
+    else { return }
+    guard let best else {
+      self.best = call
+      return
+    }
+    if abs(call.nanoseconds - wanted) < abs(best.nanoseconds - wanted) { self.best = call }
+  }
+}
+
+/// The third pass: what each of the calls found called, and what other threads were in meanwhile.
+private struct TreeBuilder: PassSink {
+  private(set) var trees: [SlowCalls.Place: SlowTree] = [:]
+  private var outermost: OutermostCalls
+  private var pool = SlowNodes()
+  private var roots: [Int32: SlowCalls.Place] = [:]
+  private let wanted: Set<SlowCalls.Place>
+  private let windows: [(from: ClockUnits, to: ClockUnits, place: SlowCalls.Place)]
+  private var watches: [MeanwhileWatch]
+
+  init(rules: [FilterRule], wanted: [SlowCalls.Call]) {
+    outermost = OutermostCalls(rules)
+    self.wanted = Set(wanted.map(\.place))
+    windows = wanted.map { ($0.start, $0.end, $0.place) }
+    watches = wanted.map { _ in MeanwhileWatch() }
+  }
+
+  mutating func begin(
+    _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place
+  ) {
+    outermost.begin(process, thread, place)
+    pool = SlowNodes()
+    roots = [:]
+  }
+
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    if parentTag >= 0 {
+      frame.tag =
+        outermost.thread.map { pool.child(of: parentTag, frame.function, $0.process) } ?? 0
+    } else if outermost.enter(frame, parentTag: parentTag) != nil, let thread = outermost.thread {
+      // Others have to be told from what is outside as well: they are the root's, which is dropped.
+      frame.tag = 0
+      if wanted.contains(outermost.place) {
+        frame.tag = pool.root(frame.function, thread.process)
+        roots[frame.tag] = outermost.place
+      }
+    }
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    entered(&frame, parentTag: parentTag, depth: depth)
+  }
+
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
+    guard frame.tag > 0, let (process, _) = outermost.thread else { return }
+    if how.isTimed, frame.isStartKnown {
+      pool.add(process.nanoseconds(ofUnits: time - frame.start), to: frame.tag)
+    }
+    if let place = roots.removeValue(forKey: frame.tag) { trees[place] = pool.tree(at: frame.tag) }
+  }
+
+  mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits) {
+    guard let (process, thread) = outermost.thread, stack.time > .zero else { return }
+    for (index, window) in windows.enumerated()
+    where stack.time < window.to && time > window.from {
+      let isOwn =
+        window.place.process == outermost.place.process
+        && window.place.thread == outermost.place.thread
+      if isOwn { continue }
+      let part = min(time, window.to) - max(stack.time, window.from)
+      watches[index].add(process.nanoseconds(ofUnits: part), stack, thread, process)
+    }
+  }
+
+  func meanwhile(_ index: Int) -> [Meanwhile] { watches[index].sorted }
+}
