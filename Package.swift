@@ -207,7 +207,7 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "TraceAnalysis",
-      dependencies: ["Filters", "FunctionNames", "RecordingReader", "Units"],
+      dependencies: ["Filters", "FunctionNames", "RecordingReader", "TextFormat", "Units"],
       swiftSettings: strictness),
     .target(
       name: "TraceExport",

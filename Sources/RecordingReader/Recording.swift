@@ -24,6 +24,12 @@ public struct Recording: Sendable {
   /// What a reader should know and is no damage, one line each.
   public let notes: [String]
 
+  private let switches: SwitchTimes
+  /// Whether it is known when threads were off the CPU.
+  public var hasSwitches: Bool { switches.isThere }
+  /// Context switches that found no room.
+  public var lostSwitches: UInt64 { switches.lost }
+
   /// False: `record` is still running, or was killed. What was in memory then is not in the recording.
   public let isClosed: Bool
 
@@ -38,6 +44,7 @@ public struct Recording: Sendable {
     processes = opening.processes
     problems = opening.problems
     notes = opening.notes
+    switches = opening.switches
     isClosed = opening.isClosed
   }
 
@@ -53,8 +60,16 @@ public struct Recording: Sendable {
   public var threadCount: Int { processes.reduce(0) { $0 + $1.threads.count } }
   /// Of the event files, on disk.
   public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }
-  /// What was wrong with the symbol files that were used until now.
-  public var symbolProblems: [String] { processes.first?.symbols.problems ?? [] }
+  /// What was wrong with the symbol files that were used until now, and with the context switches.
+  public var symbolProblems: [String] {
+    var lines = (processes.first?.symbols.problems ?? []) + (switches.problem.map { [$0] } ?? [])
+    if switches.lost > 0 {
+      lines.append(
+        "\(RecordingFormat.switchesName): \(switches.lost) context switches found no room: some times "
+          + "off the CPU are not known")
+    }
+    return lines
+  }
   /// The earliest start of a process; zero where no process has one.
   public var startTime: ClockUnits {
     processes.map(\.startTime).filter { $0 > .zero }.min() ?? .zero
@@ -69,6 +84,7 @@ private struct RecordingOpening {
   var problems: [String] = []
   var notes: [String] = []
   private let symbols: SymbolStore
+  private(set) var switches: SwitchTimes
   private let names: NameStyle
   /// What is known of each that joined.
   private var joined: [ImageName: Session.Process] = [:]
@@ -79,6 +95,7 @@ private struct RecordingOpening {
     self.directory = directory
     self.names = names
     symbols = SymbolStore(recording: directory)
+    switches = SwitchTimes(recording: directory, timeShift: nil)
   }
 
   private static let longestModules = 256 << 20
@@ -107,6 +124,9 @@ private struct RecordingOpening {
       }
       session = parsed
       hasSession = true
+      if let reason = session.noSwitches {
+        notes.append("not recorded is when threads were off the CPU: \(reason)")
+      }
       if !session.hasEnded {
         notes.append(
           "the recording is not closed: nopscope record is still running, or was killed; the last "
@@ -145,6 +165,7 @@ private struct RecordingOpening {
   }
 
   mutating func readProcesses() throws(RecordingError) {
+    switches = SwitchTimes(recording: directory, timeShift: session.timeShift)
     let names = try directoryNames(directory)
     let files = names.compactMap(ImageName.init(events:)).sorted()
     if files.isEmpty { throw .noEvents(path: directory) }
@@ -280,6 +301,7 @@ private struct RecordingOpening {
       id: thread.id, serial: serial, name: thread.name,
       lostEvents: thread.chunks.last?.lostEvents ?? 0,
       missingChunks: max(0, Int(span) + 1 - thread.chunks.count), isStartMissing: first > 0,
+      switches: switches,
       source: ThreadSource(
         file: file, fileName: fileName, name: thread.name, isPaired: tracer == .function,
         chunks: events),

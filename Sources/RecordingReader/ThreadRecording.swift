@@ -42,10 +42,14 @@ public struct ThreadRecording: Sendable {
   /// The first chunks are missing: a flight recorder has overwritten them.
   public let isStartMissing: Bool
 
+  let switches: SwitchTimes
   let source: ThreadSource
   let treeChunks: [ChunkPlace]
   let profileChunks: [ChunkPlace]
   let hitsChunks: [ChunkPlace]
+
+  /// When it was off the CPU; nil: that is not known.
+  public var offCPU: OffCPU? { switches.offCPU(id) }
 
   /// A cursor before the first event.
   public func cursor() -> EventCursor { EventCursor(source) }

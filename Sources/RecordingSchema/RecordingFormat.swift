@@ -22,6 +22,8 @@ public enum RecordingFormat {
   public static let sessionName = "session.json"
   /// The name of the file that holds a `ProcessLine` for each process.
   public static let processesName = "processes"
+  /// The name of the file of context switches: `nrec_switches_header`, then `nrec_switch`es.
+  public static let switchesName = "switches"
   /// The folder of the symbol files.
   public static let symbolsName = "symbols"
   /// Bytes of session.json that are read: more is no session.

@@ -67,6 +67,8 @@ public struct Session: Sendable, Equatable {
   public var timeShift: Int? = Int(NREC_TIME_SHIFT)
   /// The name of the machine.
   public var host: String?
+  /// Why it was not recorded when threads left the CPU; nil: it was, or nobody asked.
+  public var noSwitches: String?
   /// Whether `nopscope record` closed it.
   public var hasEnded = false
   /// Of the program, as a shell has it; nil: it is not known.
@@ -87,7 +89,7 @@ public struct Session: Sendable, Equatable {
 extension Session: Codable {
   private enum CodingKeys: String, CodingKey {
     case schema, version, command, options, startRealtimeNanoseconds, ticksPerSecond, timeShift
-    case host, exitStatus, processes
+    case host, exitStatus, processes, noSwitches
     case tracerName = "tracer"
     case hasEnded = "ended"
   }
@@ -109,6 +111,7 @@ extension Session: Codable {
     version = try? fields.decodeIfPresent(Int.self, forKey: .version)
     timeShift = try? fields.decodeIfPresent(Int.self, forKey: .timeShift)
     host = try? fields.decodeIfPresent(String.self, forKey: .host)
+    noSwitches = try? fields.decodeIfPresent(String.self, forKey: .noSwitches)
   }
 
   /// What is nil is left out, but for the exit status, which is null while the program runs. The
@@ -124,6 +127,7 @@ extension Session: Codable {
     try fields.encodeIfKnown(ticksPerSecond, forKey: .ticksPerSecond)
     try fields.encodeIfKnown(timeShift, forKey: .timeShift)
     try fields.encodeIfKnown(host, forKey: .host)
+    try fields.encodeIfKnown(noSwitches, forKey: .noSwitches)
     try fields.encode(hasEnded, forKey: .hasEnded)
     try fields.encode(exitStatus, forKey: .exitStatus)  // null while the program runs
   }

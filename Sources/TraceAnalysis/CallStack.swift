@@ -13,6 +13,11 @@ public struct Frame: Sendable {
   public var start: ClockUnits
   /// Spent in the calls it made.
   public var childTime: ClockUnits
+  /// While it is open: how long its thread had been off the CPU before it. When it has ended: how long
+  /// it was in this call.
+  public var waited = ClockUnits.zero
+  /// The part of it in the calls it made.
+  public var childWaited = ClockUnits.zero
   /// Its entry was seen.
   public var isStartKnown: Bool
   /// The sink gets it: `CallSelection`.
@@ -91,6 +96,7 @@ public struct CallStack {
   @usableFromInline var entryOnly: FunctionSet
   @usableFromInline let hasExits: Bool
   @usableFromInline let isSelective: Bool
+  @usableFromInline var offCPU: OffCPU
   private var selection: CallSelection?
   /// Calls open beyond `deepest`.
   @usableFromInline var beyond = 0
@@ -105,7 +111,11 @@ public struct CallStack {
   public private(set) var lostEvents: UInt64 = 0
 
   /// `hasExits`: false for the tracer `function`. `selection`: which calls sinks get; nil: all.
-  public init(entryOnly: FunctionSet, hasExits: Bool = true, selection: CallSelection? = nil) {
+  public init(
+    entryOnly: FunctionSet, hasExits: Bool = true, selection: CallSelection? = nil,
+    offCPU: OffCPU? = nil
+  ) {
+    self.offCPU = offCPU ?? OffCPU([])
     self.entryOnly = entryOnly
     self.hasExits = hasExits
     self.selection = selection
@@ -153,6 +163,7 @@ public struct CallStack {
   mutating func enter<Sink: CallSink>(_ function: UInt32, _ sink: inout Sink) {
     if isSelective { return enterSelected(function, &sink) }
     var frame = Frame(function: function, start: lastTime, isStartKnown: true)
+    frame.waited = offCPU.total(until: lastTime)
     let depth = frames.count
     sink.entered(&frame, parentTag: frames.last?.tag ?? -1, depth: depth)
     if !hasExits || entryOnly.contains(function) {
@@ -167,10 +178,11 @@ public struct CallStack {
 
   @inlinable
   mutating func pop<Sink: CallSink>(_ how: CallEnd, _ sink: inout Sink) {
-    guard let frame = frames.popLast() else {
+    guard var frame = frames.popLast() else {
       exitsWithoutCall += 1
       return
     }
+    endWait(of: &frame)
     charge(frame, toFrameAt: frames.count - 1, how)
     end(frame, how, depth: frames.count, &sink)
   }
@@ -191,7 +203,14 @@ public struct CallStack {
   mutating func charge(_ frame: Frame, toFrameAt index: Int, _ how: CallEnd) {
     if index >= 0 && how.isTimed && lastTime > frame.start {
       frames[index].childTime &+= lastTime - frame.start
+      frames[index].childWaited &+= frame.waited
     }
+  }
+
+  @inlinable
+  mutating func endWait(of frame: inout Frame) {
+    let total = offCPU.total(until: lastTime)
+    frame.waited = total > frame.waited ? total - frame.waited : .zero
   }
 }
 
@@ -221,6 +240,7 @@ extension CallStack {
   @usableFromInline
   mutating func enterSelected<Sink: CallSink>(_ function: UInt32, _ sink: inout Sink) {
     var frame = Frame(function: function, start: lastTime, isStartKnown: true)
+    frame.waited = offCPU.total(until: lastTime)
     select(&frame, &sink)
     if !hasExits || entryOnly.contains(function) {
       end(frame, .entryOnly, depth: frames.count, &sink)
@@ -276,6 +296,7 @@ extension CallStack {
     var frames: [Frame]
     var beyond: Int
     var since: ClockUnits
+    var sinceWaited: ClockUnits
   }
 
   /// A file made to need memory is not followed beyond this many stacks.
@@ -286,7 +307,9 @@ extension CallStack {
       return
     }
     if !frames.isEmpty || beyond > 0 {
-      suspended[current] = Suspended(frames: frames, beyond: beyond, since: lastTime)
+      suspended[current] = Suspended(
+        frames: frames, beyond: beyond, since: lastTime,
+        sinceWaited: offCPU.total(until: lastTime))
     }
     current = stack
     let resumed = suspended.removeValue(forKey: stack)
@@ -295,6 +318,8 @@ extension CallStack {
     if let resumed, !frames.isEmpty, lastTime > resumed.since {
       // Not its own, and all of it is in the time of those outside.
       frames[frames.count - 1].childTime &+= lastTime - resumed.since
+      let waited = offCPU.total(until: lastTime)
+      frames[frames.count - 1].childWaited &+= waited - min(waited, resumed.sinceWaited)
     }
     sink.switched(to: stack, at: lastTime)
   }
@@ -310,9 +335,13 @@ extension CallStack {
     let outermost = part[0].shownDepth
     for index in part.indices { part[index].shownDepth -= outermost }
     beyond -= outside
-    suspended[stack] = Suspended(frames: part, beyond: outside, since: lastTime)
+    let waited = offCPU.total(until: lastTime)
+    suspended[stack] = Suspended(
+      frames: part, beyond: outside, since: lastTime, sinceWaited: waited)
     // Its caller waited for it until now.
-    charge(part[0], toFrameAt: frames.count - 1, .returned)
+    var outer = part[0]
+    endWait(of: &outer)
+    charge(outer, toFrameAt: frames.count - 1, .returned)
     sink.split(isSelective ? part.filter(\.isShown) : part, to: stack, at: lastTime)
   }
 
@@ -344,7 +373,8 @@ extension CallStack {
       return
     }
     moved += frames.count - depth
-    let frame = frames.remove(at: depth)
+    var frame = frames.remove(at: depth)
+    endWait(of: &frame)
     charge(frame, toFrameAt: depth - 1, .returned)
     if isSelective && frame.isShown {
       for index in depth..<frames.count { frames[index].shownDepth -= 1 }
@@ -366,6 +396,7 @@ extension CallStack {
     while frames.count > same { pop(.cutOff, &sink) }
     for function in open[same...] {
       var frame = Frame(function: function, start: time, isStartKnown: false)
+      frame.waited = offCPU.total(until: time)
       select(&frame, &sink)
       frames.append(frame)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RecordingReader
+import TextFormat
 public import Units
 
 /// Writes a recording call by call, all threads in the order of time.
@@ -93,6 +94,7 @@ public struct FunctionGraphText: CallSink {
       line(frame.start, time - frame.start, depth)
       addCall(frame)
       out.add(";")
+      addWait(frame)
       out.endLine()
     case .returned, .unwound: writeClose(frame, at: time, how, depth)
     }
@@ -118,6 +120,8 @@ extension FunctionGraphText {
   /// Indentation stops growing here, and the depth is written as a number: an event of two bytes
   /// under a million open calls would be a line of two million.
   private static let widest = 256
+  /// Nanoseconds: a switch alone takes as long.
+  private static let leastWait = 5000
 
   private mutating func name(_ frame: Frame) -> [UInt8] {
     names.name(frame.function, process: lane?.processIndex ?? 0)
@@ -151,7 +155,20 @@ extension FunctionGraphText {
       out.add(how == .unwound ? " unwound */" : " */")
       out.add(colours.end)
     }
+    addWait(frame)
     out.endLine()
+  }
+
+  /// How long its thread was off the CPU in the function itself.
+  private mutating func addWait(_ frame: Frame) {
+    guard let lane, columns.showsWaits, frame.waited > frame.childWaited else { return }
+    let nanoseconds = lane.process.nanoseconds(ofUnits: frame.waited - frame.childWaited)
+    guard nanoseconds >= Self.leastWait else { return }
+    out.add(colours.dim)
+    out.add("  /* off the CPU ")
+    out.add(durationText(nanoseconds))
+    out.add(" */")
+    out.add(colours.end)
   }
 
   /// The columns and the indentation.

@@ -39,7 +39,7 @@ public struct ReadingFilter: Sendable {
     recordingStart: ClockUnits
   ) -> CallStack {
     let hasExits = process.tracer != .function
-    let all = CallStack(entryOnly: entryOnly, hasExits: hasExits)
+    let all = CallStack(entryOnly: entryOnly, hasExits: hasExits, offCPU: thread.offCPU)
     guard selectsCalls else { return all }
     func units(_ nanoseconds: Int) -> ClockUnits {
       ClockUnits(UInt64(clamping: Int(clamping: Double(nanoseconds) / process.scale)))
@@ -55,7 +55,8 @@ public struct ReadingFilter: Sendable {
       stack.finish(&long, at: process.openCallsEnd)
       selection.longCalls = long.bits
     }
-    return CallStack(entryOnly: entryOnly, hasExits: hasExits, selection: selection)
+    return CallStack(
+      entryOnly: entryOnly, hasExits: hasExits, selection: selection, offCPU: thread.offCPU)
   }
 }
 

@@ -28,6 +28,8 @@ public enum ReplayLayout: Sendable {
 
 /// Writes one layout's columns.
 protocol ReplayColumns {
+  /// Whether comments say how long calls were off the CPU.
+  var showsWaits: Bool { get }
   func writeHeader(to out: inout TextBuffer)
   /// The columns of a line; `duration`: nanoseconds, nil: there is none to show.
   func write(_ lane: ThreadLane, at time: ClockUnits, duration: UInt64?, to out: inout TextBuffer)
@@ -44,6 +46,7 @@ func shownThreadName(_ name: String, most: Int, _ shown: (String) -> String) -> 
 
 /// `    0.000123  worker/2213   10.500 us  `.
 struct TimedColumns: ReplayColumns {
+  let showsWaits = true
   private let start: ClockUnits
   private let clock: WallClock?
   private let colours: ReplayColours

@@ -9,6 +9,8 @@ public struct CallTimes: Sendable {
   public var total: Int
   /// In the function, without what it called.
   public var selfTime: Int
+  /// The part of `selfTime` in which the thread was off the CPU; nil where that is not known.
+  public var selfWait: Int?
   /// Of one call, those inside calls of the same function included.
   public var average: Double
   /// Of the shortest call.
@@ -66,6 +68,8 @@ public struct Report: Sendable {
   public internal(set) var cutOff: UInt64 = 0
   /// Exits without an entry: damage.
   public internal(set) var unmatchedExits = 0
+  /// It is known when threads were off the CPU.
+  public internal(set) var hasSwitches = false
   /// Whether any function has times.
   public var hasTimes: Bool { rows.contains { $0.times != nil } }
 
@@ -83,7 +87,8 @@ extension Report {
     of recording: Recording, choosing filter: ReadingFilter = .all,
     eachLoad: Bool = false, progress: @escaping (Double) -> Void = { _ in }
   ) {
-    var merging = ReportMerging(eachLoad: eachLoad)
+    hasSwitches = recording.hasSwitches
+    var merging = ReportMerging(eachLoad: eachLoad, hasSwitches: hasSwitches)
     var meter = ProgressMeter(recording, progress)
     for process in recording.processes {
       var reader = ThreadTotalsReader(process, filter, recording.startTime)

@@ -27,10 +27,14 @@ struct ReportMerging {
   }
 
   private let eachLoad: Bool
+  private let hasSwitches: Bool
 
   private var functions: [Key: Merged] = [:]
 
-  init(eachLoad: Bool) { self.eachLoad = eachLoad }
+  init(eachLoad: Bool, hasSwitches: Bool) {
+    self.eachLoad = eachLoad
+    self.hasSwitches = hasSwitches
+  }
 
   mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
     for (slot, number) in table.numbers.enumerated() {
@@ -89,6 +93,7 @@ struct ReportMerging {
     let distribution = distribution(of: merged)
     return CallTimes(
       total: nanoseconds(totals.total), selfTime: nanoseconds(totals.selfTime),
+      selfWait: hasSwitches ? nanoseconds(totals.selfWaited) : nil,
       average: sum * scale / count, minimum: nanoseconds(totals.minimum),
       maximum: nanoseconds(totals.maximum),
       median: distribution.quantile(0.5),

@@ -24,6 +24,8 @@ public struct SlowCalls: Sendable {
     public let end: ClockUnits
     /// How long it took.
     public let nanoseconds: Int
+    /// So long of it, its thread was off the CPU.
+    public let waited: Int
     /// It ended without returning, or not before its process did.
     public let how: CallEnd
     /// What it called.
@@ -174,7 +176,8 @@ struct OutermostCalls {
     place.call = number
     return SlowCalls.Call(
       process: process.pid, thread: thread.id, threadName: thread.name, start: frame.start,
-      end: time, nanoseconds: process.nanoseconds(ofUnits: time - frame.start), how: how,
+      end: time, nanoseconds: process.nanoseconds(ofUnits: time - frame.start),
+      waited: process.nanoseconds(ofUnits: frame.waited), how: how,
       place: place)
   }
 }
@@ -313,7 +316,9 @@ private struct TreeBuilder: PassSink {
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     guard frame.tag > 0, let (process, _) = outermost.thread else { return }
     if how.isTimed, frame.isStartKnown {
-      pool.add(process.nanoseconds(ofUnits: time - frame.start), to: frame.tag)
+      pool.add(
+        process.nanoseconds(ofUnits: time - frame.start),
+        waited: process.nanoseconds(ofUnits: frame.waited), to: frame.tag)
     }
     if let place = roots.removeValue(forKey: frame.tag) { trees[place] = pool.tree(at: frame.tag) }
   }

@@ -12,6 +12,8 @@ public struct SlowTree: Sendable {
     public internal(set) var calls: UInt64 = 0
     /// Nanoseconds in them and what they called.
     public internal(set) var total = 0
+    /// Of it, their thread was off the CPU: nanoseconds.
+    public internal(set) var waited = 0
     /// Indices of what they called.
     public internal(set) var children: [Int] = []
   }
@@ -39,6 +41,7 @@ struct SlowNodes {
     var function: UInt32
     var calls: UInt64 = 0
     var total = 0
+    var waited = 0
     var children: [Int32] = []
   }
 
@@ -75,8 +78,9 @@ struct SlowNodes {
     return Int32(nodes.count - 1)
   }
 
-  mutating func add(_ nanoseconds: Int, to node: Int32) {
+  mutating func add(_ nanoseconds: Int, waited: Int, to node: Int32) {
     nodes[Int(node)].total &+= nanoseconds
+    nodes[Int(node)].waited &+= waited
   }
 
   /// Breadth first, so that a parent comes before its children.
@@ -99,7 +103,8 @@ struct SlowNodes {
   private func made(_ index: Int32) -> SlowTree.Node {
     let node = nodes[Int(index)]
     return SlowTree.Node(
-      label: labels[node.function] ?? "?", calls: node.calls, total: node.total)
+      label: labels[node.function] ?? "?", calls: node.calls, total: node.total, waited: node.waited
+    )
   }
 }
 

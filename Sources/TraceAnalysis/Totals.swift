@@ -11,6 +11,8 @@ struct FunctionTotals {
   /// Time in the function or what it called, recursion not counted twice.
   var total = ClockUnits.zero
   var selfTime = ClockUnits.zero
+  /// The part of its own time in which the thread was off the CPU.
+  var selfWaited = ClockUnits.zero
   /// Of all timed calls, those inside others of the same function included.
   var sum = ClockUnits.zero
   /// In units².
@@ -36,6 +38,7 @@ struct FunctionTotals {
     timed &+= other.timed
     total &+= other.total
     selfTime &+= other.selfTime
+    selfWaited &+= other.selfWaited
     sum &+= other.sum
     squares += other.squares
     minimum = min(minimum, other.minimum)
@@ -115,6 +118,7 @@ struct TotalsTable: CallSink {
     let duration = time - frame.start
     let selfTime = duration > frame.childTime ? duration - frame.childTime : .zero
     totals[slot].add(duration: duration, selfTime: selfTime)
+    totals[slot].selfWaited &+= min(selfTime, frame.waited - min(frame.waited, frame.childWaited))
     if isOutermost { totals[slot].total &+= duration }
     histograms.count(duration.rawValue, function: slot)
   }

@@ -134,7 +134,9 @@ import Testing
         """))
     let wrong = try runNopscope(["report", "--columns", "calls,sefl", path])
     #expect(wrong.ending == .exit(64))
-    #expect(wrong.standardError.contains("--columns 'sefl': expected one of self%, self, total"))
+    #expect(
+      wrong.standardError.contains(
+        "--columns 'sefl': expected one of self%, self, cpu, wait, total"))
   }
 
   @Test("--each-load tells the loads of a file apart")

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "nrec_notes.h"
+#include "nrec_switches.h"
 
 // --- waiting ------------------------------------------------------------------------------------
 
@@ -214,6 +215,9 @@ long nrc_membarrier_commands(void);
 /// Whether `bytes` contain `wanted` (memmem, which Swift does not import).
 bool nrc_contains(const void *bytes, size_t size, const void *wanted, size_t wanted_size);
 
+/// Both clocks of `switches` at one moment.
+void nrc_switches_now(uint64_t *ticks, uint64_t *nanoseconds);
+
 /// Whether a CET shadow stack is on in this process.
 bool nrc_has_shadow_stack(void);
 
@@ -221,5 +225,22 @@ bool nrc_has_shadow_stack(void);
 /// 0 or the errno of the refusal. `file`: an ELF file from which a page is mapped.
 int nrc_probe_mprotect(const char *file);
 int nrc_probe_process_memory(const char *file);
+
+// --- context switches: switches.c -----------------------------------------------------------------
+
+/// The rings of context switches, one for each CPU.
+typedef struct nrc_switches nrc_switches;
+
+/// Opens them for the calling thread and all that it will start; NULL and an errno: the kernel does not
+/// let this user.
+nrc_switches *nrc_switches_open(int *error);
+void nrc_switches_close(nrc_switches *all);
+int nrc_switches_count(const nrc_switches *all);
+/// Becomes readable when a ring is half full; -1: that CPU has none.
+int nrc_switches_descriptor(const nrc_switches *all, int ring);
+/// Takes at most `most` switches out of a ring; those of this process are left out. `lost`: raised by
+/// those that found no room.
+size_t nrc_switches_read(nrc_switches *all, int ring, nrec_switch *into, size_t most,
+                         uint64_t *lost);
 
 #endif

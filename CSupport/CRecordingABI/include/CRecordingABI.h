@@ -10,5 +10,6 @@
 #include "nrec_messages.h"
 #include "nrec_notes.h"
 #include "nrec_recording.h"
+#include "nrec_switches.h"
 
 #endif

@@ -71,6 +71,9 @@ final class RecordingWriter {
     _ = try? RecordingJSON.encode(ProcessLine.joined(process))
   }
 
+  /// Why it is not recorded when threads left the CPU.
+  func noteNoSwitches(_ reason: String) { session.noSwitches = reason }
+
   func warn(_ line: String) {
     if warnings.count < Self.mostWarnings, !warnings.contains(line) { warnings.append(line) }
   }

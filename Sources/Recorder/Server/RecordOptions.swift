@@ -16,6 +16,8 @@ public struct RecordOptions: Sendable {
   public var maximumDepth: UInt32 = 0
   /// Calls shorter than this are not recorded; 0: all are.
   public var thresholdNanoseconds: UInt64 = 0
+  /// Whether it is recorded when threads left the CPU.
+  public var recordsSwitches = true
   /// Flight recorder: bytes kept of each thread; nil: everything is kept.
   public var overwriteBytes: UInt64?
 

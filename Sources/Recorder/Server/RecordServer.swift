@@ -24,6 +24,7 @@ public final class RecordServer {
   let planner: Planner
   let source: SiteSource
   let clock: TraceClock
+  private var switches: SwitchRecorder?
   /// The image that a process id named last.
   private(set) var latest: [Int32: TracedProcess] = [:]
   /// By number of the image.
@@ -87,6 +88,17 @@ public final class RecordServer {
     TracedProcess.prepare()
   }
 
+  /// To be called by the thread that starts the program, before it does. Only calls with times need to
+  /// know when their threads were off the CPU.
+  func recordSwitches() {
+    guard options.recordsSwitches, options.tracer == .functionGraph else { return }
+    do {
+      switches = try SwitchRecorder(writer.folder, loop)
+    } catch {
+      writer.noteNoSwitches(error.description)
+    }
+  }
+
   /// The recording's directory.
   public var recordingPath: String { writer.folder.path }
   /// Where agents connect.
@@ -130,6 +142,7 @@ public final class RecordServer {
     readEvents()
     running.finishAll()
     arena.close()
+    switches?.finish()
     missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
     source.keep()

@@ -46,6 +46,7 @@ public final class RecordedRun {
   /// cannot be started, nothing is left of the recording.
   public func run(whenWaiting tell: @escaping (Int) -> Void) throws(TargetError) -> TargetEnding {
     let target: TargetProcess
+    server.recordSwitches()
     do {
       target = try TargetProcess(program, words, agent: agent, server: server)
     } catch {

@@ -39,6 +39,7 @@ struct PlainRecordLine {
   private mutating func setFlag(_ option: String) -> Bool {
     switch option {
     case "-q", "--quiet": settings.isQuiet = true
+    case "--no-sched": settings.noSwitches = true
     case "--require-sites": settings.requiresSites = true
     default: return false
     }

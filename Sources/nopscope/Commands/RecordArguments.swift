@@ -68,7 +68,12 @@ struct RecordArguments: ParsableArguments {
   var overwrite: ByteSize?
 
   @Flag(
-    name: [.short, .customLong("quiet")],
+    name: .customLong("no-sched"),
+    help: "Do not record when threads were off the CPU: no columns CPU and WAIT.")
+  var noSwitches = false
+
+  @Flag(
+    name: [.customShort("q"), .customLong("quiet")],
     help: "Write no closing line: on stderr is only what went wrong, and the program's own.")
   var isQuiet = false
 
@@ -83,6 +88,7 @@ struct RecordArguments: ParsableArguments {
     RecordSettings(
       output: output, tracer: tracer, filter: filter, notrace: notrace, graph: graph,
       threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite,
+      noSwitches: noSwitches,
       isQuiet: isQuiet, requiresSites: requiresSites)
   }
 }

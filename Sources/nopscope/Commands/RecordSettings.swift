@@ -16,6 +16,8 @@ struct RecordSettings {
   var maxDepth: UInt32 = 0
   var threshold: TimeSpan?
   var overwrite: ByteSize?
+  /// Not when threads left the CPU.
+  var noSwitches = false
   /// No closing line.
   var isQuiet = false
   /// Without a call site that was armed, the run fails.
@@ -51,6 +53,7 @@ struct RecordSettings {
     options.maximumDepth = maxDepth
     options.thresholdNanoseconds = threshold?.nanoseconds ?? 0
     options.overwriteBytes = overwrite?.bytes
+    options.recordsSwitches = !noSwitches
     do {
       options.threads = try ThreadRule.parse(threads)
       options.filter = SiteFilter(

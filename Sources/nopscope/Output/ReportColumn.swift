@@ -7,16 +7,23 @@ import TraceAnalysis
 /// A column of `nopscope report`.
 enum ReportColumn: String, CaseIterable {
   case selfPercent = "self%"
-  case `self`, total
+  case `self`, cpu, wait, total
   case callsPercent = "calls%"
   case calls, avg, p50, p99, min, max, variance, function, module, loads
 
-  /// What a report has that measures times.
-  static let timed: [ReportColumn] = [
-    .selfPercent, .self, .total, .calls, .avg, .p99, .max, .function, .module,
-  ]
-  /// What a report has that only counts calls.
-  static let counted: [ReportColumn] = [.callsPercent, .calls, .function, .module]
+  /// Where less of all own time was off the CPU, two columns would say nothing.
+  private static let leastWait = 0.01
+
+  /// What a report shows if nothing else is asked for.
+  static func standard(_ report: Report) -> [ReportColumn] {
+    guard report.hasTimes else { return [.callsPercent, .calls, .function, .module] }
+    let times = report.rows.compactMap(\.times)
+    let waited = times.reduce(0.0) { $0 + Double($1.selfWait ?? 0) }
+    let all = times.reduce(0.0) { $0 + Double($1.selfTime) }
+    let waits: [ReportColumn] = waited > all * leastWait ? [.cpu, .wait] : []
+    return [.selfPercent, .self] + waits
+      + [.total, .calls, .avg, .p99, .max, .function, .module]
+  }
 
   /// The columns of one argument, with commas between them; throws the word that is none.
   static func parse(_ text: String) throws(UnknownColumn) -> [ReportColumn] {
@@ -37,9 +44,11 @@ enum ReportColumn: String, CaseIterable {
   /// On a narrow terminal the columns that say least go first.
   var tableColumn: FittedTable.Column {
     let title = rawValue.uppercased()
-    if isText { return .text(title, dropped: self == .module ? 7 : nil) }
-    let order: [ReportColumn] = [.variance, .loads, .max, .min, .p50, .p99, .avg]
-    return .number(title, dropped: order.firstIndex(of: self) ?? (self == .total ? 8 : nil))
+    let order: [ReportColumn] = [
+      .variance, .loads, .max, .min, .p50, .p99, .avg, .cpu, .module, .total, .wait,
+    ]
+    let dropped = order.firstIndex(of: self)
+    return isText ? .text(title, dropped: dropped) : .number(title, dropped: dropped)
   }
 }
 
@@ -59,7 +68,8 @@ struct ReportCells {
     case .function: neutralised(row.label)
     case .module: neutralised(module) + (row.loads > 1 ? " (\(grouped(row.loads)) loads)" : "")
     case .variance: row.times?.variance.map { fixed($0, 0) + " ns²" } ?? "-"
-    case .self, .total, .avg, .p50, .p99, .min, .max: number(column).map(durationText) ?? "-"
+    case .self, .cpu, .wait, .total, .avg, .p50, .p99, .min, .max:
+      number(column).map(durationText) ?? "-"
     }
   }
 
@@ -72,7 +82,8 @@ struct ReportCells {
     case .function: row.label
     case .module: row.function.modulePath ?? ""
     case .variance, .avg: number(column).map { "\($0)" } ?? ""
-    case .self, .total, .p50, .p99, .min, .max: number(column).map { "\(Int($0))" } ?? ""
+    case .self, .cpu, .wait, .total, .p50, .p99, .min, .max:
+      number(column).map { "\(Int($0))" } ?? ""
     }
   }
 
@@ -88,6 +99,8 @@ struct ReportCells {
     switch column {
     case .selfPercent: return sums.selfTime > 0 ? Double(times.selfTime) / sums.selfTime * 100 : 0
     case .self: return Double(times.selfTime)
+    case .cpu: return times.selfWait.map { Double(times.selfTime - $0) }
+    case .wait: return times.selfWait.map(Double.init)
     case .total: return Double(times.total)
     case .avg: return times.average
     case .p50: return times.median.map(Double.init)

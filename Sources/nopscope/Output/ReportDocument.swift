@@ -49,6 +49,8 @@ struct FunctionDocument: Encodable {
   var offset: UInt64?
   var calls: UInt64
   var totalNanoseconds, selfNanoseconds: Int?
+  /// Of `selfNanoseconds`, when the thread was off the CPU; nil: not known.
+  var waitNanoseconds: Int?
   var averageNanoseconds: Double?
   var minimumNanoseconds, maximumNanoseconds, p50Nanoseconds, p99Nanoseconds: Int?
   var varianceSquareNanoseconds: Double?
@@ -63,6 +65,7 @@ struct FunctionDocument: Encodable {
     calls = row.calls
     totalNanoseconds = row.times?.total
     selfNanoseconds = row.times?.selfTime
+    waitNanoseconds = row.times?.selfWait
     averageNanoseconds = row.times?.average
     minimumNanoseconds = row.times?.minimum
     maximumNanoseconds = row.times?.maximum

@@ -4,7 +4,7 @@ import TraceAnalysis
 
 /// What the rows of `nopscope report` are sorted by.
 enum ReportOrder: String, CaseIterable {
-  case `self`, total, calls, avg, min, max, p50, p99, variance, name
+  case `self`, cpu, wait, total, calls, avg, min, max, p50, p99, variance, name
 
   /// Names from A to Z, numbers from the highest to the lowest; rows of one number stay in order.
   func sorted(_ rows: [ReportRow]) -> [ReportRow] {
@@ -19,6 +19,9 @@ enum ReportOrder: String, CaseIterable {
     case .calls: Double(row.calls)
     case .total, .name: Double(row.times?.total ?? -1)
     case .self: Double(row.times?.selfTime ?? -1)
+    case .cpu:
+      row.times.flatMap { times in times.selfWait.map { Double(times.selfTime - $0) } } ?? -1
+    case .wait: Double(row.times?.selfWait ?? -1)
     case .avg: row.times?.average ?? -1
     case .min: Double(row.times?.minimum ?? -1)
     case .max: Double(row.times?.maximum ?? -1)

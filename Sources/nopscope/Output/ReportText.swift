@@ -22,7 +22,7 @@ struct ReportTable {
     self.rows = rows
     let modules = Set(report.rows.map(\.function.modulePath))
     let hasLoads = report.rows.contains { $0.loads > 1 }
-    let standard = report.hasTimes ? ReportColumn.timed : ReportColumn.counted
+    let standard = ReportColumn.standard(report)
     rawColumns = columns ?? standard
     // The name of the only module says nothing.
     self.columns =

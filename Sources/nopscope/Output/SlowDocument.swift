@@ -12,6 +12,8 @@ struct SlowDocument: Encodable {
     var parent: Int?
     var calls: UInt64
     var totalNanoseconds: Int
+    /// Of it, the thread was off the CPU; nil: not known.
+    var waitNanoseconds: Int?
   }
   struct Part: Encodable {
     var functions: [String]
@@ -63,7 +65,8 @@ struct SlowDocument: Encodable {
       tree: call.tree.nodes.enumerated().map { index, node in
         Node(
           function: node.label, parent: parents[index], calls: node.calls,
-          totalNanoseconds: node.total)
+          totalNanoseconds: node.total,
+          waitNanoseconds: recording.hasSwitches ? node.waited : nil)
       },
       meanwhile: call.meanwhile.map { thread in
         Thread(

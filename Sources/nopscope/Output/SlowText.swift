@@ -52,6 +52,7 @@ struct SlowText {
     return "\(durationText(call.nanoseconds)) at \(timeOfDayText(clock)) "
       + "(\(durationText(since)) after the start), thread \(neutralised(call.threadName))/"
       + "\(call.thread)" + ending(call)
+      + (call.waited > 0 ? ", off the CPU \(durationText(call.waited))" : "")
   }
 
   private func ending(_ call: SlowCalls.Call) -> String {
@@ -66,9 +67,10 @@ struct SlowText {
   private func tree(_ call: SlowCalls.Call) -> [String] {
     let other = slow.median?.tree ?? SlowTree()
     let least = max(1, Int(Double(call.nanoseconds) * minimum))
-    var table = FittedTable([
-      .number("TIME"), .number("CALLS"), .number("MEDIAN"), .number("CALLS"), .text("FUNCTION"),
-    ])
+    let hasWaits = recording.hasSwitches
+    var table = FittedTable(
+      [.number("TIME")] + (hasWaits ? [.number("WAIT")] : [])
+        + [.number("CALLS"), .number("MEDIAN"), .number("CALLS"), .text("FUNCTION")])
     // Node, the median's node for the same path, depth.
     var left: [(node: Int, other: Int?, depth: Int)] = [
       (0, other.nodes.isEmpty ? nil : 0, 0)
@@ -77,11 +79,13 @@ struct SlowText {
       guard call.tree.nodes.indices.contains(index) else { break }
       let node = call.tree.nodes[index]
       let typical = beside.map { other.nodes[$0] }
-      table.add([
-        durationText(node.total), grouped(node.calls),
-        typical.map { durationText($0.total) } ?? "-", typical.map { grouped($0.calls) } ?? "-",
-        String(repeating: "  ", count: min(depth, Self.deepest)) + neutralised(node.label),
-      ])
+      let times = [durationText(node.total)] + (hasWaits ? [durationText(node.waited)] : [])
+      table.add(
+        times + [
+          grouped(node.calls), typical.map { durationText($0.total) } ?? "-",
+          typical.map { grouped($0.calls) } ?? "-",
+          String(repeating: "  ", count: min(depth, Self.deepest)) + neutralised(node.label),
+        ])
       let children = node.children.filter { call.tree.nodes[$0].total >= least }
         .sorted { call.tree.nodes[$0].total < call.tree.nodes[$1].total }
       for child in children {
