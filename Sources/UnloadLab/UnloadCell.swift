@@ -62,9 +62,9 @@ public struct UnloadCell: Sendable, Encodable {
   public var deviceWrites: UInt64
   /// Bytes of the occupant (of a device: of its registers and flash) that differ from before.
   public var bytesChanged: Int
-  /// What was foreseen.
+  /// What the two designs make of it.
   public var expected: Outcome
-  /// Whether what was foreseen was seen.
+  /// Whether that was seen.
   public var held: Bool
   /// Reads and write cycles that the occupant's page saw; nil where it cannot be watched.
   public var reads: UInt64?
@@ -76,7 +76,25 @@ public struct UnloadCell: Sendable, Encodable {
   public var noppedAgain: Bool?
 }
 
+extension LabEngine {
+  /// As the demo names it.
+  public var title: String {
+    switch self {
+    case .shipped: "2.6.27 as shipped"
+    case .verified: "2.6.27 + Capstone"
+    case .zapped: "2.6.27 + the zap"
+    case .static: "2.6.28"
+    }
+  }
+}
+
 extension UnloadCell {
+  /// Whether there is such a record at an unload.
+  public var isReachable: Bool { outcome != .unreachable }
+
+  /// Whether the stale record wrote to what stood at the address, with or without a change.
+  public var didWrite: Bool { bytesChanged > 0 || writeCycles ?? 0 > 0 || deviceWrites > 0 }
+
   /// What follows from the two designs (`docs/story.md` has the reasons).
   public static func expectation(
     _ engine: LabEngine, _ occupant: Occupant, _ record: RecordState

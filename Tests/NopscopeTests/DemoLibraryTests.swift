@@ -66,7 +66,8 @@ import Testing
     #expect(result.ending == .exit(0))
     #expect(result.output.contains("4 call sites (4 \(row.form)), 0 skipped"))
     #expect(result.output.contains("returns \(Self.result) "))
-    #expect(result.output.contains("0 places unexplained"))
+    let words = result.output.split { $0.isWhitespace }.joined(separator: " ")
+    #expect(words.contains("0 places unexplained"))
     for line in result.output.split(separator: "\n") { #expect(line.count <= 80, "\(line)") }
   }
 
@@ -75,7 +76,8 @@ import Testing
     let path = try Fixture(.gcc, ["-O2", "-pg"], source: Self.source).build()
     let result = try runNopscope(["demo", "--library", path, "--call", "workload"])
     #expect(result.output.contains("0 sites recorded"))
-    #expect(result.output.contains("which that design does not handle: skipped"))
+    let words = result.output.split { $0.isWhitespace }.joined(separator: " ")
+    #expect(words.contains("which that design does not handle: skipped"))
   }
 
   @Test("a long file name and a symbol with control characters do not break the screen")

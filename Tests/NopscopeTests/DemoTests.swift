@@ -9,7 +9,7 @@ import Testing
 /// What it is expected to show stands here, written out; the demo's own expectations are not asked.
 @Suite(.serialized) struct DemoTests {
   static let scenes = [
-    "cost", "record", "smp", "cmpxchg", "unload", "flash", "disabled", "static", "live",
+    "flash", "cost", "record", "smp", "cmpxchg", "unload", "disabled", "static", "live",
   ]
 
   /// One whole run, for all that look at its document.

@@ -9,24 +9,21 @@ typealias PlainFunction = @convention(c) () -> Void
 extension Stage {
   /// What a call costs plain, through mcount, and with the call made a nop.
   func cost() throws -> SceneReport {
-    var report = SceneReport(name: "cost", title: "what a traced function costs, and why nops")
-    report.say([
-      "  -pg has the compiler put a call of mcount into every function, for a tracer to",
-      "  see each call. With no tracer it is pure cost, unless a nop stands there.",
-      "",
-    ])
+    var report = SceneReport(name: "cost", title: "why it patches: what a traced function costs")
+    report.say(
+      "The kernel's tracer uses the compiler's option -pg, which puts a call of mcount into every "
+        + "function: there the tracer sees each call. With no tracer it is pure cost, unless a nop "
+        + "stands in its place.")
+    report.skip()
     let times = try callTimes()
-    let rows: [(String, Double, String)] = [
-      ("not instrumented", times.plain, "an empty function without -pg"),
-      ("-pg, site made a nop", times.nop, "5 bytes, one instruction"),
-      ("-pg, calls mcount", times.mcount, "mcount returns at once"),
-      ("-pg, mcount records", times.record, "and finds its caller in the hash"),
+    let rows = [
+      (times.plain, "not instrumented: an empty function"),
+      (times.nop, "-pg, the call made a nop: 5 bytes"),
+      (times.mcount, "-pg, calls mcount, which returns at once"),
+      (times.record, "-pg, mcount finds its caller in a hash"),
     ]
-    for (what, time, remark) in rows {
-      report.say(
-        "  \(what.padded(to: 24))\(fixed(time, 2).leftPadded(to: 7)) ns a call   "
-          + "{dim}\(remark){/}")
-    }
+    report.show("{head}ns a call{/}")
+    for (time, what) in rows { report.show("\(fixed(time, 2).leftPadded(to: 9))  \(what)") }
     report.expect("a call of mcount costs more than the nop in its place", times.mcount > times.nop)
     report.data = [
       "plainNanoseconds": JSONValue(times.plain), "nopNanoseconds": JSONValue(times.nop),
@@ -38,7 +35,7 @@ extension Stage {
   /// The stable kernel's answer: dynamic patching off, every call goes through mcount for ever.
   func disabled() throws -> SceneReport {
     var report = SceneReport(
-      name: "disabled", title: "2.6.27.1, the stable kernel's answer: patch nothing")
+      name: "disabled", title: "the first fix, 2.6.27.1: patch nothing")
     let times = try callTimes()
     let library = try Library(path: specimens.path)
     defer { library.close() }
@@ -51,12 +48,12 @@ extension Stage {
     let counted = McountMode.callCount
     let price = fixed(times.mcount, 2)
     let saved = fixed(times.nop, 2)
-    report.say([
-      "  DYNAMIC_FTRACE was marked BROKEN: what is never patched is never patched",
-      "  wrongly. Of \(grouped(calls)) calls of a -pg function \(grouped(counted)) went through mcount.",
-      "  The price, with mcount returning at once: {bad}\(price) ns{/} a call, not \(saved) ns,",
-      "  \(fixed(times.mcount / times.nop, 1)) times as much, for every call of every function, for ever.",
-    ])
+    report.say(
+      "DYNAMIC_FTRACE was marked BROKEN: what is never patched is never patched wrongly. Of "
+        + "\(grouped(calls)) calls of a -pg function \(grouped(counted)) went through mcount. The "
+        + "price, with mcount returning at once: {bad}\(price) ns{/} a call, not \(saved) ns, "
+        + "\(fixed(times.mcount / times.nop, 1)) times as much, for every call of every function, "
+        + "for ever.")
     report.expect("every call went through mcount", counted == calls)
     report.data = [
       "calls": JSONValue(calls), "mcountCalls": JSONValue(counted),

@@ -29,12 +29,11 @@ extension Stage {
       let count = table.sites.count { $0.form == form }
       return count > 0 ? "\(grouped(count)) \(form.name)" : nil
     }
-    report.say([
-      "  \(counted(table.sites.count, "call site")) (\(forms.joined(separator: ", "))), "
-        + "\(grouped(table.skipped.count)) skipped",
-      "  \(brief(symbol))() is called after each step, and timed.",
-      "",
-    ])
+    report.say(
+      "\(counted(table.sites.count, "call site")) (\(forms.joined(separator: ", "))), "
+        + "\(grouped(table.skipped.count)) skipped")
+    report.say("\(brief(symbol))() is called after each step, and timed.")
+    report.skip()
     let expected = try daemonRun(path, symbol, table, &report)
     try staticRun(path, symbol, table, expected, &report)
     report.data["sites"] = JSONValue(table.sites.count)
@@ -108,26 +107,24 @@ extension Stage {
     _ first: Run, _ second: Run, _ recorded: UInt64, _ converted: DaemonStatistics,
     _ released: DaemonStatistics, _ report: inout SceneReport
   ) {
-    report.say([
-      "  {head}2.6.27 with the zap{/}: sites found by running them",
-      "    first call      \(outcome(first))",
-      "                    \(counted(recorded, "site")) recorded",
-    ])
+    report.say("{head}2.6.27 with the zap{/}: sites found by running them, dropped by dlclose")
+    list(
+      ["first call": outcome(first), "": "\(counted(recorded, "site")) recorded"], in: &report)
     if converted.skippedCalls > 0 {
-      report.say([
-        "                    \(counted(converted.skippedCalls, "call")) from sites that are not e8",
-        "                    calls, which that design does not handle: skipped",
-      ])
+      let calls = counted(converted.skippedCalls, "call")
+      let words = "\(calls) from sites that are not e8 calls, which that design does not handle: "
+      list(["": words + "skipped"], in: &report)
     }
-    report.say([
-      "    the daemon      \(counted(converted.conversions, "site")) made a nop, "
-        + "\(counted(converted.faulted, "fault")), "
-        + "\(counted(converted.mismatched, "failed comparison"))",
-      "    called again    \(outcome(second))",
-      "    dlclose         \(counted(released.released, "record")) released, "
-        + "\(grouped(released.records)) left",
-      "",
-    ])
+    list(
+      [
+        "the daemon": "\(counted(converted.conversions, "site")) made a nop, "
+          + "\(counted(converted.faulted, "fault")), "
+          + "\(counted(converted.mismatched, "failed comparison"))",
+        "called again": outcome(second),
+        "dlclose": "\(counted(released.released, "record")) released, "
+          + "\(grouped(released.records)) left",
+      ], in: &report)
+    report.skip()
   }
 
   /// What the workload did under 2.6.28, and what its tracer saw.
@@ -186,20 +183,25 @@ extension Stage {
     _ run: StaticRun, _ audit: AuditReport, _ table: SiteTable, _ report: inout SceneReport
   ) {
     let unexplained = counted(audit.unknownDifferences.count, "place")
-    report.say([
-      "  {head}2.6.28{/}: sites from the build, all of them",
-      "    dlopen          \(grouped(run.nops)) of \(counted(table.sites.count, "site")) are nops",
-      "    as nops         \(outcome(run.runs[0]))",
-      "    armed           \(outcome(run.runs[1]))",
-      "                    \(counted(run.armed, "site")) armed, "
-        + "\(counted(run.entries, "call")) seen by the tracer",
-      "    disarmed        \(outcome(run.runs[2]))",
-      "                    \(counted(run.disarmed, "site")) made nops again",
-      "    restored        \(outcome(run.runs[3]))",
-      "    audit           \(grouped(audit.bytesCompared)) bytes of text in "
-        + "\(counted(audit.modules.count, "module")) compared",
-      "                    with their files, \(unexplained) unexplained",
-    ])
+    report.say("{head}2.6.28{/}: sites from the build, all of them")
+    list(
+      [
+        "dlopen": "\(grouped(run.nops)) of \(counted(table.sites.count, "site")) are nops",
+        "as nops": outcome(run.runs[0]),
+        "armed": outcome(run.runs[1]),
+        "":
+          "\(counted(run.armed, "site")) armed, \(counted(run.entries, "call")) seen by the tracer",
+        "disarmed": outcome(run.runs[2]),
+        "": "\(counted(run.disarmed, "site")) made nops again",
+        "restored": outcome(run.runs[3]),
+        "audit": "\(grouped(audit.bytesCompared)) bytes of text in "
+          + "\(counted(audit.modules.count, "module")) compared with their files, \(unexplained) "
+          + "unexplained",
+      ], in: &report)
+  }
+
+  private func list(_ items: KeyValuePairs<String, String>, in report: inout SceneReport) {
+    report.text += items.map { .item("  " + $0, $1, width: 18) }
   }
 
   private func loaded(_ table: SiteTable) throws -> LoadedModule {

@@ -19,7 +19,7 @@ extension Stage {
   /// Today: sites flipped under running threads, by each protocol.
   func live() throws -> SceneReport {
     var report = SceneReport(
-      name: "live", title: "today: code patched under four running threads")
+      name: "live", title: "today: code patched under running threads")
     try LoaderHook.install(decoder: decoder)
     let library = try Library(path: specimens.path)
     defer { library.close() }
@@ -27,44 +27,52 @@ extension Stage {
     let patched = try PatchedModule(module: module, table: specimens.table, decoder: decoder)
     let stub = try EntryStubPage(near: module.span, destinations: [nul_count_entry_address()])
     McountMode.current = .off
-    report.say(introduction)
-    var runs: [JSONValue] = []
+    introduce(&report)
+    var runs: [(PatchProtocol, FlipRun)] = []
     for method in [PatchProtocol.stopMachine, .jumpGuard, .breakpoint] {
       let run = try flip(patched, stub.stubs[0], method, library)
-      report.say(row(method, run))
       report.expect(
         "\(name(method)): sites flipped under running threads, no result wrong",
         run.wrong == 0 && run.flips > 0 && run.calls > 0 && run.entries > 0)
-      runs.append(json(method, run))
+      runs.append((method, run))
     }
+    show(runs, in: &report)
     try patched.set(to: .original)
-    report.data["protocols"] = .array(runs)
+    report.data["protocols"] = .array(runs.map(json))
     try audit(&report)
     return report
   }
 
-  private var introduction: [String] {
-    [
-      "  Four threads call functions and check every result. Meanwhile the call sites",
-      "  go round: as compiled, nop, call of a tracer, nop. Every change is verified by",
-      "  Capstone before it is written, and read back after; all sites or none.",
-      "",
-      "    stop-machine  signals the threads and writes while they wait",
-      "    jump guard    first a 2-byte jump over the site (if at an even address)",
-      "    breakpoint    first an int3, whose trap does what the old bytes did",
-      "",
-      "  {head}protocol      sites      flips         calls  seen by tracer  wrong results{/}",
-    ]
+  private func introduce(_ report: inout SceneReport) {
+    report.say(
+      "Four threads call functions and check every result. Meanwhile the call sites go round: as "
+        + "compiled, nop, call of a tracer, nop. Every change is verified by Capstone, a "
+        + "disassembler, before it is written, and read back after; all sites or none.")
+    report.skip()
+    report.list(
+      [
+        "stop-machine": "signals the threads and writes while they wait",
+        "jump guard": "first a 2-byte jump over the site (if at an even address)",
+        "breakpoint": "first an int3, whose trap does what the old bytes did",
+      ], width: 14)
+    report.skip()
   }
 
-  private func row(_ method: PatchProtocol, _ run: FlipRun) -> String {
-    let (sites, wrong) = (grouped(run.sites).leftPadded(to: 5), grouped(run.wrong))
-    let counts = [(run.flips, 11), (run.calls, 14), (run.entries, 16)].map { count, width in
-      grouped(count).leftPadded(to: width)
+  /// A column for each protocol: the numbers are long.
+  private func show(_ runs: [(PatchProtocol, FlipRun)], in report: inout SceneReport) {
+    func row(_ title: String, _ cell: (FlipRun) -> String) {
+      let cells = runs.map { cell($0.1).leftPadded(to: 14) }
+      report.show(title.padded(to: 14) + cells.joined())
     }
-    let mark = run.wrong == 0 ? "{good}" : "{bad}"
-    return "  \(name(method).padded(to: 14))\(sites)\(counts.joined())"
-      + "\(mark)\(wrong.leftPadded(to: 15)){/}"
+    let heads = runs.map { name($0.0).leftPadded(to: 14) }
+    report.show("{head}" + String(repeating: " ", count: 14) + heads.joined() + "{/}")
+    row("sites") { grouped($0.sites) }
+    row("flips") { grouped($0.flips) }
+    row("calls") { grouped($0.calls) }
+    row("seen by tracer") { grouped($0.entries) }
+    row("wrong results") { ($0.wrong == 0 ? "{good}" : "{bad}") + grouped($0.wrong) + "{/}" }
+    report.say("(The tracer sees a recursive call many times, and a disarmed site not at all.)")
+    report.skip()
   }
 
   private func name(_ method: PatchProtocol) -> String {
@@ -91,15 +99,11 @@ extension Stage {
       foreign == 0
       ? ": {good}our jump in the loader{/}" : ", {bad}\(counted(foreign, "place")) unknown{/}"
     let isCompared = audit.modules.contains { $0.hasSuffix("/libSpecimen.so") }
-    report.say([
-      "  (the tracer sees a recursive call many times, and a disarmed site not at all)",
-      "",
-      "  Then all sites as compiled, and an audit: \(grouped(audit.bytesCompared)) bytes of text in",
-      "  \(counted(audit.modules.count, "module")) compared with their files; "
-        + "\(counted(audit.bytesDiffering, "byte")) differ\(verdict)",
-      "  (its debug hook, which tells us of loads and unloads)"
-        + (foreign == 0 ? ", nothing else." : "."),
-    ])
+    report.say(
+      "Then all sites as compiled, and an audit: \(grouped(audit.bytesCompared)) bytes of text in "
+        + "\(counted(audit.modules.count, "module")) compared with their files; "
+        + "\(counted(audit.bytesDiffering, "byte")) differ\(verdict) (its debug hook, which tells us "
+        + "of loads and unloads)" + (foreign == 0 ? ", nothing else." : "."))
     report.expect(
       "restored: each byte is the file's, but for our own jump", foreign == 0 && isCompared)
     report.data["bytesAudited"] = JSONValue(audit.bytesCompared)

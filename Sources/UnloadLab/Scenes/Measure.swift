@@ -18,25 +18,3 @@ func nanosecondsPerCall(
   let least = (0..<rounds).map { _ in nul_time_calls(function, calls) }.min() ?? 0
   return Double(least) / Double(calls)
 }
-
-extension String {
-  /// Filled up with spaces behind; marks of the terminal count for nothing.
-  func padded(to width: Int) -> String {
-    self + String(repeating: " ", count: Swift.max(0, width - visibleLength))
-  }
-
-  func leftPadded(to width: Int) -> String {
-    String(repeating: " ", count: Swift.max(0, width - visibleLength)) + self
-  }
-
-  var visibleLength: Int {
-    var length = 0
-    var isMark = false
-    for character in self {
-      if character == "{" { isMark = true }
-      if !isMark { length += 1 }
-      if character == "}" { isMark = false }
-    }
-    return length
-  }
-}

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What one scene of the demo measured, said and expected.
-///
-/// Text may hold marks for the terminal, `{good}…{/}`, `{bad}…{/}`, `{dim}…{/}`, `{code}…{/}` and
-/// `{head}…{/}`; the code that prints it replaces or drops them.
 public struct SceneReport: Sendable {
   /// What a scene claims, and whether the run showed it.
   public struct Expectation: Sendable, Encodable {
-    /// One line.
+    /// A few words.
     public var claim: String
     /// Whether it was so.
     public var held: Bool
@@ -15,16 +12,19 @@ public struct SceneReport: Sendable {
 
   /// As `--scene` takes it.
   public var name: String
-  /// One line.
+  /// A few words.
   public var title: String
-  /// The text, a line each.
-  public var lines: [String] = []
+  /// What is said, to be fitted to the screen.
+  public var text: [SceneText] = []
   /// What was claimed, in order.
   public var expectations: [Expectation] = []
   /// The scene's own measurements, for `--json`.
   public var data: [String: JSONValue] = [:]
   /// The table's cells, where the scene has a table.
   public var cells: [UnloadCell] = []
+  /// What was left of the card's NVM under each engine, without the driver's own fix: erased
+  /// where any of the engine's runs erased it.
+  public var isCardErased: [LabEngine: Bool] = [:]
 
   /// An empty report.
   public init(name: String, title: String) {
@@ -35,10 +35,19 @@ public struct SceneReport: Sendable {
   /// Whether everything that was claimed was so.
   public var held: Bool { expectations.allSatisfy(\.held) && cells.allSatisfy(\.held) }
 
-  mutating func say(_ line: String = "") { lines.append(line) }
+  /// Words, broken where a line is full.
+  mutating func say(_ words: String) { text.append(.paragraph(words)) }
 
-  /// Several lines at once.
-  mutating func say(_ text: [String]) { lines += text }
+  /// Terms, and words on each beside them.
+  mutating func list(_ items: KeyValuePairs<String, String>, width: Int) {
+    text += items.map { .item($0, $1, width: width) }
+  }
+
+  /// Lines as they are: at most 58 columns each.
+  mutating func show(_ lines: String...) { text += lines.map { .line($0) } }
+
+  /// An empty line.
+  mutating func skip() { text.append(.blank) }
 
   mutating func expect(_ claim: String, _ isTrue: Bool) {
     expectations.append(Expectation(claim: claim, held: isTrue))

@@ -8,9 +8,11 @@ import Units
 
 /// Where the scenes of the demo are played: the specimens, and what all scenes share.
 public final class Stage {
-  /// The scenes of the demo, in their order.
+  /// The scenes of the demo, in their order: what happened, why, and the fix.
   public enum Scene: String, CaseIterable, Sendable {
-    case cost, record, smp, cmpxchg, unload, flash, disabled, `static`, live
+    case flash
+    case cost, record, smp, cmpxchg, unload
+    case disabled, `static`, live
   }
 
   let specimens: PreparedSpecimens
@@ -28,12 +30,12 @@ public final class Stage {
   /// Plays the scene and reports what happened. Throws where it could not be played.
   public func play(_ scene: Scene) throws -> SceneReport {
     switch scene {
+    case .flash: try flash()
     case .cost: try cost()
     case .record: try record()
     case .smp: try smp()
     case .cmpxchg: try cmpxchg()
     case .unload: try unload()
-    case .flash: try flash()
     case .disabled: try disabled()
     case .static: try staticEngine()
     case .live: try live()

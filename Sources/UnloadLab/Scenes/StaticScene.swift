@@ -11,7 +11,7 @@ extension Stage {
   /// 2.6.28: sites from the build, converted before the first call, fail-stop.
   func staticEngine() throws -> SceneReport {
     var report = SceneReport(
-      name: "static", title: "2.6.28, the fix: sites from the build, stop at a surprise")
+      name: "static", title: "the fix, 2.6.28: sites from the build")
     let engine = try StaticEngine(decoder: decoder)
     try engine.adopt(specimens.table)
     McountMode.clearCounts()
@@ -26,14 +26,12 @@ extension Stage {
     let nops = sites.count { site in
       readBytes(at: module.loadBias + site.offset, count: 5) == Code.nop(length: 5).bytes
     }
-    report.say([
-      "  No hash and no daemon: recordmcount has listed the "
-        + "\(counted(sites.count, "call site")) in the file",
-      "  (a copy of libSpecimen.so), bound to its build-id. When dlopen returned, \(nops) of",
-      "  \(sites.count) were nops; the module's constructor had run, and of its "
-        + "\(counted(constructed, "call")) \(calls)",
-      "  went through mcount. No compare-and-swap: look, compare, then write.",
-    ])
+    report.say(
+      "No hash and no daemon: recordmcount has listed the \(counted(sites.count, "call site")) in "
+        + "the file (a copy of libSpecimen.so), bound to its build-id. When dlopen returned, "
+        + "\(nops) of \(sites.count) were nops; the module's constructor had run, and of its "
+        + "\(counted(constructed, "call")) \(calls) went through mcount. No compare-and-swap: look, "
+        + "compare, then write.")
     report.expect(
       "every site was a nop before the module's first function ran", nops == sites.count)
     report.expect("the constructor ran and called mcount never", constructed > 0 && calls == 0)
@@ -53,7 +51,7 @@ extension Stage {
     let seen = nul_entries() - entries
     let disarmed = try engine.stopTracer()
     report.say(
-      "  A tracer armed \(counted(armed, "site")), saw the \(counted(seen, "call")) made, "
+      "A tracer armed \(counted(armed, "site")), saw the \(counted(seen, "call")) made, "
         + "and made \(grouped(disarmed)) nops again.")
     report.expect(
       "the tracer saw the call and disarmed every site",
@@ -76,10 +74,10 @@ extension Stage {
     var isOff = false
     do { try engine.startTracer(nul_count_entry_address()) } catch is FtraceBug { isOff = true }
     let after = readBytes(at: text.lowerBound, count: Int(text.byteCount))
-    report.say("  Now a wrong byte (cc) is put on one site, and a tracer starts:")
-    report.say()
+    report.say("Now a wrong byte (cc) is put on one site, and a tracer starts:")
+    report.skip()
     for line in (bug?.description ?? "no report").split(separator: "\n") {
-      report.say("    {code}\(line.prefix(74)){/}")
+      report.show("{code}\(line.prefix(SceneText.narrowest - 2)){/}")
     }
     report.expect("the wrong byte gave the report", bug?.kind == .mismatch)
     report.expect("the tracer is off for good", isOff)

@@ -16,10 +16,11 @@ struct DemoCommand: ParsableCommand {
     discussion: """
       Patches real call sites of a real shared object, closes it, and measures what the engines of \
       Linux 2.6.27 and 2.6.28 do at its address afterwards. Everything on the screen was measured \
-      in this run; the network card is a model.
+      in this run; the network card is a model. On a terminal the demo pauses between scenes.
 
       EXAMPLES
         nopscope demo
+        nopscope demo --no-pause
         nopscope demo --scene unload --scene flash
         nopscope demo --scene unload --engine shipped --engine zapped
         nopscope demo --json | jq '.scenes[] | {name, held}'
@@ -39,6 +40,9 @@ struct DemoCommand: ParsableCommand {
 
   @Flag(help: "Write one JSON document, schema nopscope.demo/1.")
   var json = false
+
+  @Flag(help: "Do not wait for Enter between scenes. Without a terminal it never does.")
+  var noPause = false
 
   @Option(
     help: "Run both designs on this shared object instead, built with -pg or patchable entries.",
@@ -61,18 +65,15 @@ struct DemoCommand: ParsableCommand {
     unblockSignals()
     let began = ContinuousClock.now
     let screen = DemoScreen()
-    var reports: [SceneReport] = []
+    var pause = ScenePause(isWanted: !noPause && !json)
+    let reports: [SceneReport]
     do {
       let stage = try Stage(engines: engine.isEmpty ? LabEngine.allCases : engine)
       if let library, let call {
-        reports.append(try stage.play(library: library, calling: call))
+        reports = [try stage.play(library: library, calling: call)]
         if !json { screen.show(reports[0]) }
-      }
-      if !json, library == nil, scene.isEmpty { screen.open() }
-      let scenes = library != nil ? [] : scene.isEmpty ? Stage.Scene.allCases : scene
-      for scene in scenes {
-        reports.append(try stage.play(scene))
-        if !json { screen.show(reports[reports.count - 1]) }
+      } else {
+        reports = try play(on: stage, screen, &pause)
       }
     } catch {
       complain("\(error)")
@@ -81,9 +82,29 @@ struct DemoCommand: ParsableCommand {
     if json {
       try writeJSON(DemoDocument(scenes: reports), schema: "demo")
     } else {
-      screen.close(reports, ContinuousClock.now - began)
+      screen.close(reports, ContinuousClock.now - began - pause.waited)
     }
     if !reports.allSatisfy(\.held) { throw ExitCode(1) }
+  }
+
+  /// Plays the scenes that were asked for; of a whole demo, what is before and after them too.
+  private func play(
+    on stage: Stage, _ screen: DemoScreen, _ pause: inout ScenePause
+  ) throws -> [SceneReport] {
+    let isWhole = scene.isEmpty
+    let scenes = isWhole ? Stage.Scene.allCases : scene
+    if isWhole && !json { screen.open() }
+    var reports: [SceneReport] = []
+    for (index, scene) in scenes.enumerated() {
+      if index > 0 { pause.wait(before: "the next scene (\(index + 1) of \(scenes.count))") }
+      reports.append(try stage.play(scene))
+      if !json { screen.show(reports[index]) }
+    }
+    if isWhole && !json {
+      pause.wait(before: "the last screen")
+      screen.show(RunSummary(reports))
+    }
+    return reports
   }
 
   /// A parent may have left all signals blocked (a worker of libdispatch does). Threads inherit
