@@ -4,27 +4,20 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a whole demo tells, in which order, in how many columns, and where it waits for the reader.
+/// What a whole demo tells, in which order, and in how many columns.
 @Suite(.serialized, .enabled(if: Tools.hasScript, "script (util-linux) is not here"))
 struct DemoStoryTests {
-  /// A whole demo on a terminal of 60 columns; Enter is typed 9 times.
+  /// A whole demo on a terminal of 60 columns.
   private static let narrow = Result<ChildResult, any Error> {
-    try runNopscopeOnTerminal(
-      "demo", columns: 60, input: String(repeating: "\n", count: 9))
+    try runNopscopeOnTerminal("demo --no-pause", columns: 60)
   }
 
   private static let red = "\u{1b}[1;31m"
   private static let green = "\u{1b}[32m"
 
-  /// What a reader has on the screen at last: no colours, and no question that was taken away.
+  /// Without colours.
   private func plain(_ output: String) -> String {
-    output.replacing("\r\n", with: "\n").replacing(Self.question, with: "")
-      .replacing(#/\u{1b}\[[0-9;]*m/#, with: "")
-  }
-
-  /// Asked, answered, and taken away.
-  private static var question: Regex<Substring> {
-    #/Press Enter for [^\n\u{1b}]+\n\u{1b}\[1A\r\u{1b}\[K/#
+    output.replacing(#/\u{1b}\[[0-9;]*m/#, with: "").replacing("\r\n", with: "\n")
   }
 
   private func words(_ text: some StringProtocol) -> String {
@@ -149,50 +142,5 @@ struct DemoStoryTests {
     #expect(rows.first?.contains("2.6.28:              0 of 12 wrote, card intact") == true)
     let chosen = try runNopscope(["demo", "--scene", "unload"])
     #expect(!chosen.output.contains("┌"))
-  }
-
-  @Test("on a terminal it waits for Enter before each scene but the first, and the last screen")
-  func pauses() throws {
-    let output = try Self.narrow.get().output.replacing("\r\n", with: "\n")
-    let questions = output.matches(of: Self.question)
-    let expected = (2...9).map { "Press Enter for the next scene (\($0) of 9)\n" }
-    #expect(questions.count == 9)
-    for (question, text) in zip(questions, expected + ["Press Enter for the last screen\n"]) {
-      #expect(question.0.hasPrefix(text), "\(question.0)")
-      #expect(output[question.range.upperBound...].first.map { "\u{1b}┌".contains($0) } == true)
-    }
-  }
-
-  @Test("it goes on only when Enter is typed; where the input ends it asks no more")
-  func waits() throws {
-    let scenes = "demo --scene flash --scene cmpxchg --scene disabled --scene static"
-    for enters in 0...2 {
-      let result = try runNopscopeOnTerminal(scenes, input: String(repeating: "\n", count: enters))
-      #expect(result.ending == .exit(0))
-      #expect(result.output.matches(of: #/Press Enter/#).count == enters + 1)
-      #expect(plain(result.output).matches(of: #/(?m)^(?:\S.*\r\u{1b}\[K)?-- /#).count == 4)
-    }
-  }
-
-  @Test(
-    "no pause: --no-pause, --json, a pipe on either side, one scene",
-    arguments: [
-      "demo --scene cmpxchg --scene static --no-pause",
-      "demo --scene cmpxchg --scene static --json", "demo --scene cmpxchg",
-      "demo --scene cmpxchg --scene static </dev/null", "demo --scene cmpxchg --scene static | cat",
-    ])
-  func noPause(arguments: String) throws {
-    let result = try runNopscopeOnTerminal(arguments, input: "\n\n")
-    #expect(result.ending == .exit(0))
-    #expect(result.output.contains("cmpxchg"))
-    #expect(!result.output.contains("Press Enter"))
-  }
-
-  @Test("a dumb terminal is asked without escape sequences")
-  func dumb() throws {
-    let result = try runNopscopeOnTerminal(
-      "demo --scene cmpxchg --scene static", environment: ["TERM": "dumb"], input: "\n")
-    #expect(result.output.contains("Press Enter for the next scene (2 of 2)"))
-    #expect(!result.output.contains("\u{1b}"))
   }
 }

@@ -68,18 +68,16 @@ public func jsonObject(_ data: Data) throws -> [String: Any] {
 }
 
 /// `nopscope` on a terminal of so many columns, which `script` (util-linux) gives it: both of its
-/// outputs, with single newlines, and `input` as if it were typed; throws where there is no `script`.
+/// outputs, with single newlines; throws where there is no `script`.
 public func runNopscopeOnTerminal(
-  _ arguments: String, columns: Int = 80, environment: [String: String?] = [:],
-  input: String = ""
+  _ arguments: String, columns: Int = 80, environment: [String: String?] = [:]
 ) throws -> ChildResult {
   guard let script = Tools.find("script") else { throw TestSupportError("script is not here") }
   var settings: [String: String?] = ["TERM": "xterm-256color", "NO_COLOR": nil]
   settings.merge(environment) { $1 }
   let command = "stty columns \(columns) -onlcr; '\(Tools.nopscope)' \(arguments)"
   return try runChild(
-    script, ["--quiet", "--return", "--command", command, "/dev/null"], environment: settings,
-    input: Data(input.utf8))
+    script, ["--quiet", "--return", "--command", command, "/dev/null"], environment: settings)
 }
 
 extension Tools {

@@ -13,9 +13,14 @@ struct ScenePause {
 
   /// Asks for Enter before `next`, waits for it, and takes the question away.
   ///
-  /// Where the input ends there is nobody to ask any more.
+  /// An Enter that was typed before the question is its answer. Where the input ends there is nobody
+  /// to ask any more.
   mutating func wait(before next: String) {
     guard isWanted else { return }
+    if isTypedAhead {
+      isWanted = readLine()
+      return
+    }
     let began = ContinuousClock.now
     let output: Int32 = isatty(2) == 1 ? 2 : 1
     write("Press Enter for \(next)", to: output)
@@ -28,6 +33,12 @@ struct ScenePause {
     }
     isWanted = isLine
     waited += ContinuousClock.now - began
+  }
+
+  /// A terminal has shown that Enter already, so the cursor would not be where `wait` erases.
+  private var isTypedAhead: Bool {
+    var input = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+    return poll(&input, 1, 0) == 1
   }
 
   private var isOutputDumb: Bool {
