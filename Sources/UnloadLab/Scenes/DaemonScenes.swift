@@ -30,8 +30,7 @@ extension Stage {
     report.skip()
     report.show("before        \(listing(before, at: ip))")
     report.list(["first call": found(record, engine)], width: 14)
-    let (waited, conversion) = try convert(engine, interval)
-    report.list([waited: conversion], width: 14)
+    try convert(engine, interval, &report)
     let after = readBytes(at: ip, count: 5)
     McountMode.clearCounts()
     _ = nul_time_calls(function, 1000)
@@ -60,15 +59,17 @@ extension Stage {
   }
 
   /// Waits until the daemon runs by its own timer.
-  private func convert(_ engine: DaemonEngine, _ interval: UInt64) throws -> (String, String) {
+  private func convert(_ engine: DaemonEngine, _ interval: UInt64, _ report: inout SceneReport)
+    throws
+  {
     let began = monotonicNanoseconds()
     try engine.waitForCycle()
     let waited = (monotonicNanoseconds() - began) / 1_000_000
-    return (
-      "\(waited) ms later",
-      "the daemon wakes (each \(interval / 1000) ms here, each second in 2008), stops every other "
-        + "thread and writes a nop"
-    )
+    report.list(
+      [
+        "\(waited) ms later": "the daemon wakes (each \(interval / 1000) ms here, each second in "
+          + "2008), stops every other thread and writes a nop"
+      ], width: 14)
   }
 
   /// Why stop_machine: bytes written under a running thread, in child processes.

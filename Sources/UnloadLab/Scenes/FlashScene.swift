@@ -21,6 +21,7 @@ extension Stage {
     }
     introduce(&report)
     if let erased = runs.first(where: { !$0.after.isIntact }) { show(erased, in: &report) }
+    report.skip()
     explain(&report)
     report.show("{head}engine      writes  PR0  r/w  NVM           the driver{/}")
     for run in runs { report.show(row(run)) }
@@ -35,11 +36,14 @@ extension Stage {
         + "driver works the card's flash are at that address now. The driver has begun to read the "
         + "NVM. Then the tracer changes what it takes for its own code, by a compare-and-swap "
         + "(cmpxchg).")
-    report.skip()
   }
 
   /// The card before and after, as somebody with a programmer on its flash chip sees it.
   private func show(_ run: FlashRun, in report: inout SceneReport) {
+    if run.trial.writeBack == .allOnes {
+      report.say("If a failed cmpxchg writes all ones to the card, this is what happens:")
+    }
+    report.skip()
     report.show(
       "NVM before  {code}\(hexDigits(run.bytesBefore, separator: " ")){/} …",
       "            checksum \(sum(run.before)), which is \(run.before.isIntact ? "valid" : "not valid")"
@@ -54,7 +58,6 @@ extension Stage {
       "            {bad}\(run.after.validBank == nil ? "erased: no valid NVM is left" : "not valid"){/}"
     )
     if let failure = run.failure { report.list(["the driver": "{bad}\(failure){/}"], width: 12) }
-    report.skip()
   }
 
   private func explain(_ report: inout SceneReport) {
@@ -64,20 +67,23 @@ extension Stage {
         + "it. Here are both, and the designs that came after. In 2.6.27 the tracer's daemon wakes; "
         + "2.6.28 has no daemon, there a tracer stops.")
     report.skip()
-    report.list(
-      [
-        "+ Capstone": "the bytes are looked at by a disassembler before each cmpxchg",
-        "+ the zap": "to zap is to drop a module's addresses from the tracer's hash when it is "
-          + "unloaded",
-        "writes": "ones: the failed cmpxchg writes all ones, which start an erase at the address "
-          + "last used; value: it writes what it read, by Intel's manual, and so clears the status "
-          + "that the driver waits for",
-        "PR0": "the register \"protected range 0\". By the driver's own fix of October 2008 it "
-          + "protects the NVM against writes",
-        "r/w": "the tracer's reads and writes of registers",
-        "NVM": "its checksum before and after; none: erased",
-      ], width: 12)
+    report.list(terms, width: 12)
     report.skip()
+  }
+
+  private var terms: KeyValuePairs<String, String> {
+    [
+      "+ Capstone": "the bytes are looked at by a disassembler before each cmpxchg",
+      "+ the zap": "to zap is to drop a module's addresses from the tracer's hash when it is "
+        + "unloaded",
+      "writes": "ones: the failed cmpxchg writes all ones, which start an erase at the address "
+        + "last used; value: it writes what it read, by Intel's manual, and so clears the status "
+        + "that the driver waits for",
+      "PR0": "the register \"protected range 0\". By the driver's own fix of October 2008 it "
+        + "protects the NVM against writes",
+      "r/w": "the tracer's reads and writes of registers",
+      "NVM": "its checksum before and after; none: erased",
+    ]
   }
 
   struct FlashTrial {
