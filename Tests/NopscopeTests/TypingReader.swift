@@ -3,16 +3,16 @@
 import Foundation
 import TestSupport
 
-/// `nopscope` on a pseudo-terminal, and somebody there who types when asked.
+/// A shell's command on a pseudo-terminal, and somebody there who types when asked.
 struct TypingReader {
-  /// What `nopscope` and the echo of what was typed left on the terminal, with single newlines.
+  /// What the command and the echo of what was typed left on the terminal, with single newlines.
   var output: String
   var status: Int32
 
-  /// Runs `nopscope` and types one of `answers` for each place where `question` appears; what comes
+  /// Runs the command and types one of `answers` for each place where `question` appears; what comes
   /// before it is typed ahead. Once there are no answers left, the end of the input is typed.
   init(
-    _ arguments: [String], question: Regex<Substring>, answers: [String], ahead: String = "",
+    _ command: String, question: Regex<Substring>, answers: [String], ahead: String = "",
     environment: [String: String] = [:]
   ) throws {
     let (master, path) = try Self.openTerminal()
@@ -21,7 +21,7 @@ struct TypingReader {
     var size = winsize(ws_row: 50, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0)
     _ = ioctl(terminal, UInt(TIOCSWINSZ), &size)
     Self.type(ahead, on: master)
-    let child = try Self.spawn(arguments, on: path, environment)
+    let child = try Self.spawn(command, on: path, environment)
     close(terminal)
     var bytes: [UInt8] = []
     var (left, asked) = (answers[...], 0)
@@ -73,7 +73,7 @@ struct TypingReader {
   }
 
   private static func spawn(
-    _ arguments: [String], on path: String, _ environment: [String: String]
+    _ command: String, on path: String, _ environment: [String: String]
   ) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -85,12 +85,12 @@ struct TypingReader {
     settings["NO_COLOR"] = nil
     settings.merge(["TERM": "xterm-256color"]) { $1 }
     settings.merge(environment) { $1 }
-    var words = ([Tools.nopscope] + arguments).map { strdup($0) } + [nil]
+    var words = ["sh", "-c", command].map { (word: String) in strdup(word) } + [nil]
     var variables = settings.map { strdup("\($0)=\($1)") } + [nil]
     defer { for word in words + variables { free(word) } }
     var child: pid_t = 0
-    let status = posix_spawn(&child, Tools.nopscope, &actions, nil, &words, &variables)
-    guard status == 0 else { throw TestSupportError("nopscope did not start: \(status)") }
+    let status = posix_spawn(&child, "/bin/sh", &actions, nil, &words, &variables)
+    guard status == 0 else { throw TestSupportError("sh did not start: \(status)") }
     return child
   }
 }
