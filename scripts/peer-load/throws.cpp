@@ -16,9 +16,7 @@
 [[gnu::noinline]] int guarded(int i) {
   try {
     return middle(i);
-  } catch (const std::runtime_error &) {
-    return 0;
-  }
+  } catch (const std::runtime_error &) { return 0; }
 }
 
 int main() {

@@ -13,7 +13,7 @@ static PyObject *sum_of_squares(PyObject *module, PyObject *number) {
 
 static PyMethodDef methods[] = {{"sum_of_squares", sum_of_squares, METH_O, NULL}, {0}};
 
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "squares", .m_size = -1, .m_methods = methods};
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "squares", .m_size = -1,
+                                 .m_methods = methods};
 
 PyMODINIT_FUNC PyInit_squares(void) { return PyModule_Create(&definition); }
