@@ -160,6 +160,7 @@ bool nag_holds(uint64_t address, uint64_t word);
 /// False: there is no memory for it, and the frame must keep its slot.
 bool nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_address);
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline);
+bool nag_orphan_is_there(uint64_t location, uint64_t trampoline);
 bool nag_orphans_prepare(void);
 
 // trampoline_range.c

@@ -97,6 +97,14 @@ bool nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_addr
   return has_room;
 }
 
+bool nag_orphan_is_there(uint64_t location, uint64_t trampoline) {
+  nag_lock(&nag_process_state->orphans_lock);
+  const orphan *entry = find(location);
+  bool is_there = entry != NULL && entry->trampoline == trampoline;
+  nag_unlock(&nag_process_state->orphans_lock);
+  return is_there;
+}
+
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   uint64_t back = 0;
   nag_lock(&nag_process_state->orphans_lock);

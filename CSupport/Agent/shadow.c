@@ -130,8 +130,19 @@ static uint64_t pop_elsewhere(nag_slot *slot, uint64_t location, nag_returned *h
   return nag_orphan_take(location, nag_trampoline(slot));
 }
 
+// Where a function takes its stack arguments off and ends in a tail call (swifttailcc and others), the
+// return address moves up. What is below the stack pointer then is no frame any more: the slot's frame
+// is the one that returns, unless an older one of the same trampoline is known to return there.
+static bool has_moved(const nag_slot *slot, uint64_t location) {
+  enum { MOST_MOVED = 1 << 12 };
+  uint64_t place = nag_location(slot);
+  return place < location && location - place <= MOST_MOVED &&
+         !nag_orphan_is_there(location, nag_trampoline(slot));
+}
+
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location) {
-  return nag_is_this_threads(slot) && nag_hooks(slot) && nag_location(slot) == location;
+  return nag_is_this_threads(slot) && nag_hooks(slot) &&
+         (nag_location(slot) == location || has_moved(slot, location));
 }
 
 typedef struct pop {

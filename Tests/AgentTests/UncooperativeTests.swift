@@ -20,6 +20,7 @@ private let programs = [
   UncooperativeCase(source: "fibers_outlive.c", words: ["5000"]),
   UncooperativeCase(source: "fiber_unmapped.c"),
   UncooperativeCase(source: "small_stack.c", words: ["512"]),
+  UncooperativeCase(source: "moved_return.c"),
 ]
 
 private let limitedPrograms = [
