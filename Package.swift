@@ -83,6 +83,8 @@ let package = Package(
     // C and assembly. It uses only Capstone's header: the library is loaded when it is needed.
     .systemLibrary(
       name: "CCapstone", path: "CSupport/CCapstone", providers: [.apt(["libcapstone-dev"])]),
+    // libdw's, likewise.
+    .systemLibrary(name: "CDwarf", path: "CSupport/CDwarf", providers: [.apt(["libdw-dev"])]),
     // Header only: the kinds that the decoder reports and the patch core's verifier is asked to
     // confirm.
     .target(
@@ -154,6 +156,12 @@ let package = Package(
         ])
       ]),
 
+    // Where functions are defined, by DWARF. libdw is loaded when it is needed, in a process of its
+    // own.
+    .target(
+      name: "CSourceLines", dependencies: ["CDwarf"], path: "CSupport/CSourceLines",
+      cSettings: [warnings]),
+
     // What the recorder needs of the system and cannot express in Swift.
     .target(
       name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder",
@@ -219,7 +227,7 @@ let package = Package(
       name: "Recorder",
       dependencies: [
         "CallSites", "ELFImage", "Filters", "FunctionNames", "MachineCode", "ProductFiles",
-        "RecordingSchema", "CRecordingABI", "CRecorder", "TextFormat", "Units",
+        "RecordingSchema", "CRecordingABI", "CRecorder", "CSourceLines", "TextFormat", "Units",
       ],
       swiftSettings: strictness),
     .executableTarget(
@@ -312,7 +320,8 @@ let package = Package(
     .testTarget(
       name: "RecorderTests",
       dependencies: [
-        "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CTestSupport",
+        "Recorder", "RecordingSchema", "CRecorder", "CPatchCore", "CRecordingABI", "CSourceLines",
+        "CTestSupport",
         "Filters",
         "CallSites", "ELFImage", "MachineCode", "TestSupport", "TextFormat", "Units",
       ]),

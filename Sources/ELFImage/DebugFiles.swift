@@ -174,7 +174,7 @@ extension DebugFiles {
     return try Self.symbols(of: Self.reduced(path))
   }
 
-  private static func checksum(of file: RegularFile) throws(ELFError) -> UInt32 {
+  static func checksum(of file: RegularFile) throws(ELFError) -> UInt32 {
     var checksum: UInt32 = 0
     var offset: UInt64 = 0
     // No further than it was long at first: one that grows meanwhile is another file.
@@ -187,10 +187,12 @@ extension DebugFiles {
     return checksum
   }
 
-  private static func reduced(_ path: String) throws(DebugFileRefusal) -> ELFImage {
+  static func reduced(
+    _ path: String, _ content: ReducedFile.Content = .symbols
+  ) throws(DebugFileRefusal) -> ELFImage {
     do {
       let file = try RegularFile(path)
-      return try ReducedFile.image(path: path) { (offset, count) throws(ELFError) in
+      return try ReducedFile.image(path: path, content) { (offset, count) throws(ELFError) in
         try file.read(at: offset, count: count)
       }
     } catch {

@@ -3,8 +3,8 @@
 import TextFormat
 import Units
 
-/// What names functions in a file of debug symbols, as a small ELF image of its own: the symbol table,
-/// its names and the notes.
+/// What is wanted of a file of debug symbols, as a small ELF image of its own: the notes, and the symbol
+/// table with its names, or the sections' names and what .gnu_debuglink says.
 ///
 /// A debug file has hundreds of megabytes of other things, so it is not read whole. Its program headers
 /// are left out: elfutils keeps the program's own, which lead beyond the end of the debug file.
@@ -21,14 +21,22 @@ struct ReducedFile {
   private static let mostNotes: UInt64 = 4096
   private static let mostNoteSections = 64
 
+  private static let mostSectionNames: UInt64 = 16 << 20
+  private static let mostLink: UInt64 = 512
+
+  /// What an image has besides the notes.
+  enum Content { case symbols, sectionNames }
+
   private let path: String
   private let read: Reading
   private var bytes: [UInt8]
 
   /// The reduced image of the file at `path`, whose bytes `read` has.
-  static func image(path: String, _ read: @escaping Reading) throws(ELFError) -> ELFImage {
+  static func image(
+    path: String, _ content: Content = .symbols, _ read: @escaping Reading
+  ) throws(ELFError) -> ELFImage {
     var file = try ReducedFile(path: path, read)
-    try file.addSections()
+    try file.addSections(content)
     return try ELFImage(bytes: ELFBytes(path: path, storage: file.bytes))
   }
 
@@ -42,12 +50,13 @@ struct ReducedFile {
   }
 
   /// Puts the section headers behind the ELF header, and what is wanted behind them.
-  private mutating func addSections() throws(ELFError) {
+  private mutating func addSections(_ content: Content) throws(ELFError) {
     let what = "the section headers"
     let table = load(UInt64.self, at: 0x28)
     store(UInt64(0), at: 0x20)  // e_phoff
     store(UInt16(0), at: 0x38)  // e_phnum
-    store(UInt16(0), at: ELFHeader.nameTableIndexField)
+    let nameTable = Int(load(UInt16.self, at: ELFHeader.nameTableIndexField))
+    if content == .symbols { store(UInt16(0), at: ELFHeader.nameTableIndexField) }
     guard table != 0 else { return store(UInt16(0), at: ELFHeader.sectionCountField) }
     bytes += try exactly(ELFHeader.sectionHeaderSize, at: table, what)
     var count = UInt64(load(UInt16.self, at: ELFHeader.sectionCountField))
@@ -57,10 +66,13 @@ struct ReducedFile {
     bytes.removeLast(ELFHeader.sectionHeaderSize)
     bytes += try exactly(size, at: table, what)
     store(UInt64(ELFHeader.size), at: 0x28)
-    try keepSections(Int(count))
+    switch content {
+    case .symbols: try keepSymbols(Int(count))
+    case .sectionNames: try keepNames(Int(count), nameTable)
+    }
   }
 
-  private mutating func keepSections(_ count: Int) throws(ELFError) {
+  private mutating func keepSymbols(_ count: Int) throws(ELFError) {
     let symbols = (0..<count).first {
       load(UInt32.self, at: header($0) + 4) == Section.Kind.symbols
     }
@@ -80,6 +92,33 @@ struct ReducedFile {
         store(UInt32(0), at: header(index) + 4)
       }
     }
+  }
+
+  private mutating func keepNames(_ count: Int, _ nameTable: Int) throws(ELFError) {
+    var notesLeft = Self.mostNoteSections
+    var names = 0..<0
+    if nameTable < count, load(UInt32.self, at: header(nameTable) + 4) == Section.Kind.strings {
+      try keep(nameTable, atMost: Self.mostSectionNames, "the names of sections")
+      let start = Int(load(UInt64.self, at: header(nameTable) + 24))
+      names = start..<bytes.count
+    }
+    for index in 0..<count where index != nameTable {
+      let type = load(UInt32.self, at: header(index) + 4)
+      let size = load(UInt64.self, at: header(index) + 32)
+      let isLink = isNamed(".gnu_debuglink\0", index, names) && size <= Self.mostLink
+      if isLink || (type == Section.Kind.note && size <= Self.mostNotes && notesLeft > 0) {
+        notesLeft -= 1
+        try keep(index, atMost: Self.mostNotes, "a note")
+      } else {
+        store(UInt32(0), at: header(index) + 4)
+      }
+    }
+  }
+
+  private func isNamed(_ name: StaticString, _ section: Int, _ names: Range<Int>) -> Bool {
+    let start = names.lowerBound + Int(load(UInt32.self, at: header(section)))
+    guard start + name.utf8CodeUnitCount <= names.upperBound else { return false }
+    return name.withUTF8Buffer { bytes[start...].starts(with: $0) }
   }
 
   /// Where the header of a section is in `bytes`.

@@ -20,6 +20,8 @@ public struct FunctionName: Sendable, Hashable {
   public var generation: Int
   /// Link-time address of the call site; nil where it is not known.
   public var offset: ModuleOffset?
+  /// Where it is defined; nil where that is not known.
+  public var source: SourceLine?
   /// Its return was not hooked: it has entries and no exits.
   public var isEntryOnly: Bool
 

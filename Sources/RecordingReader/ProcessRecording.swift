@@ -112,6 +112,7 @@ extension ProcessRecording {
     guard let file = symbols.symbols(of: module), place < file.sites.count else { return function }
     let site = file.sites[place]
     function.offset = site.offset
+    function.source = file.sourceLines[place]
     function.isEntryOnly = site.flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0
     if !site.name.isEmpty {
       function.rawName = site.name

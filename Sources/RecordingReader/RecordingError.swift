@@ -17,6 +17,11 @@ public enum RecordingError: Error, Equatable, CustomStringConvertible {
   case otherVersion(path: String, found: UInt32)
   case otherSchema(path: String, found: String)
 
+  /// There is no such file.
+  var isAbsence: Bool {
+    if case .unreadable(_, _, ENOENT) = self { true } else { false }
+  }
+
   /// Why a file of a recording is not used, behind its name.
   var reason: String {
     switch self {

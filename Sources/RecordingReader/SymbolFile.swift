@@ -11,6 +11,8 @@ final class SymbolFile: Sendable {
   let sites: [SymbolLine]
   /// Nil where all is well; else one line.
   let problem: String?
+  /// Where the functions of the sites are defined.
+  let sourceLines: SourceLineFile
 
   /// What is beyond is not read.
   private static let longestFile = 512 << 20
@@ -23,6 +25,7 @@ final class SymbolFile: Sendable {
     } catch {
       modulePath = ""
       sites = []
+      sourceLines = SourceLineFile()
       problem = "symbols/\(name): \(error.reason): no names for \(module)"
       return
     }
@@ -30,6 +33,7 @@ final class SymbolFile: Sendable {
     guard let header = SymbolHeader(Self.nextLine(&lines)) else {
       modulePath = ""
       sites = []
+      sourceLines = SourceLineFile()
       problem = "symbols/\(name): expected \"nopscope.symbols 1 COUNT PATH\" in line 1: no names"
       return
     }
@@ -44,6 +48,8 @@ final class SymbolFile: Sendable {
       sites.append(site)
     }
     self.sites = sites
+    let suffix = RecordingFormat.linesSuffix
+    sourceLines = SourceLineFile(path: path + suffix, name: name + suffix, sites: sites.count)
     if let wrong {
       problem =
         "symbols/\(name):\(wrong + 2): expected OFFSET, FLAGS and NAME between tabs: "
@@ -62,7 +68,7 @@ final class SymbolFile: Sendable {
     return SymbolHeader(nextLine(&lines))?.path
   }
 
-  private static func nextLine(_ bytes: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+  static func nextLine(_ bytes: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
     let end = bytes.firstIndex(of: UInt8(ascii: "\n")) ?? bytes.endIndex
     let line = bytes[bytes.startIndex..<end]
     bytes = bytes[min(end + 1, bytes.endIndex)...]

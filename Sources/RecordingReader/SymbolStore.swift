@@ -34,7 +34,7 @@ final class SymbolStore: Sendable {
     if let known = state.byName[name] { return known }
     let file = SymbolFile(path: "\(folder)/\(name)", name: name, module: module.path)
     state.byName[name] = file
-    if let problem = file.problem { state.problems.append(problem) }
+    state.problems += [file.problem, file.sourceLines.problem].compactMap { $0 }
     return file
   }
 

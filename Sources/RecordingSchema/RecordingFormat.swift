@@ -10,6 +10,8 @@
 //   SitePlan          the plan in such a line: 12a3u
 //   SymbolHeader      the first line of symbols/BUILDID
 //   SymbolLine        each of its other lines
+//   SourceLinesHeader the first line of symbols/BUILDID.lines
+//   SourceLineEntry   a line of it behind the paths
 //
 // A reader trusts no file. The types here decode what can be decoded, and check only what they
 // say that they check; the recording reader bounds sizes and checks what becomes a file's name.
@@ -26,6 +28,8 @@ public enum RecordingFormat {
   public static let switchesName = "switches"
   /// The folder of the symbol files.
   public static let symbolsName = "symbols"
+  /// What the name of a file of source lines ends with, behind its symbol file's name.
+  public static let linesSuffix = ".lines"
   /// Bytes of session.json that are read: more is no session.
   public static let longestSession = 64 << 20
 

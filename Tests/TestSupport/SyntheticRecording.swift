@@ -44,6 +44,8 @@ public struct SyntheticRecording: Sendable {
       for (index, module) in process.modules.enumerated() {
         let name = module.buildID ?? "path-\(index)"
         try Data(module.symbolFile().utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name)"))
+        guard let lines = module.lineFile else { continue }
+        try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name).lines"))
       }
     }
     if hasSession {
@@ -186,6 +188,10 @@ public struct SyntheticModule: Sendable {
   public var functions: [String]
   /// By index: functions whose returns are not hooked.
   public var entryOnly: Set<Int> = []
+  /// By index: where functions are defined.
+  public var sources: [Int: (file: String, line: Int)] = [:]
+  /// The text of its file of source lines, where it is not made of `sources`.
+  public var rawLines: String?
   /// Places that looked like call sites.
   public var skipped = 0
   /// How many sites are armed; nil: all of them.
@@ -208,6 +214,18 @@ public struct SyntheticModule: Sendable {
     self.buildID = buildID
     self.firstFunction = firstFunction
     self.functions = functions
+  }
+
+  /// The text of its file of source lines; nil: it has none.
+  fileprivate var lineFile: String? {
+    if let rawLines { return rawLines }
+    if sources.isEmpty { return nil }
+    let files = Set(sources.values.map(\.file)).sorted()
+    let lines = sources.sorted { $0.key < $1.key }.map { site, source in
+      "\(site)\t\(files.firstIndex(of: source.file) ?? 0)\t\(source.line)"
+    }
+    let head = "nopscope.lines 1 \(lines.count) \(files.count)"
+    return ([head] + files + lines).map { $0 + "\n" }.joined()
   }
 
   /// The text of its file in `symbols/`.

@@ -127,6 +127,7 @@ need_build_tools() {
   [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt ]] ||
     want ca-certificates 'fetching the Swift packages'
   pkg-config --exists capstone 2>/dev/null || want libcapstone-dev 'the disassembler'
+  pkg-config --exists libdw 2>/dev/null || want libdw-dev 'the reader of DWARF'
 }
 
 # Leaves `as_root` holding the words to put before a command that needs root.
@@ -198,6 +199,7 @@ setup() {
   need_build_tools
   install_missing
   pkg-config --exists capstone || die "pkg-config finds no capstone although libcapstone-dev is there"
+  pkg-config --exists libdw || die "pkg-config finds no libdw although libdw-dev is there"
   # The compiler needs the machine's C library. Reported here, a lack of it is not a page of errors.
   swift package --version >/dev/null 2>&1 </dev/null ||
     die "swift package does not start: $(swift package --version 2>&1 </dev/null | head -n 1)"

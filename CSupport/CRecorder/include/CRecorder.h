@@ -130,6 +130,10 @@ int nrc_arena_leave(nrc_arena *arena, int place, double ticks_per_second);
 /// Takes over what was handed over until now, without waiting for the thread to do it.
 void nrc_arena_look(nrc_arena *arena);
 
+/// Sets the bit of each function that an event file has calls of; numbers from `count` on are left out.
+/// What is behind a damage is not looked at. False: it was not done by `deadline` (monotonic).
+bool nrc_mark_called(int file, uint64_t deadline, uint64_t *bits, uint32_t count);
+
 // --- notes --------------------------------------------------------------------------------------
 
 /// The notes of processes without a connection (nrec_notes.h).

@@ -161,15 +161,27 @@ extension RecordingFolder {
 
   /// Replaces `name`: a reader sees the old contents or the new.
   func replace(_ name: String, _ contents: [UInt8]) throws(RecordingFolderError) {
+    try Self.replace(name, contents, in: folder.number, path)
+  }
+
+  /// The same in symbols/.
+  func replaceSymbols(_ name: String, _ contents: [UInt8]) throws(RecordingFolderError) {
+    try Self.replace(
+      name, contents, in: symbols.number, "\(path)/\(RecordingFormat.symbolsName)")
+  }
+
+  private static func replace(
+    _ name: String, _ contents: [UInt8], in folder: Int32, _ path: String
+  ) throws(RecordingFolderError) {
     let temporary = ".\(name).new"
     let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW
-    let file = Descriptor(openat(folder.number, temporary, flags, 0o600))
+    let file = Descriptor(openat(folder, temporary, flags, 0o600))
     var error = file.number < 0 ? errnoNow() : file.write(contents)
-    if error == 0, renameat(folder.number, temporary, folder.number, name) != 0 {
+    if error == 0, renameat(folder, temporary, folder, name) != 0 {
       error = errnoNow()
     }
     if error != 0 {
-      unlinkat(folder.number, temporary, 0)
+      unlinkat(folder, temporary, 0)
       throw .system(path: "\(path)/\(name)", operation: "cannot write", errno: error)
     }
   }
@@ -192,9 +204,20 @@ extension RecordingFolder {
     return true
   }
 
+  /// The saved symbols of a file; nil where there are none.
+  func symbols(_ name: String, limit: Int) -> [UInt8]? {
+    let file = Descriptor(openat(symbols.number, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW))
+    return file.number >= 0 ? file.readAll(limit: limit) : nil
+  }
+
+  /// A file, for reading.
+  func file(_ name: String) -> Descriptor {
+    Descriptor(openat(folder.number, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW))
+  }
+
   /// The first `count` bytes of a file; nil where there are fewer.
   func head(of name: String, count: Int) -> [UInt8]? {
-    let file = Descriptor(openat(folder.number, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW))
+    let file = file(name)
     return file.number >= 0 ? file.read(at: 0, count: count) : nil
   }
 }

@@ -28,6 +28,8 @@ final class RecordingWriter {
   private var savedSymbols: [String: UInt64] = [:]
   /// Each file once, however many processes loaded it.
   private var modulesSeen: [String: ModuleTotals] = [:]
+  /// For their source lines.
+  private var loaded = LoadedFunctions()
   /// Of those that were seen before `modulesSeen` was full.
   private var earlierModules = ModuleTotals()
 
@@ -114,6 +116,13 @@ extension RecordingWriter {
     writeSessionOrWarn()
   }
 
+  /// Saves where the functions that were called are defined. The recording is complete without it, and
+  /// is closed before.
+  func saveSourceLines(_ saver: SourceLineSaver) {
+    let lines = saver.save(loaded, in: folder, started: clock.startRealtimeNanoseconds)
+    for line in lines { warn(line) }
+  }
+
   private func writeSessionOrWarn() {
     do { try writeSession() } catch { warn("\(error)") }
   }
@@ -136,6 +145,7 @@ extension RecordingWriter {
 
   /// Appends the modules' lines.
   func writeLoads(_ modules: some Sequence<TracedModule>, of process: TracedProcess) {
+    for module in modules { loaded.add(module, of: process.image) }
     write(modules.map { .load($0.load) }, of: process)
   }
 

@@ -23,6 +23,8 @@ public final class RecordServer {
   let notes: Notes
   let planner: Planner
   let source: SiteSource
+  /// What is done when the recording has ended.
+  var sourceLines: SourceLineSaver
   let clock: TraceClock
   private var switches: SwitchRecorder?
   /// The image that a process id named last.
@@ -57,6 +59,7 @@ public final class RecordServer {
   ) throws {
     self.options = options
     self.source = source
+    sourceLines = SourceLineSaver(debugFiles: source.debugFiles)
     self.clock = clock
     planner = Planner(filter: options.filter)
     loop = try EventLoop()
@@ -145,6 +148,7 @@ public final class RecordServer {
     switches?.finish()
     missing.finish(latest: latest)
     writer.finish(exitStatus: exitStatus)
+    writer.saveSourceLines(sourceLines)
     source.keep()
   }
 

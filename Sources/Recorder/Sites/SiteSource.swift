@@ -20,7 +20,7 @@ public final class SiteSource {
   }
 
   private let cache: SiteCache?
-  private let debugFiles: DebugFiles
+  let debugFiles: DebugFiles
   /// Nil until it is needed: opening Capstone takes milliseconds, and the cache may have
   /// everything.
   private var decoder: Decoder?
