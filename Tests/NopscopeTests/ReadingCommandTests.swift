@@ -42,7 +42,7 @@ import Testing
         "function", "linkedName", "module", "generation", "loads", "offset", "calls",
         "totalNanoseconds", "selfNanoseconds",
         "averageNanoseconds", "minimumNanoseconds", "maximumNanoseconds", "p50Nanoseconds",
-        "p99Nanoseconds", "varianceSquareNanoseconds",
+        "p99Nanoseconds", "varianceSquareNanoseconds", "sourceFile", "sourceLine",
       ])
     #expect(two["totalNanoseconds"] as? Int == 1500)
     #expect(two["module"] as? String == "/bin/x")

@@ -114,9 +114,9 @@ import Testing
     let csv = try runNopscope(["report", "--csv", "--limit", "2", path])
     #expect(
       csv.output == """
-        self%,self,total,calls,avg,p99,max,function,module
-        95.2,1999000,1999000,1,1999000.0,1999000,1999000,wait_for,/bin/app
-        3.9,80940,100000,1,100000.0,100000,100000,main,/bin/app
+        self%,self,total,calls,avg,p99,max,function,module,source
+        95.2,1999000,1999000,1,1999000.0,1999000,1999000,wait_for,/bin/app,
+        3.9,80940,100000,1,100000.0,100000,100000,main,/bin/app,
 
         """)
     let some = try runNopscope(

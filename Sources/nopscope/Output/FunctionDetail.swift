@@ -33,6 +33,7 @@ struct FunctionDetail {
 
   private var title: String {
     row.label + (row.function.modulePath.map { "  \($0)" } ?? "")
+      + (row.function.source.map { "  \($0.text)" } ?? "")
   }
 
   private var summary: String {

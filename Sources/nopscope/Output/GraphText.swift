@@ -81,6 +81,8 @@ struct GraphText {
       out.add(",\"linkedName\":\(quoted(known?.rawName)),\"module\":\(quoted(known?.modulePath))")
       out.add(",\"offset\":\(known?.offset.map { String($0.rawValue) } ?? "null")")
       out.add(",\"selfNanoseconds\":\(tree.hasTimes ? String(node.selfTime) : "null")")
+      out.add(",\"sourceFile\":\(quoted(known?.source?.file))")
+      out.add(",\"sourceLine\":\(known?.source.map { String($0.line) } ?? "null")")
       out.add(",\"totalNanoseconds\":\(tree.hasTimes ? String(node.total) : "null"),\"children\":[")
       stack.append((-1, "]}"))
       for (place, child) in children(index).enumerated().reversed() {

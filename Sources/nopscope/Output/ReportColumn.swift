@@ -9,20 +9,20 @@ enum ReportColumn: String, CaseIterable {
   case selfPercent = "self%"
   case `self`, cpu, wait, total
   case callsPercent = "calls%"
-  case calls, avg, p50, p99, min, max, variance, function, module, loads
+  case calls, avg, p50, p99, min, max, variance, function, module, source, loads
 
   /// Where less of all own time was off the CPU, two columns would say nothing.
   private static let leastWait = 0.01
 
   /// What a report shows if nothing else is asked for.
   static func standard(_ report: Report) -> [ReportColumn] {
-    guard report.hasTimes else { return [.callsPercent, .calls, .function, .module] }
+    guard report.hasTimes else { return [.callsPercent, .calls, .function, .module, .source] }
     let times = report.rows.compactMap(\.times)
     let waited = times.reduce(0.0) { $0 + Double($1.selfWait ?? 0) }
     let all = times.reduce(0.0) { $0 + Double($1.selfTime) }
     let waits: [ReportColumn] = waited > all * leastWait ? [.cpu, .wait] : []
     return [.selfPercent, .self] + waits
-      + [.total, .calls, .avg, .p99, .max, .function, .module]
+      + [.total, .calls, .avg, .p99, .max, .function, .module, .source]
   }
 
   /// The columns of one argument, with commas between them; throws the word that is none.
@@ -39,7 +39,7 @@ enum ReportColumn: String, CaseIterable {
 
   struct UnknownColumn: Error { let word: String }
 
-  var isText: Bool { self == .function || self == .module }
+  private var isText: Bool { [.function, .module, .source].contains(self) }
 
   /// On a narrow terminal the columns that say least go first.
   var tableColumn: FittedTable.Column {
@@ -47,7 +47,8 @@ enum ReportColumn: String, CaseIterable {
     let order: [ReportColumn] = [
       .variance, .loads, .max, .min, .p50, .p99, .avg, .cpu, .module, .total, .wait,
     ]
-    let dropped = order.firstIndex(of: self)
+    // Where a function is defined goes first of all.
+    let dropped = self == .source ? -1 : order.firstIndex(of: self)
     return isText ? .text(title, dropped: dropped) : .number(title, dropped: dropped)
   }
 }
@@ -58,6 +59,8 @@ struct ReportCells {
   let sums: ReportSums
   /// The module's path as it is shown.
   let module: String
+  /// `FILE:LINE` as it is shown; empty: not known.
+  var source = ""
 
   /// For people.
   func text(_ column: ReportColumn) -> String {
@@ -66,6 +69,7 @@ struct ReportCells {
     case .calls: grouped(row.calls)
     case .loads: grouped(row.loads)
     case .function: neutralised(row.label)
+    case .source: source.isEmpty ? "-" : neutralised(source)
     case .module: neutralised(module) + (row.loads > 1 ? " (\(grouped(row.loads)) loads)" : "")
     case .variance: row.times?.variance.map { fixed($0, 0) + " ns²" } ?? "-"
     case .self, .cpu, .wait, .total, .avg, .p50, .p99, .min, .max:
@@ -81,6 +85,7 @@ struct ReportCells {
     case .loads: "\(row.loads)"
     case .function: row.label
     case .module: row.function.modulePath ?? ""
+    case .source: row.function.source?.text ?? ""
     case .variance, .avg: number(column).map { "\($0)" } ?? ""
     case .self, .cpu, .wait, .total, .p50, .p99, .min, .max:
       number(column).map { "\(Int($0))" } ?? ""

@@ -47,6 +47,9 @@ struct FunctionDocument: Encodable {
   var loads: Int
   /// Link-time address of the call site: it tells functions of one name apart, and those without one.
   var offset: UInt64?
+  /// Where it is defined.
+  var sourceFile: String?
+  var sourceLine: Int?
   var calls: UInt64
   var totalNanoseconds, selfNanoseconds: Int?
   /// Of `selfNanoseconds`, when the thread was off the CPU; nil: not known.
@@ -62,6 +65,8 @@ struct FunctionDocument: Encodable {
     module = row.function.modulePath
     generation = row.loads == 1 ? row.function.generation : nil
     offset = row.function.offset?.rawValue
+    sourceFile = row.function.source?.file
+    sourceLine = row.function.source?.line
     calls = row.calls
     totalNanoseconds = row.times?.total
     selfNanoseconds = row.times?.selfTime

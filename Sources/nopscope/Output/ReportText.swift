@@ -16,6 +16,7 @@ struct ReportTable {
   private let sums: ReportSums
   private let marks: ModuleMarks
   private let paths: ShortPaths
+  private let files: ShortPaths
 
   init(_ report: Report, _ rows: [ReportRow], columns: [ReportColumn]?) {
     self.report = report
@@ -24,12 +25,17 @@ struct ReportTable {
     let hasLoads = report.rows.contains { $0.loads > 1 }
     let standard = ReportColumn.standard(report)
     rawColumns = columns ?? standard
-    // The name of the only module says nothing.
+    // The name of the only module says nothing, nor does a column without any source line.
+    let hasSources = report.rows.contains { $0.function.source != nil }
     self.columns =
-      columns ?? standard.filter { $0 != .module || modules.count > 1 || hasLoads }
+      columns
+      ?? standard.filter {
+        ($0 != .module || modules.count > 1 || hasLoads) && ($0 != .source || hasSources)
+      }
     sums = ReportSums(report.rows)
     marks = ModuleMarks(report.rows)
     paths = ShortPaths(Set(report.rows.compactMap(\.function.modulePath)))
+    files = ShortPaths(Set(report.rows.compactMap(\.function.source?.file)))
   }
 
   /// Where threads were stuck, and the table. On a terminal, which is `width` wide, what is not shown
@@ -63,7 +69,9 @@ struct ReportTable {
   }
 
   private func cells(of row: ReportRow) -> ReportCells {
-    ReportCells(row: row, sums: sums, module: row.function.modulePath.map { paths[$0] } ?? "?")
+    ReportCells(
+      row: row, sums: sums, module: row.function.modulePath.map { paths[$0] } ?? "?",
+      source: row.function.source.map { "\(files[$0.file]):\($0.line)" } ?? "")
   }
 
   /// For programs: a line of the columns' names, then one a row (RFC 4180, with single newlines).
@@ -111,9 +119,12 @@ func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -
 }
 
 /// `9,412 calls of 31 functions in 2 threads, 4 still open; 0 events lost`.
-func reportClosing(_ report: Report, of recording: Recording) -> String {
+///
+/// `rows` says how many rows of what the report has; nil: functions.
+func reportClosing(_ report: Report, of recording: Recording, rows: String? = nil) -> String {
   var line = "\(counted(report.calls, "call")) of "
-  line += "\(counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
+  line +=
+    "\(rows ?? counted(report.rows.count, "function")) in \(counted(report.threads, "thread"))"
   if report.stillOpen > 0 { line += ", \(grouped(report.stillOpen)) still open" }
   if report.unwound > 0 { line += ", \(grouped(report.unwound)) unwound" }
   if report.cutOff > 0 { line += ", \(grouped(report.cutOff)) cut off by gaps" }
