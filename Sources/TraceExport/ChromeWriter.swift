@@ -11,6 +11,7 @@ struct ChromeWriter: SliceWriter {
   private let file: OutputFile
   private let output: OutputBuffer
   private var names = JSONNames()
+  private var sources = JSONSources()
   private var isFirst = true
   /// `"pid":1,"tid":2,"ts":` of the thread.
   private var identity: [UInt8] = []
@@ -43,7 +44,7 @@ struct ChromeWriter: SliceWriter {
     event("\"B\",", at: time)
     output.add(literal: ",\"name\":")
     output.add(names.name(function.index, functions))
-    end(note)
+    end(note, sources.source(function.index, functions))
   }
 
   mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
@@ -57,7 +58,7 @@ struct ChromeWriter: SliceWriter {
     event("\"i\",\"s\":\"t\",", at: time)
     output.add(literal: ",\"name\":")
     output.add(names.name(function.index, functions))
-    end(nil)
+    end(nil, sources.source(function.index, functions))
   }
 
   mutating func lost(_ events: UInt64, at time: UInt64) {
@@ -86,12 +87,16 @@ struct ChromeWriter: SliceWriter {
   }
 
   @inline(__always)
-  private func end(_ note: SliceNote?) {
+  private func end(_ note: SliceNote?, _ source: [UInt8] = []) {
     if let note {
       output.add(literal: ",\"args\":{\"note\":")
       output.add(jsonBytes(note.rawValue))
-      output.add(literal: "}")
     }
+    if !source.isEmpty {
+      output.add(note == nil ? ",\"args\":{\"source\":" : ",\"source\":")
+      output.add(source)
+    }
+    if note != nil || !source.isEmpty { output.add(literal: "}") }
     output.add(literal: "}")
   }
 }

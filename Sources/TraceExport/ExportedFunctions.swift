@@ -22,6 +22,8 @@ struct ExportedFunctions {
     var rawName: String?
     /// Path of its module; empty where it is not known.
     var module: String
+    /// Where it is defined; nil where that is not known.
+    var source: SourceLine?
     /// The module's file name; empty where it is not known.
     var moduleName: String { module.split(separator: "/").last.map(String.init) ?? module }
   }
@@ -60,7 +62,8 @@ struct ExportedFunctions {
     }
     if let index = others[number] { return ExportedFunction(number: number, index: index) }
     if others.count >= Self.mostUnknown {
-      return ExportedFunction(number: .max, index: add("unknown function", nil, "", nil))
+      return ExportedFunction(
+        number: .max, index: add(Known(label: "unknown function", module: "")))
     }
     let index = add(number)
     others[number] = index
@@ -69,20 +72,20 @@ struct ExportedFunctions {
 
   private mutating func add(_ number: UInt32) -> Int32 {
     guard let found = process?.function(UInt64(number)) else {
-      return add("function \(number)", nil, "", nil)
+      return add(Known(label: "function \(number)", module: ""))
     }
-    return add(
-      found.label(number: UInt64(number)), found.rawName, found.modulePath ?? "", found.offset)
+    let known = Known(
+      label: found.label(number: UInt64(number)), rawName: found.rawName,
+      module: found.modulePath ?? "", source: found.source)
+    return add(known, at: found.offset ?? .zero)
   }
 
-  private mutating func add(
-    _ label: String, _ rawName: String?, _ module: String, _ offset: ModuleOffset?
-  ) -> Int32 {
+  private mutating func add(_ function: Known, at offset: ModuleOffset = .zero) -> Int32 {
     // Functions of one name, as two constructors or two statics, differ in where they are.
-    let key = "\(module)\0\(offset ?? .zero)\0\(rawName ?? label)"
+    let key = "\(function.module)\0\(offset)\0\(function.rawName ?? function.label)"
     if let index = byName[key] { return index }
     let index = Int32(all.count)
-    all.append(Known(label: label, rawName: rawName, module: module))
+    all.append(function)
     byName[key] = index
     return index
   }

@@ -6,7 +6,7 @@ import TraceAnalysis
 /// A flame graph as one page: the merged call tree, each frame as wide as its part of all time (or
 /// calls).
 ///
-/// The data are `{"title":…,"hasTimes":…,"left":…,"functions":[[name,module],…],"nodes":[…]}`; a node
+/// The data are `{"title":…,"hasTimes":…,"left":…,"functions":[[name,module,source],…],"nodes":[…]}`; a node
 /// is four numbers, depth first: its function, its depth from 1, its calls, its own nanoseconds or
 /// calls. Node 0 is the root.
 struct FlamegraphExport {
@@ -51,6 +51,8 @@ struct FlamegraphExport {
       output.add(scriptBytes(function.label))
       output.add(UInt8(ascii: ","))
       output.add(scriptBytes(function.name.modulePath ?? ""))
+      output.add(UInt8(ascii: ","))
+      output.add(scriptBytes(function.name.source?.text ?? ""))
       output.add(UInt8(ascii: "]"))
     }
     output.add(literal: "],\"nodes\":[0,0,0,0")

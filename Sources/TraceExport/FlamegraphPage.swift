@@ -64,6 +64,7 @@ enum FlamegraphPage {
     const own = i => data.nodes[4 * i + 3], calls = i => data.nodes[4 * i + 2];
     const name = i => i ? data.functions[data.nodes[4 * i]][0] : "all";
     const module = i => i ? data.functions[data.nodes[4 * i]][1] : "";
+    const source = i => i ? data.functions[data.nodes[4 * i]][2] : "";
     let deepest = 0;
     {
       const path = [];
@@ -176,6 +177,7 @@ enum FlamegraphPage {
       text.push(`${amount(own(i))} itself (${part(own(i))})`);
       if (i && data.hasTimes) text.push(counted(calls(i), "call"));
       if (i && module(i)) text.push(module(i));
+      if (i && source(i)) text.push(source(i));
       return text;
     }
     function say() { by("now").textContent = name(focus) + " \u2013 " + lines(focus).join(", "); }

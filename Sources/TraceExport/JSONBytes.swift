@@ -17,6 +17,20 @@ func jsonBytes(_ text: String) -> [UInt8] {
   return bytes
 }
 
+/// Where functions are defined as JSON strings, `FILE:LINE`, by index, made once each.
+struct JSONSources {
+  /// Empty where it is not known.
+  private var sources: [[UInt8]] = []
+
+  @inline(__always)
+  mutating func source(_ index: Int32, _ functions: borrowing ExportedFunctions) -> [UInt8] {
+    while sources.count <= Int(index) {
+      sources.append(functions.all[sources.count].source.map { jsonBytes($0.text) } ?? [])
+    }
+    return sources[Int(index)]
+  }
+}
+
 /// Functions' names as JSON strings, by index, made once each.
 struct JSONNames {
   private var names: [[UInt8]] = []

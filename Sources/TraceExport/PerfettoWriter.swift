@@ -44,6 +44,7 @@ struct PerfettoWriter: SliceWriter {
     static let type: UInt32 = 9
     static let name: UInt32 = 10
     static let trackUUID: UInt32 = 11
+    static let sourceLocation: UInt32 = 34
     static let begin: UInt64 = 1
     static let end: UInt64 = 2
     static let instant: UInt64 = 3
@@ -200,6 +201,7 @@ struct PerfettoWriter: SliceWriter {
         event.add(Event.name, UInt64(name.name))
         if let track { event.add(Event.trackUUID, track) }
         if name.category > 0 { event.add(Event.categories, UInt64(name.category)) }
+        if name.hasSource { event.add(Event.sourceLocation, UInt64(name.name)) }
         if let note { Self.annotate(&event, "note", note.rawValue) }
       }
     }
@@ -224,7 +226,7 @@ struct PerfettoWriter: SliceWriter {
     }
   }
 
-  /// A packet whose length, and its event's, fit one byte: at most 2 + 11 + 6 + 2 + 2 + 6 + 6.
+  /// A packet whose length, and its event's, fit one byte: at most 2 + 11 + 6 + 2 + 2 + 6 + 6 + 7.
   @inline(__always)
   private func quick(_ delta: UInt64, _ type: UInt64, _ name: PerfettoNames.Interned?) {
     output.add(upTo: 64) { bytes in
@@ -244,6 +246,10 @@ struct PerfettoWriter: SliceWriter {
         if name.category > 0 {
           bytes[at] = UInt8(Event.categories << 3)
           at = putVarint(UInt64(name.category), bytes, at: at + 1)
+        }
+        if name.hasSource {
+          at = putVarint(UInt64(Event.sourceLocation << 3), bytes, at: at)
+          at = putVarint(UInt64(name.name), bytes, at: at)
         }
       }
       bytes[event] = UInt8(at - event - 1)
@@ -275,12 +281,14 @@ struct PerfettoWriter: SliceWriter {
   }
 }
 
-/// The names that one packet sequence has defined: functions as event names, modules as categories.
+/// The names that one packet sequence has defined: functions as event names, modules as categories, source
+/// lines under the numbers of their functions' names.
 struct PerfettoNames {
   struct Interned {
     var name: UInt32
     /// 0: none.
     var category: UInt32
+    var hasSource = false
   }
 
   private var sequence: UInt32 = 0
@@ -326,6 +334,14 @@ struct PerfettoNames {
           category.add(1, UInt64(interned.category))
           category.add(2, module)
         }
+      }
+    }
+    if let source = function.source {
+      interned.hasSource = true
+      data.add(4) { location in
+        location.add(1, UInt64(interned.name))
+        location.add(2, source.file)
+        location.add(4, UInt64(source.line))
       }
     }
     while told.count <= place { told.append((0, Interned(name: 0, category: 0))) }

@@ -6,7 +6,8 @@ import RecordingReader
 ///
 /// Source: speedscope.app/file-format-schema.json. The names come last in the file, since they are
 /// known last. A profile's events must nest and their times never fall: the stream keeps to both.
-/// The format has no room for notes.
+/// The format has no room for notes. A frame's file is its source file, or its module's where that is not
+/// known.
 struct SpeedscopeWriter: SliceWriter {
   private let file: OutputFile
   private let output: OutputBuffer
@@ -29,9 +30,14 @@ struct SpeedscopeWriter: SliceWriter {
     for (index, function) in functions.all.enumerated() {
       output.add(index == 0 ? "\n{\"name\":" : ",\n{\"name\":")
       output.add(jsonBytes(function.label))
-      if !function.module.isEmpty {
+      let path = function.source?.file ?? function.module
+      if !path.isEmpty {
         output.add(literal: ",\"file\":")
-        output.add(jsonBytes(function.module))
+        output.add(jsonBytes(path))
+      }
+      if let source = function.source {
+        output.add(literal: ",\"line\":")
+        output.add(decimal: UInt64(source.line))
       }
       output.add(literal: "}")
     }
