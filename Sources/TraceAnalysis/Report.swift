@@ -48,6 +48,8 @@ public struct ReportRow: Sendable {
 public struct Report: Sendable {
   /// Functions that were called, by own time, then total time, then calls, then name.
   public internal(set) var rows: [ReportRow] = []
+  /// Of a report by modules, threads, processes or files, by own time, then calls, then name.
+  public internal(set) var groups: [GroupRow] = []
   /// Threads that were read.
   public internal(set) var threads = 0
   /// Calls of all functions.
@@ -97,18 +99,28 @@ extension Report {
         threads += 1
       }
       merging.add(reader.table, of: process)
-      problems += reader.problems
-      openStacks += reader.openStacks
-      unwound += reader.table.unwound
-      stillOpen += reader.table.stillOpen
-      cutOff += reader.table.cutOff
-      unmatchedExits += reader.unmatchedExits
-      lostEvents &+= max(process.lostEvents, reader.lostEvents)
+      take(reader, of: process)
     }
-    openStacks.sort { $0.innermost > $1.innermost }
-    openStacks.removeLast(max(0, openStacks.count - OpenStack.most))
     rows = merging.rows()
     calls = rows.reduce(0) { $0 &+ $1.calls }
+    finish(recording)
+  }
+
+  /// Adds what is no function's.
+  mutating func take(_ reader: ThreadTotalsReader, of process: ProcessRecording) {
+    problems += reader.problems
+    openStacks += reader.openStacks
+    unwound += reader.table.unwound
+    stillOpen += reader.table.stillOpen
+    cutOff += reader.table.cutOff
+    unmatchedExits += reader.unmatchedExits
+    lostEvents &+= max(process.lostEvents, reader.lostEvents)
+  }
+
+  /// All threads have been read.
+  mutating func finish(_ recording: Recording) {
+    openStacks.sort { $0.innermost > $1.innermost }
+    openStacks.removeLast(max(0, openStacks.count - OpenStack.most))
     isCorrupted = recording.isCorrupted || !problems.isEmpty
     problems = recording.problems + problems + recording.symbolProblems
     if unmatchedExits > 0 {
@@ -149,6 +161,8 @@ struct ThreadTotalsReader {
   private let entryOnly: FunctionSet
   private let filter: ReadingFilter
   private let recordingStart: ClockUnits
+  /// Each thread is a group.
+  var isByThread = false
 
   init(_ process: ProcessRecording, _ filter: ReadingFilter, _ recordingStart: ClockUnits) {
     self.process = process

@@ -69,6 +69,12 @@ struct TotalsTable: CallSink {
   /// By stack and slot: how often it is open there. Of all stacks but threads' own.
   private var openElsewhere: [UInt64: Int32] = [:]
 
+  /// Where functions share slots: by which key, which have one already, and the keys by slot.
+  private var groupKey: ((UInt32) -> String)?
+  private var seen: [Int] = []
+  private var groupSlots: [String: Int] = [:]
+  private(set) var groupKeys: [String] = []
+
   init(_ process: ProcessRecording) {
     let last = process.modules.map { $0.firstFunction &+ UInt64($0.sites) }.max() ?? 0
     slots = Array(repeating: -1, count: Int(min(last, Self.mostKnown)))
@@ -78,17 +84,42 @@ struct TotalsTable: CallSink {
     let number = Int(function)
     if number < slots.count {
       if slots[number] >= 0 { return Int(slots[number]) }
-      slots[number] = Int32(totals.count)
-      return addSlot(function)
+      let slot = addSlot(function)
+      slots[number] = Int32(slot)
+      return slot
     }
     if let known = otherSlots[function] { return Int(known) }
     if otherSlots.count == Self.mostUnknown, let last = otherSlots[.max] { return Int(last) }
     let name = otherSlots.count >= Self.mostUnknown - 1 ? UInt32.max : function
-    otherSlots[name] = Int32(totals.count)
-    return addSlot(name)
+    let slot = addSlot(name)
+    otherSlots[name] = Int32(slot)
+    return slot
+  }
+
+  /// From now on, functions for which `key` is the same share a slot.
+  mutating func group(by key: @escaping (UInt32) -> String) {
+    groupKey = key
+    for function in seen { slots[function] = -1 }
+    seen = []
+    otherSlots = [:]
   }
 
   private mutating func addSlot(_ function: UInt32) -> Int {
+    if let groupKey { return addToGroup(groupKey(function), function) }
+    return addSlot(named: function)
+  }
+
+  private mutating func addToGroup(_ key: String, _ function: UInt32) -> Int {
+    if Int(function) < slots.count { seen.append(Int(function)) }
+    let slot = groupSlots[key] ?? addSlot(named: function)
+    if slot == groupKeys.count {
+      groupSlots[key] = slot
+      groupKeys.append(key)
+    }
+    return slot
+  }
+
+  private mutating func addSlot(named function: UInt32) -> Int {
     numbers.append(function)
     totals.append(FunctionTotals())
     histograms.addFunction()

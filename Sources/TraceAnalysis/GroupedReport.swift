@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import RecordingReader
+import Units
+
+/// What the rows of a report are, where they are not functions.
+public enum ReportGrouping: String, CaseIterable, Sendable {
+  case module, thread, process, file
+}
+
+/// The sums of a module, a thread, a process or a source file.
+public struct GroupRow: Sendable {
+  /// A path; a thread's or a program's name. Nil where it is not known: functions without a source line.
+  ///
+  /// Not safe for a terminal as it is.
+  public var name: String?
+  /// Of a thread or a process.
+  public var pid: Int32?
+  /// Of a thread.
+  public var tid: Int32?
+  /// Calls of all of them.
+  public var calls: UInt64
+  /// Nanoseconds from the beginnings to the ends of the calls that are in no other call of the group on
+  /// their stack: no time is counted twice. Nil where the recording does not say.
+  public var total: Int?
+  /// Nanoseconds in its functions, without what others used that they called. Nil where the recording does
+  /// not say.
+  public var selfTime: Int?
+}
+
+extension Report {
+  /// Reads all events of the chosen threads into `groups`, and leaves `rows` empty.
+  ///
+  /// Groups of one name in several processes are one, but threads and processes each are their own.
+  /// Memory: the groups, and a number for each function of a process.
+  public init(
+    of recording: Recording, by grouping: ReportGrouping,
+    choosing filter: ReadingFilter = .all,
+    progress: @escaping (Double) -> Void = { _ in }
+  ) {
+    self.init()
+    var merging = GroupMerging(grouping)
+    var meter = ProgressMeter(recording, progress)
+    for process in recording.processes {
+      var reader = ThreadTotalsReader(process, grouping, filter, recording.startTime)
+      for thread in process.threads where filter.isChosen(process, thread) {
+        reader.beginGroup(of: thread)
+        reader.read(thread, &meter)
+        threads += 1
+      }
+      merging.add(reader.table, of: process)
+      take(reader, of: process)
+    }
+    groups = merging.rows
+    calls = groups.reduce(0) { $0 &+ $1.calls }
+    finish(recording)
+  }
+}
+
+extension ThreadTotalsReader {
+  init(
+    _ process: ProcessRecording, _ grouping: ReportGrouping, _ filter: ReadingFilter,
+    _ recordingStart: ClockUnits
+  ) {
+    self.init(process, filter, recordingStart)
+    switch grouping {
+    case .module: table.group(by: { process.function(UInt64($0)).modulePath ?? "" })
+    case .file: table.group(by: { process.function(UInt64($0)).source?.file ?? "" })
+    case .process: table.group(by: { _ in "\(process.pid) \(process.incarnation)" })
+    case .thread: table.group(by: { _ in "" })
+    }
+    isByThread = grouping == .thread
+  }
+
+  /// What follows is of another thread.
+  fileprivate mutating func beginGroup(of thread: ThreadRecording) {
+    if isByThread { table.group(by: { _ in "\(thread.serial) \(thread.id) \(thread.name)" }) }
+  }
+}
+
+/// Puts the groups of several processes together.
+private struct GroupMerging {
+  private let grouping: ReportGrouping
+  private var places: [String: Int] = [:]
+  private var found: [GroupRow] = []
+
+  init(_ grouping: ReportGrouping) { self.grouping = grouping }
+
+  /// The longest own time first, then the most calls.
+  var rows: [GroupRow] {
+    found.sorted { left, right in
+      let own = (left.selfTime ?? -1, right.selfTime ?? -1)
+      if own.0 != own.1 { return own.0 > own.1 }
+      if left.calls != right.calls { return left.calls > right.calls }
+      return (left.name ?? "", left.pid ?? 0, left.tid ?? 0)
+        < (right.name ?? "", right.pid ?? 0, right.tid ?? 0)
+    }
+  }
+
+  mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
+    // A profile's totals are of single functions: they cannot be added.
+    let hasTotals = process.tracer != .profile
+    for (slot, totals) in table.totals.enumerated() where totals.calls > 0 {
+      let row = row(table.groupKeys[slot], process)
+      let isShared = row.pid == nil
+      let place = (isShared ? places[row.name ?? ""] : nil) ?? found.count
+      if place == found.count {
+        found.append(row)
+        if isShared { places[row.name ?? ""] = place }
+      }
+      found[place].calls &+= totals.calls
+      if totals.timed == 0 { continue }
+      add(process.nanoseconds(ofUnits: totals.selfTime), to: &found[place].selfTime)
+      if hasTotals { add(process.nanoseconds(ofUnits: totals.total), to: &found[place].total) }
+    }
+  }
+
+  private func add(_ time: Int, to sum: inout Int?) { sum = (sum ?? 0) &+ time }
+
+  private func row(_ key: String, _ process: ProcessRecording) -> GroupRow {
+    var row = GroupRow(name: key.isEmpty ? nil : key, calls: 0)
+    switch grouping {
+    case .module, .file: break
+    case .process:
+      row.pid = process.pid
+      row.name = process.program
+    case .thread:
+      let words = key.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+      row.pid = process.pid
+      row.tid = words.count > 1 ? Int32(words[1]) : nil
+      row.name = words.count > 2 && !words[2].isEmpty ? String(words[2]) : nil
+    }
+    return row
+  }
+}
