@@ -122,7 +122,7 @@ extension ReportOrder {
     case .total: return by { Double($0.total ?? -1) }
     case .calls: return by { Double($0.calls) }
     case .name: return rows.sorted { ($0.name ?? "") < ($1.name ?? "") }
-    case .avg, .min, .max, .p50, .p99, .variance: return nil
+    case .cpu, .wait, .avg, .min, .max, .p50, .p99, .variance: return nil
     }
   }
 }
