@@ -72,6 +72,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   nag_stack_prepare();
   nag_config.tracer = nag_tracer_choose(&nag_config.config);
   nag_shadow_prepare();
+  nag_gate_prepare();
   // After an anomaly nothing is patched any more, the loader neither.
   if (!nag_modules_start() || nag_config.is_off) return;
   if (npc_loader_hook_install(is_padding, NULL) == 0) npc_loader_subscribe(changed, NULL);

@@ -67,10 +67,25 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
 /// patched.
 void nag_sites_turn_off(uint8_t *stubs);
 
-// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c: the tracers. The
+// gate.c: whether anything is recorded now
+extern const char *nag_gate_handlers[NAG_HANDLERS]
+    __attribute__((visibility("hidden")));  ///< what is behind the gate
+void nag_gate_prepare(void);
+/// A function with such NREC_SITE_* is entered. False: it is not recorded.
+bool nag_gate_trigger(uint32_t marks);
+/// gate.S: what stands before the handlers, by NREC_SITE_START and _STOP, then as the handlers.
+extern const char *const nag_gate_entries[4][NAG_HANDLERS]
+    __attribute__((visibility("hidden")));
+
+// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c, timed_calls.c: the tracers. The
 // other files reach them through their rows (tracer_table.h, tracers.c).
 void nag_event_called(uint32_t function, uint64_t time, uint64_t parent);  ///< of tracer function
+uint64_t nag_leave_graph(nag_slot *slot, uint64_t location);  ///< of tracer function_graph
 uint64_t nag_callgraph_calls(const nag_buffer *buffer);  ///< in all
+
+// snapshots.c
+/// A call of the function took so many units: the recorder is to keep all rings.
+void nag_snapshot_ask(uint32_t function, uint64_t spent);
 
 // events.c: events in their long forms
 void nag_event_entry(uint32_t function, uint64_t time, bool is_hooked);
@@ -225,6 +240,8 @@ uint32_t nag_arena_next_image(void);
 /// Waits until the word has another value, for some milliseconds at most.
 void nag_arena_wait(uint32_t *word, uint32_t value);
 bool nag_arena_is_full(void);                        ///< no chunk will be added
+void nag_arena_ring(void);                           ///< the recorder is to look now
+bool nag_arena_is_held(void);                        ///< rings are being copied
 bool nag_arena_is_over(void);                        ///< the recorder answers nothing any more
 /// Whether so many seconds are over since `began`, a nag_time.
 bool nag_arena_is_late(uint64_t began, uint32_t seconds);

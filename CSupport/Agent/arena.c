@@ -74,7 +74,7 @@ static void wake(uint32_t *word) {
 }
 
 // Has the recorder look at the table now.
-static void ring_bell(void) {
+void nag_arena_ring(void) {
   nrec_arena *arena = nag_config.arena;
   __atomic_add_fetch(&arena->bell, 1, __ATOMIC_SEQ_CST);
   if (!nag_is_confined && __atomic_exchange_n(&arena->sleeps, 0, __ATOMIC_SEQ_CST))
@@ -126,7 +126,7 @@ static void ask_for(uint32_t count) {
   while (seen < count && !__atomic_compare_exchange_n(wanted, &seen, count, false, __ATOMIC_ACQ_REL,
                                                       __ATOMIC_RELAXED)) {
   }
-  ring_bell();
+  nag_arena_ring();
 }
 
 // A place for a process: of 0 chunks.
@@ -226,7 +226,7 @@ bool nag_arena_holds(const void *chunk, uint64_t bytes) {
 
 void nag_arena_hand_over(const void *chunk) {
   set_owner(index_of(chunk), own(NREC_FULL));
-  ring_bell();
+  nag_arena_ring();
 }
 
 void nag_arena_keep(const void *chunk) { set_owner(index_of(chunk), own(NREC_KEPT)); }
@@ -250,7 +250,7 @@ nrec_arena_process *nag_arena_claim(uint32_t *number, uint64_t *spent) {
 void nag_arena_claimed(nrec_file_header *header, uint64_t spent) {
   count_wait(header, spent);
   __atomic_add_fetch(&nag_config.arena->claims, 1, __ATOMIC_SEQ_CST);
-  ring_bell();
+  nag_arena_ring();
 }
 
 uint32_t nag_arena_next_image(void) {
@@ -274,7 +274,11 @@ bool nag_arena_is_late(uint64_t began, uint32_t seconds) {
 
 void nag_arena_be_polled(void) {
   __atomic_store_n(&nag_config.arena->is_polled, 1, __ATOMIC_SEQ_CST);
-  ring_bell();
+  nag_arena_ring();
+}
+
+bool nag_arena_is_held(void) {
+  return __atomic_load_n(&nag_config.arena->is_held, __ATOMIC_SEQ_CST) && !is_over();
 }
 
 bool nag_arena_is_over(void) { return is_over(); }

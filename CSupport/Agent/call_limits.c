@@ -54,6 +54,8 @@ void nag_limited_dropped(const nag_slot *slot, const nag_slot *caller) {
 static bool take_back(const nag_slot *slot) {
   nag_buffer *buffer = nag_self.buffer;
   if (buffer->chunk == NULL || *nag_state(buffer) != slot->time) return false;
+  // A copy of the chunk has the entry already.
+  if (nag_arena_is_held()) return false;
   uint64_t start = slot->extra & 0xffff;
   const uint8_t *event = buffer->chunk + start;
   if (start < NAG_CHUNK_HEADER) return false;

@@ -43,12 +43,15 @@ static uint64_t ring_capacity(void) {
 
 // The ring's next chunk: a fresh one until there are as many as it may have, then the oldest. The
 // oldest too where the arena is full: what is left there is for messages, and for the first two
-// chunks of a thread, which it cannot do without.
+// chunks of a thread, which it cannot do without. None while the rings are being copied.
 static uint8_t *next_of_ring(nag_buffer *buffer) {
   uint8_t *last = nag_chunk(buffer), *fresh = NULL;
   bool may_grow = buffer->ring_chunks < 2 || !nag_arena_is_full();
   if (buffer->ring_chunks < ring_capacity() && may_grow) fresh = nag_arena_take(1);
-  if (fresh == NULL) return buffer->ring_chunks < 2 ? NULL : nag_arena_linked(last);
+  if (fresh == NULL) {
+    bool has_none = buffer->ring_chunks < 2 || nag_arena_is_held();
+    return has_none ? NULL : nag_arena_linked(last);
+  }
   nag_arena_link(fresh, last == NULL ? fresh : nag_arena_linked(last));
   if (last != NULL) nag_arena_link(last, fresh);
   buffer->ring_chunks++;

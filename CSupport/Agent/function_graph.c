@@ -13,6 +13,7 @@ void nag_enter_graph(uint32_t function, uint64_t *location) {
   if (nag_thread_buffer() != NULL) {
     nag_slot *slot = nag_shadow_push(location, function);
     nag_event_entry(function, nag_time(), slot != NULL);
+    if (slot != NULL) slot->extra = 0;  // as the assembly does: what was timed there is over
     // There is no slot (the recursion is too deep, or there is no memory): the call is counted, its
     // end is not recorded.
     if (slot == NULL) nag_event_unwound(1);

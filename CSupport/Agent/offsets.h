@@ -18,6 +18,7 @@
 #define NAG_SLOT_RETURN 0    // the return address that was replaced
 #define NAG_SLOT_STACK 8     // where on the stack it was replaced; all ones while the slot is free
 #define NAG_SLOT_FUNCTION 24
+#define NAG_SLOT_EXTRA 28    // for tracers that need it
 #define NAG_SLOT_BYTES 32
 
 // nag_buffer
@@ -47,6 +48,12 @@
 #define NAG_CHUNK_HEADER 64
 #define NAG_CHUNK_BYTES 65536
 #define NAG_CHUNK_SLACK 32       // the longest write of the hot path
+
+// The gate (nrec_arena.h), and marks of sites (nrec_messages.h)
+#define NAG_GATE_OPEN 0          // NREC_GATE_OPEN
+#define NAG_SITE_START 16        // NREC_SITE_START
+#define NAG_SITE_STOP 32         // NREC_SITE_STOP
+#define NAG_HANDLERS 16          // the flags that choose a handler are less
 
 #include "Trampolines.h"  // NAG_SHADOW_DISTANCE
 

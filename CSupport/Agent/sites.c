@@ -11,24 +11,41 @@
 //
 //   block          | the handlers' addresses    | read-only, so that only an anomaly changes them
 //   + HEAD_BYTES   | stub | stub | stub | ...    | read and executed
-enum { STUB_BYTES = 16, HANDLERS = 16, HEAD_BYTES = NREC_PAGE };
+enum { STUB_BYTES = 16, HANDLERS = 4 * NAG_HANDLERS, HEAD_BYTES = NREC_PAGE };
 _Static_assert(HANDLERS * sizeof(char *) <= HEAD_BYTES, "the addresses fit into their page");
 
-enum { HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_GRAPH };
-_Static_assert(HANDLER_FLAGS < HANDLERS, "the flags are the index");
+enum {
+  HANDLER_FLAGS = NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY | NREC_SITE_GRAPH,
+  ENTRY_FLAGS = HANDLER_FLAGS | NREC_SITE_START | NREC_SITE_STOP,
+};
+_Static_assert(HANDLER_FLAGS < NAG_HANDLERS && ENTRY_FLAGS < HANDLERS, "the flags are the index");
 _Static_assert(sizeof((nrec_plan_entry *)0)->expected == NPC_SITE_BYTES &&
                    sizeof((nrec_applied *)0)->actual == NPC_SITE_BYTES,
                "plans and reports have as many bytes of a site as the patch core");
 
-// Chooses the handler that a site calls, by the site's flags.
-static void choose_handlers(const char *handlers[HANDLERS], const nag_tracer *tracer) {
+// Chooses the handler of a site, by the site's flags.
+static void choose_handlers(const char *handlers[NAG_HANDLERS], const nag_tracer *tracer) {
   bool chooses_threads = nag_config.config.thread_rules > 0;
-  for (int i = 0; i < HANDLERS; i++) {
+  for (int i = 0; i < NAG_HANDLERS; i++) {
     const nag_tracer *row = i & NREC_SITE_GRAPH ? nag_tracer_at_graph_sites(tracer) : tracer;
     const nag_handlers *set = chooses_threads ? &row->filtered : &row->handlers;
     const bool is_entry_only = i & NREC_SITE_ENTRY_ONLY;
     if (i & NREC_SITE_AFTER_PROLOGUE) handlers[i] = is_entry_only ? set->mcount_only : set->mcount;
     else handlers[i] = is_entry_only ? set->entry_only : set->entry;
+  }
+}
+
+// Chooses what a site calls: its handler, or the gate before it.
+static void choose_entries(const char *entries[HANDLERS], const nag_tracer *tracer) {
+  const char *handlers[NAG_HANDLERS];
+  choose_handlers(handlers, tracer);
+  bool is_gated = nag_config.config.is_gated && tracer != nag_tracer_off();
+  for (int i = 0; i < NAG_HANDLERS; i++) {
+    if (is_gated) nag_gate_handlers[i] = handlers[i];
+    for (int marks = 0; marks < HANDLERS / NAG_HANDLERS; marks++) {
+      const char *entry = is_gated ? nag_gate_entries[marks][i] : handlers[i];
+      __atomic_store_n(&entries[marks * NAG_HANDLERS + i], entry, __ATOMIC_RELEASE);
+    }
   }
 }
 
@@ -39,7 +56,7 @@ static void write_stub(uint8_t *stub, const nrec_plan_entry *entry, const uint8_
   static const uint8_t text[STUB_BYTES] = {0x41, 0x53, 0x41, 0xbb, 0, 0,    0,    0,
                                            0xff, 0x25, 0,    0,    0, 0,    0xcc, 0xcc};
   enum { FUNCTION_AT = 4, DISTANCE_AT = 10, END = 14 };
-  int32_t distance = (int32_t)(head + (entry->flags & HANDLER_FLAGS) * 8 - (stub + END));
+  int32_t distance = (int32_t)(head + (entry->flags & ENTRY_FLAGS) * 8 - (stub + END));
   __builtin_memcpy(stub, text, STUB_BYTES);
   __builtin_memcpy(stub + FUNCTION_AT, &entry->function, 4);
   __builtin_memcpy(stub + DISTANCE_AT, &distance, 4);
@@ -53,7 +70,7 @@ static uint8_t *make_stubs(const npc_module *module, const nrec_plan_entry *plan
   uint8_t *head = npc_map_near(module->text_start, module->text_end, bytes);
   *error = ENOMEM;
   if (head == NULL) return NULL;
-  choose_handlers((const char **)head, nag_config.tracer);
+  choose_entries((const char **)head, nag_config.tracer);
   uint8_t *stub = head + HEAD_BYTES;
   for (uint32_t i = 0; i < count; i++) {
     if (plan[i].action != NREC_ACTION_ARM) continue;
@@ -185,8 +202,6 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
 // already (of hits, profile and callgraph) go on counting.
 void nag_sites_turn_off(uint8_t *stubs) {
   if (NAG_CALL(SYS_mprotect, stubs, HEAD_BYTES, PROT_READ | PROT_WRITE) != 0) return;
-  const char *handlers[HANDLERS], **place = (const char **)stubs;
-  choose_handlers(handlers, nag_tracer_off());
-  for (int i = 0; i < HANDLERS; i++) __atomic_store_n(&place[i], handlers[i], __ATOMIC_RELEASE);
+  choose_entries((const char **)stubs, nag_tracer_off());
   NAG_CALL(SYS_mprotect, stubs, HEAD_BYTES, PROT_READ);
 }

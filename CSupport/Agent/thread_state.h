@@ -114,6 +114,7 @@ NAG_SAME(offsetof(nag_tls, choice), NAG_TLS_CHOICE);
 NAG_SAME(offsetof(nag_slot, return_address), NAG_SLOT_RETURN);
 NAG_SAME(offsetof(nag_slot, stack), NAG_SLOT_STACK);
 NAG_SAME(offsetof(nag_slot, function), NAG_SLOT_FUNCTION);
+NAG_SAME(offsetof(nag_slot, extra), NAG_SLOT_EXTRA);
 NAG_SAME(sizeof(nag_slot), NAG_SLOT_BYTES);
 NAG_SAME(offsetof(nag_buffer, chunk), NAG_BUFFER_CHUNK);
 NAG_SAME(offsetof(nag_buffer, counts), NAG_BUFFER_COUNTS);

@@ -16,10 +16,11 @@ typedef struct nag_tracer {
   uint32_t number;              ///< NREC_TRACER_*: which tracer of the command line it is
   bool needs_rseq;              ///< it can run only where threads have an rseq area
   bool limits_calls;            ///< it serves configurations that limit calls one by one
+  bool times_calls;             ///< it serves configurations that time calls of some functions
   uint32_t chunk_kind;          ///< NREC_CHUNK_*: what its chunks hold
   size_t buffer_bytes;          ///< how much of a nag_buffer it uses
   nag_handlers handlers, filtered;  ///< `filtered`: the thread filter's entries for them
-  int32_t graph_sites;          ///< mode of the handlers at graph functions' sites; 0: these
+  int32_t graph_sites;          ///< mode of the handlers at sites of NREC_SITE_GRAPH; 0: these
   const char *return_handler;   ///< where trampolines jump to; NULL: it hooks no returns
 
   // Called with signals blocked. NULL: there is nothing to do then.

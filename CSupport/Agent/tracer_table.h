@@ -60,6 +60,23 @@ IN_C_RETURNING(slow_graph, nag_enter_graph, nag_enter_graph_only, nag_leave_grap
           .split = nag_event_split, .finish = nag_event_chunks_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
+// function_graph where calls of some functions are timed (timed_calls.c), and where threads have no
+// rseq area. Their sites call the handlers of the row behind them.
+ASSEMBLED(timed, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_entry_only,
+          nag_timed_exit,
+          .number = NREC_TRACER_GRAPH, .needs_rseq = true, .times_calls = true,
+          .graph_sites = NAG_MODE_timed_site, .chunk_kind = NREC_CHUNK_EVENTS,
+          .unwound = nag_event_unwound, .switched = nag_event_switched,
+          .split = nag_event_split, .finish = nag_event_chunks_finish,
+          .buffer_bytes = NAG_BUFFER_CALLERS)
+IN_C_RETURNING(slow_timed, nag_enter_graph, nag_enter_graph_only, nag_leave_timed,
+               .number = NREC_TRACER_GRAPH, .times_calls = true,
+               .graph_sites = NAG_MODE_timed_site, .chunk_kind = NREC_CHUNK_EVENTS,
+               .unwound = nag_event_unwound, .switched = nag_event_switched,
+               .split = nag_event_split, .finish = nag_event_chunks_finish,
+               .buffer_bytes = NAG_BUFFER_CALLERS)
+IN_C(timed_site, nag_enter_timed, nag_enter_graph_only, .number = NAG_TRACER_NONE)
+
 // function_graph with a maximum depth, a least duration, or windows that graph functions open.
 IN_C_RETURNING(limited, nag_enter_limited, nag_enter_limited_only, nag_leave_limited,
                .number = NREC_TRACER_GRAPH, .limits_calls = true, .graph_sites = NAG_MODE_window,

@@ -111,6 +111,7 @@ static void *write_all(void *context) {
     uint32_t bell = __atomic_load_n(&shared->bell, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&arena->lock);
     nrc_arena_find_claims(arena);
+    nrc_arena_find_gate(arena);
     swept result = nrc_arena_sweep(arena, -1);
     unlock(arena);
     // What is said is answered first: a process waits for it.

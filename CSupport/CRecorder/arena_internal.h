@@ -45,7 +45,9 @@ struct nrc_arena {
   pthread_mutex_t lock;   // of what follows, and of the table
   pthread_t writer;
   bool is_ending;
+  bool has_rings;         // the flight recorder: chunks of events stay while the rings are held
   uint32_t seen_claims;
+  uint32_t seen_gate;
   uint32_t postponed;     // how often the next claim was left for later
   int wakes;              // eventfd: something waits
   bool has_news;          // something waits, and the recorder has not been woken for it
@@ -63,6 +65,8 @@ int nrc_arena_put(int file, const void *bytes, size_t size, uint64_t offset);
 /// Writes the file's header, as the agent has filled it by now. Its page is there already.
 void nrc_arena_put_header(nrc_arena *arena, uint32_t place);
 void nrc_arena_set_free(nrc_arena *arena, uint32_t index);
+/// Lets the recorder know that the gate has changed, or that rings are held.
+void nrc_arena_find_gate(nrc_arena *arena);
 /// Lets the recorder know of new claims.
 void nrc_arena_find_claims(nrc_arena *arena);
 /// Takes over what is full; of a process that has ended, `leaving`, everything. -1: of none.

@@ -200,6 +200,11 @@ static void take_over(nrc_arena *arena, uint32_t index, uint32_t place) {
   while (entries-- > 0) nrc_arena_set_free(arena, index + entries);
 }
 
+static bool is_of_ring(const nrc_arena *arena, uint32_t index) {
+  const uint8_t *chunk = nrec_arena_chunk_at(arena->shared, &arena->layout, index);
+  return ((const nrec_chunk_header *)chunk)->kind == NREC_CHUNK_EVENTS;
+}
+
 swept nrc_arena_sweep(nrc_arena *arena, int64_t leaving) {
   swept result = {0, 0};
   for (uint32_t i = 0; i < arena->chunk_count; i++) {
@@ -209,6 +214,9 @@ swept nrc_arena_sweep(nrc_arena *arena, int64_t leaving) {
     bool is_early = owner != 0 && !is_known && place < arena->place_count &&
                     nrec_arena_place(arena->shared, place)->state == NREC_PLACE_CLAIMED;
     if (is_early) continue;
+    if (is_known && place != leaving && state == NREC_FULL && nrc_arena_is_held(arena) &&
+        is_of_ring(arena, i))
+      continue;
     if (is_known && (state == NREC_FULL || (state == NREC_OWNED && place == leaving))) {
       take_over(arena, i, place);
       result.freed++;

@@ -44,6 +44,11 @@ public struct SiteFilter: Sendable {
     return decide(filter, name, module, otherwise: true) ? .wanted : .unwanted
   }
 
+  /// Whether `notrace` names the function.
+  public func forbids(function: String, module: ModuleSpellings) -> Bool {
+    decide(notrace, FunctionSpellings(function), module, otherwise: false)
+  }
+
   /// `otherwise`: what an empty list says.
   private func decide(
     _ rules: [FilterRule], _ name: FunctionSpellings, _ module: ModuleSpellings, otherwise: Bool

@@ -44,6 +44,14 @@ public struct Session: Sendable, Equatable {
     public var thresholdNanoseconds: UInt64?
     /// Nil: not a flight recorder.
     public var overwriteBytes: UInt64?
+    /// So long after the program's start it began; nil: at once.
+    public var delayNanoseconds: UInt64?
+    /// So long after it began it ended; nil: with the program.
+    public var durationNanoseconds: UInt64?
+    /// Functions whose first entry began it, and whose first entry ended it; nil: none.
+    public var startOn, stopOn: [String]?
+    /// Calls that asked for snapshots; nil: none.
+    public var snapshotOn: String?
 
     /// Nothing is known.
     public init() {}
@@ -136,6 +144,7 @@ extension Session: Codable {
 extension Session.Options: Codable {
   private enum CodingKeys: CodingKey {
     case filter, notrace, graph, threads, maximumDepth, thresholdNanoseconds, overwriteBytes
+    case delayNanoseconds, durationNanoseconds, startOn, stopOn, snapshotOn
   }
 
   /// What is nil is left out, but for `overwriteBytes`: null means that everything was kept.
@@ -148,6 +157,11 @@ extension Session.Options: Codable {
     try fields.encodeIfKnown(maximumDepth, forKey: .maximumDepth)
     try fields.encodeIfKnown(thresholdNanoseconds, forKey: .thresholdNanoseconds)
     try fields.encode(overwriteBytes, forKey: .overwriteBytes)  // null: no flight recorder
+    try fields.encodeIfKnown(delayNanoseconds, forKey: .delayNanoseconds)
+    try fields.encodeIfKnown(durationNanoseconds, forKey: .durationNanoseconds)
+    try fields.encodeIfKnown(startOn, forKey: .startOn)
+    try fields.encodeIfKnown(stopOn, forKey: .stopOn)
+    try fields.encodeIfKnown(snapshotOn, forKey: .snapshotOn)
   }
 }
 

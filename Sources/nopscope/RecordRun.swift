@@ -27,6 +27,9 @@ struct RecordRun {
       let run = try RecordedRun(
         program, words: words, agent: agent, output: settings.output, options: options,
         source: SiteSource(cache: .standard(environment: environment)), clock: clock)
+      run.server.whenSnapshot = { snapshot in
+        for line in snapshotTexts(snapshot, most: options.snapshots.most) { complain(line) }
+      }
       for line in limits.warnings(options) { complain(line) }
       if let line = AgentLibrary.missingTrampolines(beside: agent, for: options.tracer) {
         complain(line)

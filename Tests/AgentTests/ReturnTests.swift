@@ -32,7 +32,8 @@ private let stackPrograms = [
   @Test(
     "gcc's patchable functions change no register that they do not change themselves",
     arguments: everyTracer.map { ["--tracer", $0] } + [
-      ["--max-depth", "100"], ["--graph", "main"],
+      ["--max-depth", "100"], ["--graph", "main"], ["--start-on", "*"], ["--duration", "100s"],
+      ["--overwrite", "64M", "--snapshot-on", "*>100s"],
     ])
   func interproceduralAllocation(options: [String]) throws {
     let program = try Program(source: "registers.c", variant: .patchable).build()

@@ -26,6 +26,12 @@ private let programs = [
 private let limitedPrograms = [
   UncooperativeCase(source: "conventions.c", options: ["--max-depth", "9"]),
   UncooperativeCase(source: "fiber_unmapped.c", options: ["--max-depth", "10"]),
+  UncooperativeCase(source: "conventions.c", options: ["--start-on", "*"]),
+  UncooperativeCase(source: "small_stack.c", words: ["512"], options: ["--start-on", "*"]),
+  UncooperativeCase(
+    source: "conventions.c", options: ["--overwrite", "64M", "--snapshot-on", "*>100s"]),
+  UncooperativeCase(
+    source: "tail_unwinds.cpp", options: ["--overwrite", "64M", "--snapshot-on", "*>100s"]),
   UncooperativeCase(source: "fiber_unmapped.c", options: ["--threshold", "1us"], isCounted: false),
   UncooperativeCase(
     source: "fiber_unmapped.c", environment: ["GLIBC_TUNABLES": "glibc.pthread.rseq=0"]),
@@ -131,9 +137,18 @@ private let limitedPrograms = [
     "A backtrace from every instruction of the agent reaches main",
     arguments: everyTracer, Variant.all)
   func everyInstruction(tracer: String, variant: Variant) throws {
+    try checkSteps(["--tracer", tracer], variant)
+  }
+
+  @Test("So it does through the gate", arguments: [["--start-on", "*"], ["--duration", "100s"]])
+  func everyInstructionOfTheGate(options: [String]) throws {
+    for variant in Variant.some { try checkSteps(options, variant) }
+  }
+
+  private func checkSteps(_ options: [String], _ variant: Variant) throws {
     let program = try Program(source: "steps.c", variant: variant).build()
     let plain = try runChild(program)
-    let traced = try TracedRun(program, options: ["--tracer", tracer], timeoutSeconds: 30)
+    let traced = try TracedRun(program, options: options, timeoutSeconds: 30)
     #expect(traced.result.ending == .exit(0), "\(traced.result.standardError)")
     #expect(traced.result.output == plain.output)
     let line = traced.result.standardError.split(separator: "\n").first

@@ -134,6 +134,21 @@ int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t 
   return -1;
 }
 
+void cts_arena_request(cts_arena *arena, uint32_t place, uint32_t function, uint32_t state) {
+  nrec_request *one = &arena->shared->requests[0];
+  one->place = place;
+  one->function = function;
+  one->spent = 5000;
+  memset(one->thread_name, 'x', sizeof one->thread_name);
+  __atomic_store_n(&one->state, state, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&arena->shared->is_held, 1, __ATOMIC_SEQ_CST);
+  ring(arena->shared);
+}
+
+bool cts_arena_is_held(const cts_arena *arena) {
+  return __atomic_load_n(&arena->shared->is_held, __ATOMIC_SEQ_CST);
+}
+
 nrec_file_header *cts_arena_header(cts_arena *arena, uint32_t place) {
   return &nrec_arena_place(arena->shared, place)->header;
 }

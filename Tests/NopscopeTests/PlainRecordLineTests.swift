@@ -24,6 +24,9 @@ import Testing
     ],
     ["--graph", "main", "--max-depth", "3", "--threshold", "1.5ms", "--", "PROGRAM"],
     ["--thread", "w*", "--thread", "!w9", "--overwrite", "1M", "PROGRAM"],
+    ["--delay", "1ms", "--duration", "5s", "--start-on", "main", "--stop-on", "ma*", "PROGRAM"],
+    ["--overwrite", "1M", "--snapshot-on", "main>5s", "--snapshots", "3", "PROGRAM"],
+    ["--overwrite", "1M", "--snapshot-signal", "USR1", "PROGRAM"],
     ["--max-depth", "+4", "--threshold", "0.5us", "--overwrite", "65536", "PROGRAM", "a"],
   ]
 
@@ -35,6 +38,8 @@ import Testing
     ["--tracer", "hits", "--overwrite", "1M", "PROGRAM"],
     ["--tracer", "function", "--max-depth", "2", "PROGRAM"], ["--filter", "", "PROGRAM"],
     ["--filter", "a\\", "PROGRAM"], ["--graph", "f:traceoff:3", "PROGRAM"],
+    ["--delay", "5", "PROGRAM"], ["--duration", "0s", "PROGRAM"], ["--start-on", "!f", "PROGRAM"],
+    ["--snapshot-on", "main>5s", "PROGRAM"], ["--snapshots", "3", "PROGRAM"],
     ["--unknown", "x", "PROGRAM"], ["-x", "PROGRAM"],
     ["--filter", "a", "-h"], ["--help"],
   ]

@@ -120,6 +120,27 @@ import Testing
     }
   }
 
+  @Test(
+    "functions that begin and end the recording are marked, and armed where no filter names them")
+  func triggers() throws {
+    let sites = try sites(Fixture(.gcc, ["-O2", "-pg"]))
+    var triggers = Triggers()
+    triggers.startOn = [try FilterRule("choose"), try FilterRule("leaf")]
+    triggers.stopOn = [try FilterRule("hid*"), try FilterRule("leaf:mod:libother")]
+    let filter = SiteFilter(filter: [try FilterRule("leaf")], notrace: [try FilterRule("hidden")])
+    let plan = Planner(filter: filter, triggers: triggers)
+      .plan(sites, module: "/a/libfoo.so", firstFunction: 0)
+    let start = UInt8(NREC_SITE_START)
+    let marks = start | UInt8(NREC_SITE_STOP)
+    for (entry, site) in zip(plan.entries, sites.entries) {
+      let name = sites.name(at: site.function)
+      let isTrigger = name == "choose" || name == "leaf"
+      #expect(entry.flags & marks == (isTrigger ? start : 0), "\(name)")
+      #expect(entry.action == UInt8(isTrigger ? NREC_ACTION_ARM : NREC_ACTION_NOP), "\(name)")
+    }
+    #expect(plan.armed == 2)
+  }
+
   @Test("functions are numbered in the table's order, from the first number on")
   func numbers() throws {
     let sites = try sites(Fixture(.gcc, ["-O2", "-pg"]))

@@ -134,6 +134,50 @@ void nrc_arena_look(nrc_arena *arena);
 /// What is behind a damage is not looked at. False: it was not done by `deadline` (monotonic).
 bool nrc_mark_called(int file, uint64_t deadline, uint64_t *bits, uint32_t count);
 
+/// The gate's NREC_GATE_*. nrc_arena_events is readable when it has changed.
+uint32_t nrc_arena_gate(const nrc_arena *arena);
+/// False: it is not `from`.
+bool nrc_arena_set_gate(nrc_arena *arena, uint32_t from, uint32_t to);
+
+// --- snapshots of rings ---
+
+/// What an agent's request says (nrec_arena.h).
+typedef struct nrc_request {
+  uint32_t place, function;
+  int32_t thread;
+  uint64_t spent;         ///< in units
+  char thread_name[16];
+} nrc_request;
+
+/// To be called before there is an agent: processes are recorded by the flight recorder.
+void nrc_arena_expect_rings(nrc_arena *arena);
+/// The next request of an agent; false: there is none. nrc_arena_events is readable while rings are
+/// held.
+bool nrc_arena_next_request(nrc_arena *arena, nrc_request *out);
+/// How many requests were not made, because too many were waiting.
+uint32_t nrc_arena_missed_requests(const nrc_arena *arena);
+/// No agent is to make another.
+void nrc_arena_take_none(nrc_arena *arena);
+
+/// Whether no chunk of a ring may be freed, unless its process has ended.
+bool nrc_arena_is_held(const nrc_arena *arena);
+/// No ring loses a chunk from now on.
+void nrc_arena_hold(nrc_arena *arena);
+/// Until now. False: they are still held, for another request. `gives_up`: not for one that was begun.
+bool nrc_arena_release(nrc_arena *arena, bool gives_up);
+
+typedef struct nrc_copied {
+  uint64_t bytes;         ///< of the file
+  uint64_t events;        ///< entries and exits
+  bool is_begun;          ///< its agent has begun to record
+} nrc_copied;
+
+/// Writes the rings of a process, which are held, to a file of their own. 0, or an errno.
+int nrc_arena_copy_rings(nrc_arena *arena, int place, int file, double ticks_per_second,
+                         nrc_copied *out);
+/// Of a process, until now.
+uint64_t nrc_arena_lost_events(const nrc_arena *arena, int place);
+
 // --- notes --------------------------------------------------------------------------------------
 
 /// The notes of processes without a connection (nrec_notes.h).

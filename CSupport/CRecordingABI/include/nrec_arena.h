@@ -60,6 +60,31 @@
 // A chunk of the kind NREC_CHUNK_MESSAGES holds messages (nrec_messages.h), each behind its length.
 // Chunks of messages of one process are numbered from 0, and the recorder reads them in this order.
 //
+// THE GATE
+//
+// Where a recording begins later than the program or ends earlier, `gate` says whether anything is
+// recorded now, in all processes. Else no agent looks at it.
+//
+//   shut      waits or open  the recorder     the delay is over
+//   waits     open           an agent         a function with NREC_SITE_START is entered
+//   open      over           an agent         a function with NREC_SITE_STOP is entered
+//   open      over           the recorder     the duration is over
+//
+// SNAPSHOTS
+//
+// Under the flight recorder the recorder may copy all rings while the program runs on. It does so
+// for its own reasons, or because an agent made a request:
+//
+//   none      begun       an agent       has taken this request, and fills it; sets `is_held`
+//   begun     made        an agent       has filled it, and rings the bell
+//   made      none        the recorder   has read it, and copies the rings
+//   begun     none        the recorder   nobody fills it: its process was killed
+//
+// While `is_held` is set no agent uses the oldest chunk of a ring again, and the recorder frees no
+// chunk of events but a dead process's. The recorder clears it once it has copied the rings. A chunk
+// that was just being begun when it was set is told by its magic and its sequence, which change: the
+// copy is left out.
+//
 // TRADE-OFFS
 //
 //   - A search through the table instead of a list of free chunks: it cannot be left half changed by
@@ -124,6 +149,21 @@ typedef struct nrec_arena_layout {
   uint32_t table, data;         ///< offsets
 } nrec_arena_layout;
 
+enum { NREC_REQUEST_NONE = 0, NREC_REQUEST_BEGUN = 1, NREC_REQUEST_MADE = 2 };
+enum { NREC_REQUESTS = 8 };  ///< at a time
+
+/// An agent asks for a snapshot.
+typedef struct nrec_request {
+  uint32_t state;               ///< NREC_REQUEST_*
+  uint32_t place;               ///< of its process
+  uint32_t function;            ///< whose call was slow
+  int32_t thread;
+  uint64_t spent;               ///< in units
+  char thread_name[16];
+} nrec_request;
+
+enum { NREC_GATE_OPEN = 0, NREC_GATE_SHUT = 1, NREC_GATE_WAITS = 2, NREC_GATE_OVER = 3 };
+
 typedef struct nrec_arena {
   uint64_t magic;
   nrec_arena_layout layout;
@@ -141,6 +181,11 @@ typedef struct nrec_arena {
   uint32_t sleeps;              ///< 1: the recorder waits for the bell
   uint32_t is_polled;           ///< 1: some process may not wake it: it looks each millisecond
   _Alignas(64) uint32_t alive[16];  ///< a robust mutex that the recorder holds; see nrec_is_dead
+  _Alignas(64) uint32_t gate;   ///< NREC_GATE_*
+  uint32_t takes_none;          ///< 1: no snapshot is taken any more
+  _Alignas(64) uint32_t is_held;  ///< 1: rings are being copied, or are about to be
+  uint32_t requests_missed;     ///< all were taken
+  nrec_request requests[NREC_REQUESTS];
 } nrec_arena;
 
 static inline uint64_t nrec_arena_bytes(const nrec_arena_layout *layout) {

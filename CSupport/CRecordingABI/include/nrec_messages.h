@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
-#define NREC_MESSAGE_VERSION 6u
+#define NREC_MESSAGE_VERSION 7u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
@@ -74,9 +74,12 @@ typedef struct nrec_config {
   uint32_t place, image;      ///< of the process, in the arena; its image's number
   uint32_t maximum_depth;     ///< 0: no limit
   uint32_t only_in_graph;     ///< 1: record only while a graph function (NREC_SITE_GRAPH) is open
+  uint32_t is_gated;          ///< 1: what is recorded depends on the arena's gate too
   uint32_t thread_rules;      ///< how many of `threads`; 0: every thread is recorded
   uint64_t units_per_second;  ///< as far as it is known at the start
   uint64_t threshold;         ///< in units; 0: none. Shorter calls are not recorded
+  uint64_t snapshot_limit;    ///< in units; 0: none. A call of a function whose site has
+                              ///< NREC_SITE_GRAPH that takes longer asks for a snapshot
   nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
 } nrec_config;
 
@@ -115,7 +118,10 @@ enum {
   NREC_SITE_AFTER_PROLOGUE = 1,  ///< mcount: the return address is at 8(%rbp), not above the call's
   NREC_SITE_ENTRY_ONLY = 2,      ///< its return cannot be hooked: 8(%rbp) is only a copy of it
   NREC_SITE_RUN_OF_NOPS = 4,     ///< several instructions
-  NREC_SITE_GRAPH = 8,           ///< a graph function: what it calls is recorded while it is open
+  NREC_SITE_GRAPH = 8,           ///< a graph function: what it calls is recorded while it is open.
+                                 ///< With a snapshot_limit: a function whose calls are timed
+  NREC_SITE_START = 16,          ///< its entry opens the gate (nrec_arena.h)
+  NREC_SITE_STOP = 32,           ///< its entry shuts it
 };
 
 /// The result of a plan. If a site failed, `length` is not 0, and offset, expected and actual

@@ -94,6 +94,7 @@ public final class RecordingFolder {
 
   /// Removes a recording's files, and its directories where nothing else is in them.
   private static func remove(_ path: String) {
+    for name in snapshots(in: path) { remove("\(path)/\(name)") }
     for folder in ["\(path)/\(RecordingFormat.symbolsName)", path] {
       empty(folder)
       _ = folder.withSystemText { rmdir($0) }
@@ -112,7 +113,13 @@ public final class RecordingFolder {
     unlinkat(directory.number, RecordingFormat.sessionName, 0)
   }
 
-  private static func names(in directory: Int32) -> [String] {
+  private static func snapshots(in path: String) -> [String] {
+    let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
+    let directory = Descriptor(path.withSystemText { open($0, flags) })
+    return names(in: directory.number).filter(SnapshotFolder.isSnapshot)
+  }
+
+  static func names(in directory: Int32) -> [String] {
     let copy = dup(directory)
     guard copy >= 0 else { return [] }
     guard let stream = fdopendir(copy) else {
@@ -213,6 +220,21 @@ extension RecordingFolder {
   /// A file, for reading.
   func file(_ name: String) -> Descriptor {
     Descriptor(openat(folder.number, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW))
+  }
+
+  /// The name in line `index` of a file of symbols; nil where it is not there.
+  func symbolName(in file: String, at index: Int) -> String? {
+    let file = Descriptor(openat(symbols.number, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW))
+    guard file.number >= 0, let text = file.readAll(limit: .max) else { return nil }
+    let lines = text.split(
+      separator: UInt8(ascii: "\n"), maxSplits: index + 2, omittingEmptySubsequences: false)
+    guard lines.count > index + 1 else { return nil }
+    return SymbolLine(lines[index + 1])?.name
+  }
+
+  /// A snapshot, to be filled.
+  func makeSnapshot(_ number: Int) throws(RecordingFolderError) -> SnapshotFolder {
+    try SnapshotFolder(number: number, in: folder.number)
   }
 
   /// The first `count` bytes of a file; nil where there are fewer.

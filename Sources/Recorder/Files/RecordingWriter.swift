@@ -127,6 +127,14 @@ extension RecordingWriter {
     do { try writeSession() } catch { warn("\(error)") }
   }
 
+  /// The session of a snapshot: it is complete, though the program runs.
+  func closedSession() throws -> [UInt8] {
+    var closed = session
+    closed.hasEnded = true
+    closed.ticksPerSecond = clock.ticksPerSecond()
+    return try RecordingJSON.encode(closed) + [0x0a]
+  }
+
   private func writeSession() throws {
     session.ticksPerSecond = clock.ticksPerSecond()
     try folder.replace(RecordingFormat.sessionName, RecordingJSON.encode(session) + [0x0a])

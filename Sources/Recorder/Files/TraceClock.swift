@@ -35,6 +35,12 @@ public struct TraceClock: Sendable {
     return ClockUnits(UInt64(min(ticks / Double(1 << NREC_TIME_SHIFT), 9e18).rounded()))
   }
 
+  /// Units as nanoseconds.
+  func nanoseconds(_ units: ClockUnits) -> UInt64 {
+    let ticks = Double(units.rawValue) * Double(1 << NREC_TIME_SHIFT)
+    return UInt64(min(ticks * 1e9 / Double(ticksPerSecond()), 9e18).rounded())
+  }
+
   /// CLOCK_REALTIME at a time of a recording.
   public func realtimeNanoseconds(at time: ClockUnits) -> UInt64 {
     let ticks = time.rawValue << UInt64(NREC_TIME_SHIFT)

@@ -132,6 +132,47 @@ final class Arena {
   /// Lets its thread end, while the recorder does something else. Agents record nothing more.
   func close() { nrc_arena_close(arena) }
 
+  /// Whether anything is recorded now.
+  var gate: RecordingGate.State { RecordingGate.State(rawValue: nrc_arena_gate(arena)) ?? .open }
+
+  /// Nothing happens where the gate is not in the state `from`.
+  func setGate(_ from: RecordingGate.State, to state: RecordingGate.State) {
+    _ = nrc_arena_set_gate(arena, from.rawValue, state.rawValue)
+  }
+
+  /// To be called before there is an agent, where each thread has a ring.
+  func expectRings() { nrc_arena_expect_rings(arena) }
+  /// No ring loses a chunk now: one is copied, or an agent asks for that.
+  var isHeld: Bool { nrc_arena_is_held(arena) }
+  func hold() { nrc_arena_hold(arena) }
+  /// False: rings are still held. `givesUp`: a request that was begun and not made does not count.
+  func release(givesUp: Bool) -> Bool { nrc_arena_release(arena, givesUp) }
+  /// Agents ask for no other snapshot.
+  func takeNoSnapshots() { nrc_arena_take_none(arena) }
+
+  /// How many requests found no place.
+  var missedRequests: UInt32 { nrc_arena_missed_requests(arena) }
+
+  /// The next request for a snapshot; nil: there is none.
+  func nextRequest() -> nrc_request? {
+    var request = nrc_request()
+    return nrc_arena_next_request(arena, &request) ? request : nil
+  }
+
+  /// Copies the rings of a process, which are held, to a new file: how many events they have.
+  func copyRings(
+    of place: Place, to file: Int32, _ name: String
+  ) throws(RecordingFolderError) -> UInt64 {
+    var copied = nrc_copied()
+    let error = nrc_arena_copy_rings(
+      arena, Int32(place.number), file, Double(clock.ticksPerSecond()), &copied)
+    if error != 0 { throw .system(path: name, operation: "cannot write", errno: error) }
+    return copied.events
+  }
+
+  /// Of a process, until now.
+  func lostEvents(of place: Place) -> UInt64 { nrc_arena_lost_events(arena, Int32(place.number)) }
+
   /// Collects what was said until now.
   func look() { nrc_arena_look(arena) }
 

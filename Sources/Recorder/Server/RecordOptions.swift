@@ -4,6 +4,23 @@ import CRecordingABI
 public import Filters
 import RecordingSchema
 
+/// What asks for snapshots of the rings, and how many are taken.
+public struct SnapshotOptions: Sendable {
+  /// A call of these that takes longer; empty: none does.
+  public var functions: [FilterRule] = []
+  /// Longer than this.
+  public var limitNanoseconds: UInt64 = 0
+  /// As it was given; nil: no function asks for one.
+  public var text: String?
+  /// A signal to nopscope that asks for one; nil: none does.
+  public var signal: Int32?
+  /// At most.
+  public var most = 10
+
+  /// None are taken.
+  public init() {}
+}
+
 /// What a recording is to hold.
 public struct RecordOptions: Sendable {
   /// What is written.
@@ -20,6 +37,10 @@ public struct RecordOptions: Sendable {
   public var recordsSwitches = true
   /// Flight recorder: bytes kept of each thread; nil: everything is kept.
   public var overwriteBytes: UInt64?
+  /// What asks for snapshots of the rings.
+  public var snapshots = SnapshotOptions()
+  /// When it begins and ends.
+  public var triggers = Triggers()
 
   /// All functions of all threads by function_graph.
   public init() {}
@@ -35,6 +56,11 @@ public struct RecordOptions: Sendable {
     session.maximumDepth = UInt64(maximumDepth)
     session.thresholdNanoseconds = thresholdNanoseconds
     session.overwriteBytes = overwriteBytes
+    if triggers.delayNanoseconds > 0 { session.delayNanoseconds = triggers.delayNanoseconds }
+    session.durationNanoseconds = triggers.durationNanoseconds
+    session.snapshotOn = snapshots.text
+    if !triggers.startOn.isEmpty { session.startOn = texts(triggers.startOn) }
+    if !triggers.stopOn.isEmpty { session.stopOn = texts(triggers.stopOn) }
     return session
   }
 
@@ -52,6 +78,10 @@ public struct RecordOptions: Sendable {
     config.units_per_second = clock.units(nanoseconds: 1_000_000_000).rawValue
     if thresholdNanoseconds > 0 {
       config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds).rawValue)
+    }
+    config.is_gated = triggers.isGated ? 1 : 0
+    if snapshots.limitNanoseconds > 0 || !snapshots.functions.isEmpty {
+      config.snapshot_limit = max(1, clock.units(nanoseconds: snapshots.limitNanoseconds).rawValue)
     }
     config.thread_rules = UInt32(threads.count)
     withUnsafeMutableBytes(of: &config.threads) { bytes in

@@ -22,6 +22,10 @@ public final class RecordServer {
   let missing: MissingProcesses
   let notes: Notes
   let planner: Planner
+  let gate: RecordingGate
+  private(set) lazy var snapshots = Snapshots(server: self)
+  /// Called after each snapshot.
+  public var whenSnapshot: ((Snapshot) -> Void)?
   let source: SiteSource
   /// What is done when the recording has ended.
   var sourceLines: SourceLineSaver
@@ -61,17 +65,21 @@ public final class RecordServer {
     self.source = source
     sourceLines = SourceLineSaver(debugFiles: source.debugFiles)
     self.clock = clock
-    planner = Planner(filter: options.filter)
+    var triggers = options.triggers
+    triggers.timed = options.snapshots.functions
+    planner = Planner(filter: options.filter, triggers: triggers)
     loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(
       folder: folder, command: command, options: options, clock: clock, loop: loop)
     running = RunningProcesses(loop: loop, socketPath: connections.folder.socketPath)
     arena = try Arena(clock: clock)
+    gate = RecordingGate(arena: arena, loop: loop, triggers: options.triggers)
     let notes = try Notes()
     self.notes = notes
     missing = MissingProcesses(notes: notes) { [writer] in writer.add($0) }
     connections.delegate = self
+    _ = snapshots
     running.whenEnded = { [weak self] in self?.end($0) }
     _ = loop.add(arena.wakes) { [weak self] in self?.readEvents() }
     readNotesLater()
@@ -144,6 +152,8 @@ public final class RecordServer {
     arena.look()
     readEvents()
     running.finishAll()
+    for line in options.triggers.warnings(gate.state) { warn(line) }
+    snapshots.warnOfMissed()
     arena.close()
     switches?.finish()
     missing.finish(latest: latest)
@@ -170,6 +180,32 @@ public final class RecordServer {
   /// The image of that number.
   func image(_ number: UInt32) -> TracedProcess? { images[number] }
 
+  /// Those that have not ended, by their numbers.
+  var livingProcesses: [TracedProcess] { places.values.sorted { $0.image < $1.image } }
+
+  /// The one that has a place in the arena.
+  func process(at place: Int) -> TracedProcess? { places[place] }
+
+  /// The linked name of a function, as the recording has it; nil: it is not known.
+  func functionName(_ number: UInt32, of process: TracedProcess) -> String? {
+    for module in process.modules.values
+    where number >= module.firstFunction && number - module.firstFunction < UInt32(module.sites) {
+      let index = Int(number - module.firstFunction)
+      return writer.folder.symbolName(in: module.symbolsName, at: index)
+    }
+    return nil
+  }
+
+  /// Events that were lost while rings were copied.
+  public var eventsLostBySnapshots: UInt64 { snapshots.lostEvents }
+
+  /// A signal asks for a snapshot: takes one, unless there are as many as there may be.
+  func takeSnapshotForSignal() {
+    arena.look()
+    readEvents()
+    snapshots.takeForSignal()
+  }
+
   /// An image has a place in the arena. `isRunning`: it is not known to have ended.
   func begin(_ process: TracedProcess, at place: Arena.Place, isRunning: Bool = true) {
     process.place = place
@@ -181,8 +217,18 @@ public final class RecordServer {
     if isRunning { running.begin(process) } else { end(process) }
   }
 
-  /// Reads what agents have said.
+  /// Reads what agents have said, and does what they ask for.
   func readEvents() {
+    readMessages()
+    gate.look()
+    if !arena.isHeld { return }
+    // What was said before the request: a snapshot has the modules that were loaded by then.
+    arena.look()
+    readMessages()
+    snapshots.look()
+  }
+
+  private func readMessages() {
     while let event = arena.next() {
       switch event {
       case .claim(let claim): handleClaim(claim)

@@ -24,15 +24,21 @@ public struct Plan: Sendable {
 public struct Planner: Sendable {
   /// Which functions are wanted.
   public let filter: SiteFilter
+  /// Which functions begin and end the recording.
+  public let triggers: Triggers
 
-  /// Plans by `filter`.
-  public init(filter: SiteFilter) { self.filter = filter }
+  /// Plans by `filter` and `triggers`.
+  public init(filter: SiteFilter, triggers: Triggers = Triggers()) {
+    self.filter = filter
+    self.triggers = triggers
+  }
 
   /// What the agent shall do with each site of the module at `path`, whose site 0 has the number
   /// `firstFunction`.
   public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
     var plan = Plan(entries: sites.entries, armed: 0, unwanted: 0)
-    let module = ModuleSpellings(path: filter.wantsAll ? "" : path)
+    let needsNames = !filter.wantsAll || triggers.namesFunctions
+    let module = ModuleSpellings(path: needsNames ? path : "")
     if sites.hasTextRelocations, !sites.entries.isEmpty {
       plan.reason = "left alone: it has text relocations (DT_TEXTREL): link it position independent"
     }
@@ -43,15 +49,29 @@ public struct Planner: Sendable {
         continue
       }
       var choice = SiteFilter.Choice.wanted
-      if !filter.wantsAll {
+      if needsNames {
         let name = sites.name(at: sites.entries[index].function)
-        choice = filter.choice(function: name, module: module)
+        (choice, plan.entries[index].flags) = look(name, module, plan.entries[index].flags)
       }
       apply(choice, to: &plan.entries[index])
       plan.choices.add(choice == .unwanted ? .unwanted : .wanted)
       if choice == .unwanted { plan.unwanted += 1 } else { plan.armed += 1 }
     }
     return plan
+  }
+
+  /// What becomes of a function's site, and its flags with its marks. Like a graph function, a
+  /// trigger is armed even where no filter names it; notrace wins.
+  private func look(
+    _ name: String, _ module: ModuleSpellings, _ flags: UInt8
+  ) -> (SiteFilter.Choice, UInt8) {
+    let choice = filter.choice(function: name, module: module)
+    let marks = triggers.marks(function: name, module: module)
+    if marks == 0 { return (choice, flags) }
+    if choice == .unwanted, filter.forbids(function: name, module: module) {
+      return (.unwanted, flags)
+    }
+    return (choice == .unwanted ? .wanted : choice, flags | marks)
   }
 
   private func apply(_ choice: SiteFilter.Choice, to entry: inout nrec_plan_entry) {

@@ -53,6 +53,7 @@ public final class RecordedRun {
       folder.discard()
       throw error
     }
+    server.gate.begin()
     server.prepare()
     let ending = follow(target)
     // Handle the messages that were on their way when the program ended.

@@ -13,6 +13,7 @@ final class TargetProcess {
   /// Once it has ended, Ctrl-C and its like are for nopscope: whether one has come.
   private(set) var isInterrupted = false
   private let loop: EventLoop
+  private unowned let server: RecordServer
   private let signals: Descriptor
   /// Readable at its end; -1 before Linux 5.3.
   private let end: Descriptor
@@ -35,9 +36,12 @@ final class TargetProcess {
           + "\(server.socketFolder)")
     }
     loop = server.loop
+    self.server = server
     // Signals are held before the program starts: a Ctrl-C during the start must not end nopscope
     // alone.
-    signals = Descriptor(nrc_signals_hold(Self.heldSignals, Self.heldSignals.count))
+    var held = Self.heldSignals
+    if let signal = server.options.snapshots.signal { held.append(UInt32(signal)) }
+    signals = Descriptor(nrc_signals_hold(held, held.count))
     pid = try Self.start(
       program, words,
       Self.environment(
@@ -140,7 +144,9 @@ extension TargetProcess {
     while true {
       let signal = nrc_signals_next(signals.number, &isFromTerminal)
       if signal == 0 { return }
-      if ending != nil {
+      if signal == server.options.snapshots.signal {
+        server.takeSnapshotForSignal()
+      } else if ending != nil {
         isInterrupted = true
       } else if !isFromTerminal || signal == SIGTERM {
         kill(pid, signal)

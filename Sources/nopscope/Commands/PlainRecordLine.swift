@@ -58,6 +58,20 @@ struct PlainRecordLine {
     case "--max-depth": return Self.assign(UInt32(value), to: &settings.maxDepth)
     case "--threshold": return Self.assign(TimeSpan(argument: value), to: &settings.threshold)
     case "--overwrite": return Self.assign(ByteSize(argument: value), to: &settings.overwrite)
+    default: return setTrigger(option, value)
+    }
+    return true
+  }
+
+  private mutating func setTrigger(_ option: String, _ value: String) -> Bool {
+    switch option {
+    case "--start-on": settings.startOn.append(value)
+    case "--stop-on": settings.stopOn.append(value)
+    case "--snapshot-on": settings.snapshotOn = value
+    case "--snapshot-signal": settings.snapshotSignal = value
+    case "--snapshots": return Self.assign(Int(value), to: &settings.snapshots)
+    case "--delay": return Self.assign(TimeSpan(argument: value), to: &settings.delay)
+    case "--duration": return Self.assign(TimeSpan(argument: value), to: &settings.duration)
     default: return false
     }
     return true

@@ -67,6 +67,44 @@ struct RecordArguments: ParsableArguments {
       "Keep only the last SIZE bytes of each thread: 16M.", valueName: "size"))
   var overwrite: ByteSize?
 
+  @Option(
+    help: ArgumentHelp(
+      "Begin so long after the program's start: 10s. Until then nothing is recorded.",
+      valueName: "time"))
+  var delay: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "End so long after the recording began: 10s. The program runs on.", valueName: "time"))
+  var duration: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "Begin when this function is entered, in any thread of any process: 'handle_*'.",
+      valueName: "function"))
+  var startOn: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "End when this function is entered: its entry is the last. The program runs on.",
+      valueName: "function"))
+  var stopOn: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep the last calls of all threads as DIR/snapshot-1 when a call takes longer: "
+        + "'handle_request>5ms'. Needs --overwrite.", valueName: "condition"))
+  var snapshotOn: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep them when nopscope gets this signal: USR1 or USR2. Needs --overwrite.",
+      valueName: "signal"))
+  var snapshotSignal: String?
+
+  @Option(help: ArgumentHelp("Take no more snapshots than this: 10.", valueName: "count"))
+  var snapshots: Int?
+
   @Flag(
     name: .customLong("no-sched"),
     help: "Do not record when threads were off the CPU: no columns CPU and WAIT.")
@@ -88,7 +126,9 @@ struct RecordArguments: ParsableArguments {
     RecordSettings(
       output: output, tracer: tracer, filter: filter, notrace: notrace, graph: graph,
       threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite,
-      noSwitches: noSwitches,
-      isQuiet: isQuiet, requiresSites: requiresSites)
+      noSwitches: noSwitches, delay: delay,
+      duration: duration, startOn: startOn, stopOn: stopOn, snapshotOn: snapshotOn,
+      snapshotSignal: snapshotSignal, snapshots: snapshots, isQuiet: isQuiet,
+      requiresSites: requiresSites)
   }
 }

@@ -26,6 +26,10 @@ struct RecordCommand: ParsableCommand {
         nopscope record --thread 'worker*' --thread '!worker-9' ./server
         nopscope record --quiet --require-sites ./test
         nopscope record --graph handle_request --threshold 10us ./server
+        nopscope record --overwrite 16M --snapshot-on 'handle_request>5ms' ./server
+        nopscope record --overwrite 16M --snapshot-signal USR2 ./server
+        nopscope record --delay 10s --duration 5s ./server
+        nopscope record --start-on serve --stop-on 'shut_down*' ./server
 
       EXIT STATUS
         the program's own; if a signal ended the program, the same signal ends

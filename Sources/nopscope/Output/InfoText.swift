@@ -48,11 +48,17 @@ private func optionsText(_ options: Session.Options) -> String {
   var parts: [String] = []
   let rules = [
     ("--filter", options.filter), ("--notrace", options.notrace), ("--graph", options.graph),
-    ("--thread", options.threads),
+    ("--thread", options.threads), ("--start-on", options.startOn), ("--stop-on", options.stopOn),
   ]
   for (name, texts) in rules { parts += (texts ?? []).map { "\(name) '\($0)'" } }
   if let depth = options.maximumDepth, depth > 0 { parts.append("--max-depth \(depth)") }
   if let least = options.thresholdNanoseconds, least > 0 { parts.append("--threshold \(least)ns") }
+  if let condition = options.snapshotOn { parts.append("--snapshot-on '\(condition)'") }
+  for (name, time) in [
+    ("--delay", options.delayNanoseconds), ("--duration", options.durationNanoseconds),
+  ] {
+    if let time { parts.append("\(name) \(time)ns") }
+  }
   if let bytes = options.overwriteBytes { parts.append("--overwrite \(bytes)") }
   return parts.isEmpty ? "everything" : parts.joined(separator: " ")
 }

@@ -23,6 +23,7 @@ func leftOutTexts(_ recording: Recording) -> [String] {
   if let depth = options.maximumDepth, depth > 0 {
     lines.append("calls deeper than \(depth) are not here")
   }
+  lines += timeTexts(options, listed)
   if let rules = listed(options.graph) { lines.append("only what \(rules) calls is here") }
   if let rules = listed(options.threads) { lines.append("only threads \(rules) are here") }
   if let rules = listed(options.filter) {
@@ -30,6 +31,26 @@ func leftOutTexts(_ recording: Recording) -> [String] {
   }
   if let rules = listed(options.notrace) {
     lines.append("functions of --notrace \(rules) are not here")
+  }
+  return lines
+}
+
+/// Why a recording is shorter than the program's run.
+private func timeTexts(
+  _ options: Session.Options, _ listed: ([String]?) -> String?
+) -> [String] {
+  var lines: [String] = []
+  if let delay = options.delayNanoseconds {
+    lines.append("what was called in the first \(durationText(delay)) is not here")
+  }
+  if let rules = listed(options.startOn) {
+    lines.append("what was called before \(rules) is not here")
+  }
+  if let rules = listed(options.stopOn) {
+    lines.append("what was called after the first \(rules) is not here")
+  }
+  if let duration = options.durationNanoseconds {
+    lines.append("the recording ended \(durationText(duration)) after it began")
   }
   return lines
 }

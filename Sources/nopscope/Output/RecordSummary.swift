@@ -47,7 +47,7 @@ struct RecordSummary {
       complain(
         "\(output): a thread may not read the time stamp counter any more (strict seccomp, or "
           + "PR_SET_TSC): its later calls are only counted as lost")
-    } else if events.lostEvents > 0 {
+    } else if events.lostEvents > server.eventsLostBySnapshots {
       complain(
         "\(output): some threads found no memory for their events, which are only counted as lost: "
           + "raise ulimit -f or ulimit -v, or give --overwrite a smaller size")

@@ -42,6 +42,10 @@ bool cts_arena_send(cts_arena *arena, uint32_t place, uint32_t number, const voi
 int cts_arena_claim(cts_arena *arena, uint32_t copied, int32_t thread, uint64_t time, bool is_unseen,
                     uint32_t *image);
 
+/// Makes a request for a snapshot, in this NREC_REQUEST_* state, and holds the rings.
+void cts_arena_request(cts_arena *arena, uint32_t place, uint32_t function, uint32_t state);
+bool cts_arena_is_held(const cts_arena *arena);
+
 nrec_file_header *cts_arena_header(cts_arena *arena, uint32_t place);
 
 /// The newest answer (nrec_answer), which is then free; its length, 0: there is none.
