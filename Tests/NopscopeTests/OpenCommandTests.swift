@@ -32,7 +32,7 @@ import Testing
     #expect(result.ending == .exit(0))
     #expect(result.output == "opened \(path).html\n")
     let page = try String(contentsOfFile: path + ".html", encoding: .utf8)
-    #expect(page.hasPrefix("<!DOCTYPE html>") && page.contains("[\"main\",\"/bin/x\"]"))
+    #expect(page.hasPrefix("<!DOCTYPE html>") && page.contains("[\"main\",\"/bin/x\",\"\"]"))
   }
 
   @Test("without a browser it says where the page is")

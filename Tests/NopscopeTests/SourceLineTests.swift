@@ -175,6 +175,28 @@ import Testing
     #expect(!report.output.contains("a.c"))
   }
 
+  @Test("a program without a build-id that changes while it runs has no lines")
+  func changed() throws {
+    let source = """
+      #include <sys/time.h>
+      int main(int count, char **words) {
+        struct timeval times[2] = {{4000000000, 0}, {4000000000, 0}};
+        return count > 9 ? 0 : CHANGES ? utimes(words[0], times) : 0;
+      }
+      """
+    for changes in [0, 1] {
+      let built = try Fixture(
+        .gcc, ["-O1", "-pg", "-g", "-DCHANGES=\(changes)"], link: ["-Wl,--build-id=none"],
+        as: .positionIndependentExecutable, source: source
+      ).build()
+      let copy = try TemporaryFolder.shared.fresh("changed") + "/program"
+      try ProgramFile.copy(built, to: copy)
+      let (path, said) = try record(copy)
+      #expect(said == "")
+      #expect(try sources(path) == ["main": changes == 0 ? "a.c:2" : nil])
+    }
+  }
+
   @Test("damaged DWARF costs lines and nothing else", arguments: 1...12 as ClosedRange<UInt64>)
   func damagedDWARF(seed: UInt64) throws {
     let compiler: Fixture.Compiler = seed % 2 == 0 ? .gcc : .clang

@@ -4,6 +4,7 @@ import CRecorder
 import CSourceLines
 import ELFImage
 import Foundation
+import RecordingSchema
 import TestSupport
 import Testing
 
@@ -79,6 +80,76 @@ import Testing
     ).build()
     let found = read(try Self.program.build(), [0x1000, 0x2000], library: library)
     #expect(found.result == NSL_DONE && found.failures == 1 && found.lines == [0, 0])
+  }
+
+  /// A recording in which the functions of the fixture have these calls, and what is loaded in it.
+  private func recording(
+    _ path: String, calls: [UInt64]
+  ) throws -> (folder: RecordingFolder, loaded: LoadedFunctions, lines: String) {
+    let folder = try RecordingFolder(path: try TemporaryFolder.shared.fresh("saver") + "/data")
+    let addresses = try functions(path)
+    let symbols = addresses.map { String($0 + 4, radix: 16) + "\t0\tname\n" }.joined()
+    _ = try folder.saveSymbols("ab", Array("nopscope.symbols 1 11 /x\n\(symbols)".utf8))
+    let id = try #require(try ELFImage(path: path).buildID)
+    var module = TracedModule(
+      message: AgentMessage.Module(
+        generation: 1, loadBias: .zero, textStart: .zero, textEnd: .zero, time: .zero, buildID: id,
+        path: path), firstFunction: 100)
+    module.symbolsName = "ab"
+    module.sites = addresses.count
+    module.armed = addresses.count
+    var loaded = LoadedFunctions()
+    loaded.add(module, of: ImageName(pid: 7, incarnation: 0))
+    let hits = SyntheticChunk(hits: Array(repeating: 0, count: 100) + calls)
+    let file = SyntheticProcess(modules: [], chunks: [hits, hits]).eventFile(tracer: 5)
+    try file.write(to: URL(fileURLWithPath: folder.path + "/7-0.events"))
+    return (folder, loaded, folder.path + "/symbols/ab.lines")
+  }
+
+  private func entries(_ path: String) -> [Substring]? {
+    (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n")
+  }
+
+  @Test("what was called is saved; without time to look, all is")
+  func called() throws {
+    let path = try Self.program.build()
+    let (folder, loaded, lines) = try recording(path, calls: [0, 3, 0, 1])
+    var saver = SourceLineSaver(debugFiles: DebugFiles(root: "/nowhere"))
+    saver.lineNanoseconds = 20_000_000_000
+    saver.callNanoseconds = 20_000_000_000
+    #expect(saver.save(loaded, in: folder, started: 0) == [])
+    let some = try #require(entries(lines))
+    #expect(some[0] == "nopscope.lines 1 2 1" && some[1].hasSuffix("/a.c"))
+    #expect(some.dropFirst(2).map { $0.prefix(2) } == ["1\t", "3\t"])
+    saver.callNanoseconds = 0
+    #expect(saver.save(loaded, in: folder, started: 0) == [])
+    #expect(entries(lines)?.first == "nopscope.lines 1 \(FixtureSource.instrumented.count) 1")
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/symbols")
+    #expect(names.sorted() == ["ab", "ab.lines"])
+  }
+
+  @Test("what is missing is said in one line, and nothing is written")
+  func notes() throws {
+    let path = try Self.program.build()
+    let (folder, loaded, lines) = try recording(path, calls: [1])
+    var saver = SourceLineSaver(debugFiles: DebugFiles(root: "/nowhere"))
+    saver.library = "libno-such-thing.so.1"
+    #expect(
+      saver.save(loaded, in: folder, started: 0) == [
+        "no source lines: libno-such-thing.so.1 is missing: install libdw1"
+      ])
+    saver.library = "libdw.so.1"
+    saver.lineNanoseconds = 0
+    #expect(
+      saver.save(loaded, in: folder, started: 0) == [
+        "source lines of some functions are missing: reading DWARF took more than 0.0 s and was "
+          + "stopped"
+      ])
+    #expect(entries(lines) == nil)
+    // Nothing was called: nothing is looked for.
+    let (other, nothing, _) = try recording(path, calls: [])
+    saver.library = "libno-such-thing.so.1"
+    #expect(saver.save(nothing, in: other, started: 0) == [])
   }
 
   @Test("paths lose what says nothing")

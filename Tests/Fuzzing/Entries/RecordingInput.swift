@@ -24,6 +24,8 @@ public struct RecordingInput {
     case bytes
     /// Goes to the file `processes`.
     case processes
+    /// Goes to symbols/aa.lines.
+    case lines
   }
 
   /// One part of the input: a file's bytes.
@@ -98,6 +100,7 @@ public struct RecordingInput {
       case .chunk: files[events, default: []] += Self.padded(record.bytes)
       case .bytes: files[events, default: []] += record.bytes
       case .processes: files["processes", default: []] += record.bytes
+      case .lines: files["symbols/aa.lines", default: []] += record.bytes
       }
     }
     return files
