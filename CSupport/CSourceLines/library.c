@@ -13,6 +13,7 @@ bool nsl_load_dwarf(const char *library, nsl_dwarf *dwarf) {
     {"dwarf_siblingof", &dwarf->siblingof}, {"dwarf_tag", &dwarf->tag},
     {"dwarf_ranges", &dwarf->ranges}, {"dwarf_decl_line", &dwarf->decl_line},
     {"dwarf_attr_integrate", &dwarf->attr_integrate}, {"dwarf_formudata", &dwarf->formudata},
+    {"dwarf_formstring", &dwarf->formstring},
     {"dwarf_cu_die", &dwarf->cu_die}, {"dwarf_getsrcfiles", &dwarf->getsrcfiles},
     {"dwarf_filesrc", &dwarf->filesrc}, {"dwarf_getsrc_die", &dwarf->getsrc_die},
     {"dwarf_lineno", &dwarf->lineno}, {"dwarf_linesrc", &dwarf->linesrc},

@@ -8,8 +8,6 @@ enum { SLOTS = 2 * NSL_MOST_FILES };
 
 struct nsl_names {
   nsl_shared *shared;
-  const char *last;           // libdw gives the functions of a file one string
-  uint32_t last_file;
   uint32_t slots[SLOTS];      // a file's place, plus 1
 };
 
@@ -37,7 +35,6 @@ static int64_t add(nsl_shared *shared, const char *name, size_t length) {
 
 int64_t nsl_name(nsl_names *names, const char *name) {
   nsl_shared *shared = names->shared;
-  if (name == names->last) return names->last_file;
   size_t length = strnlen(name, NSL_LONGEST_NAME + 1);
   if (length == 0 || length > NSL_LONGEST_NAME) return -1;
   // There are twice as many slots as files.
@@ -48,9 +45,6 @@ int64_t nsl_name(nsl_names *names, const char *name) {
       names->slots[slot] = (uint32_t)file + 1;
     }
     uint32_t file = names->slots[slot] - 1;
-    if (strcmp(shared->text + shared->names[file], name) != 0) continue;
-    names->last = name;
-    names->last_file = file;
-    return file;
+    if (strcmp(shared->text + shared->names[file], name) == 0) return file;
   }
 }

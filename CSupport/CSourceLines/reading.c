@@ -8,6 +8,7 @@
 // it, and there first at the functions that are in no other function or type, which nearly all are.
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ typedef struct reader {
   nsl_names *names;
   const nsl_module *module;
   nsl_line *lines;
+  Dwarf_Die *unit;            // that is being read
   uint32_t missing;           // wanted lines of the unit that are not found yet
 } reader;
 
@@ -34,8 +36,21 @@ static uint32_t lower_bound(const nsl_module *module, uint64_t start) {
   return low;
 }
 
+// A relative name belongs to the folder of the compilation. libdw does not always join the two.
+static const char *absolute(const reader *reader, const char *name, char *joined, size_t size) {
+  Dwarf_Attribute attribute;
+  if (name[0] == '/') return name;
+  if (reader->dwarf->attr_integrate(reader->unit, DW_AT_comp_dir, &attribute) == NULL) return name;
+  const char *folder = reader->dwarf->formstring(&attribute);
+  if (folder == NULL) return name;
+  int length = snprintf(joined, size, "%s/%s", folder, name);
+  return length > 0 && (size_t)length < size ? joined : name;
+}
+
 static void set(reader *reader, uint32_t index, const char *name, int line) {
+  char joined[NSL_LONGEST_NAME + 1];
   if (name == NULL || line <= 0) return;
+  name = absolute(reader, name, joined, sizeof joined);
   int64_t file = nsl_name(reader->names, name);
   if (file < 0) return;
   reader->lines[index].file = (uint32_t)file;
@@ -121,6 +136,7 @@ static void find_functions(reader *reader, Dwarf_Die *parent, bool is_deep, int 
 // `unit` has the ranges. Where the compiler put the rest into a .dwo file, `functions` is from there.
 static void read_unit(reader *reader, Dwarf_Die *unit, Dwarf_Die *functions) {
   reader->missing = 0;
+  reader->unit = unit;
   visit_ranges(reader, unit, count_missing);
   if (reader->missing > 0) find_functions(reader, functions, false, 0);
   if (reader->missing > 0) find_functions(reader, functions, true, 0);
@@ -145,7 +161,7 @@ void nsl_read_module(const nsl_dwarf *dwarf, nsl_names *names, const nsl_module 
   int file;
   Dwarf *open = open_dwarf(dwarf, module->path, &file);
   if (open == NULL) return;
-  reader reader = {dwarf, names, module, lines, 0};
+  reader reader = {dwarf, names, module, lines, NULL, 0};
   Dwarf_CU *unit = NULL;
   Dwarf_Die die, split;
   uint8_t type;

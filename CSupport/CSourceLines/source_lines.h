@@ -35,6 +35,7 @@ typedef struct nsl_dwarf {
   __typeof__(dwarf_decl_line) *decl_line;
   __typeof__(dwarf_attr_integrate) *attr_integrate;
   __typeof__(dwarf_formudata) *formudata;
+  __typeof__(dwarf_formstring) *formstring;
   __typeof__(dwarf_cu_die) *cu_die;
   __typeof__(dwarf_getsrcfiles) *getsrcfiles;
   __typeof__(dwarf_filesrc) *filesrc;

@@ -81,6 +81,21 @@ import Testing
     #expect(found == ["main": "a.c:10", "triple": "a.c:3"])
   }
 
+  @Test("a path that the compiler was given is joined to its folder", arguments: ["gcc", "clang"])
+  func relativePath(compiler: String) throws {
+    let folder = try TemporaryFolder.shared.fresh("relative")
+    try Self.source.write(toFile: folder + "/a.c", atomically: false, encoding: .utf8)
+    let tool = try #require(Tools.findBesideSwift(compiler))
+    for name in ["a.c", "./a.c"] {
+      try Tools.run(
+        "/bin/sh", ["-c", "cd '\(folder)' && '\(tool)' -O1 -pg -gdwarf-5 -o program \(name)"])
+      let (path, _) = try record(folder + "/program")
+      #expect(try sources(path) == ["main": "a.c:10", "triple": "a.c:3"])
+      let csv = try runNopscope(["report", "--csv", "--columns", "source", path]).output
+      #expect(csv.contains("\n\(folder)/a.c:10\n"), "\(csv)")
+    }
+  }
+
   @Test("tables of lines alone give the line of the first instruction")
   func lineTables() throws {
     let (path, _) = try record(try program(.clang, ["-gline-tables-only"]))
