@@ -42,7 +42,8 @@ import Testing
         "function", "linkedName", "module", "generation", "loads", "offset", "calls",
         "totalNanoseconds", "selfNanoseconds",
         "averageNanoseconds", "minimumNanoseconds", "maximumNanoseconds", "p50Nanoseconds",
-        "p99Nanoseconds", "varianceSquareNanoseconds", "sourceFile", "sourceLine",
+        "p99Nanoseconds", "varianceSquareNanoseconds", "waitNanoseconds", "sourceFile",
+        "sourceLine",
       ])
     #expect(two["totalNanoseconds"] as? Int == 1500)
     #expect(two["module"] as? String == "/bin/x")
