@@ -305,6 +305,8 @@ def slow(bench):
         ("`uftrace replay -t 15ms`", ["uftrace", "replay", "-d", "u1", "-t", "15ms"]),
         ("`nopscope replay`", [bench.nopscope, "replay", "n1"]),
         ("`nopscope record --threshold 15ms`, `nopscope replay`", [bench.nopscope, "replay", "n2"]),
+        ("`nopscope replay --min 15ms`", [bench.nopscope, "replay", "--min", "15ms", "n1"]),
+        ("`nopscope slow handle -n 1`", [bench.nopscope, "slow", "handle", "-n", "1", "n1"]),
         ("`nopscope report handle`", [bench.nopscope, "report", "n1", "handle"]),
     )
     print("| one slow call of 20,000 | lines | read_disk is among them |\n|---|---:|---|")
