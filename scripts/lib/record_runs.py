@@ -123,7 +123,7 @@ class Recording:
         return numbers
 
     def replay(self):
-        return self._ask("replay").stdout
+        return self._ask("replay", "--ftrace").stdout
 
     def export(self, form, target):
         self._ask("export", "--format", form, "-o", target)
