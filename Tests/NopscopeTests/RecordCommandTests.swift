@@ -216,6 +216,21 @@ import Testing
     }
   }
 
+  @Test("a rule that matches no function is said; one that matches is not")
+  func unusedRules() throws {
+    let program = try Self.program.build()
+    let options = [
+      "--filter", "main", "--filter", "nosuch_*", "--notrace", "!absent", "--graph", "main",
+    ]
+    let result = try record(["-o", output()] + options + [program])
+    let lines = result.standardError.split(separator: "\n").filter { $0.contains("matches it") }
+    #expect(
+      lines == [
+        "nopscope: --filter 'nosuch_*': no function that can be traced matches it; nopscope sites FILE lists them",
+        "nopscope: --notrace '!absent': no function that can be traced matches it; nopscope sites FILE lists them",
+      ])
+  }
+
   @Test("a report of a flight recorder says that it has but the end")
   func flightRecorder() throws {
     let source = """

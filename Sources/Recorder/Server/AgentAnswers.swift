@@ -222,6 +222,7 @@ extension RecordServer {
     }
     module.isPending = !plan.entries.isEmpty && plan.reason == nil
     sendPlan(of: module, entries: plan.entries, to: process)
+    ruleUse.note(sites, module: module.message.path)
   }
 
   private func sendPlan(

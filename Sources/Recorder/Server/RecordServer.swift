@@ -22,6 +22,7 @@ public final class RecordServer {
   let missing: MissingProcesses
   let notes: Notes
   let planner: Planner
+  let ruleUse: RuleUse
   let gate: RecordingGate
   private(set) lazy var snapshots = Snapshots(server: self)
   /// Called after each snapshot.
@@ -67,6 +68,7 @@ public final class RecordServer {
     self.clock = clock
     var triggers = options.triggers
     triggers.timed = options.snapshots.functions
+    ruleUse = RuleUse(options.filter)
     planner = Planner(filter: options.filter, triggers: triggers)
     loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
@@ -157,6 +159,7 @@ public final class RecordServer {
     arena.close()
     switches?.finish()
     missing.finish(latest: latest)
+    ruleUse.warnings.forEach(writer.warn)
     writer.finish(exitStatus: exitStatus)
     writer.saveSourceLines(sourceLines)
     source.keep()

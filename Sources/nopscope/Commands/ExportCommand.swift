@@ -98,8 +98,11 @@ func export(
     interruption.die(of: interrupted)
   } catch {
     progress.finish()
-    // The reader of the pipe has closed it.
-    if case ExportError.cannotWrite(_, _, EPIPE) = error { throw ExitCode(1) }
+    // The reader of the pipe has closed it: it ends as every other command does then.
+    if case ExportError.cannotWrite(_, _, EPIPE) = error {
+      signal(SIGPIPE, SIG_DFL)
+      raise(SIGPIPE)
+    }
     complain("\(error)")
     throw ExitCode(1)
   }
