@@ -71,4 +71,29 @@ import Testing
     #expect(result.ending == .exit(1))
     #expect(result.output.contains("is binary and standard output is a terminal"))
   }
+
+  @Test("an export that its viewer cannot open says so before it starts")
+  func tooLarge() throws {
+    var processes: [SyntheticProcess] = []
+    let chunk = SyntheticChunk { $0.call(0, from: 1_000_010, to: 1_000_020) }
+    let module = SyntheticModule("/bin/x", functions: ["main"])
+    processes.append(SyntheticProcess(modules: [module], chunks: [chunk]))
+    let path = try SyntheticRecording(processes: processes).write()
+    func export(_ options: [String]) throws -> ChildResult {
+      try runNopscope(["export", "--format", "perfetto", "-o", path + "/out", path] + options)
+    }
+    #expect(!(try export([]).standardError.contains("will have about")))
+    // The file is longer than what is in it: a hole counts as nothing, so real bytes are needed.
+    let events = try #require(
+      try FileManager.default.contentsOfDirectory(atPath: path).first { $0.hasSuffix(".events") })
+    let file = try #require(FileHandle(forWritingAtPath: path + "/" + events))
+    try file.seekToEnd()
+    let block = Data(repeating: 0, count: 1 << 24)
+    for _ in 0..<17 { try file.write(contentsOf: block) }
+    try file.close()
+    let large = try export([])
+    #expect(
+      large.standardError.contains("perfetto will have about 2.3 GB; ui.perfetto.dev opens about"))
+    #expect(!(try export(["--min", "1ns"]).standardError.contains("will have about")))
+  }
 }

@@ -81,6 +81,11 @@ func export(
   exporter.foldedWeight = count ? .calls : nil
   exporter.filter = try recording.filter(opened)
   recording.tellChosen()
+  if !exporter.filter.selectsCalls,
+    let warning = ExportSize(opened, exporter.filter, format).warning
+  {
+    complain("\(recording.directory): \(warning)")
+  }
   let interruption = Interruption()
   let progress = Progress("exporting \(recording.directory)")
   do {
