@@ -54,6 +54,14 @@ public struct ThreadRecording: Sendable {
   /// A cursor before the first event.
   public func cursor() -> EventCursor { EventCursor(source) }
 
+  /// A cursor over the first of each `step` chunks: there are gaps between them.
+  public func cursor(everyNthChunk step: Int) -> EventCursor {
+    var part = source
+    part.chunks = stride(from: 0, to: source.chunks.count, by: max(1, step))
+      .map { source.chunks[$0] }
+    return EventCursor(part)
+  }
+
   /// Calls `body` with each event in order; what was damaged, one line each.
   ///
   /// Inlinable: specialised for `body`, an event costs a few nanoseconds.

@@ -76,7 +76,8 @@ import Testing
     let document = try jsonObject(try runNopscope(["info", path, "--json"]).standardOutput)
     #expect(
       Set(document.keys) == [
-        "schema", "command", "tracer", "ended", "exitStatus", "calls", "bytes", "bytesPerCall",
+        "schema", "command", "tracer", "ended", "exitStatus", "calls", "callsAreEstimated", "bytes",
+        "bytesPerCall",
         "lostEvents", "corrupted", "processes", "modules", "notes", "missing",
       ])
     #expect(document["schema"] as? String == "nopscope.info/1")

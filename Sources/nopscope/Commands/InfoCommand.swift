@@ -34,7 +34,7 @@ struct InfoCommand: ParsableCommand {
   func run() throws {
     let opened = try openRecording(directory)
     let progress = Progress("reading \(directory)")
-    let report = Report(of: opened, progress: progress.show)
+    let report = CallCount(of: opened, progress: progress.show)
     progress.finish()
     if json {
       try writeJSON(InfoDocument(opened, report), schema: "info")

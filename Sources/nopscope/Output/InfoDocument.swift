@@ -61,6 +61,8 @@ struct InfoDocument: Encodable {
   var ended: Bool
   var exitStatus: Int?
   var calls: UInt64
+  /// Of a long recording only a part was read for it.
+  var callsAreEstimated: Bool
   var bytes: UInt64
   var bytesPerCall: Double
   var lostEvents: UInt64
@@ -71,12 +73,13 @@ struct InfoDocument: Encodable {
   var notes: [String]
   var missing: [MissingProcess]
 
-  init(_ recording: Recording, _ report: Report) {
+  init(_ recording: Recording, _ report: CallCount) {
     command = recording.session.command
     tracer = tracerName(of: recording)
     ended = recording.isClosed
     exitStatus = recording.session.exitStatus
     calls = report.calls
+    callsAreEstimated = report.isEstimated
     bytes = recording.bytes
     bytesPerCall = nopscope.bytesPerCall(recording, report)
     lostEvents = report.lostEvents
@@ -94,7 +97,7 @@ func tracerName(of recording: Recording) -> String? {
 }
 
 /// 0 where there were no calls.
-func bytesPerCall(_ recording: Recording, _ report: Report) -> Double {
+func bytesPerCall(_ recording: Recording, _ report: CallCount) -> Double {
   report.calls > 0 ? Double(recording.bytes) / Double(report.calls) : 0
 }
 

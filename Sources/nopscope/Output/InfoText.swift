@@ -7,12 +7,12 @@ import TraceAnalysis
 import Units
 
 /// The lines of `nopscope info`.
-func infoText(_ recording: Recording, _ report: Report) -> String {
+func infoText(_ recording: Recording, _ report: CallCount) -> String {
   var lines: [(String, String)] = [
     ("command", recording.session.command.joined(separator: " ")),
     ("tracer", tracerName(of: recording) ?? "?"),
     ("recorded", optionsText(recording.session.options)),
-    ("calls", grouped(report.calls)),
+    ("calls", (report.isEstimated ? "about " : "") + grouped(report.calls)),
     (
       "bytes",
       grouped(recording.bytes) + " of events, "
@@ -31,7 +31,7 @@ func infoText(_ recording: Recording, _ report: Report) -> String {
 }
 
 /// `0 events`, or `0 events, 2 processes missing`.
-private func lostText(_ report: Report, _ recording: Recording) -> String {
+private func lostText(_ report: CallCount, _ recording: Recording) -> String {
   let missing = recording.session.missing.count
   let events = "\(grouped(report.lostEvents)) events"
   if missing == 0 { return events }
