@@ -46,7 +46,7 @@ struct FtraceColumns: ReplayColumns {
       out.add(" ")
     }
     let (microseconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1000)
-    var width = String(microseconds).utf8.count
+    var width = TextBuffer.digits(microseconds)
     out.add(microseconds)
     if width < 7 {
       let digits = min(3, 7 - width)

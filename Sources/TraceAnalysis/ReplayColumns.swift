@@ -45,7 +45,9 @@ func shownThreadName(_ name: String, most: Int, _ shown: (String) -> String) -> 
 }
 
 /// `    0.000123  worker/2213   10.500 us  `.
-struct TimedColumns: ReplayColumns {
+///
+/// A class, because it keeps the thread's label from line to line.
+final class TimedColumns: ReplayColumns {
   let showsWaits = true
   private let start: ClockUnits
   private let clock: WallClock?
@@ -53,6 +55,7 @@ struct TimedColumns: ReplayColumns {
   private let shown: (String) -> String
   private let threadWidth: Int
   private static let widest = 24
+  private var last: (lane: ThreadLane, name: String, label: [UInt8])?
   private static let longestName = 15
 
   init(
@@ -120,17 +123,26 @@ struct TimedColumns: ReplayColumns {
       let passed = time > start ? time - start : .zero
       let nanoseconds = UInt64(clamping: lane.process.nanoseconds(ofUnits: passed))
       let seconds = nanoseconds / 1_000_000_000
-      out.add(spaces: timeWidth - 7 - String(seconds).utf8.count)
+      out.add(spaces: timeWidth - 7 - TextBuffer.digits(seconds))
       out.add(seconds)
       out.add(".")
       out.add(nanoseconds % 1_000_000_000 / 1000, width: 6)
     }
     out.add("  ")
-    let label = Self.label(lane.name, lane.thread.id, shown)
-    out.add(label)
-    out.add(spaces: threadWidth - label.count)
+    out.add(label(lane))
     out.add(colours.end)
     out.add("  ")
+  }
+
+  /// With blanks up to the column's end.
+  private func label(_ lane: ThreadLane) -> [UInt8] {
+    let name = lane.name
+    if let last, last.lane === lane, last.name == name { return last.label }
+    let text = Self.label(name, lane.thread.id, shown)
+    let blanks = String(repeating: " ", count: max(0, threadWidth - text.count))
+    let label = Array((text + blanks).utf8)
+    last = (lane, name, label)
+    return label
   }
 
   private func addTimeOfDay(_ nanoseconds: Int, to out: inout TextBuffer) {
@@ -149,7 +161,7 @@ struct TimedColumns: ReplayColumns {
     let colour = nanoseconds >= 1_000_000 ? colours.mark : ""
     out.add(colour)
     if nanoseconds < 1000 {
-      out.add(spaces: 7 - String(nanoseconds).utf8.count)
+      out.add(spaces: 7 - TextBuffer.digits(nanoseconds))
       out.add(nanoseconds)
       out.add(" ns")
     } else {
@@ -157,7 +169,7 @@ struct TimedColumns: ReplayColumns {
         nanoseconds < 1_000_000
         ? (1000, " us") : nanoseconds < 1_000_000_000 ? (1_000_000, " ms") : (1_000_000_000, " s ")
       let whole = nanoseconds / unit
-      out.add(spaces: 3 - String(whole).utf8.count)
+      out.add(spaces: 3 - TextBuffer.digits(whole))
       out.add(whole)
       out.add(".")
       out.add(nanoseconds % unit / (unit / 1000), width: 3)

@@ -188,6 +188,8 @@ private struct SlowFinder: PassSink {
   private let most: Int
   private(set) var slowest: [SlowCalls.Call] = []
   private(set) var calls: UInt64 = 0
+  /// Of the last of the slowest.
+  private var leastUnits: UInt64 = 0
   private var pool = HistogramPool()
   private var bounds = (least: UInt64.max, most: UInt64.zero)
   private var scale = 1.0
@@ -219,12 +221,13 @@ private struct SlowFinder: PassSink {
     calls += 1
     pool.count(units, function: 0)
     bounds = (min(bounds.least, units), max(bounds.most, units))
-    let call = outermost.call(frame, frame.tag, at: time, how)
-    guard let call, slowest.count < most || call.nanoseconds > slowest[most - 1].nanoseconds
-    else { return }
+    // Most are not among the slowest: that is decided before anything is made of them.
+    if slowest.count == most, units <= leastUnits { return }
+    guard let call = outermost.call(frame, frame.tag, at: time, how) else { return }
     let index = slowest.firstIndex { $0.nanoseconds < call.nanoseconds } ?? slowest.count
     slowest.insert(call, at: index)
     if slowest.count > most { slowest.removeLast() }
+    if let least = slowest.last { leastUnits = (least.end - least.start).rawValue }
   }
 
   var distribution: Distribution? {
@@ -239,6 +242,9 @@ private struct SlowFinder: PassSink {
 private struct MedianFinder: PassSink {
   private var outermost: OutermostCalls
   private let wanted: Int
+  private var scale = 1.0
+  /// How far the best is from what is wanted: nanoseconds.
+  private var distance = Double.infinity
   private(set) var best: SlowCalls.Call?
 
   init(rules: [FilterRule], wanted: Int) {
@@ -248,7 +254,10 @@ private struct MedianFinder: PassSink {
 
   mutating func begin(
     _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place
-  ) { outermost.begin(process, thread, place) }
+  ) {
+    scale = process.scale
+    outermost.begin(process, thread, place)
+  }
 
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
@@ -259,14 +268,14 @@ private struct MedianFinder: PassSink {
   }
 
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
-    guard frame.tag > 0, best?.nanoseconds != wanted,
-      let call = outermost.call(frame, frame.tag, at: time, how)
-    else { return }
-    guard let best else {
-      self.best = call
+    guard frame.tag > 0, distance > 0 else { return }
+    let nanoseconds = Double((time - frame.start).rawValue) * scale
+    let away = abs(nanoseconds.rounded() - Double(wanted))
+    guard away < distance, let call = outermost.call(frame, frame.tag, at: time, how) else {
       return
     }
-    if abs(call.nanoseconds - wanted) < abs(best.nanoseconds - wanted) { self.best = call }
+    distance = away
+    best = call
   }
 }
 
@@ -279,12 +288,15 @@ private struct TreeBuilder: PassSink {
   private let wanted: Set<SlowCalls.Place>
   private let windows: [(from: ClockUnits, to: ClockUnits, place: SlowCalls.Place)]
   private var watches: [MeanwhileWatch]
+  /// No window is outside.
+  private let bounds: (from: ClockUnits, to: ClockUnits)
 
   init(rules: [FilterRule], wanted: [SlowCalls.Call]) {
     outermost = OutermostCalls(rules)
     self.wanted = Set(wanted.map(\.place))
     windows = wanted.map { ($0.start, $0.end, $0.place) }
     watches = wanted.map { _ in MeanwhileWatch() }
+    bounds = (windows.map(\.from).min() ?? .max, windows.map(\.to).max() ?? .zero)
   }
 
   mutating func begin(
@@ -296,7 +308,9 @@ private struct TreeBuilder: PassSink {
   }
 
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    if parentTag >= 0 {
+    if parentTag == 0 {
+      frame.tag = 0  // in a call that nobody asked for
+    } else if parentTag > 0 {
       frame.tag =
         outermost.thread.map { pool.child(of: parentTag, frame.function, $0.process) } ?? 0
     } else if outermost.enter(frame, parentTag: parentTag) != nil, let thread = outermost.thread {
@@ -324,7 +338,10 @@ private struct TreeBuilder: PassSink {
   }
 
   mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits) {
-    guard let (process, thread) = outermost.thread, stack.time > .zero else { return }
+    if time <= bounds.from || stack.time >= bounds.to || stack.time == .zero { return }
+    let (from, to) = (stack.time, time)
+    if !windows.contains(where: { from < $0.to && to > $0.from }) { return }
+    guard let (process, thread) = outermost.thread else { return }
     for (index, window) in windows.enumerated()
     where stack.time < window.to && time > window.from {
       let isOwn =

@@ -44,6 +44,16 @@ public struct TextBuffer {
     }
   }
 
+  /// How many digits a number has.
+  static func digits(_ number: UInt64) -> Int {
+    var (left, digits) = (number, 1)
+    while left >= 10 {
+      left /= 10
+      digits += 1
+    }
+    return digits
+  }
+
   mutating func endLine() {
     bytes.append(UInt8(ascii: "\n"))
     if bytes.count >= Self.block { flush() }
