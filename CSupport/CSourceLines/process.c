@@ -101,11 +101,14 @@ static bool wait_until(pid_t process, int end, uint64_t deadline) {
 static bool run(const request *request, uint32_t first, uint64_t deadline) {
   int ends[2];
   nsl_shared *shared = request->shared;
-  shared->result = NSL_NO_MEMORY;
-  if (pipe2(ends, O_CLOEXEC) != 0) return false;
   // What stays where the process is ended, or crashes.
   shared->result = NSL_NO_TIME;
   shared->current = first;
+  if (now() >= deadline) return false;
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    shared->result = NSL_NO_MEMORY;
+    return false;
+  }
   pid_t process = fork();
   if (process == 0) {
     close(ends[0]);
