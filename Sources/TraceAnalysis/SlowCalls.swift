@@ -182,9 +182,24 @@ struct OutermostCalls {
   }
 }
 
+/// A sink that asks only when the outermost chosen calls end.
+private protocol OutermostSink: PassSink {
+  var outermost: OutermostCalls { get set }
+}
+
+extension OutermostSink {
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
+  }
+
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+    entered(&frame, parentTag: parentTag, depth: depth)
+  }
+}
+
 /// The first pass: the slowest calls, and how all of them are distributed.
-private struct SlowFinder: PassSink {
-  private var outermost: OutermostCalls
+private struct SlowFinder: OutermostSink {
+  var outermost: OutermostCalls
   private let most: Int
   private(set) var slowest: [SlowCalls.Call] = []
   private(set) var calls: UInt64 = 0
@@ -205,14 +220,6 @@ private struct SlowFinder: PassSink {
   ) {
     scale = process.scale
     outermost.begin(process, thread, place)
-  }
-
-  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
-  }
-
-  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    entered(&frame, parentTag: parentTag, depth: depth)
   }
 
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
@@ -239,8 +246,8 @@ private struct SlowFinder: PassSink {
 }
 
 /// The second pass: the call whose duration is nearest to the median's.
-private struct MedianFinder: PassSink {
-  private var outermost: OutermostCalls
+private struct MedianFinder: OutermostSink {
+  var outermost: OutermostCalls
   private let wanted: Int
   private var scale = 1.0
   /// How far the best is from what is wanted: nanoseconds.
@@ -257,14 +264,6 @@ private struct MedianFinder: PassSink {
   ) {
     scale = process.scale
     outermost.begin(process, thread, place)
-  }
-
-  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    frame.tag = outermost.enter(frame, parentTag: parentTag) ?? min(parentTag, 0)
-  }
-
-  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {
-    entered(&frame, parentTag: parentTag, depth: depth)
   }
 
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
