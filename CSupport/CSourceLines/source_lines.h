@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the reading process shares with its parent, and the two parts of it.
+// What the reading processes share with their parent, and their parts.
 
 #ifndef SOURCE_LINES_H
 #define SOURCE_LINES_H
@@ -46,6 +46,23 @@ typedef struct nsl_dwarf {
 
 /// False where there is no such library, or where it lacks one of them.
 bool nsl_load_dwarf(const char *library, nsl_dwarf *dwarf);
+
+uint64_t nsl_now(void);  ///< nanoseconds, monotonic
+
+/// Runs `work` in a forked process with limits. NSL_DONE: it has ended, or crashed, before the deadline.
+nsl_result nsl_in_child(void (*work)(void *context), void *context, uint64_t deadline);
+
+/// What is called for a module's addresses.
+typedef struct nsl_visitor {
+  void *context;
+  /// With the function that an address is in, and its unit. False: another place is to be looked for.
+  bool (*function)(void *context, Dwarf_Die *unit, Dwarf_Die *function, uint32_t index);
+  /// For the others of a unit; may be NULL.
+  void (*other)(void *context, Dwarf_Die *unit, uint32_t index);
+} nsl_visitor;
+
+void nsl_visit_functions(const nsl_dwarf *dwarf, const nsl_module *module,
+                         const nsl_visitor *visitor);
 
 /// Names of source files that were met, so that each is written once.
 typedef struct nsl_names nsl_names;
