@@ -77,11 +77,24 @@ bool nag_gate_trigger(uint32_t marks);
 extern const char *const nag_gate_entries[4][NAG_HANDLERS]
     __attribute__((visibility("hidden")));
 
-// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c, timed_calls.c: the tracers. The
+// profile.c, hits.c, callgraph.c, function.c, function_graph.c, call_limits.c, marked_calls.c: the tracers. The
 // other files reach them through their rows (tracer_table.h, tracers.c).
 void nag_event_called(uint32_t function, uint64_t time, uint64_t parent);  ///< of tracer function
 uint64_t nag_leave_graph(nag_slot *slot, uint64_t location);  ///< of tracer function_graph
 uint64_t nag_callgraph_calls(const nag_buffer *buffer);  ///< in all
+
+// values.c: arguments and results
+/// Of the functions of a module that is about to be patched; called under the loader's load lock.
+/// Numbers ascend from module to module. False: there is no memory for them.
+bool nag_values_add(const nrec_fetch *fetches, uint32_t count);
+bool nag_values_are_sound(const nrec_fetch *fetches, uint32_t count);
+/// Whether a function has some at such a moment (NREC_AT_*), or is timed (NREC_FETCH_TIMED); with -1:
+/// whether it has any.
+bool nag_values_has(uint32_t function, int32_t moment);
+/// Records them, with room for the function's own event, which is to be stored next. `location`: of its
+/// return address; at a return it is not used. `more_open` as for nag_event_make_room.
+void nag_values_record(uint32_t function, uint8_t moment, const nag_registers *registers,
+                       const uint64_t *location, int32_t more_open);
 
 // snapshots.c
 /// A call of the function took so many units: the recorder is to keep all rings.
@@ -226,6 +239,8 @@ void nag_on_stack(void (*function)(void *), void *argument, uint8_t *top);
 /// Calls a libc function from a slow path and keeps all vector registers. `area`: bytes that XSAVE
 /// needs.
 void nag_with_vectors(void (*function)(void *), void *argument, uint64_t area);
+/// The low half of xmm0 to xmm7, as the traced function has it.
+uint64_t nag_vector(uint32_t number);
 
 // arena.c: the memory shared with the recorder
 int nag_arena_map(int file);                           ///< 0, or an errno
@@ -262,9 +277,9 @@ bool nag_mail_add(const void *message, size_t length);
 void nag_mail_send(void);
 /// The answer for a module, in the arena; NULL: there is none in time. To be given back.
 const nrec_answer *nag_mail_answer(uint32_t generation);
-/// Whether that many entries lie in the arena.
-bool nag_mail_holds(const nrec_answer *answer, uint32_t count);
-void nag_mail_done(const nrec_answer *answer, uint32_t count);
+/// Whether as many entries and fetches as `plan` says lie in the arena.
+bool nag_mail_holds(const nrec_answer *answer, const nrec_plan_message *plan);
+void nag_mail_done(const nrec_answer *answer, const nrec_plan_message *plan);
 
 // link.c
 /// Asks the recorder that listens at `path`. 0, or an errno: EPROTO where the answer is none. The

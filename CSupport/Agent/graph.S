@@ -125,11 +125,11 @@
         RESTART nag_graph_exit
         END     nag_graph_exit
 
-// Returns of marked slots (timed_calls.c) are C's.
-        BEGIN_RETURN nag_timed_exit
+// Returns of marked slots (marked_calls.c) are C's.
+        BEGIN_RETURN nag_marked_exit
         cmpl    $0, NAG_SLOT_EXTRA(%r11)
         je      nag_graph_exit
-        jmp     nag_slow_timed_exit
-        END     nag_timed_exit
+        jmp     nag_slow_marked_exit
+        END     nag_marked_exit
 
         .section .note.GNU-stack, "", @progbits

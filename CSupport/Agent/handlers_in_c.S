@@ -20,26 +20,13 @@
         BEGIN_RETURN nag_\mode\()_exit
         leaq    -16(%rsp), %rsp
         .cfi_adjust_cfa_offset 16
-        PUSH    %rax
-        PUSH    %rdx
-        PUSH    %rcx
-        PUSH    %rsi
-        PUSH    %rdi
-        PUSH    %r8
-        PUSH    %r9
-        PUSH    %r10
+        PUSH_REGISTERS
         movq    %r11, %rdi
         leaq    72(%rsp), %rsi
+        movq    %rsp, %rdx
         CALL_C  \leave
         movq    %rax, 72(%rsp)
-        POP     %r10
-        POP     %r9
-        POP     %r8
-        POP     %rdi
-        POP     %rsi
-        POP     %rcx
-        POP     %rdx
-        POP     %rax
+        POP_REGISTERS
         LEAVE
         END     nag_\mode\()_exit
         .endm

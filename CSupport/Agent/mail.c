@@ -72,7 +72,8 @@ static const nrec_answer *take(uint32_t generation) {
     if (before != NULL) nag_arena_link(before, next);
     else process->answers = next;
     if (answer->plan.generation == generation) return answer;
-    nag_mail_done(answer, answer->plan.count);
+    const nrec_plan_message plan = answer->plan;
+    nag_mail_done(answer, &plan);
   }
   return NULL;
 }
@@ -93,14 +94,15 @@ const nrec_answer *nag_mail_answer(uint32_t generation) {
   return NULL;
 }
 
-static uint64_t bytes_of(uint32_t count) {
-  return sizeof(nrec_answer) + (uint64_t)count * sizeof(nrec_plan_entry);
+static uint64_t bytes_of(const nrec_plan_message *plan) {
+  return sizeof(nrec_answer) + (uint64_t)plan->count * sizeof(nrec_plan_entry) +
+         (uint64_t)plan->fetches * sizeof(nrec_fetch);
 }
 
-bool nag_mail_holds(const nrec_answer *answer, uint32_t count) {
-  return nag_arena_holds(answer, bytes_of(count));
+bool nag_mail_holds(const nrec_answer *answer, const nrec_plan_message *plan) {
+  return nag_arena_holds(answer, bytes_of(plan));
 }
 
-void nag_mail_done(const nrec_answer *answer, uint32_t count) {
-  nag_arena_give_back(answer, nag_mail_holds(answer, count) ? nag_places_of(bytes_of(count)) : 1);
+void nag_mail_done(const nrec_answer *answer, const nrec_plan_message *plan) {
+  nag_arena_give_back(answer, nag_mail_holds(answer, plan) ? nag_places_of(bytes_of(plan)) : 1);
 }

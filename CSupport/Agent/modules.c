@@ -192,6 +192,16 @@ static void set_mark(known_module *entry, const nrec_plan_entry *plan, uint32_t 
   }
 }
 
+// Where there is no memory for them, calls are recorded without values.
+static void add_fetches(const nrec_plan_message *plan, const nrec_answer *answer) {
+  size_t bytes = nag_whole_pages((size_t)plan->fetches * sizeof(nrec_fetch));
+  nrec_fetch *copy = plan->fetches == 0 ? NULL : nag_pages(bytes);
+  if (copy == NULL) return;
+  nag_copy(copy, answer->entries + plan->count, (size_t)plan->fetches * sizeof *copy);
+  if (nag_values_are_sound(copy, plan->fetches)) nag_values_add(copy, plan->fetches);
+  nag_unmap(copy, bytes);
+}
+
 // Checks the lengths and numbers that the agent itself relies on. The transaction compares the
 // rest.
 static bool is_sound(const nrec_plan_message *plan, const nrec_plan_entry *entries) {
@@ -257,10 +267,11 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, const nrec
   if (plan->message != NREC_MESSAGE_PLAN || plan->count == 0) return;
   nrec_applied applied = {.message = NREC_MESSAGE_APPLIED, .generation = plan->generation,
                           .status = NPC_BAD_POKE};
-  nrec_plan_entry *entries = nag_mail_holds(answer, plan->count)
+  nrec_plan_entry *entries = nag_mail_holds(answer, plan)
                                  ? copy_plan(plan, answer->entries, &applied)
                                  : NULL;
   if (entries != NULL) {
+    add_fetches(plan, answer);
     patch(shown, plan, entries, &applied);
     nag_unmap(entries, nag_whole_pages((size_t)plan->count * sizeof *entries));
   }
@@ -282,7 +293,7 @@ static void show(shown_module *shown, uint32_t count) {
     if (answer == NULL) break;
     const nrec_plan_message plan = answer->plan;
     if (!nag_config.is_off) apply(&shown[i], &plan, answer);
-    nag_mail_done(answer, plan.count);
+    nag_mail_done(answer, &plan);
   }
   nag_mail_send();
 }

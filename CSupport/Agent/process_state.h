@@ -42,6 +42,7 @@ typedef struct nag_shared {
   /// Returns how many. NULL: no module was shown yet.
   uint32_t (*list_generations)(uint32_t *generations, uint32_t room, uint32_t *place);
   bool forbids_patching;        ///< a system call filter ends a program that patches
+  bool forbids_reading;         ///< one ends a program that reads its memory by process_vm_readv(2)
   bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 

@@ -12,6 +12,7 @@
 //   waiting                 is a loop
 //   memory of other stacks  is not tried: its frames count as live
 //
+// If reading memory needs one that would end the program, what arguments point to is not recorded.
 // If patching needs a call that would end the program, libraries that it loads later are not traced.
 // A refusal that is only an error is met when it comes.
 //
@@ -66,6 +67,9 @@ static const call patching[] = {
   {SYS_getdents64, {3}}, {SYS_readlink, {1}},
 };
 
+// What reading arguments needs (values.c).
+static const call reading = {SYS_process_vm_readv, {1, 1, 1, 1, 1}};
+
 static uint32_t try(const struct sock_filter *code, uint32_t count, const call *one) {
   struct seccomp_data data = {.nr = one->number, .arch = AUDIT_ARCH_X86_64,
                               .instruction_pointer = (uint64_t)&confine};
@@ -86,6 +90,7 @@ static void judge(const struct sock_filter *code, uint32_t count) {
   }
   for (size_t i = 0; i < sizeof patching / sizeof patching[0]; i++)
     forbids_patching |= is_deadly(try(code, count, &patching[i]));
+  if (is_deadly(try(code, count, &reading))) nag_config.forbids_reading = true;
   if (is_narrow) confine();
   if (forbids_patching) {
     nag_config.forbids_patching = true;

@@ -219,11 +219,8 @@ nag_sequence_\name:
         movq    %r8, (%rax)
         .endm
 
-// Calls a C function with every general register kept; C code here uses no other registers. The
-// stack is aligned for the call. The C function gets the function's number and the address of its
-// return address.
-        .macro  TO_C name, function, location
-        BEGIN   \name
+// The general registers on the stack, as C sees them: nag_registers (thread_state.h).
+        .macro  PUSH_REGISTERS
         PUSH    %rax
         PUSH    %rcx
         PUSH    %rdx
@@ -232,9 +229,8 @@ nag_sequence_\name:
         PUSH    %r8
         PUSH    %r9
         PUSH    %r10
-        movl    %r11d, %edi
-        LOCATION \location, 64, %rsi
-        CALL_C  \function
+        .endm
+        .macro  POP_REGISTERS
         POP     %r10
         POP     %r9
         POP     %r8
@@ -243,6 +239,19 @@ nag_sequence_\name:
         POP     %rdx
         POP     %rcx
         POP     %rax
+        .endm
+
+// Calls a C function with every general register kept; C code here uses no other registers. The
+// stack is aligned for the call. The C function gets the function's number, the address of its
+// return address, and the registers.
+        .macro  TO_C name, function, location
+        BEGIN   \name
+        PUSH_REGISTERS
+        movl    %r11d, %edi
+        LOCATION \location, 64, %rsi
+        movq    %rsp, %rdx
+        CALL_C  \function
+        POP_REGISTERS
         LEAVE
         END     \name
         .endm

@@ -31,6 +31,12 @@ typedef struct nag_slot {
 #define NAG_STACK_ELSEWHERE (~0ull - 7)  // its frame has returned on another thread
 static inline bool nag_hooks(const nag_slot *slot) { return slot->stack < NAG_STACK_ELSEWHERE; }
 
+/// The general registers of the traced function, as a handler in C finds them (PUSH_REGISTERS in
+/// stubs.h).
+typedef struct nag_registers {
+  uint64_t r10, r9, r8, rdi, rsi, rdx, rcx, rax;
+} nag_registers;
+
 /// How a hooked frame returned.
 typedef struct nag_returned {
   bool is_unknown;    ///< the frame is not open on this thread's shadow stack

@@ -16,7 +16,7 @@ typedef struct nag_tracer {
   uint32_t number;              ///< NREC_TRACER_*: which tracer of the command line it is
   bool needs_rseq;              ///< it can run only where threads have an rseq area
   bool limits_calls;            ///< it serves configurations that limit calls one by one
-  bool times_calls;             ///< it serves configurations that time calls of some functions
+  bool marks_calls;             ///< it serves configurations that record more of some functions' calls
   uint32_t chunk_kind;          ///< NREC_CHUNK_*: what its chunks hold
   size_t buffer_bytes;          ///< how much of a nag_buffer it uses
   nag_handlers handlers, filtered;  ///< `filtered`: the thread filter's entries for them

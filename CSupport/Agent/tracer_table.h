@@ -10,10 +10,12 @@
 //       whether its function's return may be hooked, and where hooked returns go. `return` is NULL
 //       where the tracer hooks none.
 //   IN_C(mode, enter, enter_only, FIELDS)
-//       The handlers call C: `enter(function, location)`, and `enter_only` for a function whose
-//       return cannot be hooked. handlers_in_c.S makes them: nag_MODE_entry and so on.
+//       The handlers call C: `enter(function, location, registers)`, and `enter_only` for a function
+//       whose return cannot be hooked; most use only the first two. handlers_in_c.S makes the handlers:
+//       nag_MODE_entry and so on.
 //   IN_C_RETURNING(mode, enter, enter_only, leave, FIELDS)
-//       The same for a tracer that hooks returns: `leave(slot, location)` returns where to.
+//       The same for a tracer that hooks returns: `leave(slot, location, registers)` returns where
+//       to.
 //
 // FIELDS are those of nag_tracer (tracer.h): which tracer of the command line the row serves, under
 // which conditions, what its chunks hold, and what is called when frames end without returning,
@@ -60,22 +62,23 @@ IN_C_RETURNING(slow_graph, nag_enter_graph, nag_enter_graph_only, nag_leave_grap
           .split = nag_event_split, .finish = nag_event_chunks_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
 
-// function_graph where calls of some functions are timed (timed_calls.c), and where threads have no
-// rseq area. Their sites call the handlers of the row behind them.
-ASSEMBLED(timed, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_entry_only,
-          nag_timed_exit,
-          .number = NREC_TRACER_GRAPH, .needs_rseq = true, .times_calls = true,
-          .graph_sites = NAG_MODE_timed_site, .chunk_kind = NREC_CHUNK_EVENTS,
+// function_graph where calls of some functions are timed, or recorded with arguments and results
+// (marked_calls.c), and where threads have no rseq area. Their sites call the handlers of the row behind
+// them.
+ASSEMBLED(marked, nag_graph_entry, nag_graph_mcount, nag_graph_entry_only, nag_graph_entry_only,
+          nag_marked_exit,
+          .number = NREC_TRACER_GRAPH, .needs_rseq = true, .marks_calls = true,
+          .graph_sites = NAG_MODE_marked_site, .chunk_kind = NREC_CHUNK_EVENTS,
           .unwound = nag_event_unwound, .switched = nag_event_switched,
           .split = nag_event_split, .finish = nag_event_chunks_finish,
           .buffer_bytes = NAG_BUFFER_CALLERS)
-IN_C_RETURNING(slow_timed, nag_enter_graph, nag_enter_graph_only, nag_leave_timed,
-               .number = NREC_TRACER_GRAPH, .times_calls = true,
-               .graph_sites = NAG_MODE_timed_site, .chunk_kind = NREC_CHUNK_EVENTS,
+IN_C_RETURNING(slow_marked, nag_enter_graph, nag_enter_graph_only, nag_leave_marked,
+               .number = NREC_TRACER_GRAPH, .marks_calls = true,
+               .graph_sites = NAG_MODE_marked_site, .chunk_kind = NREC_CHUNK_EVENTS,
                .unwound = nag_event_unwound, .switched = nag_event_switched,
                .split = nag_event_split, .finish = nag_event_chunks_finish,
                .buffer_bytes = NAG_BUFFER_CALLERS)
-IN_C(timed_site, nag_enter_timed, nag_enter_graph_only, .number = NAG_TRACER_NONE)
+IN_C(marked_site, nag_enter_marked, nag_enter_marked_only, .number = NAG_TRACER_NONE)
 
 // function_graph with a maximum depth, a least duration, or windows that graph functions open.
 IN_C_RETURNING(limited, nag_enter_limited, nag_enter_limited_only, nag_leave_limited,

@@ -21,7 +21,7 @@ enum {
            nag_##mode##_mcount_only)
 
 HANDLER(nag_graph_exit)
-HANDLER(nag_timed_exit)
+HANDLER(nag_marked_exit)
 #define NAG_DECLARE_TRACERS
 #define ASSEMBLED(mode, entry, mcount, entry_only, mcount_only, return_handler_, ...)             \
   HANDLERS(entry, mcount, entry_only, mcount_only)
@@ -57,7 +57,7 @@ const nag_tracer *nag_tracer_choose(const nrec_config *config) {
   for (size_t i = 0; i < MODES; i++) {
     const nag_tracer *one = &tracers[i];
     if (one->number == config->tracer && one->limits_calls == has_call_limits(config) &&
-        one->times_calls == (config->snapshot_limit != 0) &&
+        one->marks_calls == (config->snapshot_limit != 0 || config->reads_values != 0) &&
         (!one->needs_rseq || nag_rseq != 0))
       return one;
   }

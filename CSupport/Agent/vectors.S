@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Calls from slow paths that need a stack of their own, or the vector registers kept, which may hold
-// an entry's arguments.
+// an entry's arguments; and the reading of these.
 
 #include "stubs.h"
 
@@ -60,5 +60,18 @@
         .cfi_def_cfa %rsp, 8
         ret
         END     nag_with_vectors
+
+// uint64_t nag_vector(uint32_t number): the low half of xmm0 to xmm7, which stay as they are.
+        DEFINE  nag_vector, 4
+        .irp    number, 0, 1, 2, 3, 4, 5, 6, 7
+        cmpl    $\number, %edi
+        jne     1f
+        movq    %xmm\number, %rax
+        ret
+1:
+        .endr
+        xorl    %eax, %eax
+        ret
+        END     nag_vector
 
         .section .note.GNU-stack, "", @progbits

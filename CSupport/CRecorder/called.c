@@ -45,6 +45,7 @@ static size_t mark_long(const marks *marks, const uint8_t *event, size_t left) {
     case NREC_EVENT_ENTRY:
       if (left >= 8) mark(marks, word_at(event + 4));
       return 8;
+    case NREC_EVENT_VALUES: return left < 8 ? 8 : 8 + (word_at(event) >> 16);
     case NREC_EVENT_SWITCH: {
       if (left < 8) return 8;
       size_t count = word_at(event) >> 8;

@@ -17,6 +17,11 @@ bool nsl_load_dwarf(const char *library, nsl_dwarf *dwarf) {
     {"dwarf_cu_die", &dwarf->cu_die}, {"dwarf_getsrcfiles", &dwarf->getsrcfiles},
     {"dwarf_filesrc", &dwarf->filesrc}, {"dwarf_getsrc_die", &dwarf->getsrc_die},
     {"dwarf_lineno", &dwarf->lineno}, {"dwarf_linesrc", &dwarf->linesrc},
+    {"dwarf_formref_die", &dwarf->formref_die}, {"dwarf_formsdata", &dwarf->formsdata},
+    {"dwarf_formflag", &dwarf->formflag}, {"dwarf_diename", &dwarf->diename},
+    {"dwarf_attr", &dwarf->attr}, {"dwarf_hasattr", &dwarf->hasattr},
+    {"dwarf_getscopes_die", &dwarf->getscopes_die},
+    {"dwarf_getlocation_addr", &dwarf->getlocation_addr},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     void *function = dlsym(handle, functions[i].name);

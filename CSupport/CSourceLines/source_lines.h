@@ -42,6 +42,14 @@ typedef struct nsl_dwarf {
   __typeof__(dwarf_getsrc_die) *getsrc_die;
   __typeof__(dwarf_lineno) *lineno;
   __typeof__(dwarf_linesrc) *linesrc;
+  __typeof__(dwarf_formref_die) *formref_die;
+  __typeof__(dwarf_formsdata) *formsdata;
+  __typeof__(dwarf_formflag) *formflag;
+  __typeof__(dwarf_diename) *diename;
+  __typeof__(dwarf_attr) *attr;
+  __typeof__(dwarf_hasattr) *hasattr;
+  __typeof__(dwarf_getscopes_die) *getscopes_die;
+  __typeof__(dwarf_getlocation_addr) *getlocation_addr;
 } nsl_dwarf;
 
 /// False where there is no such library, or where it lacks one of them.

@@ -36,6 +36,12 @@ public struct EventCursor: ~Copyable {
   /// Events of the thread that were lost before this chunk.
   public private(set) var lostEvents: UInt64 = 0
 
+  /// Arguments and results are kept for `takeValues`; else they are skipped.
+  public var wantsValues = false
+  /// There are values before the event that was handed out last.
+  public private(set) var hasValues = false
+  var values = RecordedValues(function: 0, moment: .entry, bytes: [])
+
   // Of the tracer `function`: see CallerPairs.
   @usableFromInline let isPaired: Bool
   var pairs = CallerPairs()
@@ -133,6 +139,9 @@ public struct EventCursor: ~Copyable {
     case UInt64(NREC_EVENT_SWITCH):
       guard readList(count: Int((word >> 8) & 0xff_ffff)) else { return nil }
       return Event(.switched, time: time, number: word >> 32)
+    case UInt64(NREC_EVENT_VALUES):
+      readValues(word)
+      return nil
     case UInt64(NREC_EVENT_SPLIT):
       return Event(.split, time: time, number: ((word >> 8) & 0xff_ffff) << 32 | word >> 32)
     case 0x00:
@@ -202,14 +211,7 @@ extension EventCursor {
   /// Reads the functions that follow a SWITCH. False: they are cut off.
   private mutating func readList(count: Int) -> Bool {
     openFunctions = []
-    while position + 4 * count > filled, let file, fileOffset < fileEnd, 4 * count < Self.windowSize
-    {
-      fill(file)
-    }
-    guard position + 4 * count <= filled else {
-      endTruncated()
-      return false
-    }
+    guard load(4 * count) else { return false }
     openFunctions = (0..<count).map { index in
       UInt32(
         littleEndian: window.loadUnaligned(
@@ -217,6 +219,42 @@ extension EventCursor {
     }
     position += 4 * count
     return true
+  }
+
+  /// Makes sure that `count` bytes from `position` on are in the window. False: they are cut off.
+  private mutating func load(_ count: Int) -> Bool {
+    while position + count > filled, let file, fileOffset < fileEnd, count < Self.windowSize {
+      fill(file)
+    }
+    if position + count <= filled { return true }
+    endTruncated()
+    return false
+  }
+
+  /// Reads the values that follow the head of a VALUES, or skips them.
+  private mutating func readValues(_ head: UInt64) {
+    let count = Int((head >> 16) & 0xffff)
+    guard load(count) else { return }
+    if wantsValues, let moment = RecordedValues.Moment(rawValue: UInt8((head >> 8) & 0xff)) {
+      values = RecordedValues(
+        function: UInt32(head >> 32), moment: moment,
+        bytes: Array(UnsafeRawBufferPointer(start: window + position, count: count)))
+      hasValues = true
+    }
+    position += count
+  }
+
+  /// The values of the call that the event begins or ends, where there are any.
+  ///
+  /// To be called with each event that `next` returns while `hasValues` is true, before the next one.
+  public mutating func takeValues(of event: Event) -> RecordedValues? {
+    hasValues = false
+    let isTheirs =
+      switch values.moment {
+      case .entry: event.kind == .entry && UInt64(values.function) == event.number
+      case .exit: event.kind == .exit
+      }
+    return isTheirs ? values : nil
   }
 
   /// Moves what is left to the window's start and reads on behind it.

@@ -121,6 +121,18 @@ extension ProcessRecording {
     return function
   }
 
+  /// What is recorded with calls of a function; nil: nothing more than when they were.
+  ///
+  /// Costs a search: keep the answer.
+  public func signature(_ number: UInt64) -> CallSignature? {
+    guard let index = moduleIndex(ofFunction: number) else { return nil }
+    let module = modules[index]
+    guard let file = symbols.symbols(of: module)?.signatures,
+      let function = file.functions[UInt32(truncatingIfNeeded: number - module.firstFunction)]
+    else { return nil }
+    return CallSignature(function, of: file)
+  }
+
   /// Link-time addresses of a module's sites, in the order of its table: as many as its file of
   /// symbols has, and at most as many as its line says.
   public func siteOffsets(ofModule index: Int) -> [ModuleOffset] {

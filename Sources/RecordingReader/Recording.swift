@@ -60,6 +60,8 @@ public struct Recording: Sendable {
   public var threadCount: Int { processes.reduce(0) { $0 + $1.threads.count } }
   /// Of the event files, on disk.
   public var bytes: UInt64 { processes.reduce(0) { $0 &+ $1.bytes } }
+  /// Whether arguments and results of any function were recorded.
+  public var hasValues: Bool { processes.first?.symbols.hasSignatures ?? false }
   /// What was wrong with the symbol files that were used until now, and with the context switches.
   public var symbolProblems: [String] {
     var lines = (processes.first?.symbols.problems ?? []) + (switches.problem.map { [$0] } ?? [])

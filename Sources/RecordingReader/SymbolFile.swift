@@ -13,6 +13,10 @@ final class SymbolFile: Sendable {
   let problem: String?
   /// Where the functions of the sites are defined.
   let sourceLines: SourceLineFile
+  /// What is recorded with calls of their functions.
+  let signatures: SignatureFile
+  /// Nil where all is well with those, also where there are none; else one line.
+  let signatureProblem: String?
 
   /// What is beyond is not read.
   private static let longestFile = 512 << 20
@@ -26,6 +30,8 @@ final class SymbolFile: Sendable {
       modulePath = ""
       sites = []
       sourceLines = SourceLineFile()
+      signatures = SignatureFile()
+      signatureProblem = nil
       problem = "symbols/\(name): \(error.reason): no names for \(module)"
       return
     }
@@ -34,6 +40,8 @@ final class SymbolFile: Sendable {
       modulePath = ""
       sites = []
       sourceLines = SourceLineFile()
+      signatures = SignatureFile()
+      signatureProblem = nil
       problem = "symbols/\(name): expected \"nopscope.symbols 1 COUNT PATH\" in line 1: no names"
       return
     }
@@ -50,6 +58,9 @@ final class SymbolFile: Sendable {
     self.sites = sites
     let suffix = RecordingFormat.linesSuffix
     sourceLines = SourceLineFile(path: path + suffix, name: name + suffix, sites: sites.count)
+    let argumentsSuffix = RecordingFormat.argumentsSuffix
+    (signatures, signatureProblem) = Self.signatures(
+      path: path + argumentsSuffix, name: name + argumentsSuffix)
     if let wrong {
       problem =
         "symbols/\(name):\(wrong + 2): expected OFFSET, FLAGS and NAME between tabs: "
@@ -59,6 +70,31 @@ final class SymbolFile: Sendable {
     } else {
       problem = nil
     }
+  }
+
+  /// What is beyond is not read.
+  private static let longestSignatures = 64 << 20
+
+  private static func signatures(path: String, name: String) -> (SignatureFile, String?) {
+    let bytes: [UInt8]
+    do {
+      bytes = try textFile(path, limit: longestSignatures)
+    } catch {
+      let problem = error.isAbsence ? nil : "symbols/\(name): \(error.reason): no arguments"
+      return (SignatureFile(), problem)
+    }
+    var wrong = 0
+    guard let file = SignatureFile(bytes, wrong: &wrong) else {
+      return (
+        SignatureFile(),
+        "symbols/\(name): expected \"nopscope.args 1 COUNT COUNT\" in line 1: no arguments"
+      )
+    }
+    let problem =
+      wrong == 0
+      ? nil
+      : "symbols/\(name): lines that are wrong or missing: arguments of some functions are not shown"
+    return (file, problem)
   }
 
   /// The module's path in a symbol file's first line.

@@ -28,13 +28,20 @@ final class SymbolStore: Sendable {
     }
   }
 
+  /// Whether arguments of any function were recorded.
+  var hasSignatures: Bool {
+    ((try? directoryNames(folder)) ?? []).contains { $0.hasSuffix(RecordingFormat.argumentsSuffix) }
+  }
+
   private func file(
     _ name: String, _ module: RecordedModule, _ state: inout State
   ) -> SymbolFile {
     if let known = state.byName[name] { return known }
     let file = SymbolFile(path: "\(folder)/\(name)", name: name, module: module.path)
     state.byName[name] = file
-    state.problems += [file.problem, file.sourceLines.problem].compactMap { $0 }
+    state.problems += [file.problem, file.sourceLines.problem, file.signatureProblem].compactMap {
+      $0
+    }
     return file
   }
 

@@ -12,6 +12,7 @@
 //   SymbolLine        each of its other lines
 //   SourceLinesHeader the first line of symbols/BUILDID.lines
 //   SourceLineEntry   a line of it behind the paths
+//   SignatureFile     symbols/BUILDID.args
 //
 // A reader trusts no file. The types here decode what can be decoded, and check only what they
 // say that they check; the recording reader bounds sizes and checks what becomes a file's name.
@@ -28,6 +29,8 @@ public enum RecordingFormat {
   public static let switchesName = "switches"
   /// The folder of the symbol files.
   public static let symbolsName = "symbols"
+  /// What the name of a `SignatureFile` ends with, behind its symbol file's name.
+  public static let argumentsSuffix = ".args"
   /// What the name of a file of source lines ends with, behind its symbol file's name.
   public static let linesSuffix = ".lines"
   /// Bytes of session.json that are read: more is no session.

@@ -52,6 +52,8 @@ public struct Session: Sendable, Equatable {
     public var startOn, stopOn: [String]?
     /// Calls that asked for snapshots; nil: none.
     public var snapshotOn: String?
+    /// Functions whose arguments and results were recorded, as they were given; nil: none.
+    public var arguments: [String]?
 
     /// Nothing is known.
     public init() {}
@@ -144,7 +146,7 @@ extension Session: Codable {
 extension Session.Options: Codable {
   private enum CodingKeys: CodingKey {
     case filter, notrace, graph, threads, maximumDepth, thresholdNanoseconds, overwriteBytes
-    case delayNanoseconds, durationNanoseconds, startOn, stopOn, snapshotOn
+    case delayNanoseconds, durationNanoseconds, startOn, stopOn, snapshotOn, arguments
   }
 
   /// What is nil is left out, but for `overwriteBytes`: null means that everything was kept.
@@ -162,6 +164,7 @@ extension Session.Options: Codable {
     try fields.encodeIfKnown(startOn, forKey: .startOn)
     try fields.encodeIfKnown(stopOn, forKey: .stopOn)
     try fields.encodeIfKnown(snapshotOn, forKey: .snapshotOn)
+    try fields.encodeIfKnown(arguments, forKey: .arguments)
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import RecordingReader
+public import RecordingReader
 public import Units
 
 /// An open call.
@@ -63,6 +63,9 @@ public protocol CallSink {
   mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int)
   /// A call ended; every `entered` and `resumed` has one.
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int)
+  /// What the call that begins or ends next was given, or returned: it is the next that the sink gets, or
+  /// one that it does not get.
+  mutating func values(_ values: RecordedValues)
   /// The thread goes on on another stack; 0 is its own. From now on calls and depths are of that one.
   mutating func switched(to stack: UInt32, at time: ClockUnits)
   /// The innermost calls, outermost first, are another stack's, which is suspended.
@@ -70,6 +73,8 @@ public protocol CallSink {
 }
 
 extension CallSink {
+  /// Does nothing.
+  public mutating func values(_ values: RecordedValues) {}
   /// Does nothing: most sinks count each call by itself.
   public mutating func switched(to stack: UInt32, at time: ClockUnits) {}
   /// Does nothing.

@@ -6,6 +6,7 @@ import Units
 /// The columns of ftrace's function_graph tracer: ` 0) + 10.500 us   |  `.
 struct FtraceColumns: ReplayColumns {
   let showsWaits = false
+  let showsValues = false
   let colours: ReplayColours
   let shown: (String) -> String
 

@@ -13,9 +13,13 @@ public struct FunctionGraphText: CallSink {
   private var names: NameCache
   private let colours: ReplayColours
   private let columns: any ReplayColumns
+  private let shown: (String) -> String
   /// The lane whose event is being written.
   private var lane: ThreadLane?
   private var entry: (frame: Frame, depth: Int)?
+  private var values: ValueCache
+  /// Of `entry`; nil: they were not recorded.
+  private var arguments: [CallArgument]?
   private var isLeaf = false
 
   private init(
@@ -26,6 +30,8 @@ public struct FunctionGraphText: CallSink {
     self.colours = colours
     self.columns = columns
     names = NameCache(recording, shown: shown)
+    values = ValueCache(recording, isOn: columns.showsValues)
+    self.shown = shown
   }
 
   /// Writes all of it; damage found on the way, one line each.
@@ -36,7 +42,7 @@ public struct FunctionGraphText: CallSink {
   ) -> [String] {
     let columns = layout.columns(recording, filter, colours, shown)
     var text = FunctionGraphText(out, recording, colours, columns, shown)
-    var threads = MergedThreads(recording, choosing: filter)
+    var threads = MergedThreads(recording, choosing: filter, wantsValues: text.values.isOn)
     columns.writeHeader(to: &text.out)
     do {
       try threads.run(&text) { lane, text in
@@ -71,9 +77,13 @@ public struct FunctionGraphText: CallSink {
     }
   }
 
+  /// Keeps them for the call.
+  public mutating func values(_ values: RecordedValues) { self.values.keep(values) }
+
   /// Holds the call back: it may be a leaf, which is one line.
   public mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     entry = (frame, depth)
+    if values.isOn { arguments = values.arguments(frame.function, lane) }
   }
 
   /// Prints nothing: the call was printed when it was entered.
@@ -93,6 +103,7 @@ public struct FunctionGraphText: CallSink {
     case .returned where isLeaf:
       line(frame.start, time - frame.start, depth)
       addCall(frame)
+      addResult(frame)
       out.add(";")
       addWait(frame)
       out.endLine()
@@ -128,10 +139,23 @@ extension FunctionGraphText {
   }
 
   /// `main()`; what is demangled has its parameters already: `zoo::fib(int)`.
+  ///
+  /// With arguments `main(argc=1)`, and `zoo::fib(int)(n=3)`.
   private mutating func addCall(_ frame: Frame) {
     let name = name(frame)
     out.add(name)
-    if !name.contains(UInt8(ascii: "(")) { out.add("()") }
+    let arguments = arguments ?? []
+    self.arguments = nil
+    if arguments.isEmpty {
+      if !name.contains(UInt8(ascii: "(")) { out.add("()") }
+      return
+    }
+    out.add("(" + shown(arguments.map(\.text).joined(separator: ", ")) + ")")
+  }
+
+  private mutating func addResult(_ frame: Frame) {
+    guard values.isOn, let result = values.result(frame.function, lane) else { return }
+    out.add(" = " + shown(result.text))
   }
 
   private mutating func writeEntry() {
@@ -148,6 +172,7 @@ extension FunctionGraphText {
   ) {
     line(time, frame.isStartKnown ? time - frame.start : nil, depth)
     out.add("}")
+    if how == .returned { addResult(frame) }
     if how == .unwound || !frame.isStartKnown {
       out.add(colours.dim)
       out.add(" /* ")

@@ -17,13 +17,15 @@ public final class ThreadLane {
   private var pending: Event?
 
   init(
-    _ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ stack: CallStack
+    _ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ stack: CallStack,
+    wantsValues: Bool
   ) {
     self.process = process
     processIndex = index
     self.thread = thread
     self.stack = stack
     cursor = thread.cursor()
+    cursor.wantsValues = wantsValues
   }
 
   /// Damage that was found in it until now, a line each.
@@ -51,6 +53,7 @@ public final class ThreadLane {
   public func take<Sink: CallSink>(_ sink: inout Sink) {
     guard let event = peek(&sink) else { return }
     pending = nil
+    if cursor.hasValues, let values = cursor.takeValues(of: event) { sink.values(values) }
     stack.apply(event, from: cursor, to: &sink)
   }
 }
@@ -73,16 +76,19 @@ public struct MergedThreads {
 
   private let recording: Recording
   private let filter: ReadingFilter
+  private let wantsValues: Bool
   private var threads: [(process: Int, thread: Int)] = []
   private var entryOnly: [FunctionSet?]
   private var heap: [Waiting] = []
   /// Damage found on the way, one line each.
   public private(set) var problems: [String] = []
 
-  /// The threads of `recording` that are chosen, all at their beginning.
+  /// The threads of `recording` that are chosen, all at their beginning. `wantsValues`: the sink gets
+  /// arguments and results.
   public init(
-    _ recording: Recording, choosing filter: ReadingFilter = .all
+    _ recording: Recording, choosing filter: ReadingFilter = .all, wantsValues: Bool = false
   ) {
+    self.wantsValues = wantsValues
     self.recording = recording
     self.filter = filter
     entryOnly = Array(repeating: nil, count: recording.processes.count)
@@ -124,7 +130,7 @@ public struct MergedThreads {
     let thread = process.threads[place]
     let stack = filter.stack(
       of: thread, in: process, entryOnly: known, recordingStart: recording.startTime)
-    return ThreadLane(process, processIndex, thread, stack)
+    return ThreadLane(process, processIndex, thread, stack, wantsValues: wantsValues)
   }
 
   private mutating func push(_ waiting: Waiting) {

@@ -30,6 +30,8 @@ public enum ReplayLayout: Sendable {
 protocol ReplayColumns {
   /// Whether comments say how long calls were off the CPU.
   var showsWaits: Bool { get }
+  /// Whether calls have their arguments and results.
+  var showsValues: Bool { get }
   func writeHeader(to out: inout TextBuffer)
   /// The columns of a line; `duration`: nanoseconds, nil: there is none to show.
   func write(_ lane: ThreadLane, at time: ClockUnits, duration: UInt64?, to out: inout TextBuffer)
@@ -49,6 +51,7 @@ func shownThreadName(_ name: String, most: Int, _ shown: (String) -> String) -> 
 /// A class, because it keeps the thread's label from line to line.
 final class TimedColumns: ReplayColumns {
   let showsWaits = true
+  let showsValues = true
   private let start: ClockUnits
   private let clock: WallClock?
   private let colours: ReplayColours

@@ -28,6 +28,10 @@ public struct SlowCalls: Sendable {
     public let waited: Int
     /// It ended without returning, or not before its process did.
     public let how: CallEnd
+    /// What it was given; nil: that is not recorded.
+    public internal(set) var arguments: [CallArgument]?
+    /// What it returned; nil: nothing, or it is not recorded.
+    public internal(set) var result: CallValue?
     /// What it called.
     public internal(set) var tree = SlowTree()
     /// What other threads were in meanwhile, the longest first.
@@ -74,12 +78,16 @@ public struct SlowCalls: Sendable {
 
   private mutating func readTrees(_ rules: [FilterRule], _ passes: inout ThreadPasses) {
     let wanted = slowest + (median.map { [$0] } ?? [])
-    let trees = passes.run(TreeBuilder(rules: rules, wanted: wanted)) { $0.begin($1, $2, $3) }
+    let builder = TreeBuilder(rules: rules, wanted: wanted, values: passes.values)
+    let trees = passes.run(builder, wantsValues: true) { $0.begin($1, $2, $3) }
     for index in slowest.indices {
-      slowest[index].tree = trees.trees[slowest[index].place] ?? SlowTree()
+      trees.complete(&slowest[index])
       slowest[index].meanwhile = trees.meanwhile(index)
     }
-    if let place = median?.place { median?.tree = trees.trees[place] ?? SlowTree() }
+    if var call = median {
+      trees.complete(&call)
+      median = call
+    }
   }
 }
 
@@ -89,6 +97,7 @@ struct ThreadPasses {
   private let filter: ReadingFilter
   private var meter: ProgressMeter
   private(set) var problems: [String] = []
+  var values: ValueCache { ValueCache(recording) }
 
   init(
     _ recording: Recording, _ filter: ReadingFilter, passes: Int,
@@ -101,7 +110,8 @@ struct ThreadPasses {
 
   /// `begin` tells the sink which thread follows.
   mutating func run<Sink: PassSink>(
-    _ sink: Sink, _ begin: (inout Sink, ProcessRecording, ThreadRecording, SlowCalls.Place) -> Void
+    _ sink: Sink, wantsValues: Bool = false,
+    _ begin: (inout Sink, ProcessRecording, ThreadRecording, SlowCalls.Place) -> Void
   ) -> Sink {
     var sink = sink
     var found: [String] = []
@@ -111,11 +121,13 @@ struct ThreadPasses {
       where filter.isChosen(process, thread) && thread.chunkCount > 0 {
         begin(&sink, process, thread, .init(process: index, thread: place, call: 0))
         var cursor = thread.cursor()
+        cursor.wantsValues = wantsValues
         var stack = filter.stack(
           of: thread, in: process, entryOnly: set, recordingStart: recording.startTime)
         while let event = cursor.next() {
           if event.kind == .chunk { meter.chunk() }
           sink.passed(stack, until: event.time)
+          if cursor.hasValues, let values = cursor.takeValues(of: event) { sink.values(values) }
           stack.apply(event, from: cursor, to: &sink)
         }
         if let end = process.openCallsEnd { sink.passed(stack, until: end) }
@@ -287,10 +299,14 @@ private struct TreeBuilder: PassSink {
   private let wanted: Set<SlowCalls.Place>
   private let windows: [(from: ClockUnits, to: ClockUnits, place: SlowCalls.Place)]
   private var watches: [MeanwhileWatch]
+  private var values: ValueCache
+  private var arguments: [SlowCalls.Place: [CallArgument]] = [:]
+  private var results: [SlowCalls.Place: CallValue] = [:]
   /// No window is outside.
   private let bounds: (from: ClockUnits, to: ClockUnits)
 
-  init(rules: [FilterRule], wanted: [SlowCalls.Call]) {
+  init(rules: [FilterRule], wanted: [SlowCalls.Call], values: ValueCache) {
+    self.values = values
     outermost = OutermostCalls(rules)
     self.wanted = Set(wanted.map(\.place))
     windows = wanted.map { ($0.start, $0.end, $0.place) }
@@ -318,6 +334,9 @@ private struct TreeBuilder: PassSink {
       if wanted.contains(outermost.place) {
         frame.tag = pool.root(frame.function, thread.process)
         roots[frame.tag] = outermost.place
+        let index = outermost.place.process
+        arguments[outermost.place] = values.arguments(
+          frame.function, process: thread.process, index: index)
       }
     }
   }
@@ -333,7 +352,10 @@ private struct TreeBuilder: PassSink {
         process.nanoseconds(ofUnits: time - frame.start),
         waited: process.nanoseconds(ofUnits: frame.waited), to: frame.tag)
     }
-    if let place = roots.removeValue(forKey: frame.tag) { trees[place] = pool.tree(at: frame.tag) }
+    guard let place = roots.removeValue(forKey: frame.tag) else { return }
+    trees[place] = pool.tree(at: frame.tag)
+    guard how == .returned else { return }
+    results[place] = values.result(frame.function, process: process, index: place.process)
   }
 
   mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits) {
@@ -350,6 +372,15 @@ private struct TreeBuilder: PassSink {
       let part = min(time, window.to) - max(stack.time, window.from)
       watches[index].add(process.nanoseconds(ofUnits: part), stack, thread, process)
     }
+  }
+
+  mutating func values(_ values: RecordedValues) { self.values.keep(values) }
+
+  /// Adds what was found of a call.
+  func complete(_ call: inout SlowCalls.Call) {
+    call.tree = trees[call.place] ?? SlowTree()
+    call.arguments = arguments[call.place]
+    call.result = results[call.place]
   }
 
   func meanwhile(_ index: Int) -> [Meanwhile] { watches[index].sorted }

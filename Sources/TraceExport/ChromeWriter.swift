@@ -39,26 +39,27 @@ struct ChromeWriter: SliceWriter {
 
   mutating func open(
     _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
-    _ note: SliceNote?
+    _ details: SliceDetails
   ) {
     event("\"B\",", at: time)
     output.add(literal: ",\"name\":")
     output.add(names.name(function.index, functions))
-    end(note, sources.source(function.index, functions))
+    end(details, sources.source(function.index, functions))
   }
 
-  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ details: SliceDetails) {
     event("\"E\",", at: time)
-    end(note)
+    end(details)
   }
 
   mutating func instant(
-    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ details: SliceDetails
   ) {
     event("\"i\",\"s\":\"t\",", at: time)
     output.add(literal: ",\"name\":")
     output.add(names.name(function.index, functions))
-    end(nil, sources.source(function.index, functions))
+    end(details, sources.source(function.index, functions))
   }
 
   mutating func lost(_ events: UInt64, at time: UInt64) {
@@ -87,16 +88,23 @@ struct ChromeWriter: SliceWriter {
   }
 
   @inline(__always)
-  private func end(_ note: SliceNote?, _ source: [UInt8] = []) {
-    if let note {
-      output.add(literal: ",\"args\":{\"note\":")
-      output.add(jsonBytes(note.rawValue))
+  private func end(_ details: SliceDetails, _ source: [UInt8] = []) {
+    if !details.isEmpty || !source.isEmpty { addArguments(details, source) }
+    output.add(literal: "}")
+  }
+
+  private func addArguments(_ details: SliceDetails, _ source: [UInt8]) {
+    var fields: [(name: StaticString, json: [UInt8])] = []
+    if let note = details.note { fields.append(("note", jsonBytes(note.rawValue))) }
+    if !source.isEmpty { fields.append(("source", source)) }
+    if !details.arguments.isEmpty { fields.append(("arguments", jsonBytes(details.arguments))) }
+    if let result = details.result { fields.append(("return", jsonBytes(result))) }
+    for (index, field) in fields.enumerated() {
+      output.add(index == 0 ? ",\"args\":{\"" : ",\"")
+      output.add(literal: field.name)
+      output.add(literal: "\":")
+      output.add(field.json)
     }
-    if !source.isEmpty {
-      output.add(note == nil ? ",\"args\":{\"source\":" : ",\"source\":")
-      output.add(source)
-    }
-    if note != nil || !source.isEmpty { output.add(literal: "}") }
     output.add(literal: "}")
   }
 }

@@ -43,14 +43,16 @@ public struct Exporter {
     var summary: ExportSummary
     switch format {
     case .perfetto:
-      var export = SliceExport(PerfettoWriter(file, recording))
+      var export = SliceExport(
+        PerfettoWriter(file, recording), recording, wantsValues: true)
       summary = try export.run(recording, choosing: filter, progress: progress)
     case .chrome:
-      var export = SliceExport(ChromeWriter(file))
+      var export = SliceExport(ChromeWriter(file), recording, wantsValues: true)
       summary = try export.run(recording, choosing: filter, progress: progress)
       export.writer.finish()
     case .speedscope:
-      var export = SliceExport(SpeedscopeWriter(file, recording))
+      var export = SliceExport(
+        SpeedscopeWriter(file, recording), recording, wantsValues: false)
       summary = try export.run(recording, choosing: filter, progress: progress)
       export.writer.finish(export.functions)
     case .folded, .flamegraph, .uftrace: summary = try exportTree(file.buffer, progress)
@@ -72,7 +74,8 @@ public struct Exporter {
   ) throws -> ExportSummary {
     guard case .path(let path) = destination else { throw ExportError.needsFolder(format: format) }
     let folder = try OutputFolder(path: path)
-    var export = SliceExport(UftraceWriter(folder, recording))
+    var export = SliceExport(
+      UftraceWriter(folder, recording), recording, wantsValues: false)
     var summary = try export.run(recording, choosing: filter, progress: progress)
     try export.writer.finish(export.functions)
     try folder.finish()

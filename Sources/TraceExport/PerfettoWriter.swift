@@ -169,27 +169,28 @@ struct PerfettoWriter: SliceWriter {
 
   mutating func open(
     _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
-    _ note: SliceNote?
+    _ details: SliceDetails
   ) {
-    begin(Event.begin, function, functions, at: time, note)
+    begin(Event.begin, function, functions, at: time, details)
     depth += 1
   }
 
   mutating func instant(
-    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ details: SliceDetails
   ) {
-    begin(Event.instant, function, functions, at: time, nil)
+    begin(Event.instant, function, functions, at: time, details)
   }
 
   private mutating func begin(
     _ type: UInt64, _ function: ExportedFunction, _ functions: borrowing ExportedFunctions,
-    at time: UInt64, _ note: SliceNote?
+    at time: UInt64, _ details: SliceDetails
   ) {
     let delta = time - lastTime
     lastTime = time
     let (name, new) = names.name(function.index, functions)
     let track = depth < Self.mostDepth ? nil : deepTrack()
-    if new == nil && note == nil && track == nil {
+    if new == nil && details.isEmpty && track == nil {
       quick(delta, type, name)
       return
     }
@@ -202,17 +203,18 @@ struct PerfettoWriter: SliceWriter {
         if let track { event.add(Event.trackUUID, track) }
         if name.category > 0 { event.add(Event.categories, UInt64(name.category)) }
         if name.hasSource { event.add(Event.sourceLocation, UInt64(name.name)) }
-        if let note { Self.annotate(&event, "note", note.rawValue) }
+        if let note = details.note { Self.annotate(&event, "note", note.rawValue) }
+        if !details.arguments.isEmpty { Self.annotate(&event, details.arguments) }
       }
     }
   }
 
-  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ details: SliceDetails) {
     let delta = time - lastTime
     lastTime = time
     depth -= 1
     let track = depth < Self.mostDepth ? nil : deepTrack()
-    if note == nil && track == nil {
+    if details.isEmpty && track == nil {
       quick(delta, Event.end, nil)
       return
     }
@@ -221,7 +223,10 @@ struct PerfettoWriter: SliceWriter {
       packet.add(Packet.trackEvent) { event in
         event.add(Event.type, Event.end)
         if let track { event.add(Event.trackUUID, track) }
-        if let note { Self.annotate(&event, "end", note.rawValue) }
+        if let note = details.note { Self.annotate(&event, "end", note.rawValue) }
+        if let result = details.result {
+          event.add(Event.annotations) { Self.fill(&$0, "return", result) }
+        }
       }
     }
   }
@@ -272,6 +277,32 @@ struct PerfettoWriter: SliceWriter {
   }
 
   mutating func end(_ thread: ExportedThread, at time: UInt64) {}
+
+  /// As a dictionary, `arguments`.
+  private static func annotate(_ event: inout ProtobufMessage, _ arguments: [CallArgument]) {
+    event.add(Event.annotations) { annotation in
+      annotation.add(10, "arguments")
+      for (name, value) in keyed(arguments) {
+        annotation.add(11) { fill(&$0, name, value) }
+      }
+    }
+  }
+
+  private static func fill(_ annotation: inout ProtobufMessage, _ name: String, _ value: CallValue)
+  {
+    annotation.add(10, name)
+    switch value {
+    case .boolean(let truth): annotation.add(2, truth ? 1 : 0)
+    case .unsigned(let number): annotation.add(3, number)
+    case .integer(let number): annotation.add(4, UInt64(bitPattern: number))
+    case .real(let number): annotation.add(5, double: number)
+    case .single(let number): annotation.add(5, double: Double(number))
+    case .pointer(let address): annotation.add(7, address)
+    case .text(let bytes, isCut: false):
+      annotation.add(6, String(decoding: bytes, as: UTF8.self))
+    default: annotation.add(6, value.text)
+    }
+  }
 
   private static func annotate(_ event: inout ProtobufMessage, _ name: String, _ value: String) {
     event.add(Event.annotations) { annotation in

@@ -3,7 +3,7 @@
 /// A protobuf message in the making: fields are appended in their wire format.
 ///
 /// Source: protobuf.dev/programming-guides/encoding: a field is `number << 3 | wire type` as a
-/// varint, then a varint (type 0), or a length and as many bytes (type 2).
+/// varint, then a varint (type 0), eight bytes (type 1), or a length and as many bytes (type 2).
 struct ProtobufMessage {
   private(set) var bytes: [UInt8] = []
 
@@ -12,6 +12,13 @@ struct ProtobufMessage {
   mutating func add(_ field: UInt32, _ value: UInt64) {
     varint(UInt64(field) << 3)
     varint(value)
+  }
+
+  mutating func add(_ field: UInt32, double number: Double) {
+    varint(UInt64(field) << 3 | 1)
+    for shift in stride(from: 0, to: 64, by: 8) {
+      bytes.append(UInt8(truncatingIfNeeded: number.bitPattern >> UInt64(shift)))
+    }
   }
 
   mutating func add(_ field: UInt32, _ text: String) {

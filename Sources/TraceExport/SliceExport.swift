@@ -12,7 +12,10 @@ struct SliceExport<Writer: SliceWriter> {
   private var doneChunks = 0
   private var allChunks = 0
 
-  init(_ writer: Writer) { stream = SliceStream(writer) }
+  /// `wantsValues`: the format has room for arguments and results.
+  init(_ writer: Writer, _ recording: Recording, wantsValues: Bool) {
+    stream = SliceStream(writer, ValueCache(recording, isOn: wantsValues))
+  }
 
   var writer: Writer {
     get { stream.writer }
@@ -27,11 +30,11 @@ struct SliceExport<Writer: SliceWriter> {
     allChunks = recording.processes.reduce(0) { sum, process in
       process.threads.reduce(sum) { $0 + ($1.chunkCount) }
     }
-    for process in recording.processes {
+    for (index, process) in recording.processes.enumerated() {
       var lost: UInt64 = 0
       let set = FunctionSet(process.entryOnlyFunctions())
       let clock = ExportClock(origin: origin, scale: process.scale)
-      stream.begin(process, clock, set)
+      stream.begin(process, index, clock, set)
       for thread in process.threads where filter.isChosen(process, thread) && thread.chunkCount > 0
       {
         let exported = ExportedThread(
@@ -58,10 +61,12 @@ struct SliceExport<Writer: SliceWriter> {
     _ exported: ExportedThread, _ stack: CallStack, _ progress: (Double) throws -> Void
   ) throws -> UInt64 {
     var cursor = exported.thread.cursor()
+    cursor.wantsValues = stream.values.isOn
     var stack = stack
     stream.beginThread()
     try stream.writer.begin(exported)
     while let event = cursor.next() {
+      if cursor.hasValues, let values = cursor.takeValues(of: event) { stream.values(values) }
       if event.kind == .entry || event.kind == .exit {
         stack.apply(event, from: cursor, to: &stream)
         continue

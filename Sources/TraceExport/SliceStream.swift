@@ -70,13 +70,19 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   private var moved = 0
   /// A file made to be slow is not followed beyond.
   private let mostMoved = 1 << 22
+  private(set) var values: ValueCache
+  private var process: (recording: ProcessRecording, index: Int)?
 
-  init(_ writer: Writer) {
+  init(_ writer: Writer, _ values: ValueCache) {
     self.writer = writer
+    self.values = values
     functions = ExportedFunctions()
   }
 
-  mutating func begin(_ process: ProcessRecording, _ clock: ExportClock, _ set: FunctionSet) {
+  mutating func begin(
+    _ process: ProcessRecording, _ index: Int, _ clock: ExportClock, _ set: FunctionSet
+  ) {
+    self.process = (process, index)
     self.clock = clock
     entryOnly = set
     hasExits = process.tracer != .function
@@ -99,15 +105,29 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     return lastTime
   }
 
+  mutating func values(_ values: RecordedValues) { self.values.keep(values) }
+
+  private mutating func arguments(_ frame: Frame) -> SliceDetails {
+    guard values.isOn, let process else { return .none }
+    let found = values.arguments(frame.function, process: process.recording, index: process.index)
+    return SliceDetails(arguments: found ?? [])
+  }
+
+  private mutating func result(_ frame: Frame) -> SliceDetails {
+    guard values.isOn, let process else { return .none }
+    let found = values.result(frame.function, process: process.recording, index: process.index)
+    return SliceDetails(result: found)
+  }
+
   mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     let function = functions.function(frame.function)
     summary.calls &+= 1
     if !hasExits || entryOnly.contains(frame.function) {
       summary.entryOnly &+= 1
-      writer.instant(function, functions, at: time(frame.start))
+      writer.instant(function, functions, at: time(frame.start), arguments(frame))
     } else {
       open.append(function)
-      writer.open(function, functions, at: time(frame.start), nil)
+      writer.open(function, functions, at: time(frame.start), arguments(frame))
     }
   }
 
@@ -115,18 +135,18 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     let function = functions.function(frame.function)
     summary.startMissing &+= 1
     open.append(function)
-    writer.open(function, functions, at: time(frame.start), .startMissing)
+    writer.open(function, functions, at: time(frame.start), SliceDetails(note: .startMissing))
   }
 
   mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     if how == .entryOnly { return }
-    let note = how == .returned ? nil : note(how)
+    let details = how == .returned ? result(frame) : SliceDetails(note: note(how))
     let now = self.time(time)
     let depth = ownDepth + depth
     if depth == open.count - 1 {
-      writer.close(open.removeLast(), at: now, note)
+      writer.close(open.removeLast(), at: now, details)
     } else if open.indices.contains(depth) {
-      closeInside(depth, at: now, note)
+      closeInside(depth, at: now, details)
     }
   }
 
@@ -137,7 +157,7 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
     ownDepth = stack == 0 ? 0 : open.count
     for function in suspended.removeValue(forKey: stack) ?? [] {
       open.append(function)
-      writer.open(function, functions, at: now, .switchedBack)
+      writer.open(function, functions, at: now, SliceDetails(note: .switchedBack))
     }
   }
 
@@ -148,7 +168,9 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
   private mutating func suspend(_ count: Int, _ stack: UInt32, at time: UInt64) {
     let part = Array(open.suffix(count))
     open.removeLast(part.count)
-    for function in part.reversed() { writer.close(function, at: time, .switchedAway) }
+    for function in part.reversed() {
+      writer.close(function, at: time, SliceDetails(note: .switchedAway))
+    }
     if !part.isEmpty { suspended[stack] = part }
   }
 
@@ -169,16 +191,20 @@ struct SliceStream<Writer: SliceWriter>: CallSink {
 
   /// A call ended under others that belong to another stack and go on: viewers know one stack a
   /// thread, so that those are closed and opened again.
-  private mutating func closeInside(_ depth: Int, at time: UInt64, _ note: SliceNote?) {
+  private mutating func closeInside(_ depth: Int, at time: UInt64, _ details: SliceDetails) {
     let inner = open[(depth + 1)...]
     moved += inner.count
     if moved > mostMoved {
-      writer.close(open.remove(at: depth), at: time, note)
+      writer.close(open.remove(at: depth), at: time, details)
       return
     }
-    for function in inner.reversed() { writer.close(function, at: time, .switchedAway) }
-    writer.close(open[depth], at: time, note)
-    for function in inner { writer.open(function, functions, at: time, .switchedBack) }
+    for function in inner.reversed() {
+      writer.close(function, at: time, SliceDetails(note: .switchedAway))
+    }
+    writer.close(open[depth], at: time, details)
+    for function in inner {
+      writer.open(function, functions, at: time, SliceDetails(note: .switchedBack))
+    }
     open.remove(at: depth)
   }
 

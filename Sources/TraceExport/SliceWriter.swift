@@ -12,6 +12,19 @@ enum SliceNote: String {
   case switchedBack = "continues the slice before it of this name: not another call"
 }
 
+/// What a slice has besides its name and its times.
+struct SliceDetails {
+  var note: SliceNote?
+  /// Of its beginning.
+  var arguments: [CallArgument] = []
+  /// Of its end.
+  var result: CallValue?
+
+  static let none = SliceDetails()
+
+  var isEmpty: Bool { note == nil && arguments.isEmpty && result == nil }
+}
+
 /// A thread that is being exported.
 struct ExportedThread {
   var process: ProcessRecording
@@ -33,11 +46,12 @@ protocol SliceWriter {
   mutating func begin(_ thread: ExportedThread) throws
   mutating func open(
     _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
-    _ note: SliceNote?)
-  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?)
+    _ details: SliceDetails)
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ details: SliceDetails)
   /// A call of which only the entry is known.
   mutating func instant(
-    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64)
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ details: SliceDetails)
   /// So many events were not recorded here; 0: how many is not known.
   mutating func lost(_ events: UInt64, at time: UInt64)
   /// The thread's last event was at `time`.

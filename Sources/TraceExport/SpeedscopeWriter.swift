@@ -59,20 +59,21 @@ struct SpeedscopeWriter: SliceWriter {
 
   mutating func open(
     _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
-    _ note: SliceNote?
+    _ details: SliceDetails
   ) {
     event("{\"type\":\"O\",\"frame\":", function, at: time)
   }
 
-  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ details: SliceDetails) {
     event("{\"type\":\"C\",\"frame\":", function, at: time)
   }
 
   mutating func instant(
-    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ details: SliceDetails
   ) {
-    open(function, functions, at: time, nil)
-    close(function, at: time, nil)
+    open(function, functions, at: time, details)
+    close(function, at: time, .none)
   }
 
   mutating func lost(_ events: UInt64, at time: UInt64) {}

@@ -87,27 +87,28 @@ struct UftraceWriter: SliceWriter {
 
   mutating func open(
     _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
-    _ note: SliceNote?
+    _ details: SliceDetails
   ) {
     let address = addresses.address(function.index, functions)
     if depth < Self.mostDepth {
       write(Kind.entry, address, at: time)
-    } else if note != .switchedBack {
+    } else if details.note != .switchedBack {
       leftOut += 1
     }
     depth += 1
   }
 
-  mutating func close(_ function: ExportedFunction, at time: UInt64, _ note: SliceNote?) {
+  mutating func close(_ function: ExportedFunction, at time: UInt64, _ details: SliceDetails) {
     depth -= 1
     if depth < Self.mostDepth { write(Kind.exit, addresses.known(function.index), at: time) }
   }
 
   mutating func instant(
-    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64
+    _ function: ExportedFunction, _ functions: borrowing ExportedFunctions, at time: UInt64,
+    _ details: SliceDetails
   ) {
-    open(function, functions, at: time, nil)
-    close(function, at: time, nil)
+    open(function, functions, at: time, details)
+    close(function, at: time, .none)
   }
 
   @inline(__always)

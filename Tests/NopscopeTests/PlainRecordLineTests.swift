@@ -27,6 +27,7 @@ import Testing
     ["--delay", "1ms", "--duration", "5s", "--start-on", "main", "--stop-on", "ma*", "PROGRAM"],
     ["--overwrite", "1M", "--snapshot-on", "main>5s", "--snapshots", "3", "PROGRAM"],
     ["--overwrite", "1M", "--snapshot-signal", "USR1", "PROGRAM"],
+    ["--args", "ma*", "--args", "f(int a, char *b) -> int", "PROGRAM"],
     ["--max-depth", "+4", "--threshold", "0.5us", "--overwrite", "65536", "PROGRAM", "a"],
   ]
 
@@ -39,6 +40,7 @@ import Testing
     ["--tracer", "function", "--max-depth", "2", "PROGRAM"], ["--filter", "", "PROGRAM"],
     ["--filter", "a\\", "PROGRAM"], ["--graph", "f:traceoff:3", "PROGRAM"],
     ["--delay", "5", "PROGRAM"], ["--duration", "0s", "PROGRAM"], ["--start-on", "!f", "PROGRAM"],
+    ["--args", "f(flaot x)", "PROGRAM"], ["--tracer", "function", "--args", "main", "PROGRAM"],
     ["--snapshot-on", "main>5s", "PROGRAM"], ["--snapshots", "3", "PROGRAM"],
     ["--unknown", "x", "PROGRAM"], ["-x", "PROGRAM"],
     ["--filter", "a", "-h"], ["--help"],

@@ -55,7 +55,8 @@ import Testing
       says: "--snapshots: nothing takes one: add --snapshot-on or --snapshot-signal"),
     Wrong(
       "--overwrite", "1M", "--tracer", "function", "--snapshot-on", "f>5ms",
-      says: "--snapshot-on: only the tracer function_graph times calls, and --tracer is function"),
+      says: "--snapshot-on: only the tracer function_graph has this option, and --tracer is "
+        + "function"),
     Wrong(
       "--overwrite", "1M", "--snapshot-on", "f>5ms", "--threshold", "1us",
       says: "--snapshot-on cannot be combined with --threshold"),
@@ -67,7 +68,33 @@ import Testing
       says: "--snapshot-on cannot be combined with --graph"),
   ]
 
-  @Test("a wrong line is 64, and nothing runs", arguments: wrong)
+  static let wrongArguments: [Wrong] = [
+    Wrong("--args", "", says: "filter '': expected a function's name"),
+    Wrong(
+      "--args", "f(int a, flaot b)",
+      says: "--args 'f(int a, flaot b)': column 10: expected a type such as int, uint64_t, size_t, "
+        + "bool, double, char * or void *, found 'flaot'"),
+    Wrong(
+      "--args", "f(int a", says: "--args 'f(int a': column 8: expected ',' or ')', found the end"),
+    Wrong(
+      "--args", "f(int) => int",
+      says: "--args 'f(int) => int': column 8: expected the end, or '->' and a type, found '='"),
+    Wrong(
+      "--args", "(int)", says: "--args '(int)': column 1: expected a function's name before '('"),
+    Wrong(
+      "--args", "!f(int)",
+      says: "--args '!f(int)': column 1: expected a function's name: a rule with '!' has no "
+        + "parameters, found '!'"),
+    Wrong(
+      "--args", "f", "--tracer", "function",
+      says: "--args: only the tracer function_graph has this option, and --tracer is function"),
+    Wrong("--args", "f", "--max-depth", "3", says: "--args cannot be combined with --max-depth"),
+    Wrong("--args", "f", "--graph", "g", says: "--args cannot be combined with --graph"),
+    Wrong(
+      "--args", "f", "--threshold", "1us", says: "--args cannot be combined with --threshold"),
+  ]
+
+  @Test("a wrong line is 64, and nothing runs", arguments: wrong + wrongArguments)
   func refused(one: Wrong) throws {
     let folder = try TemporaryFolder.shared.fresh("trigger")
     let result = try runNopscope(

@@ -183,7 +183,7 @@ import Units
   func unknownEvent() throws {
     let chunk = SyntheticChunk { encoder in
       encoder.call(1, from: Self.base + 1, to: Self.base + 2)
-      encoder.raw([0x90, 1, 2, 3, 4, 5, 6, 7, 8])
+      encoder.raw([0xa0, 1, 2, 3, 4, 5, 6, 7, 8])
     }
     let next = SyntheticChunk(sequence: 1) { $0.call(1, from: Self.base + 1, to: Self.base + 2) }
     let path = try SyntheticRecording(processes: [SyntheticProcess(chunks: [chunk, next])]).write()
@@ -191,7 +191,7 @@ import Units
     #expect(read.events == 6)
     #expect(
       read.problems == [
-        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte 90, "
+        "chunk at 0x1000 of 4711-0.events: at 0x1043: expected an event, found the byte a0, "
           + "rest skipped"
       ])
   }

@@ -56,6 +56,8 @@ public struct DecodedProcess: Sendable {
   public var calls: [String: Int] = [:]
   /// By function number, since several generations of a module have functions of one name.
   public var names: [Int: (name: String, generation: Int)] = [:]
+  /// How many VALUES.
+  public var values = 0
   /// Calls by function number.
   public var callsByFunction: [Int: Int] = [:]
   /// Modules with call sites, in the order in which they were loaded.
@@ -224,6 +226,13 @@ public struct DecodedProcess: Sendable {
         if others[to]?.isEmpty == false { complaints.append("SPLIT to \(to) in \(chunk)") }
         others[to] = Array(stack.suffix(count))
         stack.removeLast(min(count, stack.count))
+      case 0x90:
+        let length = word >> 16 & 0xffff
+        guard at + length <= data.count, word >> 8 & 0xff < 2 else {
+          return complaints.append("VALUES of \(length) bytes in \(chunk)")
+        }
+        at += length
+        values += 1
       case 0x10, 0x40: break
       // This includes a zero byte, which would be an event that was never stored.
       default: return complaints.append("event \(first) at \(chunk) + \(64 + at - size)")

@@ -90,6 +90,13 @@ public struct EventEncoder: Sendable {
   /// The next entry was called from `address`.
   public mutating func parent(_ address: UInt64) { append(0x50 | address << 8, count: 8) }
 
+  /// The next entry's arguments (moment 0), or what the next exit returned (1).
+  public mutating func values(_ function: UInt32, moment: UInt8, _ values: [UInt8]) {
+    append(
+      0x90 | UInt64(moment) << 8 | UInt64(values.count) << 16 | UInt64(function) << 32, count: 8)
+    bytes += values
+  }
+
   /// Any bytes.
   public mutating func raw(_ bytes: [UInt8]) { self.bytes += bytes }
 

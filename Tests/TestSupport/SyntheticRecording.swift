@@ -44,6 +44,9 @@ public struct SyntheticRecording: Sendable {
       for (index, module) in process.modules.enumerated() {
         let name = module.buildID ?? "path-\(index)"
         try Data(module.symbolFile().utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name)"))
+        if let text = module.signatures {
+          try Data(text.utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name).args"))
+        }
         guard let lines = module.lineFile else { continue }
         try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name).lines"))
       }
@@ -190,6 +193,8 @@ public struct SyntheticModule: Sendable {
   public var entryOnly: Set<Int> = []
   /// By index: where functions are defined.
   public var sources: [Int: (file: String, line: Int)] = [:]
+  /// The text of its file of signatures; nil: it has none.
+  public var signatures: String?
   /// The text of its file of source lines, where it is not made of `sources`.
   public var rawLines: String?
   /// Places that looked like call sites.

@@ -18,6 +18,11 @@ struct ProtobufFields {
       let key = try Self.varint(&rest)
       switch key & 7 {
       case 0: fields.append((Int(key >> 3), .number(try Self.varint(&rest))))
+      case 1:
+        guard rest.count >= 8 else { throw Malformed() }
+        let word = rest.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        fields.append((Int(key >> 3), .number(word)))
+        rest = rest.dropFirst(8)
       case 2:
         let length = Int(try Self.varint(&rest))
         guard length <= rest.count else { throw Malformed() }
@@ -83,6 +88,9 @@ struct PerfettoTrace {
   private(set) var deepSlices: [String: Int] = [:]
   private var sequences: [UInt64: Sequence] = [:]
   private(set) var pairing = SlicePairing()
+  /// Annotations of that name, and the entries of those.
+  private(set) var returned: [ProtobufFields] = []
+  private(set) var arguments: [[ProtobufFields]] = []
 
   init(path: String) throws {
     let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
@@ -146,6 +154,10 @@ struct PerfettoTrace {
   private mutating func read(
     _ event: ProtobufFields, at time: UInt64, _ sequence: Sequence
   ) throws {
+    for annotation in try event.messages(4) {
+      if annotation.text(10) == "return" { returned.append(annotation) }
+      if annotation.text(10) == "arguments" { arguments.append(try annotation.messages(11)) }
+    }
     let notes = try event.messages(4).compactMap { $0.text(6) }
     let name = event.number(10).flatMap { sequence.names[$0] } ?? event.text(23) ?? "?"
     let track = event.number(11) ?? sequence.track

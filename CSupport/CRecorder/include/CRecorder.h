@@ -119,7 +119,7 @@ int nrc_arena_events(const nrc_arena *arena);
 nrc_arena_event *nrc_arena_next(nrc_arena *arena);
 void nrc_arena_done(nrc_arena_event *event);
 
-/// Sends a plan (nrec_plan_message) and its entries. False: there is no memory for it.
+/// Sends a plan (nrec_plan_message), and its entries and fetches: `size` bytes. False: there is no memory for it.
 bool nrc_arena_answer(nrc_arena *arena, int place, const void *plan, const void *entries, size_t size);
 
 /// To be called once the process has ended: what it had recorded and not handed over is written, and

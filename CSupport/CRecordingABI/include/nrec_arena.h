@@ -133,7 +133,7 @@ typedef struct nrec_mail {
   uint8_t message[];
 } nrec_mail;
 
-/// An answer: a plan, and its entries behind it.
+/// An answer: a plan, its entries behind it, and its fetches behind those.
 typedef struct nrec_answer {
   nrec_plan_message plan;
   nrec_plan_entry entries[];

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /// The version of the messages alone: agent and recorder are of one build, but recordings are kept.
-#define NREC_MESSAGE_VERSION 7u
+#define NREC_MESSAGE_VERSION 8u
 
 #define NREC_ENVIRONMENT "NOPSCOPE_AGENT"   // the socket's path; set for the traced program
 
@@ -80,6 +80,7 @@ typedef struct nrec_config {
   uint64_t threshold;         ///< in units; 0: none. Shorter calls are not recorded
   uint64_t snapshot_limit;    ///< in units; 0: none. A call of a function whose site has
                               ///< NREC_SITE_GRAPH that takes longer asks for a snapshot
+  uint64_t reads_values;      ///< 1: sites of NREC_SITE_GRAPH may have nrec_fetches
   nrec_thread_rule threads[NREC_MOST_THREAD_RULES];
 } nrec_config;
 
@@ -94,6 +95,8 @@ typedef struct nrec_module_message {
 typedef struct nrec_plan_message {
   uint32_t message, generation;
   uint32_t first_function, count;  ///< entries of the plan
+  uint32_t fetches;           ///< behind the entries: nrec_fetch
+  uint32_t reserved;
 } nrec_plan_message;
 
 /// How one call site is to be patched.
@@ -119,10 +122,44 @@ enum {
   NREC_SITE_ENTRY_ONLY = 2,      ///< its return cannot be hooked: 8(%rbp) is only a copy of it
   NREC_SITE_RUN_OF_NOPS = 4,     ///< several instructions
   NREC_SITE_GRAPH = 8,           ///< a graph function: what it calls is recorded while it is open.
-                                 ///< With a snapshot_limit: a function whose calls are timed
+                                 ///< With a snapshot_limit or reads_values: a function whose calls
+                                 ///< are timed, or recorded with values
   NREC_SITE_START = 16,          ///< its entry opens the gate (nrec_arena.h)
   NREC_SITE_STOP = 32,           ///< its entry shuts it
 };
+
+/// One value that is recorded with each call of a function: an argument, or what it returns. Where it
+/// is follows from the System V ABI. Those of one function are neighbours, in the order in which they
+/// are recorded; functions ascend. A function of NREC_SITE_GRAPH without any is timed; one with some is
+/// timed if one of them is NREC_FETCH_TIMED.
+typedef struct nrec_fetch {
+  uint32_t function;          ///< its number
+  uint8_t moment;             ///< NREC_AT_*
+  uint8_t source;             ///< NREC_SOURCE_*
+  uint8_t form;               ///< NREC_FORM_*
+  uint8_t bytes;              ///< of NREC_FORM_BYTES: 1 to 8
+  uint32_t offset;            ///< of NREC_SOURCE_STACK: bytes above the first argument there
+  uint32_t reserved;
+} nrec_fetch;
+
+enum { NREC_AT_ENTRY = 0, NREC_AT_RETURN = 1, NREC_FETCH_TIMED = 2 };
+
+enum {
+  NREC_SOURCE_RDI = 0, NREC_SOURCE_RSI = 1, NREC_SOURCE_RDX = 2, NREC_SOURCE_RCX = 3,
+  NREC_SOURCE_R8 = 4, NREC_SOURCE_R9 = 5, NREC_SOURCE_RAX = 6, NREC_SOURCE_STACK = 7,
+  NREC_SOURCE_XMM0 = 8,       ///< to 15: xmm7
+  NREC_SOURCES = 16,
+};
+
+enum {
+  NREC_FORM_BYTES = 0,        ///< the register's or the stack's own
+  NREC_FORM_TEXT = 1,         ///< it points to a text that ends in NUL
+  NREC_FORM_LIBSTDCXX = 2,    ///< it points to a std::string of libstdc++, with the ABI of GCC 5
+  NREC_FORM_LIBCXX = 3,       ///< it points to a std::string of libc++
+  NREC_FORMS = 4,
+};
+
+enum { NREC_MOST_STACK_BYTES = 1 << 12 };  ///< of arguments: `offset` is less
 
 /// The result of a plan. If a site failed, `length` is not 0, and offset, expected and actual
 /// describe the site.
@@ -155,6 +192,7 @@ typedef struct nrec_gone {
 } nrec_gone;
 
 _Static_assert(sizeof(nrec_plan_entry) == 24, "a plan entry is 24 bytes");
+_Static_assert(sizeof(nrec_fetch) == 16, "a fetch is 16 bytes");
 _Static_assert(sizeof(nrec_inherited) <= sizeof(nrec_module_message), "the longest is a module's");
 
 #endif

@@ -90,6 +90,11 @@
 //                                   where this chunk has not listed them before. 0: its own stack
 //   1000 0000 (80)    8    SPLIT    24 bits: how many innermost functions belong to another stack,
 //                                   which is suspended; 32 bits: that stack's number
+//   1001 0000 (90)    8+n  VALUES   8 bits: 0 arguments, of the ENTRY behind it, or 1 what is returned,
+//                                   by the EXIT behind it; 16 bits: n; 32 bits: the function; n bytes
+//
+// VALUES hold one value behind the other, as symbols/BUILDID.args has their types. Each begins with a
+// byte: how many bytes it has, and NREC_VALUE_CUT where it was longer; or one of the marks below.
 //
 // The tracer `function` writes no EXIT. It records where each ENTRY was called from: an ENTRY of 8
 // bytes is followed by its PARENT, and from then on the two have a number in their chunk,
@@ -118,7 +123,18 @@ enum {
   NREC_EVENT_ENTRY = 0x60,
   NREC_EVENT_SWITCH = 0x70,
   NREC_EVENT_SPLIT = 0x80,
+  NREC_EVENT_VALUES = 0x90,
 };
+
+/// The first byte of a value.
+enum {
+  NREC_VALUE_CUT = 0x80,        ///< with a text's length: there was more
+  NREC_VALUE_NULL = 0xfe,       ///< a null pointer in place of a text
+  NREC_VALUE_UNREADABLE = 0xff,
+};
+enum { NREC_MOST_VALUES = 16 };     ///< of one VALUES
+enum { NREC_LONGEST_TEXT = 96 };    ///< bytes of a text that are recorded
+enum { NREC_LONGEST_VALUES = NREC_MOST_VALUES * (1 + NREC_LONGEST_TEXT) };
 
 enum { NREC_ALL_OPEN = 0xffffff };  ///< of UNWOUND
 /// Before a chunk's open functions: they are another stack's than the thread's own, whose number

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where functions are defined, by the DWARF of their files. The only target that uses elfutils'
-// libdw.
+// Where functions are defined, and what they take and return, by the DWARF of their files. The only
+// target that uses elfutils' libdw.
 //
 // The files are the traced program's, and DWARF is large and easily damaged. So a process of its own
 // reads it, forked from the caller: it may take its time, its memory or crash, and what it costs are
@@ -51,5 +51,19 @@ typedef struct nsl_answer {
 nsl_result nsl_read(const char *library, const nsl_module *modules, uint32_t count,
                     uint64_t nanoseconds, nsl_answer *answer);
 void nsl_free(nsl_answer *answer);
+
+/// What functions take and return, as text: signatures.c says how.
+typedef struct nsl_text {
+  const char *text;
+  size_t length;
+  void *memory;
+  size_t size;
+} nsl_text;
+
+/// Looks for at most so long. Whatever it returns, `answer` holds what was found, until it is freed.
+/// `has_failed`: the reader crashed.
+nsl_result nsl_read_signatures(const char *library, const nsl_module *module, uint64_t nanoseconds,
+                               nsl_text *answer, bool *has_failed);
+void nsl_free_text(nsl_text *answer);
 
 #endif

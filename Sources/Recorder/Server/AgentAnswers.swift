@@ -162,7 +162,7 @@ extension RecordServer {
     case .refused(let reason):
       module.status = reason
       warn("\(message.path): \(reason)")
-      sendPlan(of: module, entries: [], to: process)
+      sendPlan(of: module, Plan.nothing, to: process)
     case .sites(let sites): plan(&module, sites, process)
     }
     process.modules[message.generation] = module
@@ -203,14 +203,15 @@ extension RecordServer {
     guard sites.entries.count <= most else {
       module.status = "left alone: the process has no numbers left for its functions"
       warn("\(module.message.path): \(module.status)")
-      return sendPlan(of: module, entries: [], to: process)
+      return sendPlan(of: module, Plan.nothing, to: process)
     }
     guard writer.saveSymbols(of: &module, sites) else {
       module.status = "left alone: its symbols cannot be saved"
-      return sendPlan(of: module, entries: [], to: process)
+      return sendPlan(of: module, Plan.nothing, to: process)
     }
-    let plan = planner.plan(
+    var plan = planner.plan(
       sites, module: module.message.path, firstFunction: process.nextFunction)
+    if plan.reason == nil, !plan.valued.isEmpty { addValues(to: &plan, of: module, sites) }
     module.sites = plan.entries.count
     module.armed = plan.armed
     module.unwanted = plan.unwanted
@@ -221,23 +222,37 @@ extension RecordServer {
       warn("\(module.message.path): \(reason)")
     }
     module.isPending = !plan.entries.isEmpty && plan.reason == nil
-    sendPlan(of: module, entries: plan.entries, to: process)
+    sendPlan(of: module, plan, to: process)
     ruleUse.note(sites, module: module.message.path)
   }
 
-  private func sendPlan(
-    of module: TracedModule, entries: [nrec_plan_entry], to process: TracedProcess
-  ) {
+  private func addValues(to plan: inout Plan, of module: TracedModule, _ sites: FileSites) {
+    let readings = arguments.readings(of: plan, module, sites)
+    for warning in readings.warnings { warn(warning) }
+    if let file = readings.file {
+      do {
+        try writer.folder.replaceSymbols(
+          module.symbolsName + RecordingFormat.argumentsSuffix, file.bytes)
+      } catch {
+        return warn("\(error)")
+      }
+    }
+    plan.add(readings.fetches)
+  }
+
+  private func sendPlan(of module: TracedModule, _ plan: Plan, to process: TracedProcess) {
     guard let place = process.place else { return }
     var message = nrec_plan_message()
     message.message = UInt32(NREC_MESSAGE_PLAN)
     message.generation = module.message.generation
     message.first_function = module.firstFunction
-    message.count = UInt32(entries.count)
-    if arena.answer(message, entries, to: place) { return }
+    message.count = UInt32(plan.entries.count)
+    message.fetches = UInt32(plan.fetches.count)
+    if arena.answer(message, plan.entries, plan.fetches, to: place) { return }
     warn("\(module.message.path): its plan cannot be sent: no memory is left for it")
     message.count = 0
-    _ = arena.answer(message, [], to: place)
+    message.fetches = 0
+    _ = arena.answer(message, [], [], to: place)
   }
 }
 

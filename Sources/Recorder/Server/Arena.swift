@@ -119,13 +119,13 @@ final class Arena {
 
   /// Sends a plan and its entries; false: there is no memory for it.
   func answer(
-    _ plan: nrec_plan_message, _ entries: [nrec_plan_entry], to place: Place
+    _ plan: nrec_plan_message, _ entries: [nrec_plan_entry], _ fetches: [nrec_fetch],
+    to place: Place
   ) -> Bool {
-    withUnsafeBytes(of: plan) { plan in
-      entries.withUnsafeBytes { entries in
-        nrc_arena_answer(
-          arena, Int32(place.number), plan.baseAddress, entries.baseAddress, entries.count)
-      }
+    let entries = entries.withUnsafeBytes { Array($0) } + fetches.withUnsafeBytes { Array($0) }
+    return withUnsafeBytes(of: plan) { plan in
+      nrc_arena_answer(
+        arena, Int32(place.number), plan.baseAddress, entries, entries.count)
     }
   }
 

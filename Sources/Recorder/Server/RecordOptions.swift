@@ -27,6 +27,8 @@ public struct RecordOptions: Sendable {
   public var tracer = Tracer.functionGraph
   /// Which functions are recorded.
   public var filter = SiteFilter()
+  /// Whose arguments and results are recorded.
+  public var arguments: [ArgumentRule] = []
   /// Empty: every thread is recorded.
   public var threads: [ThreadRule] = []
   /// 0: no limit.
@@ -59,6 +61,7 @@ public struct RecordOptions: Sendable {
     if triggers.delayNanoseconds > 0 { session.delayNanoseconds = triggers.delayNanoseconds }
     session.durationNanoseconds = triggers.durationNanoseconds
     session.snapshotOn = snapshots.text
+    if !arguments.isEmpty { session.arguments = arguments.map(\.text) }
     if !triggers.startOn.isEmpty { session.startOn = texts(triggers.startOn) }
     if !triggers.stopOn.isEmpty { session.stopOn = texts(triggers.stopOn) }
     return session
@@ -79,6 +82,7 @@ public struct RecordOptions: Sendable {
     if thresholdNanoseconds > 0 {
       config.threshold = max(1, clock.units(nanoseconds: thresholdNanoseconds).rawValue)
     }
+    config.reads_values = arguments.isEmpty ? 0 : 1
     config.is_gated = triggers.isGated ? 1 : 0
     if snapshots.limitNanoseconds > 0 || !snapshots.functions.isEmpty {
       config.snapshot_limit = max(1, clock.units(nanoseconds: snapshots.limitNanoseconds).rawValue)

@@ -23,6 +23,7 @@ public final class RecordServer {
   let notes: Notes
   let planner: Planner
   let ruleUse: RuleUse
+  let arguments: ArgumentReader
   let gate: RecordingGate
   private(set) lazy var snapshots = Snapshots(server: self)
   /// Called after each snapshot.
@@ -68,8 +69,9 @@ public final class RecordServer {
     self.clock = clock
     var triggers = options.triggers
     triggers.timed = options.snapshots.functions
-    ruleUse = RuleUse(options.filter)
-    planner = Planner(filter: options.filter, triggers: triggers)
+    ruleUse = RuleUse(options.filter, arguments: options.arguments)
+    planner = Planner(filter: options.filter, triggers: triggers, arguments: options.arguments)
+    arguments = ArgumentReader(debugFiles: source.debugFiles)
     loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
     writer = try RecordingWriter(

@@ -14,8 +14,34 @@ public struct Plan: Sendable {
   public var unwanted: Int
   /// What was chosen for each, for the recording.
   public var choices = SitePlan()
+  /// What the agent reads at some of them, in the order of functions.
+  public private(set) var fetches: [nrec_fetch] = []
+  /// Sites of functions whose arguments are recorded, with the rule that says so.
+  public var valued: [Int: ArgumentRule] = [:]
   /// Why the module is left alone; nil where it is not.
   public var reason: String?
+}
+
+extension Plan {
+  /// For a module that is left alone.
+  static let nothing = Plan(entries: [], armed: 0, unwanted: 0)
+
+  /// Has the agent read values at sites; `fetches` by site, their functions not set. A site whose
+  /// calls are timed, too, says so by a fetch.
+  mutating func add(_ fetches: [Int: [nrec_fetch]]) {
+    for (site, all) in fetches.sorted(by: { $0.key < $1.key }) where !all.isEmpty {
+      var all = all
+      if entries[site].flags & UInt8(NREC_SITE_GRAPH) != 0 {
+        var timed = nrec_fetch()
+        timed.moment = UInt8(NREC_FETCH_TIMED)
+        timed.bytes = 1
+        all.append(timed)
+      }
+      for index in all.indices { all[index].function = entries[site].function }
+      entries[site].flags |= UInt8(NREC_SITE_GRAPH)
+      self.fetches += all
+    }
+  }
 }
 
 /// Makes one action for each site, from the sites and the rules.
@@ -27,17 +53,23 @@ public struct Planner: Sendable {
   /// Which functions begin and end the recording.
   public let triggers: Triggers
 
-  /// Plans by `filter` and `triggers`.
-  public init(filter: SiteFilter, triggers: Triggers = Triggers()) {
+  /// Whose arguments are recorded: the last rule that matches decides.
+  public let arguments: [ArgumentRule]
+
+  /// Plans by `filter`, `triggers` and `arguments`.
+  public init(
+    filter: SiteFilter, triggers: Triggers = Triggers(), arguments: [ArgumentRule] = []
+  ) {
     self.filter = filter
     self.triggers = triggers
+    self.arguments = arguments
   }
 
   /// What the agent shall do with each site of the module at `path`, whose site 0 has the number
   /// `firstFunction`.
   public func plan(_ sites: FileSites, module path: String, firstFunction: UInt32) -> Plan {
     var plan = Plan(entries: sites.entries, armed: 0, unwanted: 0)
-    let needsNames = !filter.wantsAll || triggers.namesFunctions
+    let needsNames = !filter.wantsAll || triggers.namesFunctions || !arguments.isEmpty
     let module = ModuleSpellings(path: needsNames ? path : "")
     if sites.hasTextRelocations, !sites.entries.isEmpty {
       plan.reason = "left alone: it has text relocations (DT_TEXTREL): link it position independent"
@@ -52,6 +84,7 @@ public struct Planner: Sendable {
       if needsNames {
         let name = sites.name(at: sites.entries[index].function)
         (choice, plan.entries[index].flags) = look(name, module, plan.entries[index].flags)
+        if let rule = argumentRule(name, module, &choice) { plan.valued[index] = rule }
       }
       apply(choice, to: &plan.entries[index])
       plan.choices.add(choice == .unwanted ? .unwanted : .wanted)
@@ -72,6 +105,23 @@ public struct Planner: Sendable {
       return (.unwanted, flags)
     }
     return (choice == .unwanted ? .wanted : choice, flags | marks)
+  }
+
+  /// The rule by which a function's arguments are recorded. Its site is armed like a trigger's.
+  private func argumentRule(
+    _ name: String, _ module: ModuleSpellings, _ choice: inout SiteFilter.Choice
+  ) -> ArgumentRule? {
+    if arguments.isEmpty { return nil }
+    let spellings = FunctionSpellings(name)
+    guard
+      let rule = arguments.last(where: { $0.rule.matches(function: spellings, module: module) }),
+      !rule.rule.isRemoval
+    else { return nil }
+    if choice == .unwanted {
+      if filter.forbids(function: name, module: module) { return nil }
+      choice = .wanted
+    }
+    return rule
   }
 
   private func apply(_ choice: SiteFilter.Choice, to entry: inout nrec_plan_entry) {

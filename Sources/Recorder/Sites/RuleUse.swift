@@ -8,10 +8,10 @@ final class RuleUse {
   private var unused: [(option: String, rule: FilterRule)]
   private var hasSites = false
 
-  init(_ filter: SiteFilter) {
+  init(_ filter: SiteFilter, arguments: [ArgumentRule] = []) {
     unused =
       filter.filter.map { ("--filter", $0) } + filter.notrace.map { ("--notrace", $0) }
-      + filter.graph.map { ("--graph", $0) }
+      + filter.graph.map { ("--graph", $0) } + arguments.map { ("--args", $0.rule) }
   }
 
   /// Looks at the functions of a module that is planned.

@@ -53,6 +53,7 @@ struct PlainRecordLine {
     case "--filter": settings.filter.append(value)
     case "--notrace": settings.notrace.append(value)
     case "--graph": settings.graph.append(value)
+    case "--args": settings.arguments.append(value)
     case "--thread": settings.threads.append(value)
     case "--tracer": return Self.assign(Tracer(rawValue: value), to: &settings.tracer)
     case "--max-depth": return Self.assign(UInt32(value), to: &settings.maxDepth)

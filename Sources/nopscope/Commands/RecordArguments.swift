@@ -49,6 +49,13 @@ struct RecordArguments: ParsableArguments {
   var graph: [String] = []
 
   @Option(
+    name: .customLong("args"),
+    help: ArgumentHelp(
+      "Record these functions' arguments and results, by their DWARF (-g): 'handle_*'; or spelled out: "
+        + "'handle(int id, char *name) -> int'.", valueName: "function"))
+  var arguments: [String] = []
+
+  @Option(
     name: .customLong("thread"),
     help: ArgumentHelp(
       "Record only threads of this name: 'worker*', '!worker-9'. The kernel keeps at most 15 bytes "
@@ -125,7 +132,8 @@ struct RecordArguments: ParsableArguments {
   var settings: RecordSettings {
     RecordSettings(
       output: output, tracer: tracer, filter: filter, notrace: notrace, graph: graph,
-      threads: threads, maxDepth: maxDepth, threshold: threshold, overwrite: overwrite,
+      arguments: arguments, threads: threads, maxDepth: maxDepth, threshold: threshold,
+      overwrite: overwrite,
       noSwitches: noSwitches, delay: delay,
       duration: duration, startOn: startOn, stopOn: stopOn, snapshotOn: snapshotOn,
       snapshotSignal: snapshotSignal, snapshots: snapshots, isQuiet: isQuiet,

@@ -28,6 +28,7 @@ struct RecordCommand: ParsableCommand {
         nopscope record --graph handle_request --threshold 10us ./server
         nopscope record --overwrite 16M --snapshot-on 'handle_request>5ms' ./server
         nopscope record --overwrite 16M --snapshot-signal USR2 ./server
+        nopscope record --args 'handle_*' --args 'sum(int a) -> int' ./server
         nopscope record --delay 10s --duration 5s ./server
         nopscope record --start-on serve --stop-on 'shut_down*' ./server
 

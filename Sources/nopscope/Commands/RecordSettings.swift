@@ -12,6 +12,8 @@ struct RecordSettings {
   var filter: [String] = []
   var notrace: [String] = []
   var graph: [String] = []
+  /// Functions whose arguments and results are recorded.
+  var arguments: [String] = []
   var threads: [String] = []
   var maxDepth: UInt32 = 0
   var threshold: TimeSpan?
@@ -52,6 +54,7 @@ struct RecordSettings {
       }
     }
     try validateSnapshots()
+    if !arguments.isEmpty { try validateMarked("--args") }
     if let duration, duration.nanoseconds == 0 {
       throw ValidationError("--duration: expected more than 0, as in 10s")
     }
@@ -75,17 +78,21 @@ struct RecordSettings {
         throw ValidationError("--snapshots: expected at least 1, found \(snapshots)")
       }
     }
-    if snapshotOn == nil { return }
+    if snapshotOn != nil { try validateMarked("--snapshot-on") }
+  }
+
+  /// Options by which more is recorded of some functions' calls.
+  private func validateMarked(_ marked: String) throws {
     if tracer != .functionGraph {
       throw ValidationError(
-        "--snapshot-on: only the tracer function_graph times calls, and --tracer is "
+        "\(marked): only the tracer function_graph has this option, and --tracer is "
           + tracer.rawValue)
     }
     let ofCalls = [
       ("--max-depth", maxDepth > 0), ("--graph", !graph.isEmpty), ("--threshold", threshold != nil),
     ]
     for (option, isThere) in ofCalls where isThere {
-      throw ValidationError("--snapshot-on cannot be combined with \(option)")
+      throw ValidationError("\(marked) cannot be combined with \(option)")
     }
   }
 
@@ -102,6 +109,7 @@ struct RecordSettings {
       options.threads = try ThreadRule.parse(threads)
       options.filter = SiteFilter(
         filter: try rules(filter), notrace: try rules(notrace), graph: try rules(graph))
+      options.arguments = try arguments.flatMap(ArgumentRule.parse)
       options.triggers.startOn = try functions(startOn, of: "--start-on")
       options.triggers.stopOn = try functions(stopOn, of: "--stop-on")
       if let condition = try snapshotOn.map(SnapshotCondition.init(argument:)) {

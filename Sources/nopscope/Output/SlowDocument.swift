@@ -25,6 +25,11 @@ struct SlowDocument: Encodable {
     var name: String
     var parts: [Part]
   }
+  struct Argument: Encodable {
+    /// Nil: it has none.
+    var name: String?
+    var value: CallValue
+  }
   struct Call: Encodable {
     var nanoseconds: Int
     var startNanoseconds: Int
@@ -32,6 +37,10 @@ struct SlowDocument: Encodable {
     var tid: Int32
     var threadName: String
     var returned: Bool
+    /// Nil: not recorded.
+    var arguments: [Argument]?
+    /// Nil: nothing was returned, or it is not recorded.
+    var result: CallValue?
     var tree: [Node]
     var meanwhile: [Thread]
   }
@@ -62,6 +71,9 @@ struct SlowDocument: Encodable {
       nanoseconds: call.nanoseconds,
       startNanoseconds: process?.nanoseconds(ofUnits: units) ?? 0, pid: call.process,
       tid: call.thread, threadName: call.threadName, returned: call.how == .returned,
+      arguments: call.arguments?.map {
+        Argument(name: $0.name.isEmpty ? nil : $0.name, value: $0.value)
+      }, result: call.result,
       tree: call.tree.nodes.enumerated().map { index, node in
         Node(
           function: node.label, parent: parents[index], calls: node.calls,

@@ -84,7 +84,8 @@ struct SlowText {
         times + [
           grouped(node.calls), typical.map { durationText($0.total) } ?? "-",
           typical.map { grouped($0.calls) } ?? "-",
-          String(repeating: "  ", count: min(depth, Self.deepest)) + neutralised(node.label),
+          String(repeating: "  ", count: min(depth, Self.deepest)) + neutralised(node.label)
+            + (index == 0 ? values(call) : ""),
         ])
       let children = node.children.filter { call.tree.nodes[$0].total >= least }
         .sorted { call.tree.nodes[$0].total < call.tree.nodes[$1].total }
@@ -95,6 +96,14 @@ struct SlowText {
     }
     let lines = table.lines(width: nil)
     return ([lines.heading] + lines.rows).map { String($0.dropLast($0.hasSuffix("\n") ? 1 : 0)) }
+  }
+
+  /// What the call was given and returned.
+  private func values(_ call: SlowCalls.Call) -> String {
+    let arguments = call.arguments.map { all in
+      "(" + all.map(\.text).joined(separator: ", ") + ")"
+    }
+    return neutralised((arguments ?? "") + (call.result.map { " = " + $0.text } ?? ""))
   }
 
   private func meanwhile(_ call: SlowCalls.Call) -> [String] {

@@ -115,7 +115,7 @@ private enum View: CaseIterable {
       return written <= limit
     }
     switch self {
-    case .graph: _ = FunctionGraphText.write(recording, to: buffer)
+    case .graph: _ = FunctionGraphText.write(recording, to: buffer, as: .sinceStart)
     case .function: _ = FunctionText.write(recording, calls: .max, to: buffer)
     }
     return written

@@ -26,6 +26,8 @@ public struct RecordingInput {
     case processes
     /// Goes to symbols/aa.lines.
     case lines
+    /// Goes to symbols/aa.args.
+    case arguments
   }
 
   /// One part of the input: a file's bytes.
@@ -101,6 +103,7 @@ public struct RecordingInput {
       case .bytes: files[events, default: []] += record.bytes
       case .processes: files["processes", default: []] += record.bytes
       case .lines: files["symbols/aa.lines", default: []] += record.bytes
+      case .arguments: files["symbols/aa.args", default: []] += record.bytes
       }
     }
     return files
