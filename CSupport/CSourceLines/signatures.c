@@ -114,7 +114,8 @@ static void put_register(nsl_reader *r, Dwarf_Die *function, Dwarf_Die *paramete
   } while (dwarf->siblingof(&concrete, &concrete) == 0);
 }
 
-static void put_parameters(nsl_reader *r, Dwarf_Die *function, uint64_t site) {
+// `is_changed`: the function takes other parameters than were declared.
+static void put_parameters(nsl_reader *r, Dwarf_Die *function, uint64_t site, bool is_changed) {
   Dwarf_Die source = declared(r, function), parameter;
   uint64_t address = first_address(r, function, site);
   int count = 0;
@@ -123,7 +124,7 @@ static void put_parameters(nsl_reader *r, Dwarf_Die *function, uint64_t site) {
     if (r->dwarf->tag(&parameter) != DW_TAG_formal_parameter) continue;
     const char *name = r->dwarf->diename(&parameter);
     if (name != NULL && strcmp(name, "__in_chrg") == 0) continue;  // never passed
-    bool is_known = name == NULL || strcmp(name, "__vtt_parm") != 0;
+    bool is_known = !is_changed && (name == NULL || strcmp(name, "__vtt_parm") != 0);
     nsl_put(r, "\t");
     if (is_known) nsl_put_type(r, &parameter);
     else nsl_put(r, "?");
@@ -139,12 +140,13 @@ static bool use_function(void *context, Dwarf_Die *unit, Dwarf_Die *function, ui
   char text[32];
   bool is_plain = !nsl_number_of(r, function, DW_AT_calling_convention, &convention) ||
                   convention == DW_CC_normal;
-  if (!knows_language(r, unit) || !is_plain) return true;
+  if (!knows_language(r, unit)) return true;
   r->at = r->shared->used;
   snprintf(text, sizeof text, "F\t%u\t", index);
   nsl_put(r, text);
-  nsl_put_type(r, function);
-  put_parameters(r, function, r->module->addresses[index]);
+  if (is_plain) nsl_put_type(r, function);
+  else nsl_put(r, "?");
+  put_parameters(r, function, r->module->addresses[index], !is_plain);
   nsl_end_line(r);
   return true;
 }

@@ -86,6 +86,23 @@ import Testing
     try compare(program, [], options: ["--args", "*"])
   }
 
+  /// gcc makes copies with other names, clang changes the function itself.
+  @Test(
+    "parameters that an optimizer has changed are not known", arguments: [Variant.fentry, .clang])
+  func clones(variant: Variant) throws {
+    let program = try Program(source: "clones.c", variant: variant, extra: ["-O3"]).build()
+    let traced = try TracedRun(program, [], options: ["--args", "*"])
+    let said = Set(traced.result.output.split(separator: "\n").map(String.init))
+    let shown = try Self.calls(traced.folder).filter { !$0.hasPrefix("main") }
+    #expect(shown.count == 9, "\(shown)")
+    for call in shown {
+      let name = call.prefix { $0 != "(" && $0 != "." }
+      let values = call.drop { $0 != "(" }
+      let isUnknown = values.split(separator: "=").dropFirst().allSatisfy { $0.contains("?") }
+      #expect(isUnknown || said.contains("\(name)\(values)"), "\(call)")
+    }
+  }
+
   @Test("a library that is loaded twice has its signatures both times")
   func plugin() throws {
     let library = try Fixture(
@@ -94,6 +111,30 @@ import Testing
     ).build()
     let program = try Program(source: "arguments.c").build()
     try compare(program, ["plugin", library], options: ["--args", "plugged"])
+  }
+
+  /// The rules name another function of it by its second path.
+  @Test("a library that comes by two paths has what the rules say of each")
+  func twoPaths() throws {
+    let library = try Fixture(
+      .gcc, ["-O1", "-pg", "-g"],
+      source: """
+        __attribute__((noinline)) int other(int m) { return m + 5; }
+        int plugged(int n, const char *s) { return s ? other(n) - 4 : n; }
+        """
+    ).build()
+    let copy = try TemporaryFolder.shared.fresh("copy") + "/libcopy.so"
+    try FileManager.default.copyItem(atPath: library, toPath: copy)
+    let program = try Program(source: "arguments.c").build()
+    let traced = try TracedRun(
+      program, ["plugins", library, copy],
+      options: ["--args", "plugged:mod:\(library)", "--args", "other:mod:\(copy)"])
+    #expect(traced.result.ending == .exit(0))
+    #expect(
+      try Self.calls(traced.folder, of: ["plugged", "other"]) == [
+        "other(m=0) = 5", "other(m=?) = ?", #"plugged(n=0, s="in a plugin") = 1"#,
+        "plugged(n=?, s=?) = ?",
+      ])
   }
 
   @Test("functions without DWARF are spelled out, or a line says what is missing")

@@ -29,6 +29,7 @@ struct Variant: Hashable, Sendable, CustomStringConvertible {
     ]
   static let usual = Variant(compiler: .gcc, level: "-O2", instrumentation: ["-pg"])
   static let fentry = Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[1])
+  static let clang = Variant(compiler: .clang, level: "-O2", instrumentation: kinds[1])
   static let patchable = Variant(compiler: .gcc, level: "-O2", instrumentation: kinds[2])
 }
 

@@ -25,7 +25,8 @@ final class ArgumentReader {
 
   private let debugFiles: DebugFiles
   private let library: String
-  private var known: [String: [Int: [nrec_fetch]]] = [:]
+  /// By the name of its symbols: the rules that name functions of it, and what they led to.
+  private var known: [String: (rules: [Int: ArgumentRule], fetches: [Int: [nrec_fetch]])] = [:]
   /// What is left for reading DWARF, of all files.
   private var nanoseconds: UInt64
   private var isLibraryMissing = false
@@ -43,10 +44,19 @@ final class ArgumentReader {
   }
 
   /// What is to be read in a module that is loaded.
+  ///
+  /// The same file may come by another path, for which the rules name other functions: all of them are
+  /// in its one file of signatures.
   func readings(of plan: Plan, _ module: TracedModule, _ sites: FileSites) -> Readings {
-    if let fetches = known[module.symbolsName] { return Readings(fetches: fetches) }
+    var rules = plan.valued
+    if let last = known[module.symbolsName] {
+      if rules.keys.allSatisfy({ last.rules[$0] != nil }) {
+        return Readings(fetches: last.fetches.filter { rules[$0.key] != nil })
+      }
+      rules.merge(last.rules) { $1 }
+    }
     var readings = Readings(file: SignatureFile())
-    var valued = plan.valued.sorted { $0.key < $1.key }
+    var valued = rules.sorted { $0.key < $1.key }
     if valued.count > Self.mostFunctions {
       readings.warnings.append(
         "\(module.message.path): --args names \(valued.count) functions: arguments are recorded of the "
@@ -58,23 +68,27 @@ final class ArgumentReader {
     if !asked.isEmpty { found = read(asked, plan, module, &readings) }
     for (site, rule) in valued {
       guard let passed = rule.signature ?? found[site] else { continue }
-      let isClone =
-        rule.signature == nil && Self.isClone(sites.name(at: sites.entries[site].function))
-      let flags = plan.entries[site].flags
-      let copies = UInt8(NREC_SITE_AFTER_PROLOGUE | NREC_SITE_ENTRY_ONLY)
-      let hasStack = flags & copies != copies
-      let layout =
-        isClone
-        ? ArgumentLayout(refusing: passed)
-        : ArgumentLayout(
-          passed, hasStack: hasStack,
-          isAfterPrologue: flags & UInt8(NREC_SITE_AFTER_PROLOGUE) != 0)
+      let layout = Self.layout(
+        passed, plan.entries[site].flags,
+        isClone: rule.signature == nil
+          && Self.isClone(sites.name(at: sites.entries[site].function)))
       readings.file?.functions[UInt32(site)] = layout.signature
       readings.fetches[site] = layout.fetches
     }
     if known.count >= Self.mostKnown { known = [:] }
-    known[module.symbolsName] = readings.fetches
+    known[module.symbolsName] = (rules, readings.fetches)
+    readings.fetches = readings.fetches.filter { plan.valued[$0.key] != nil }
     return readings
+  }
+
+  private static func layout(
+    _ passed: PassedSignature, _ flags: UInt8, isClone: Bool
+  ) -> ArgumentLayout {
+    if isClone { return ArgumentLayout(refusing: passed) }
+    let isAfterPrologue = flags & UInt8(NREC_SITE_AFTER_PROLOGUE) != 0
+    // The return address that is found there is only a copy.
+    let isRealigned = isAfterPrologue && flags & UInt8(NREC_SITE_ENTRY_ONLY) != 0
+    return ArgumentLayout(passed, hasStack: !isRealigned, isAfterPrologue: isAfterPrologue)
   }
 
   /// gcc names its copies of functions that take other parameters than the source says.

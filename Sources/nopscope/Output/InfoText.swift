@@ -53,6 +53,7 @@ private func optionsText(_ options: Session.Options) -> String {
   for (name, texts) in rules { parts += (texts ?? []).map { "\(name) '\($0)'" } }
   if let depth = options.maximumDepth, depth > 0 { parts.append("--max-depth \(depth)") }
   if let least = options.thresholdNanoseconds, least > 0 { parts.append("--threshold \(least)ns") }
+  parts += (options.arguments ?? []).map { "--args '\($0)'" }
   if let condition = options.snapshotOn { parts.append("--snapshot-on '\(condition)'") }
   for (name, time) in [
     ("--delay", options.delayNanoseconds), ("--duration", options.durationNanoseconds),
