@@ -160,8 +160,8 @@ import Testing
     let program = try Program(source: "arguments.c").build()
     let options = [
       "--filter", "main", "--args", "unnamed", "--args", "text", "--args", "!text", "--args",
-      "half",
-      "--notrace", "half",
+      "handle",
+      "--notrace", "handle",
     ]
     let traced = try TracedRun(program, ["handler"], options: options)
     let calls = try Self.calls(traced.folder)
@@ -180,6 +180,30 @@ import Testing
     #expect(folders.filter { $0.hasPrefix("snapshot-") } == ["snapshot-1"])
     let calls = try Self.calls(traced.folder + "/snapshot-1", of: ["handle_request", "nap"])
     #expect(calls.contains { $0.hasPrefix("handle_request(") && $0.contains("=") }, "\(calls)")
+  }
+
+  /// `nap` takes 500 ms, and is recorded with values alone.
+  @Test("only the functions of --snapshot-on are timed")
+  func timed() throws {
+    let program = try Program(source: "slow_requests.c", extra: ["-g"]).build()
+    let options = ["--overwrite", "16M", "--snapshot-on", "nosuch>1ms", "--args", "nap"]
+    let traced = try TracedRun(program, ["one"], options: options)
+    let folders = try FileManager.default.contentsOfDirectory(atPath: traced.folder)
+    #expect(!folders.contains { $0.hasPrefix("snapshot-") }, "\(folders)")
+    #expect(try Self.calls(traced.folder, of: ["nap"]).count == 1)
+  }
+
+  @Test("functions that were called behind values have their source lines")
+  func sourceLines() throws {
+    let program = try Program(source: "arguments.c").build()
+    let traced = try TracedRun(program, ["numbers"], options: ["--args", "*"])
+    let report = try jsonObject(
+      try runNopscope(["report", "--json", traced.folder]).standardOutput)
+    let rows = try #require(report["functions"] as? [[String: Any]])
+    for name in ["ints", "upper"] {
+      let row = try #require(rows.first { $0["function"] as? String == name })
+      #expect(row["sourceLine"] is Int, "\(name)")
+    }
   }
 
   @Test("slow shows the slow call's arguments and result, for people and as JSON")

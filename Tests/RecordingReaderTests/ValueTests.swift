@@ -54,9 +54,8 @@ import Testing
       kinds == [.chunk, .entry, .entry, .entry, .exit, .exit, .entry, .entry, .exit, .exit, .exit])
   }
 
-  /// 40 chunks' worth of values: they lie across the edges of the window.
-  @Test("values across the edge of the window are whole")
-  func edges() throws {
+  @Test("texts of every length are whole, chunk after chunk")
+  func everyLength() throws {
     let base: UInt64 = 1_000_000
     var module = SyntheticModule("/bin/app", functions: ["f"])
     module.signatures = "nopscope.args 1 0 1\n0\t-\ts\tt\n"

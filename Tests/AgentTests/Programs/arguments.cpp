@@ -39,6 +39,9 @@ int main() {
   by_value(brief, 5);
   by_value(some, 6);
   moved(std::string("moved"), &brief);
+  // What no std::string is: longer than memory.
+  struct { const char *data; unsigned long size; char rest[16]; } none = {"none", 1ul << 50, {}};
+  by_reference(*reinterpret_cast<std::string *>(&none), 7);
   made(42, "answer ");
   made(1, "an answer that is much longer than fits: ");
   same(some);
@@ -53,6 +56,7 @@ int main() {
   printf("by_reference(s=\"%s\"…, n=2) = 202\n", cut.c_str());
   printf("by_reference(s=\"a\\0b\", n=3) = 6\nby_reference(s=\"\", n=4) = 4\n");
   printf("by_value(s=\"brief\", n=5) = 10\nby_value(s=\"%s\", n=6) = 46\n", some.c_str());
+  printf("by_reference(s=?, n=7) = %ld\n", (1l << 50) + 7);
   printf("moved(s=\"moved\", p=\"brief\") = 6\n");
   printf("made(n=42, t=\"answer \") = \"answer 42\"\n");
   printf("made(n=1, t=\"an answer that is much longer than fits: \") = "
