@@ -144,12 +144,11 @@ extension FunctionGraphText {
   private mutating func addCall(_ frame: Frame) {
     let name = name(frame)
     out.add(name)
-    let arguments = arguments ?? []
-    self.arguments = nil
-    if arguments.isEmpty {
+    guard let arguments, !arguments.isEmpty else {
       if !name.contains(UInt8(ascii: "(")) { out.add("()") }
       return
     }
+    self.arguments = nil
     out.add("(" + shown(arguments.map(\.text).joined(separator: ", ")) + ")")
   }
 

@@ -18,8 +18,8 @@ func jsonBytes(_ text: String) -> [UInt8] {
   return bytes
 }
 
-/// A value as JSON has it: numbers and truths, and texts as a program of C has them. What 53 bits do not
-/// hold is a text: readers in JavaScript would round it.
+/// A value as JSON has it: numbers, truths and texts; the others, and texts that were cut, as a program of
+/// C has them. What 53 bits do not hold is a text: readers in JavaScript would round it.
 func jsonBytes(_ value: CallValue) -> [UInt8] {
   let exact = Int64(1) << 53
   switch value {
@@ -29,6 +29,7 @@ func jsonBytes(_ value: CallValue) -> [UInt8] {
   case .real(let number) where number.isFinite: return Array("\(number)".utf8)
   case .single(let number) where number.isFinite: return Array("\(number)".utf8)
   case .boolean(let truth): return Array("\(truth)".utf8)
+  case .text(let bytes, isCut: false): return jsonBytes(String(decoding: bytes, as: UTF8.self))
   default: return jsonBytes(value.text)
   }
 }

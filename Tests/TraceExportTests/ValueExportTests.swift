@@ -25,7 +25,7 @@ import Testing
     }
     let arguments = values("arguments").compactMap { $0 as? [String: Any] }
     #expect(arguments.map { $0["id"] as? Int } == [42, -1])
-    #expect(arguments.map { $0["name"] as? String } == ["\"alice\"", "\"b\\\"\\n\"…"])
+    #expect(arguments.map { $0["name"] as? String } == ["alice", "\"b\\\"\\n\"…"])
     #expect(arguments.map { $0["mode"] as? String } == ["FAST", "9"])
     #expect(arguments.map { $0["d"] as? Double } == [2.5, nil])
     #expect(arguments.map { $0["p"] as? String } == ["0x7fff00001000", "0x7fff00001000"])
