@@ -103,6 +103,26 @@ import Testing
     }
   }
 
+  private static let hasLibcxx = FileManager.default.fileExists(
+    atPath: "/usr/include/c++/v1/string")
+
+  @Test(
+    "libc++'s strings are read, too",
+    .enabled(if: hasLibcxx, "libc++'s headers are not here: apt install libc++-dev"))
+  func ofLibcxx() throws {
+    let program = try Program(
+      source: "arguments.cpp", variant: .clang, extra: ["-gdwarf-5", "-stdlib=libc++"]
+    ).build()
+    try compare(program, [], options: ["--args", "*"])
+  }
+
+  @Test("libc++'s strings are read where they are spelled out")
+  func spelledLibcxx() throws {
+    let program = try Program(source: "arguments.c").build()
+    let options = ["--args", "counted(std::__1::string string, int n) -> int"]
+    try compare(program, ["libcxx"], options: options)
+  }
+
   @Test("a library that is loaded twice has its signatures both times")
   func plugin() throws {
     let library = try Fixture(

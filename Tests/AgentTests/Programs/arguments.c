@@ -59,6 +59,7 @@ WHOLE void nothing(void) { __asm__ volatile(""); }
 WHOLE long factorial(long n);
 static long (*volatile again)(long) = factorial;  // no loop is made of it
 WHOLE long factorial(long n) { return n < 2 ? 1 : n * again(n - 1); }
+WHOLE int counted(const void *string, int n) { return string != NULL ? n : 0; }
 WHOLE int unnamed(int a, int b) { return a - b; }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -156,6 +157,20 @@ static void call_texts(void) {
   for (int i = 0; i < 3; i++) say("text(t=?) = ?\n");
 }
 
+// What libc++'s std::string is: twice the size in a byte and the characters, or a capacity with its
+// lowest bit set, the size and the address.
+static void call_libcxx(void) {
+  static const char forty[] = "0123456789012345678901234567890123456789";
+  uint64_t lengthy[3] = {65, 40, (uint64_t)forty}, empty[3] = {0}, brief[3] = {0};
+  memcpy(brief, "\x0a" "brief", 6);
+  counted(brief, 1);
+  counted(lengthy, 2);
+  counted(empty, 3);
+  counted((void *)8, 4);
+  say("counted(string=\"brief\", n=1) = 1\ncounted(string=\"%s\", n=2) = 2\n", forty);
+  say("counted(string=\"\", n=3) = 3\ncounted(string=?, n=4) = 4\n");
+}
+
 static void *call_often(void *number) {
   char own[32];
   for (int i = 0; i < 1000; i++) {
@@ -243,6 +258,7 @@ int main(int count, char **arguments) {
   if (strcmp(how, "numbers") == 0) call_numbers();
   if (strcmp(how, "structs") == 0) call_structs();
   if (strcmp(how, "texts") == 0) call_texts();
+  if (strcmp(how, "libcxx") == 0) call_libcxx();
   if (strcmp(how, "threads") == 0) call_in_threads();
   if (strcmp(how, "handler") == 0) call_in_handler();
   if (strcmp(how, "no reading") == 0) call_confined(SYS_process_vm_readv);

@@ -39,9 +39,15 @@ int main() {
   by_value(brief, 5);
   by_value(some, 6);
   moved(std::string("moved"), &brief);
+#ifndef _LIBCPP_VERSION  // its strings are others, and LLVM's libunwind ends at a hooked return
   // What no std::string is: longer than memory.
   struct { const char *data; unsigned long size; char rest[16]; } none = {"none", 1ul << 50, {}};
   by_reference(*reinterpret_cast<std::string *>(&none), 7);
+  printf("by_reference(s=?, n=7) = %ld\n", (1l << 50) + 7);
+  may_throw(1);
+  try { may_throw(2); } catch (int) {}
+  printf("may_throw(n=1) = 1\nmay_throw(n=2)\n");
+#endif
   made(42, "answer ");
   made(1, "an answer that is much longer than fits: ");
   same(some);
@@ -50,13 +56,10 @@ int main() {
   Owner owner("held", 30);
   owner.add(12);
   owners(owner, 2, Tag(), 3);
-  may_throw(1);
-  try { may_throw(2); } catch (int) {}
   printf("by_reference(s=\"brief\", n=1) = 6\n");
   printf("by_reference(s=\"%s\"…, n=2) = 202\n", cut.c_str());
   printf("by_reference(s=\"a\\0b\", n=3) = 6\nby_reference(s=\"\", n=4) = 4\n");
   printf("by_value(s=\"brief\", n=5) = 10\nby_value(s=\"%s\", n=6) = 46\n", some.c_str());
-  printf("by_reference(s=?, n=7) = %ld\n", (1l << 50) + 7);
   printf("moved(s=\"moved\", p=\"brief\") = 6\n");
   printf("made(n=42, t=\"answer \") = \"answer 42\"\n");
   printf("made(n=1, t=\"an answer that is much longer than fits: \") = "
@@ -65,5 +68,4 @@ int main() {
   printf("kinds(k=first, b=false) = first\nkinds(k=first, b=true) = second\n");
   printf("Owner::add(this=%p, more=12) = 42\n", (void *)&owner);
   printf("owners(o={…}, n=2, {…}, m=3) = 35\n");
-  printf("may_throw(n=1) = 1\nmay_throw(n=2)\n");
 }
