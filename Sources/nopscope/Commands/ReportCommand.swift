@@ -88,7 +88,7 @@ struct ReportCommand: ParsableCommand {
   var noPager = false
 
   @Option(
-    help: "Compare with an older recording: what changed from OTHER to DIR.",
+    help: "Compare with an older recording, as nopscope diff OTHER DIR does.",
     completion: .directory)
   var diff: String?
 
@@ -125,7 +125,8 @@ struct ReportCommand: ParsableCommand {
     _ = try chosenColumns()
     _ = try limits()
     if diff != nil && sort != nil {
-      throw ValidationError("--sort cannot be used with --diff: a comparison is sorted by change")
+      throw ValidationError(
+        "--sort cannot be used with --diff: nopscope diff has a --sort of its own")
     }
     if uncalled && (diff != nil || sort != nil) {
       throw ValidationError(
@@ -291,12 +292,12 @@ struct ReportCommand: ParsableCommand {
     arguments.directory = other
     let old = try arguments.open()
     let before = read(old, try arguments.filter(old), "reading \(other)")
-    let all = difference(from: before, to: report)
-    let rows = limited(all)
+    let table = DifferenceTable((old, before), (opened, report))
+    let most = shownRows(limit, isOnTerminal: outputWidth != nil && !json)
     if json {
-      try writeJSON(DifferenceDocument(rows), schema: "report-diff")
+      try writeJSON(table.document(limit: most), schema: "report-diff")
     } else {
-      write(differenceText(rows, ModuleMarks(all)), to: 1)
+      write(table.text(limit: most, width: outputWidth), to: 1)
     }
     complainOf(before.problems, in: other)
     finish(report, of: opened)

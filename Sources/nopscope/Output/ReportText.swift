@@ -134,23 +134,3 @@ func reportClosing(_ report: Report, of recording: Recording, rows: String? = ni
   if isBeginningLost { line += "; earlier events were overwritten" }
   return "\(line); \(lossText(report.lostEvents, recording))"
 }
-
-/// The table of `nopscope report --diff`; `marks` are those of all rows.
-func differenceText(_ rows: [DifferenceRow], _ marks: ModuleMarks) -> String {
-  var table = TextTable(
-    ["CALLS", "CHANGE", "TOTAL", "CHANGE", "SELF", "CHANGE", "FUNCTION"], rightAligned: 6)
-  for row in rows {
-    let after = row.after
-    table.add([
-      grouped(after?.calls ?? 0), signed(grouped(row.calls), row.calls),
-      after?.times.map { durationText($0.total) } ?? "-",
-      row.total.map { signed(durationText($0), $0) } ?? "-",
-      after?.times.map { durationText($0.selfTime) } ?? "-",
-      row.selfTime.map { signed(durationText($0), $0) } ?? "-",
-      neutralised(marks.marked(row.label, module: row.modulePath)),
-    ])
-  }
-  return table.text()
-}
-
-private func signed(_ text: String, _ number: Int) -> String { number > 0 ? "+" + text : text }
