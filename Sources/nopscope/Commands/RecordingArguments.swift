@@ -11,6 +11,11 @@ import TraceAnalysis
 
 extension NameStyle: ExpressibleByArgument {}
 
+/// The help of `--names`.
+let nameStyleHelp: ArgumentHelp = """
+  How functions are named: short (Pool::run), full (Pool<int>::run(char*)) or linked (as in the ELF file).
+  """
+
 /// Where `nopscope record` writes without -o.
 let defaultRecording = "nopscope.data"
 
@@ -61,11 +66,7 @@ struct RecordingArguments: ParsableArguments {
     help: ArgumentHelp("Only calls that lasted so long or longer: 1ms.", valueName: "time"))
   var min: TimeSpan?
 
-  @Option(
-    help: """
-      How functions are named: short (Pool::run), full (Pool<int>::run(char*)) or linked (as in the \
-      ELF file).
-      """)
+  @Option(help: nameStyleHelp)
   var names = NameStyle.short
 
   func open() throws -> Recording { try openRecording(directory, names) }
