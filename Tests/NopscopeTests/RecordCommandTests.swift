@@ -231,6 +231,26 @@ import Testing
       ])
   }
 
+  @Test("a rule that matches no thread is said; one that matches is not, nor one that is overruled")
+  func unusedThreadRules() throws {
+    let program = try Self.program.build()
+    let own = (program as NSString).lastPathComponent.prefix(15)
+    func lines(_ rules: [String]) throws -> [Substring] {
+      let result = try record(
+        ["-o", output()] + rules.flatMap { ["--thread", $0] } + [program])
+      return result.standardError.split(separator: "\n").filter { $0.contains("matches it") }
+    }
+    let rest =
+      "no thread that called a traced function matches it; of a recording without --thread, "
+      + "nopscope report --by thread lists them"
+    #expect(
+      try lines([String(own), "nosuch*", "!absent"]) == [
+        "nopscope: --thread 'nosuch*': \(rest)", "nopscope: --thread '!absent': \(rest)",
+      ])
+    #expect(try lines(["*", "!\(own)", "\(own)"]) == [])
+    #expect(try lines(["nosuch*"]) == ["nopscope: --thread 'nosuch*': \(rest)"])
+  }
+
   @Test("a report of a flight recorder says that it has but the end")
   func flightRecorder() throws {
     let source = """

@@ -68,7 +68,7 @@ public final class RecordServer {
     self.clock = clock
     var triggers = options.triggers
     triggers.timed = options.snapshots.functions
-    ruleUse = RuleUse(options.filter)
+    ruleUse = RuleUse(options)
     planner = Planner(filter: options.filter, triggers: triggers)
     loop = try EventLoop()
     connections = try AgentConnections(loop: loop)
@@ -159,7 +159,7 @@ public final class RecordServer {
     arena.close()
     switches?.finish()
     missing.finish(latest: latest)
-    ruleUse.warnings.forEach(writer.warn)
+    ruleUse.warnings(threadRulesMet: arena.threadRulesMet).forEach(writer.warn)
     writer.finish(exitStatus: exitStatus)
     writer.saveSourceLines(sourceLines)
     source.keep()
