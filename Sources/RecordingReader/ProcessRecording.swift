@@ -15,6 +15,9 @@ public struct ProcessRecording: Sendable {
   public let parent: Int32
   /// Path of the executable, where session.json or the modules have it; else nil.
   public let program: String?
+  /// The program's name and its arguments; nil where the recording does not say. Not safe for a terminal
+  /// as they are.
+  public let arguments: [String]?
   /// Nil where neither the event file nor the session has it.
   public let tracer: Tracer?
   /// In order of their first function's number.

@@ -226,7 +226,7 @@ private struct RecordingOpening {
     }
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
-      program: known?.program ?? modules.first?.path,
+      program: known?.program ?? modules.first?.path, arguments: known?.arguments,
       tracer: tracer,
       modules: modules.sorted { $0.firstFunction < $1.firstFunction }, threads: threads,
       startTime: ClockUnits(raw.start_time), endTime: ClockUnits(raw.end_time),

@@ -16,6 +16,8 @@ public struct GroupRow: Sendable {
   public var name: String?
   /// Of a thread or a process.
   public var pid: Int32?
+  /// Of a process: the program's name and its arguments; nil where they are not known.
+  public var arguments: [String]?
   /// Of a thread.
   public var tid: Int32?
   /// Calls of all of them.
@@ -124,6 +126,7 @@ private struct GroupMerging {
     case .process:
       row.pid = process.pid
       row.name = process.program
+      row.arguments = process.arguments
     case .thread:
       let words = key.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
       row.pid = process.pid

@@ -216,6 +216,29 @@ import Testing
     }
   }
 
+  @Test("the recording has the arguments of each process, of a forked one too")
+  func arguments() throws {
+    let data = try output()
+    let program = try build(
+      """
+      #include <sys/wait.h>
+      #include <unistd.h>
+      __attribute__((noinline)) void work(void) { __asm__ volatile(""); }
+      int main(int count, char **words) {
+        if (count == 3 && fork() == 0) { work(); execl(words[0], words[0], "again", (char *)0); }
+        while (wait(0) > 0) {}
+        work();
+        return 0;
+      }
+      """)
+    #expect(try record(["-o", data, "--", program, "one", "a\u{1b}b"]).ending == .exit(0))
+    let document = try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)
+    let processes = try #require(document["processes"] as? [[String: Any]])
+    let first = [program, "one", "a\u{1b}b"]
+    #expect(
+      processes.map { $0["arguments"] as? [String] } == [first, first, [program, "again"]])
+  }
+
   @Test("a rule that matches no function is said; one that matches is not")
   func unusedRules() throws {
     let program = try Self.program.build()

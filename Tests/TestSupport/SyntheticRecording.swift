@@ -95,6 +95,8 @@ public struct SyntheticProcess: Sendable {
   public var parent: Int32 = 1
   /// Path of the executable.
   public var program = "/usr/bin/program"
+  /// As `processes` has them; nil: it says nothing.
+  public var arguments: [String]?
   /// In units.
   public var startTime: UInt64 = 1_000_000
   /// In units; 0: it was not closed.
@@ -119,11 +121,13 @@ public struct SyntheticProcess: Sendable {
   /// As session.json and `processes` have it.
   fileprivate var line: [String: Any] {
     let name = "\(pid)-\(incarnation)"
-    return [
+    var line: [String: Any] = [
       "pid": pid, "incarnation": incarnation, "parent": parent,
       "begin": parent > 1 ? "fork" : "start", "program": program,
       "events": name + ".events", "modules": name + ".modules",
     ]
+    line["arguments"] = arguments
+    return line
   }
 
   /// The bytes of `PID-N.events`.

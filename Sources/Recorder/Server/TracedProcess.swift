@@ -65,6 +65,8 @@ final class TracedProcess {
   let incarnation: UInt32
   let isFork: Bool
   let program: String
+  /// When it joined; empty where they could not be read.
+  let arguments: [String]
   /// As its HELLO says.
   let startTime: ClockUnits
   /// By generation: those that are loaded.
@@ -98,13 +100,14 @@ final class TracedProcess {
   /// `copied`: whose copy it is; nil: a fresh image.
   init(
     process: Int32, parent: Int32, startTime: ClockUnits, incarnation: UInt32, program: String,
-    copied: TracedProcess? = nil, isFork: Bool = false
+    arguments: [String] = [], copied: TracedProcess? = nil, isFork: Bool = false
   ) {
     self.process = process
     self.parent = parent
     self.startTime = startTime
     self.incarnation = incarnation
     self.program = program
+    self.arguments = arguments
     self.isFork = isFork
     self.copied = copied
     if let copied {
@@ -124,8 +127,10 @@ final class TracedProcess {
 
   /// Its line in `processes`.
   var session: Session.Process {
-    Session.Process(
+    var line = Session.Process(
       image: image, parent: parent, program: program, begin: isFork ? .fork : .start)
+    line.arguments = arguments.isEmpty ? nil : arguments
+    return line
   }
 }
 

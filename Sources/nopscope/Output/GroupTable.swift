@@ -85,6 +85,8 @@ struct GroupTable {
 struct GroupDocument: Encodable {
   struct Group: Encodable {
     var name: String?
+    /// Of a process: the program's name first; nil: not known.
+    var arguments: [String]?
     var process, thread: Int32?
     var calls: UInt64
     var selfNanoseconds, totalNanoseconds: Int?

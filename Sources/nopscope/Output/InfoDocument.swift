@@ -40,6 +40,8 @@ struct InfoDocument: Encodable {
     var incarnation: UInt32
     var parent: Int32
     var program: String?
+    /// The program's name first; nil: not known.
+    var arguments: [String]?
     /// It closed its recording itself.
     var ended: Bool
     var threads: [Thread]
@@ -49,6 +51,7 @@ struct InfoDocument: Encodable {
       incarnation = process.incarnation
       parent = process.parent
       program = process.program
+      arguments = process.arguments
       ended = process.hasEnded
       threads = process.threads.map { Thread(id: $0.id, name: $0.name) }
     }

@@ -92,7 +92,8 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
     let time = durationText(process.waitNanoseconds)
     state.append("waited \(counted(process.waits, "time")) for the disk, \(time)")
   }
-  let name = "\(process.pid)-\(process.incarnation) \(process.program ?? "?")"
+  let command = commandText(process.program ?? "?", process.arguments)
+  let name = "\(process.pid)-\(process.incarnation) \(command)"
   var lines = [("process", "\(name): \(state.joined(separator: ", "))")]
   for (module, loads) in merged(process.modules) {
     lines.append(("module", moduleText(module, loads: loads)))
