@@ -28,6 +28,8 @@ public struct GroupRow: Sendable {
   /// Nanoseconds in its functions, without what others used that they called. Nil where the recording does
   /// not say.
   public var selfTime: Int?
+  /// The part of `selfTime` in which the thread was off the CPU; nil where that is not known.
+  public var selfWait: Int?
 }
 
 extension Report {
@@ -41,7 +43,8 @@ extension Report {
     progress: @escaping (Double) -> Void = { _ in }
   ) {
     self.init()
-    var merging = GroupMerging(grouping)
+    hasSwitches = recording.hasSwitches
+    var merging = GroupMerging(grouping, hasSwitches: hasSwitches)
     var meter = ProgressMeter(recording, progress)
     for process in recording.processes {
       var reader = ThreadTotalsReader(process, grouping, filter, recording.startTime)
@@ -83,10 +86,14 @@ extension ThreadTotalsReader {
 /// Puts the groups of several processes together.
 private struct GroupMerging {
   private let grouping: ReportGrouping
+  private let hasSwitches: Bool
   private var places: [String: Int] = [:]
   private var found: [GroupRow] = []
 
-  init(_ grouping: ReportGrouping) { self.grouping = grouping }
+  init(_ grouping: ReportGrouping, hasSwitches: Bool) {
+    self.grouping = grouping
+    self.hasSwitches = hasSwitches
+  }
 
   /// The longest own time first, then the most calls.
   var rows: [GroupRow] {
@@ -113,6 +120,9 @@ private struct GroupMerging {
       found[place].calls &+= totals.calls
       if totals.timed == 0 { continue }
       add(process.nanoseconds(ofUnits: totals.selfTime), to: &found[place].selfTime)
+      if hasSwitches {
+        add(process.nanoseconds(ofUnits: totals.selfWaited), to: &found[place].selfWait)
+      }
       if hasTotals { add(process.nanoseconds(ofUnits: totals.total), to: &found[place].total) }
     }
   }

@@ -62,7 +62,11 @@ struct ReportCommand: ParsableCommand {
       """)
   var function: String?
 
-  @Option(help: "Sort by self, total, calls, avg, min, max, p50, p99, variance or name.")
+  @Option(
+    help: """
+      Sort by \(ReportOrder.allCases.map(\.rawValue).joined(separator: ", ")). With --by: self, cpu, \
+      wait, total, calls or name.
+      """)
   var sort: ReportOrder?
 
   @Option(help: "Show only this many functions; 0: all. Default: 25 on a terminal, else all.")
@@ -143,7 +147,8 @@ struct ReportCommand: ParsableCommand {
     }
     if let sort, sort.sorted([GroupRow]()) == nil {
       throw ValidationError(
-        "--by \(by.rawValue) --sort \(sort.rawValue): expected self, total, calls or name")
+        "--by \(by.rawValue) --sort \(sort.rawValue): expected self, cpu, wait, total, calls or name"
+      )
     }
   }
 
