@@ -197,7 +197,7 @@ struct ReportCommand: ParsableCommand {
     } else if csv {
       write(table.csv, to: 1)
     } else {
-      let pager = Pager(isWanted: !noPager)
+      let pager = Pager(isWanted: !noPager, hasHeading: table.beginsWithHeading)
       var out = PagedText(pager)
       out.add(table.text(width: outputWidth, bold: headingText))
       out.flush()

@@ -53,6 +53,9 @@ struct ReportTable {
     return text
   }
 
+  /// Whether the heading is its first line: else where threads were stuck comes before it.
+  var beginsWithHeading: Bool { stuck(report.openStacks).isEmpty }
+
   private func fitted(_ columns: [ReportColumn], _ width: Int?) -> FittedTable.Lines {
     let hasModules = columns.contains(.module)
     var table = FittedTable(columns.map(\.tableColumn))
@@ -90,7 +93,7 @@ struct ReportTable {
 func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -> String {
   var groups: [(stack: OpenStack, count: Int)] = []
   var places: [[String]: Int] = [:]
-  for stack in all where !(stack.hasEnded && stack.isMain) {
+  for stack in stuck(all) {
     let key = stack.calls.map(\.function)
     if let place = places[key] {
       groups[place].count += 1
@@ -116,6 +119,11 @@ func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -
   let lines = table.lines(width: width)
   let rest = groups.count > most ? "\(grouped(groups.count - most)) more\n" : ""
   return bold(lines.heading) + lines.rows.joined() + rest + "\n"
+}
+
+/// Those of them that say something.
+private func stuck(_ all: [OpenStack]) -> [OpenStack] {
+  all.filter { !($0.hasEnded && $0.isMain) }
 }
 
 /// `9,412 calls of 31 functions in 2 threads, 4 still open; 0 events lost`.
