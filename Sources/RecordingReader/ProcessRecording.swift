@@ -48,6 +48,8 @@ public struct ProcessRecording: Sendable {
   public let hasEnded: Bool
   /// Something went wrong in the traced process and turned the tracer off.
   public let isMarkedCorrupted: Bool
+  /// What was marked is that a function returned, and where to was not known: the program was ended.
+  public let hasLostReturn: Bool
   /// A flight recorder: only the end of each thread was kept.
   public let isOverwriting: Bool
   /// No space was left: later events were only counted.

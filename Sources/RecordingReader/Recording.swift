@@ -236,6 +236,7 @@ private struct RecordingOpening {
       countedCalls: raw.calls,
       hasEnded: raw.flags & UInt32(NREC_FLAG_ENDED) != 0,
       isMarkedCorrupted: raw.flags & UInt32(NREC_FLAG_CORRUPTED) != 0,
+      hasLostReturn: raw.flags & UInt32(NREC_FLAG_LOST_RETURN) != 0,
       isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
       isFull: raw.flags & UInt32(NREC_FLAG_FULL) != 0,
       hasSharedThread: raw.flags & UInt32(NREC_FLAG_SHARED) != 0,

@@ -259,6 +259,7 @@ extension RecordServer {
     module.isPending = false
     module.armed = Int(applied.armed)
     module.status = ApplyStatus.text(applied)
+    module.isAnomaly = applied.status != 0 && applied.is_off != 0
     if module.status != ApplyStatus.done {
       warn("process \(process.process): \(module.message.path): \(module.status)")
     }

@@ -16,6 +16,8 @@ struct TracedModule {
   /// The text of what was chosen for each site.
   var plan = ""
   var status = ApplyStatus.done
+  /// `status` is the report of an anomaly.
+  var isAnomaly = false
   /// The agent has not reported yet whether it applied the plan.
   var isPending = false
 
@@ -43,6 +45,7 @@ struct TracedModule {
     load.skipped = skippedPlaces
     load.skippedReasons = skipped
     load.status = status
+    load.isAnomaly = isAnomaly
     load.plan = plan
     // A reader knows the usual name: only another one is written.
     load.symbols = symbolsName == Self.usualSymbolsName(message) ? nil : symbolsName

@@ -44,6 +44,8 @@ struct InfoDocument: Encodable {
     var arguments: [String]?
     /// It closed its recording itself.
     var ended: Bool
+    /// What turned its tracer off: which module, what was expected and found; nil: nothing, or not known.
+    var anomaly: String?
     var threads: [Thread]
 
     init(_ process: ProcessRecording) {
@@ -53,6 +55,7 @@ struct InfoDocument: Encodable {
       program = process.program
       arguments = process.arguments
       ended = process.hasEnded
+      anomaly = anomalyText(process)
       threads = process.threads.map { Thread(id: $0.id, name: $0.name) }
     }
   }

@@ -63,6 +63,17 @@ private func optionsText(_ options: Session.Options) -> String {
   return parts.isEmpty ? "everything" : parts.joined(separator: " ")
 }
 
+/// What the anomaly was that turned the tracer of a process off; nil: there was none, or the recording does
+/// not say. Not safe for a terminal as it is.
+func anomalyText(_ process: ProcessRecording) -> String? {
+  guard process.isMarkedCorrupted else { return nil }
+  if let module = process.modules.first(where: \.isAnomaly) {
+    return "\(module.path): \(module.status)"
+  }
+  return process.hasLostReturn
+    ? "a function returned, and where to was not known, so that the program was ended" : nil
+}
+
 private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   var state: [String] = [counted(process.threads.count, "thread")]
   if process.endTime > process.startTime {
@@ -86,7 +97,10 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
     state.append(
       "\(grouped(process.lostChunks)) chunks of events were lost: no space")
   }
-  if process.isMarkedCorrupted { state.append("stopped by an anomaly: events may be missing") }
+  if process.isMarkedCorrupted {
+    let what = anomalyText(process).map { ": \($0)" } ?? ""
+    state.append("stopped by an anomaly\(what): events may be missing")
+  }
   if process.isOverwriting { state.append("flight recorder") }
   if process.waits > 0 {
     let time = durationText(process.waitNanoseconds)
