@@ -21,9 +21,12 @@ let defaultRecording = "nopscope.data"
 
 /// Opens a recording; where it cannot be read, says why and ends the command.
 func openRecording(_ directory: String, _ names: NameStyle = .short) throws -> Recording {
+  let progress = Progress("opening \(directory)")
+  defer { progress.finish() }
   do {
     return try Recording(directory: directory, names: names)
   } catch {
+    progress.finish()
     complain("\(error)")
     throw ExitCode(1)
   }

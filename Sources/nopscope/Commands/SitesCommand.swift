@@ -41,9 +41,12 @@ struct SitesCommand: ParsableCommand {
 
   func run() throws {
     let table: SiteTable
+    let progress = Progress("searching \(file)")
     do {
       table = try SiteTable.load(path: file, decoder: Decoder())
+      progress.finish()
     } catch {
+      progress.finish()
       complain("\(error)")
       throw ExitCode(1)
     }
