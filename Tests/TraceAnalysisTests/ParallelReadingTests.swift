@@ -214,7 +214,11 @@ import Testing
     mutating func begin(_ process: ProcessRecording, _ index: Int) {}
     mutating func read(_ events: ThreadEvents) {
       place.arrived.withLock { _ = $0.insert(pthread_self()) }
-      while place.arrived.withLock({ $0.count < place.wanted }) { sched_yield() }
+      // Long enough for any machine: where too few come, the test fails.
+      let end = ContinuousClock.now + .seconds(30)
+      while place.arrived.withLock({ $0.count < place.wanted }), ContinuousClock.now < end {
+        sched_yield()
+      }
     }
     mutating func add(_ next: consuming Meeting) {}
   }
