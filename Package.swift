@@ -115,6 +115,8 @@ let package = Package(
     .target(name: "CRecordingABI", path: "CSupport/CRecordingABI", cSettings: [warnings]),
     // Header only: the patterns of filters, for the agent and the recorder.
     .target(name: "CGlob", path: "CSupport/CGlob", cSettings: [warnings]),
+    // How many processors a process may use: so many threads read a recording.
+    .target(name: "CProcessors", path: "CSupport/CProcessors", cSettings: [warnings]),
     // The demanglers of libstdc++ and of the Swift runtime, with a limit on their output, and one of
     // our own for Rust.
     // The static library, because the shared one does not export the printer that can be stopped.
@@ -215,7 +217,9 @@ let package = Package(
       swiftSettings: strictness),
     .target(
       name: "TraceAnalysis",
-      dependencies: ["Filters", "FunctionNames", "RecordingReader", "TextFormat", "Units"],
+      dependencies: [
+        "CProcessors", "Filters", "FunctionNames", "RecordingReader", "TextFormat", "Units",
+      ],
       swiftSettings: strictness),
     .target(
       name: "TraceExport",

@@ -117,7 +117,7 @@ uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   if (back == 0) {
     // The return address is lost and the program cannot go on. It ends here rather than at a random
     // place. The mark in the recording says that the tracer caused this, not the program.
-    nag_mark(NREC_FLAG_CORRUPTED);
+    nag_mark(NREC_FLAG_CORRUPTED | NREC_FLAG_LOST_RETURN);
     __builtin_trap();
   }
   return back;

@@ -26,14 +26,27 @@ static bool matches(const nrec_thread_rule *rule, const char *name) {
                      ngl_length(name, NAME_BYTES));
 }
 
+// Tells the recorder which rules are no slips of the pen.
+static void tell_met(uint32_t met) {
+  nrec_arena *arena = nag_config.arena;
+  if (arena == NULL) return;
+  if ((__atomic_load_n(&arena->thread_rules_met, __ATOMIC_RELAXED) & met) == met) return;
+  __atomic_fetch_or(&arena->thread_rules_met, met, __ATOMIC_RELAXED);
+}
+
 // The last rule that matches decides, as for functions.
 static bool is_wanted(const char *name) {
   const nrec_config *config = &nag_config.config;
-  uint32_t count = config->thread_rules;
+  uint32_t count = config->thread_rules, met = 0;
   if (count > NREC_MOST_THREAD_RULES) count = NREC_MOST_THREAD_RULES;
-  for (uint32_t i = count; i-- > 0;)
-    if (matches(&config->threads[i], name)) return !config->threads[i].is_removal;
-  return count == 0 || config->threads[0].is_removal;
+  bool wanted = count == 0 || config->threads[0].is_removal;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!matches(&config->threads[i], name)) continue;
+    met |= 1u << i;
+    wanted = !config->threads[i].is_removal;
+  }
+  tell_met(met);
+  return wanted;
 }
 
 // A confined thread's name is the last that was known; the recorder knows a later one.

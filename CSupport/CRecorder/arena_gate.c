@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The recorder's end of the gate (nrec_arena.h).
+// The recorder's end of the gate (nrec_arena.h), and of what the filter of threads has met.
 
 #include "arena_internal.h"
 
@@ -13,6 +13,12 @@ bool nrc_arena_set_gate(nrc_arena *arena, uint32_t from, uint32_t to) {
   return arena->shared != NULL &&
          __atomic_compare_exchange_n(&arena->shared->gate, &from, to, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_RELAXED);
+}
+
+uint32_t nrc_arena_thread_rules_met(const nrc_arena *arena) {
+  return arena->shared == NULL
+             ? 0
+             : __atomic_load_n(&arena->shared->thread_rules_met, __ATOMIC_RELAXED);
 }
 
 // Held rings wait for the recorder.

@@ -31,14 +31,34 @@ public struct ReturnAddressUsers: Sendable {
       functionStarts = []
       return
     }
-    var starts = try Self.tailCallers(image, names)
     let entries = EntryCode(image)
+    functionStarts = try Self.tailCallers(image, names)
+      .union(Self.entryReaders(image, sites, entries))
+      .union(Self.frameReaders(image, entries, names))
+  }
+
+  /// The functions that read it near their entries.
+  ///
+  /// Each is looked at as far as the next call site's function. Where it seems to read its return
+  /// address, that may be a function behind it that has no call site, so it is looked at again as
+  /// far as it goes itself. That costs a reading of all extents, and few files need it.
+  private static func entryReaders(
+    _ image: ELFImage, _ sites: [CallSite], _ entries: EntryCode
+  ) throws(ELFError) -> Set<ModuleOffset> {
+    var readers: [CallSite] = []
     for (index, site) in sites.enumerated() where site.kind != .mcount {
       let end = index + 1 < sites.count ? sites[index + 1].functionStart : .max
-      if entries.readsReturnAddress(site, before: end) { starts.insert(site.functionStart) }
+      if entries.readsReturnAddress(site, before: end) { readers.append(site) }
     }
-    starts.formUnion(try Self.frameReaders(image, entries, names))
-    functionStarts = starts
+    if readers.isEmpty { return [] }
+    let extents = try FunctionExtents(image)
+    readers.removeAll { site in
+      guard let index = extents.index(before: site.offset),
+        extents.extents[index].contains(site.offset)
+      else { return false }
+      return !entries.readsReturnAddress(site, before: extents.extents[index].upperBound)
+    }
+    return Set(readers.map(\.functionStart))
   }
 
   /// A file that imports none of these functions is not scanned.

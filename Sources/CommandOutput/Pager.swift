@@ -8,12 +8,16 @@ public final class Pager {
   private var descriptor: Int32 = 1
   private var child: pid_t = 0
 
-  /// Starts the pager where it `isWanted` and stdout is a terminal.
+  /// Starts the pager where it `isWanted` and stdout is a terminal. Where that is less, and less can, the
+  /// text's first line stays at the top if it `hasHeading`.
   ///
   /// Until `finish`, SIGINT is the pager's.
-  public init(isWanted: Bool) {
-    let chosen = getenv("PAGER").map { String(cString: $0) } ?? "less"
+  public init(isWanted: Bool, hasHeading: Bool = false) {
+    var chosen = getenv("PAGER").map { String(cString: $0) } ?? "less"
     guard isWanted, isatty(1) == 1, !chosen.isEmpty, chosen != "cat" else { return }
+    if hasHeading, chosen == "less", lessVersion() ?? 0 >= Self.firstWithHeader {
+      chosen = "less --header=1"
+    }
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { return }
     // The pager must not hold the end that we write to: it would never see the end.
@@ -42,6 +46,9 @@ public final class Pager {
     signal(SIGINT, SIG_IGN)
   }
 
+  /// The first version of less that has --header.
+  private static let firstWithHeader = 600
+
   /// Waits until the reader is done.
   public func finish() {
     guard child > 0 else { return }
@@ -57,6 +64,18 @@ public final class Pager {
   public func write(_ bytes: [UInt8]) -> Bool {
     bytes.withUnsafeBytes { CommandOutput.write($0, to: descriptor) }
   }
+}
+
+/// The number of the version of the less in PATH: its first line is `less 590 (GNU regular expressions)`.
+/// Nil where there is none, or it says something else.
+private func lessVersion() -> Int? {
+  guard let output = popen("less --version 2>/dev/null", "r") else { return nil }
+  defer { pclose(output) }
+  var line = [CChar](repeating: 0, count: 256)
+  guard fgets(&line, Int32(line.count), output) != nil else { return nil }
+  let words = String(cString: line).split(separator: " ")
+  guard words.count > 1, words[0] == "less" else { return nil }
+  return Int(words[1].prefix { $0.isNumber })
 }
 
 /// Text gathered to blocks.

@@ -15,6 +15,9 @@ public struct ProcessRecording: Sendable {
   public let parent: Int32
   /// Path of the executable, where session.json or the modules have it; else nil.
   public let program: String?
+  /// The program's name and its arguments; nil where the recording does not say. Not safe for a terminal
+  /// as they are.
+  public let arguments: [String]?
   /// Nil where neither the event file nor the session has it.
   public let tracer: Tracer?
   /// In order of their first function's number.
@@ -45,6 +48,8 @@ public struct ProcessRecording: Sendable {
   public let hasEnded: Bool
   /// Something went wrong in the traced process and turned the tracer off.
   public let isMarkedCorrupted: Bool
+  /// What was marked is that a function returned, and where to was not known: the program was ended.
+  public let hasLostReturn: Bool
   /// A flight recorder: only the end of each thread was kept.
   public let isOverwriting: Bool
   /// No space was left: later events were only counted.

@@ -35,6 +35,8 @@ public struct RecordedModule: Sendable, Equatable {
   ///
   /// Not safe for a terminal as it is.
   public var status: String
+  /// `status` is the report of an anomaly, which turned the tracer of its process off.
+  public var isAnomaly = false
   /// What was planned for each site; nil where the recording does not keep it.
   public var plan: SitePlan?
   /// The name of its file in symbols/, where it is not named after its build-id or its path.
@@ -100,6 +102,7 @@ extension RecordedModule {
       armed: load.armed, skipped: load.skipped,
       skippedReasons: Array(load.skippedReasons.filter { $0.count > 0 }.prefix(Self.mostReasons)),
       status: load.status, symbols: load.symbols.flatMap { Self.isFileName($0) ? $0 : nil })
+    isAnomaly = load.isAnomaly
     plan = load.plan.flatMap { SitePlan($0, sites: sites) }
   }
 

@@ -228,7 +228,7 @@ private struct RecordingOpening {
     }
     return ProcessRecording(
       pid: name.pid, incarnation: name.incarnation, parent: known?.parent ?? raw.parent,
-      program: known?.program ?? modules.first?.path,
+      program: known?.program ?? modules.first?.path, arguments: known?.arguments,
       tracer: tracer,
       modules: modules.sorted { $0.firstFunction < $1.firstFunction }, threads: threads,
       startTime: ClockUnits(raw.start_time), endTime: ClockUnits(raw.end_time),
@@ -238,6 +238,7 @@ private struct RecordingOpening {
       countedCalls: raw.calls,
       hasEnded: raw.flags & UInt32(NREC_FLAG_ENDED) != 0,
       isMarkedCorrupted: raw.flags & UInt32(NREC_FLAG_CORRUPTED) != 0,
+      hasLostReturn: raw.flags & UInt32(NREC_FLAG_LOST_RETURN) != 0,
       isOverwriting: raw.flags & UInt32(NREC_FLAG_OVERWRITE) != 0,
       isFull: raw.flags & UInt32(NREC_FLAG_FULL) != 0,
       hasSharedThread: raw.flags & UInt32(NREC_FLAG_SHARED) != 0,

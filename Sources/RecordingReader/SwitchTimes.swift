@@ -13,16 +13,19 @@ public struct OffCPU: Sendable {
     public var from: ClockUnits
     /// When it came back.
     public var to: ClockUnits
+    /// It could have run, and another thread did; else it waited for something.
+    public var isRunnable: Bool
 
     /// From one time to a later one.
-    public init(from: ClockUnits, to: ClockUnits) {
+    public init(from: ClockUnits, to: ClockUnits, isRunnable: Bool = false) {
       self.from = from
       self.to = to
+      self.isRunnable = isRunnable
     }
   }
 
-  /// They do not overlap.
-  @usableFromInline let intervals: [Interval]
+  /// From the earliest on; they do not overlap.
+  public let intervals: [Interval]
   @usableFromInline var next = 0
   @usableFromInline var passed = ClockUnits.zero
   /// Before it nothing changes.
@@ -127,7 +130,8 @@ final class SwitchTimes: Sendable {
     for one in switches {
       if let from = left, from.thread == one.thread, one.kind == UInt32(NREC_SWITCH_IN) {
         let interval = OffCPU.Interval(
-          from: units(from.nanoseconds, header), to: units(one.nanoseconds, header))
+          from: units(from.nanoseconds, header), to: units(one.nanoseconds, header),
+          isRunnable: from.kind == UInt32(NREC_SWITCH_PREEMPTED))
         let thread = Int32(truncatingIfNeeded: one.thread)
         if interval.to > interval.from { state.byThread[thread, default: []].append(interval) }
       }

@@ -8,7 +8,8 @@ final class SymbolStore: Sendable {
   private struct State {
     var byName: [String: SymbolFile] = [:]
     var nameByPath: [String: String]?
-    var problems: [String] = []
+    /// By file.
+    var problems: [String: [String]] = [:]
   }
 
   private let folder: String
@@ -16,8 +17,11 @@ final class SymbolStore: Sendable {
 
   init(recording: String) { folder = "\(recording)/\(RecordingFormat.symbolsName)" }
 
-  /// What was wrong with those read until now.
-  var problems: [String] { state.withLock(\.problems) }
+  /// What was wrong with those read until now, by the files' names: threads that read the recording
+  /// come to them in any order.
+  var problems: [String] {
+    state.withLock { state in state.problems.sorted { $0.key < $1.key }.flatMap(\.value) }
+  }
 
   /// A module's symbols: by build-id, or by its path where it has none; nil where there are none.
   func symbols(of module: RecordedModule) -> SymbolFile? {
@@ -39,9 +43,9 @@ final class SymbolStore: Sendable {
     if let known = state.byName[name] { return known }
     let file = SymbolFile(path: "\(folder)/\(name)", name: name, module: module.path)
     state.byName[name] = file
-    state.problems += [file.problem, file.sourceLines.problem, file.signatureProblem].compactMap {
-      $0
-    }
+    state.problems[name] = [
+      file.problem, file.sourceLines.problem, file.signatureProblem,
+    ].compactMap { $0 }
     return file
   }
 

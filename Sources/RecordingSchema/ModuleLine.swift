@@ -42,6 +42,8 @@ public struct ModuleLoad: Sendable, Equatable {
   public var skippedReasons: [SkippedReason] = []
   /// `ok`, or why nothing was armed.
   public var status = ""
+  /// `status` is the report of an anomaly, which turned the tracer of its process off.
+  public var isAnomaly = false
   /// The text of a `SitePlan`; nil in a recording of before it was kept.
   public var plan: String?
   /// The name of its file in symbols/, where that is not the usual one.
@@ -114,9 +116,10 @@ extension ModuleLine: Codable {
 }
 
 extension ModuleLoad: Codable {
-  private enum CodingKeys: CodingKey {
+  private enum CodingKeys: String, CodingKey {
     case generation, path, buildID, loadBias, textStart, textEnd, time, firstFunction
     case sites, armed, unwanted, skipped, skippedReasons, status, plan, symbols
+    case isAnomaly = "anomaly"
   }
 
   /// Throws where the generation or the path is missing, or a field is of another type.
@@ -138,6 +141,7 @@ extension ModuleLoad: Codable {
     skippedReasons =
       try fields.decodeIfPresent([SkippedReason].self, forKey: .skippedReasons) ?? []
     status = try fields.decodeIfPresent(String.self, forKey: .status) ?? ""
+    isAnomaly = try fields.decodeIfPresent(Bool.self, forKey: .isAnomaly) ?? false
     plan = try fields.decodeIfPresent(String.self, forKey: .plan)
     symbols = try fields.decodeIfPresent(String.self, forKey: .symbols)
   }
@@ -159,6 +163,7 @@ extension ModuleLoad: Codable {
     try fields.encode(skipped, forKey: .skipped)
     try fields.encode(skippedReasons, forKey: .skippedReasons)
     try fields.encode(status, forKey: .status)
+    if isAnomaly { try fields.encode(true, forKey: .isAnomaly) }
     try fields.encodeIfKnown(plan, forKey: .plan)
     try fields.encodeIfKnown(symbols, forKey: .symbols)
   }

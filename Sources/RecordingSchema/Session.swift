@@ -24,6 +24,9 @@ public struct Session: Sendable, Equatable {
     public var program: String?
     /// How it began; nil where the file does not say.
     public var begin: Begin?
+    /// The program's name and its arguments, cut where they are long; nil where the file does not say, or
+    /// they could not be read. Not safe for a terminal as they are.
+    public var arguments: [String]?
 
     /// An image, as the agent's first message has it.
     public init(image: ImageName, parent: Int32?, program: String?, begin: Begin?) {
@@ -171,7 +174,7 @@ extension Session.Options: Codable {
 extension Session.Process: Codable {
   /// `events` and `modules` follow from the first two, and are written for people and scripts.
   private enum CodingKeys: CodingKey {
-    case pid, incarnation, parent, begin, program, events, modules
+    case pid, incarnation, parent, begin, program, arguments, events, modules
   }
 
   /// Throws where the process id or the incarnation is missing.
@@ -183,6 +186,8 @@ extension Session.Process: Codable {
     parent = try fields.decodeIfPresent(Int32.self, forKey: .parent)
     program = try fields.decodeIfPresent(String.self, forKey: .program)
     begin = try fields.decodeIfPresent(String.self, forKey: .begin).flatMap(Begin.init)
+    // Where they are not what they should be, the rest counts.
+    arguments = try? fields.decodeIfPresent([String].self, forKey: .arguments)
   }
 
   /// What is nil is left out; the names of the files are written too.
@@ -193,6 +198,7 @@ extension Session.Process: Codable {
     try fields.encodeIfKnown(parent, forKey: .parent)
     try fields.encodeIfKnown(begin?.rawValue, forKey: .begin)
     try fields.encodeIfKnown(program, forKey: .program)
+    try fields.encodeIfKnown(arguments, forKey: .arguments)
     try fields.encode(image.events, forKey: .events)
     try fields.encode(image.modules, forKey: .modules)
   }

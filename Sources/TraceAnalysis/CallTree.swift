@@ -42,50 +42,27 @@ public struct CallTree: Sendable {
   private var functionIndices: [FunctionName: Int32] = [:]
   /// By process and number: the function's index.
   private var numbers: [UInt64: Int32] = [:]
+  /// By function: the process and the number by which it was met first.
+  private var origins: [UInt64] = []
 
   /// Reads the chosen threads. What is deeper than `deepest` is not built; outermost calls have depth 1.
   ///
-  /// Memory: the tree, of at most two million nodes.
+  /// Memory: the tree, of at most two million nodes, for each worker.
   public init(
     of recording: Recording, choosing filter: ReadingFilter = .all,
-    deepest: Int = .max, progress: @escaping (Double) -> Void = { _ in }
+    deepest: Int = .max, workers: ReadingWorkers = .all,
+    progress: @escaping (Double) -> Void = { _ in }
   ) {
-    self.deepest = deepest
-    var meter = ProgressMeter(recording, progress)
-    for (index, process) in recording.processes.enumerated() {
-      let set = FunctionSet(process.entryOnlyFunctions())
-      for thread in process.threads where filter.isChosen(process, thread) {
-        let stack = filter.stack(
-          of: thread, in: process, entryOnly: set, recordingStart: recording.startTime)
-        readEvents(thread, process, index, stack, &meter)
-        readTree(thread, process, index)
-      }
-    }
+    let reading = RecordingReading(recording, choosing: filter, workers: workers, progress)
+    self = reading.run(CallTree(deepest: deepest))
     sortChildren()
     byKey = [:]
     numbers = [:]
+    origins = []
+    functionIndices = [:]
   }
 
-  private mutating func readEvents(
-    _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int, _ stack: CallStack,
-    _ meter: inout ProgressMeter
-  ) {
-    if thread.chunkCount == 0 { return }
-    var sink = TreeSink(tree: self, process: process, index: index)
-    // The tree moves into the sink and back: it is not copied.
-    self = CallTree()
-    var cursor = thread.cursor()
-    var stack = stack
-    while let event = cursor.next() {
-      if event.kind == .chunk { meter.chunk() }
-      stack.apply(event, from: cursor, to: &sink)
-    }
-    stack.finish(&sink, at: process.openCallsEnd)
-    self = sink.tree
-    problems += cursor.problems
-  }
-
-  private init() { deepest = 0 }
+  private init(deepest: Int) { self.deepest = deepest }
 
   private mutating func readTree(
     _ thread: ThreadRecording, _ process: ProcessRecording, _ index: Int
@@ -94,7 +71,7 @@ public struct CallTree: Sendable {
     // By index in the thread's tree: the node here, and how deep the one there is.
     var places: [(node: Int32, depth: Int)] = []
     var tree = self
-    self = CallTree()
+    self = CallTree(deepest: 0)
     let found = thread.forEachTreeNode { place, node in
       // Nodes that are not in use are left out: their places stand for the root.
       while places.count < min(place, Self.mostNodes) { places.append((0, 0)) }
@@ -127,6 +104,11 @@ public struct CallTree: Sendable {
     let isFull = nodes.count >= Self.mostNodes
     guard let name = numbers[number] ?? (isFull ? nil : makeFunction(number, function, process))
     else { return nil }
+    return child(of: parent, name)
+  }
+
+  private mutating func child(of parent: Int32, _ name: Int32) -> Int32? {
+    let isFull = nodes.count >= Self.mostNodes
     let key = Key(parent: parent, function: name)
     if let known = byKey[key] { return known }
     if isFull { return nil }
@@ -142,11 +124,18 @@ public struct CallTree: Sendable {
     _ number: UInt64, _ function: UInt32, _ process: ProcessRecording
   ) -> Int32 {
     let named = process.function(UInt64(function))
+    return makeFunction(number, named, named.label(number: UInt64(function)))
+  }
+
+  private mutating func makeFunction(
+    _ number: UInt64, _ named: FunctionName, _ label: String
+  ) -> Int32 {
     let next = Int32(functions.count)
     let key = named.ofAnyLoad
     let index = named.offset == nil ? next : functionIndices[key] ?? next
     if index == next {
-      functions.append((named, named.label(number: UInt64(function))))
+      functions.append((named, label))
+      origins.append(number)
       if named.offset != nil { functionIndices[key] = index }
     }
     numbers[number] = index
@@ -179,8 +168,67 @@ public struct CallTree: Sendable {
   }
 }
 
+extension CallTree: ReadingPass {
+  mutating func begin(_ process: ProcessRecording, _ index: Int) {}
+
+  mutating func read(_ events: ThreadEvents) {
+    if events.thread.chunkCount > 0 {
+      var sink = TreeSink(tree: self, process: events.process, index: events.processIndex)
+      // The tree moves into the sink and back: it is not copied.
+      self = CallTree(deepest: 0)
+      let end = events.read(into: &sink)
+      self = sink.tree
+      problems += end.problems
+    }
+    readTree(events.thread, events.process, events.processIndex)
+  }
+
+  mutating func add(_ next: consuming CallTree) {
+    hasTimes = hasTimes || next.hasTimes
+    foldedCalls &+= next.foldedCalls
+    problems += next.problems
+    var parents = [Int32](repeating: 0, count: next.nodes.count)
+    for (index, node) in next.nodes.enumerated() {
+      for child in node.children { parents[child] = Int32(index) }
+    }
+    var names = [Int32](repeating: -1, count: next.functions.count)
+    // By node there: the node here; where there is no room, the nearest caller's.
+    var places = [Int32](repeating: 0, count: next.nodes.count)
+    for (index, node) in next.nodes.enumerated().dropFirst() {
+      let parent = places[Int(parents[index])]
+      guard let name = name(of: node.function, in: next, &names),
+        let child = child(of: parent, name)
+      else {
+        places[index] = parent
+        foldedCalls &+= node.calls
+        continue
+      }
+      places[index] = child
+      nodes[Int(child)].calls &+= node.calls
+      nodes[Int(child)].total &+= node.total
+      nodes[Int(child)].selfTime &+= node.selfTime
+    }
+  }
+
+  /// The index here of another tree's function; nil: there is no room for it.
+  private mutating func name(
+    of function: Int32, in next: borrowing CallTree, _ names: inout [Int32]
+  ) -> Int32? {
+    let place = Int(function)
+    if names[place] >= 0 { return names[place] }
+    let number = next.origins[place]
+    let isFull = nodes.count >= Self.mostNodes
+    let (name, label) = next.functions[place]
+    guard let known = numbers[number] ?? (isFull ? nil : makeFunction(number, name, label)) else {
+      return nil
+    }
+    names[place] = known
+    return known
+  }
+}
+
 /// Puts one thread's calls into the tree.
-private struct TreeSink: CallSink {
+private struct TreeSink: PassSink {
   var tree: CallTree
   let process: ProcessRecording
   let index: Int

@@ -8,11 +8,32 @@ public import Units
 ///
 /// Its columns are people's, or those of ftrace's function_graph tracer. What ftrace has no line for is
 /// in a comment: a function that ended without returning closes with `} /* f unwound */`.
-public struct FunctionGraphText: CallSink {
+public enum FunctionGraphText {
+  /// Writes all of it; damage found on the way, one line each.
+  public static func write(
+    _ recording: Recording, to out: TextBuffer, choosing filter: ReadingFilter = .all,
+    as layout: ReplayLayout = .ftrace, colours: ReplayColours = .none,
+    shown: @escaping (String) -> String = { $0 }, progress: (ClockUnits) -> Void = { _ in }
+  ) -> [String] {
+    func write(_ columns: some ReplayColumns) -> [String] {
+      GraphWriter.write(recording, to: out, filter, columns, colours, shown, progress)
+    }
+    switch layout {
+    case .ftrace: return write(FtraceColumns(colours: colours, shown: shown))
+    case .sinceStart:
+      return write(TimedColumns(recording, filter, colours, shown, clock: nil))
+    case .ofDay:
+      return write(TimedColumns(recording, filter, colours, shown, clock: recording.wallClock))
+    }
+  }
+}
+
+/// Writes one layout: a type of its own for each, so that a column costs no search for its code.
+private struct GraphWriter<Columns: ReplayColumns>: CallSink {
   private var out: TextBuffer
   private var names: NameCache
   private let colours: ReplayColours
-  private let columns: any ReplayColumns
+  private var columns: Columns
   private let shown: (String) -> String
   /// The lane whose event is being written.
   private var lane: ThreadLane?
@@ -23,8 +44,8 @@ public struct FunctionGraphText: CallSink {
   private var isLeaf = false
 
   private init(
-    _ out: TextBuffer, _ recording: Recording, _ colours: ReplayColours,
-    _ columns: any ReplayColumns, _ shown: @escaping (String) -> String
+    _ out: TextBuffer, _ recording: Recording, _ colours: ReplayColours, _ columns: Columns,
+    _ shown: @escaping (String) -> String
   ) {
     self.out = out
     self.colours = colours
@@ -34,14 +55,12 @@ public struct FunctionGraphText: CallSink {
     self.shown = shown
   }
 
-  /// Writes all of it; damage found on the way, one line each.
-  public static func write(
-    _ recording: Recording, to out: TextBuffer, choosing filter: ReadingFilter = .all,
-    as layout: ReplayLayout = .ftrace, colours: ReplayColours = .none,
-    shown: @escaping (String) -> String = { $0 }, progress: (ClockUnits) -> Void = { _ in }
+  static func write(
+    _ recording: Recording, to out: TextBuffer, _ filter: ReadingFilter, _ columns: Columns,
+    _ colours: ReplayColours, _ shown: @escaping (String) -> String,
+    _ progress: (ClockUnits) -> Void
   ) -> [String] {
-    let columns = layout.columns(recording, filter, colours, shown)
-    var text = FunctionGraphText(out, recording, colours, columns, shown)
+    var text = GraphWriter(out, recording, colours, columns, shown)
     var threads = MergedThreads(recording, choosing: filter, wantsValues: text.values.isOn)
     columns.writeHeader(to: &text.out)
     do {
@@ -78,19 +97,19 @@ public struct FunctionGraphText: CallSink {
   }
 
   /// Keeps them for the call.
-  public mutating func values(_ values: RecordedValues) { self.values.keep(values) }
+  mutating func values(_ values: RecordedValues) { self.values.keep(values) }
 
   /// Holds the call back: it may be a leaf, which is one line.
-  public mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
+  mutating func entered(_ frame: inout Frame, parentTag: Int32, depth: Int) {
     entry = (frame, depth)
     if values.isOn { arguments = values.arguments(frame.function, lane) }
   }
 
   /// Prints nothing: the call was printed when it was entered.
-  public mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
+  mutating func resumed(_ frame: inout Frame, parentTag: Int32, depth: Int) {}
 
   /// Prints a leaf's line, or the closing brace.
-  public mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
+  mutating func ended(_ frame: Frame, at time: ClockUnits, _ how: CallEnd, depth: Int) {
     // Another thread's calls end with its own events only, so `lane` is the frame's.
     switch how {
     case .entryOnly:
@@ -114,9 +133,9 @@ public struct FunctionGraphText: CallSink {
 
 // MARK: - Lines
 
-extension FunctionGraphText {
+extension GraphWriter {
   /// ftrace knows one stack a thread; the calls that follow are another's.
-  public mutating func switched(to stack: UInt32, at time: ClockUnits) {
+  mutating func switched(to stack: UInt32, at time: ClockUnits) {
     guard let lane else { return }
     columns.writePlace(lane, at: time, to: &out)
     out.add(colours.dim)
@@ -130,22 +149,20 @@ extension FunctionGraphText {
 
   /// Indentation stops growing here, and the depth is written as a number: an event of two bytes
   /// under a million open calls would be a line of two million.
-  private static let widest = 256
+  private static var widest: Int { 256 }
   /// Nanoseconds: a switch alone takes as long.
-  private static let leastWait = 5000
+  private static var leastWait: Int { 5000 }
 
-  private mutating func name(_ frame: Frame) -> [UInt8] {
+  private mutating func name(_ frame: Frame) -> NameCache.Name {
     names.name(frame.function, process: lane?.processIndex ?? 0)
   }
 
-  /// `main()`; what is demangled has its parameters already: `zoo::fib(int)`.
-  ///
-  /// With arguments `main(argc=1)`, and `zoo::fib(int)(n=3)`.
+  /// `main()`, `zoo::fib(int)`; with arguments `main(argc=1)`, and `zoo::fib(int)(n=3)`.
   private mutating func addCall(_ frame: Frame) {
     let name = name(frame)
-    out.add(name)
+    out.add(name.bytes)
     guard let arguments, !arguments.isEmpty else {
-      if !name.contains(UInt8(ascii: "(")) { out.add("()") }
+      if !name.hasParameters { out.add("()") }
       return
     }
     self.arguments = nil
@@ -175,7 +192,7 @@ extension FunctionGraphText {
     if how == .unwound || !frame.isStartKnown {
       out.add(colours.dim)
       out.add(" /* ")
-      out.add(name(frame))
+      out.add(name(frame).bytes)
       out.add(how == .unwound ? " unwound */" : " */")
       out.add(colours.end)
     }

@@ -62,13 +62,13 @@ public struct FunctionText: CallSink {
     guard event.kind == .entry, let frame = entry else { return }
     entry = nil
     writeTask(lane, event.time)
-    out.add(names.name(frame.function, process: lane.processIndex))
+    out.add(names.name(frame.function, process: lane.processIndex).bytes)
     out.add(" <-")
     if let next = lane.peek(&self), next.kind == .parent {
       out.add(names.caller(next.returnAddress, time: event.time, process: lane.processIndex))
       lane.take(&self)
     } else if let caller {
-      out.add(names.name(caller, process: lane.processIndex))
+      out.add(names.name(caller, process: lane.processIndex).bytes)
     } else {
       out.add("?")
     }

@@ -16,6 +16,8 @@ public struct GroupRow: Sendable {
   public var name: String?
   /// Of a thread or a process.
   public var pid: Int32?
+  /// Of a process: the program's name and its arguments; nil where they are not known.
+  public var arguments: [String]?
   /// Of a thread.
   public var tid: Int32?
   /// Calls of all of them.
@@ -26,65 +28,42 @@ public struct GroupRow: Sendable {
   /// Nanoseconds in its functions, without what others used that they called. Nil where the recording does
   /// not say.
   public var selfTime: Int?
+  /// The part of `selfTime` in which the thread was off the CPU; nil where that is not known.
+  public var selfWait: Int?
 }
 
 extension Report {
   /// Reads all events of the chosen threads into `groups`, and leaves `rows` empty.
   ///
   /// Groups of one name in several processes are one, but threads and processes each are their own.
-  /// Memory: the groups, and a number for each function of a process.
+  /// Memory: the groups, and a number for each function of a process, for each worker.
   public init(
     of recording: Recording, by grouping: ReportGrouping,
-    choosing filter: ReadingFilter = .all,
+    choosing filter: ReadingFilter = .all, workers: ReadingWorkers = .all,
     progress: @escaping (Double) -> Void = { _ in }
   ) {
-    self.init()
-    var merging = GroupMerging(grouping)
-    var meter = ProgressMeter(recording, progress)
-    for process in recording.processes {
-      var reader = ThreadTotalsReader(process, grouping, filter, recording.startTime)
-      for thread in process.threads where filter.isChosen(process, thread) {
-        reader.beginGroup(of: thread)
-        reader.read(thread, &meter)
-        threads += 1
-      }
-      merging.add(reader.table, of: process)
-      take(reader, of: process)
-    }
-    groups = merging.rows
+    let reading = RecordingReading(recording, choosing: filter, workers: workers, progress)
+    let merging = GroupMerging(grouping, hasSwitches: recording.hasSwitches)
+    let read = reading.run(TotalsPass(merging)).result()
+    self = read.report
+    hasSwitches = recording.hasSwitches
+    groups = read.rows.rows
     calls = groups.reduce(0) { $0 &+ $1.calls }
     finish(recording)
   }
 }
 
-extension ThreadTotalsReader {
-  init(
-    _ process: ProcessRecording, _ grouping: ReportGrouping, _ filter: ReadingFilter,
-    _ recordingStart: ClockUnits
-  ) {
-    self.init(process, filter, recordingStart)
-    switch grouping {
-    case .module: table.group(by: { process.function(UInt64($0)).modulePath ?? "" })
-    case .file: table.group(by: { process.function(UInt64($0)).source?.file ?? "" })
-    case .process: table.group(by: { _ in "\(process.pid) \(process.incarnation)" })
-    case .thread: table.group(by: { _ in "" })
-    }
-    isByThread = grouping == .thread
-  }
-
-  /// What follows is of another thread.
-  fileprivate mutating func beginGroup(of thread: ThreadRecording) {
-    if isByThread { table.group(by: { _ in "\(thread.serial) \(thread.id) \(thread.name)" }) }
-  }
-}
-
 /// Puts the groups of several processes together.
-private struct GroupMerging {
+private struct GroupMerging: MergedTotals {
   private let grouping: ReportGrouping
+  private let hasSwitches: Bool
   private var places: [String: Int] = [:]
   private var found: [GroupRow] = []
 
-  init(_ grouping: ReportGrouping) { self.grouping = grouping }
+  init(_ grouping: ReportGrouping, hasSwitches: Bool) {
+    self.grouping = grouping
+    self.hasSwitches = hasSwitches
+  }
 
   /// The longest own time first, then the most calls.
   var rows: [GroupRow] {
@@ -97,22 +76,57 @@ private struct GroupMerging {
     }
   }
 
+  func table(_ process: ProcessRecording) -> TotalsTable {
+    var table = TotalsTable(process)
+    switch grouping {
+    case .module: table.group(by: { process.function(UInt64($0)).modulePath ?? "" })
+    case .file: table.group(by: { process.function(UInt64($0)).source?.file ?? "" })
+    case .process: table.group(by: { _ in "\(process.pid) \(process.incarnation)" })
+    case .thread: table.group(by: { _ in "" })
+    }
+    return table
+  }
+
+  func begin(_ thread: ThreadRecording, in table: inout TotalsTable) {
+    guard grouping == .thread else { return }
+    let (serial, id, name) = (thread.serial, thread.id, thread.name)
+    table.group(by: { _ in "\(serial) \(id) \(name)" })
+  }
+
   mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
     // A profile's totals are of single functions: they cannot be added.
     let hasTotals = process.tracer != .profile
     for (slot, totals) in table.totals.enumerated() where totals.calls > 0 {
-      let row = row(table.groupKeys[slot], process)
-      let isShared = row.pid == nil
-      let place = (isShared ? places[row.name ?? ""] : nil) ?? found.count
-      if place == found.count {
-        found.append(row)
-        if isShared { places[row.name ?? ""] = place }
-      }
+      let place = place(of: row(table.groupKeys[slot], process))
       found[place].calls &+= totals.calls
       if totals.timed == 0 { continue }
       add(process.nanoseconds(ofUnits: totals.selfTime), to: &found[place].selfTime)
+      if hasSwitches {
+        add(process.nanoseconds(ofUnits: totals.selfWaited), to: &found[place].selfWait)
+      }
       if hasTotals { add(process.nanoseconds(ofUnits: totals.total), to: &found[place].total) }
     }
+  }
+
+  mutating func add(_ next: GroupMerging) {
+    for row in next.found {
+      let place = place(of: row)
+      found[place].calls &+= row.calls
+      if let time = row.selfTime { add(time, to: &found[place].selfTime) }
+      if let time = row.selfWait { add(time, to: &found[place].selfWait) }
+      if let time = row.total { add(time, to: &found[place].total) }
+    }
+  }
+
+  /// Where a group like this one is, or is begun.
+  private mutating func place(of row: GroupRow) -> Int {
+    let isShared = row.pid == nil
+    if isShared, let known = places[row.name ?? ""] { return known }
+    found.append(
+      GroupRow(
+        name: row.name, pid: row.pid, arguments: row.arguments, tid: row.tid, calls: 0))
+    if isShared { places[row.name ?? ""] = found.count - 1 }
+    return found.count - 1
   }
 
   private func add(_ time: Int, to sum: inout Int?) { sum = (sum ?? 0) &+ time }
@@ -124,6 +138,7 @@ private struct GroupMerging {
     case .process:
       row.pid = process.pid
       row.name = process.program
+      row.arguments = process.arguments
     case .thread:
       let words = key.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
       row.pid = process.pid

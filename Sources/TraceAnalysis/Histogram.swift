@@ -33,6 +33,12 @@ struct Histogram: Sendable {
     }
   }
 
+  mutating func add(_ other: Histogram) {
+    for (row, counts) in other.rows.enumerated() where !counts.isEmpty {
+      add(row: row, counts[...])
+    }
+  }
+
   /// The value that `fraction` of all values do not exceed; nil where there are none.
   func quantile(_ fraction: Double) -> UInt64? {
     let total = rows.reduce(0) { $0 &+ $1.reduce(0, &+) }
@@ -87,7 +93,7 @@ public struct Distribution: Sendable {
 
 /// Histograms of many functions in two arrays: a row of 64 counters is made when it is first
 /// needed.
-struct HistogramPool {
+struct HistogramPool: Sendable {
   /// By function and row: where its counters begin, or -1.
   private var starts: [Int32] = []
   private var counters: [UInt64] = []
@@ -107,6 +113,17 @@ struct HistogramPool {
   private mutating func makeRow(_ index: Int) {
     starts[index] = Int32(clamping: counters.count)
     counters += repeatElement(0, count: 64)
+  }
+
+  mutating func add(function other: Int, of pool: HistogramPool, to function: Int) {
+    for row in 0..<HistogramScale.rows {
+      let from = Int(pool.starts[other * HistogramScale.rows + row])
+      if from < 0 { continue }
+      let index = function * HistogramScale.rows + row
+      if starts[index] < 0 { makeRow(index) }
+      let to = Int(starts[index])
+      for column in 0..<64 { counters[to + column] &+= pool.counters[from + column] }
+    }
   }
 
   func merge(function: Int, into histogram: inout Histogram) {

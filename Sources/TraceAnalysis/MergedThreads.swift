@@ -15,6 +15,8 @@ public final class ThreadLane {
   public private(set) var stack: CallStack
   private var cursor: EventCursor
   private var pending: Event?
+  /// How the thread is called on each line, until a chunk has another name.
+  private var kept: (name: String, label: [UInt8])?
 
   init(
     _ process: ProcessRecording, _ index: Int, _ thread: ThreadRecording, _ stack: CallStack,
@@ -33,15 +35,26 @@ public final class ThreadLane {
   /// The newest that the recording has.
   public var name: String { cursor.threadName }
 
+  /// What `make` makes of the newest name.
+  func label(_ make: (String) -> [UInt8]) -> [UInt8] {
+    if let kept { return kept.label }
+    let label = make(name)
+    kept = (name, label)
+    return label
+  }
+
   /// The next event, which stays the next.
   ///
   /// The beginning of a chunk that follows seamlessly is applied and not returned.
   public func peek<Sink: CallSink>(_ sink: inout Sink) -> Event? {
     if let pending { return pending }
     while let event = cursor.next() {
-      if event.kind == .chunk && event.number == 0 {
-        stack.apply(event, from: cursor, to: &sink)
-        continue
+      if event.kind == .chunk {
+        if kept?.name != name { kept = nil }
+        if event.number == 0 {
+          stack.apply(event, from: cursor, to: &sink)
+          continue
+        }
       }
       pending = event
       return event
@@ -67,7 +80,6 @@ public struct MergedThreads {
     var time: ClockUnits
     /// Of `threads`: ties go to the first.
     var index: Int
-    var lane: ThreadLane?
 
     static func < (left: Waiting, right: Waiting) -> Bool {
       left.time != right.time ? left.time < right.time : left.index < right.index
@@ -79,6 +91,9 @@ public struct MergedThreads {
   private let wantsValues: Bool
   private var threads: [(process: Int, thread: Int)] = []
   private var entryOnly: [FunctionSet?]
+  /// By thread: those that are being read.
+  private var lanes: [ThreadLane?] = []
+  /// The earliest first.
   private var heap: [Waiting] = []
   /// Damage found on the way, one line each.
   public private(set) var problems: [String] = []
@@ -99,6 +114,7 @@ public struct MergedThreads {
         threads.append((index, place))
       }
     }
+    lanes = Array(repeating: nil, count: threads.count)
   }
 
   /// Calls `body` with the lane whose next event is the earliest, until there is none.
@@ -108,18 +124,29 @@ public struct MergedThreads {
     _ sink: inout Sink, _ body: (ThreadLane, inout Sink) throws -> Void
   ) rethrows {
     while let first = pop() {
-      let lane = first.lane ?? open(first.index)
-      // Stay with the lane as long as its next event is the earliest.
+      var index = first.index
+      var lane = lane(index)
       while let event = lane.peek(&sink) {
-        let now = Waiting(time: event.time, index: first.index, lane: lane)
+        // Stay with the lane as long as its next event is the earliest.
+        let now = Waiting(time: event.time, index: index)
         if let other = heap.first, other < now {
-          push(now)
-          break
+          index = other.index
+          replaceFirst(now)
+          lane = self.lane(index)
+          continue
         }
         try body(lane, &sink)
       }
-      if lane.peek(&sink) == nil { problems += lane.problems }
+      problems += lane.problems
+      lanes[index] = nil
     }
+  }
+
+  private mutating func lane(_ index: Int) -> ThreadLane {
+    if let lane = lanes[index] { return lane }
+    let lane = open(index)
+    lanes[index] = lane
+    return lane
   }
 
   private mutating func open(_ index: Int) -> ThreadLane {
@@ -144,16 +171,19 @@ public struct MergedThreads {
 
   private mutating func pop() -> Waiting? {
     guard let first = heap.first, let last = heap.popLast() else { return nil }
-    if heap.isEmpty { return first }
-    heap[0] = last
+    if !heap.isEmpty { replaceFirst(last) }
+    return first
+  }
+
+  private mutating func replaceFirst(_ waiting: Waiting) {
+    heap[0] = waiting
     var parent = 0
     while true {
       var least = parent
-      for child in [2 * parent + 1, 2 * parent + 2]
-      where child < heap.count && heap[child] < heap[least] {
-        least = child
-      }
-      if least == parent { return first }
+      let (left, right) = (2 * parent + 1, 2 * parent + 2)
+      if left < heap.count && heap[left] < heap[least] { least = left }
+      if right < heap.count && heap[right] < heap[least] { least = right }
+      if least == parent { return }
       heap.swapAt(parent, least)
       parent = least
     }

@@ -11,19 +11,6 @@ public enum ReplayLayout: Sendable {
   case sinceStart
   /// The same with the time of day, in the local time zone.
   case ofDay
-
-  func columns(
-    _ recording: Recording, _ filter: ReadingFilter, _ colours: ReplayColours,
-    _ shown: @escaping (String) -> String
-  ) -> any ReplayColumns {
-    switch self {
-    case .ftrace: FtraceColumns(colours: colours, shown: shown)
-    case .sinceStart:
-      TimedColumns(recording, filter, colours, shown, clock: nil)
-    case .ofDay:
-      TimedColumns(recording, filter, colours, shown, clock: recording.wallClock)
-    }
-  }
 }
 
 /// Writes one layout's columns.
@@ -47,9 +34,7 @@ func shownThreadName(_ name: String, most: Int, _ shown: (String) -> String) -> 
 }
 
 /// `    0.000123  worker/2213   10.500 us  `.
-///
-/// A class, because it keeps the thread's label from line to line.
-final class TimedColumns: ReplayColumns {
+struct TimedColumns: ReplayColumns {
   let showsWaits = true
   let showsValues = true
   private let start: ClockUnits
@@ -58,7 +43,6 @@ final class TimedColumns: ReplayColumns {
   private let shown: (String) -> String
   private let threadWidth: Int
   private static let widest = 24
-  private var last: (lane: ThreadLane, name: String, label: [UInt8])?
   private static let longestName = 15
 
   init(
@@ -139,13 +123,11 @@ final class TimedColumns: ReplayColumns {
 
   /// With blanks up to the column's end.
   private func label(_ lane: ThreadLane) -> [UInt8] {
-    let name = lane.name
-    if let last, last.lane === lane, last.name == name { return last.label }
-    let text = Self.label(name, lane.thread.id, shown)
-    let blanks = String(repeating: " ", count: max(0, threadWidth - text.count))
-    let label = Array((text + blanks).utf8)
-    last = (lane, name, label)
-    return label
+    lane.label { name in
+      let text = Self.label(name, lane.thread.id, shown)
+      let blanks = String(repeating: " ", count: max(0, threadWidth - text.count))
+      return Array((text + blanks).utf8)
+    }
   }
 
   private func addTimeOfDay(_ nanoseconds: Int, to out: inout TextBuffer) {
@@ -161,8 +143,8 @@ final class TimedColumns: ReplayColumns {
 
   /// Ten columns: `   950 ns`, `10.500 us`, ` 2.990 s`.
   private func addDuration(_ nanoseconds: UInt64, to out: inout TextBuffer) {
-    let colour = nanoseconds >= 1_000_000 ? colours.mark : ""
-    out.add(colour)
+    let isLong = nanoseconds >= 1_000_000
+    if isLong { out.add(colours.mark) }
     if nanoseconds < 1000 {
       out.add(spaces: 7 - TextBuffer.digits(nanoseconds))
       out.add(nanoseconds)
@@ -178,6 +160,6 @@ final class TimedColumns: ReplayColumns {
       out.add(nanoseconds % unit / (unit / 1000), width: 3)
       out.add(name)
     }
-    if !colour.isEmpty { out.add(colours.end) }
+    if isLong { out.add(colours.end) }
   }
 }

@@ -83,38 +83,21 @@ extension Report {
   ///
   /// All loads of one file are one module; with `eachLoad`, each is a module of its own.
   ///
-  /// Memory: the functions' totals and histograms; the length of the recording does not matter.
-  /// `progress` is called with a fraction of the work, now and then.
+  /// Memory: the functions' totals and histograms, for each worker; the length of the recording does
+  /// not matter. `progress` is called with a fraction of the work, now and then.
   public init(
     of recording: Recording, choosing filter: ReadingFilter = .all,
-    eachLoad: Bool = false, progress: @escaping (Double) -> Void = { _ in }
+    eachLoad: Bool = false, workers: ReadingWorkers = .all,
+    progress: @escaping (Double) -> Void = { _ in }
   ) {
+    let reading = RecordingReading(recording, choosing: filter, workers: workers, progress)
+    let merging = ReportMerging(eachLoad: eachLoad, hasSwitches: recording.hasSwitches)
+    let read = reading.run(TotalsPass(merging)).result()
+    self = read.report
     hasSwitches = recording.hasSwitches
-    var merging = ReportMerging(eachLoad: eachLoad, hasSwitches: hasSwitches)
-    var meter = ProgressMeter(recording, progress)
-    for process in recording.processes {
-      var reader = ThreadTotalsReader(process, filter, recording.startTime)
-      for thread in process.threads where filter.isChosen(process, thread) {
-        reader.read(thread, &meter)
-        threads += 1
-      }
-      merging.add(reader.table, of: process)
-      take(reader, of: process)
-    }
-    rows = merging.rows()
+    rows = read.rows.rows()
     calls = rows.reduce(0) { $0 &+ $1.calls }
     finish(recording)
-  }
-
-  /// Adds what is no function's.
-  mutating func take(_ reader: ThreadTotalsReader, of process: ProcessRecording) {
-    problems += reader.problems
-    openStacks += reader.openStacks
-    unwound += reader.table.unwound
-    stillOpen += reader.table.stillOpen
-    cutOff += reader.table.cutOff
-    unmatchedExits += reader.unmatchedExits
-    lostEvents &+= max(process.lostEvents, reader.lostEvents)
   }
 
   /// All threads have been read.
@@ -126,81 +109,5 @@ extension Report {
     if unmatchedExits > 0 {
       problems.append("\(unmatchedExits) returns of calls that were not open")
     }
-  }
-}
-
-/// Reports how far a pass over a recording is, by chunks.
-struct ProgressMeter {
-  private let total: Int
-  private var done = 0
-  private let tell: (Double) -> Void
-
-  init(_ recording: Recording, _ tell: @escaping (Double) -> Void, passes: Int = 1) {
-    total =
-      passes
-      * recording.processes.reduce(0) { sum, process in
-        process.threads.reduce(sum) { $0 + $1.chunkCount }
-      }
-    self.tell = tell
-  }
-
-  mutating func chunk() {
-    done += 1
-    tell(Double(done) / Double(max(1, total)))
-  }
-}
-
-/// Reads the threads of one process into one table.
-struct ThreadTotalsReader {
-  var table: TotalsTable
-  private(set) var problems: [String] = []
-  private(set) var unmatchedExits = 0
-  private(set) var lostEvents: UInt64 = 0
-  private(set) var openStacks: [OpenStack] = []
-  private let process: ProcessRecording
-  private let entryOnly: FunctionSet
-  private let filter: ReadingFilter
-  private let recordingStart: ClockUnits
-  /// Each thread is a group.
-  var isByThread = false
-
-  init(_ process: ProcessRecording, _ filter: ReadingFilter, _ recordingStart: ClockUnits) {
-    self.process = process
-    self.filter = filter
-    self.recordingStart = recordingStart
-    table = TotalsTable(process)
-    entryOnly = FunctionSet(process.entryOnlyFunctions())
-  }
-
-  mutating func read(_ thread: ThreadRecording, _ meter: inout ProgressMeter) {
-    if thread.chunkCount > 0 { readEvents(thread, &meter) }
-    if thread.hasCallTree {
-      problems += thread.forEachTreeNode { index, node in
-        // The root stands for the thread, not for a function.
-        if index > 0 { table.add(node) }
-      }
-    }
-    if thread.hasProfile {
-      let hasTimes = process.tracer != .hits
-      problems += thread.forEachProfileEntry { table.add($0, hasTimes: hasTimes) }
-    }
-  }
-
-  private mutating func readEvents(_ thread: ThreadRecording, _ meter: inout ProgressMeter) {
-    var cursor = thread.cursor()
-    var stack = filter.stack(
-      of: thread, in: process, entryOnly: entryOnly, recordingStart: recordingStart)
-    while let event = cursor.next() {
-      if event.kind == .chunk { meter.chunk() }
-      stack.apply(event, from: cursor, to: &table)
-    }
-    if openStacks.count < OpenStack.most {
-      openStacks += OpenStack.all(stack, thread, process)
-    }
-    stack.finish(&table, at: process.openCallsEnd)
-    table.endThread()
-    problems += cursor.problems
-    unmatchedExits += stack.unmatchedExits
-    lostEvents &+= stack.lostEvents
   }
 }

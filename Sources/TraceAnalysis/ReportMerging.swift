@@ -5,7 +5,7 @@ import Units
 
 /// Puts the functions of several processes and loads together: the same file's call site is the same
 /// function.
-struct ReportMerging {
+struct ReportMerging: MergedTotals {
   private struct Key: Hashable {
     var module: String?
     var buildID: String?
@@ -29,12 +29,19 @@ struct ReportMerging {
   private let eachLoad: Bool
   private let hasSwitches: Bool
 
-  private var functions: [Key: Merged] = [:]
+  /// Indices of `functions`.
+  private var places: [Key: Int] = [:]
+  /// In the order in which they were met.
+  private var functions: [(key: Key, merged: Merged)] = []
 
   init(eachLoad: Bool, hasSwitches: Bool) {
     self.eachLoad = eachLoad
     self.hasSwitches = hasSwitches
   }
+
+  func table(_ process: ProcessRecording) -> TotalsTable { TotalsTable(process) }
+
+  func begin(_ thread: ThreadRecording, in table: inout TotalsTable) {}
 
   mutating func add(_ table: TotalsTable, of process: ProcessRecording) {
     for (slot, number) in table.numbers.enumerated() {
@@ -47,15 +54,35 @@ struct ReportMerging {
         generation: eachLoad ? function.generation : 0,
         offset: function.offset, process: isKnown ? nil : process.pid,
         number: isKnown ? nil : number)
-      let new = Merged(function: function, number: number, scale: process.scale)
-      functions[key, default: new].totals.add(totals)
-      functions[key, default: new].loads += 1
-      table.histograms.merge(function: slot, into: &functions[key, default: new].histogram)
+      let place = place(of: key) {
+        Merged(function: function, number: number, scale: process.scale)
+      }
+      functions[place].merged.totals.add(totals)
+      functions[place].merged.loads += 1
+      table.histograms.merge(function: slot, into: &functions[place].merged.histogram)
     }
   }
 
+  mutating func add(_ next: ReportMerging) {
+    for (key, other) in next.functions {
+      let known = functions.count
+      let place = place(of: key) { other }
+      if place == known { continue }
+      functions[place].merged.totals.add(other.totals)
+      functions[place].merged.loads += other.loads
+      functions[place].merged.histogram.add(other.histogram)
+    }
+  }
+
+  private mutating func place(of key: Key, _ new: () -> Merged) -> Int {
+    if let known = places[key] { return known }
+    functions.append((key, new()))
+    places[key] = functions.count - 1
+    return functions.count - 1
+  }
+
   func rows() -> [ReportRow] {
-    functions.values.map(row).sorted { left, right in
+    functions.map { row($0.merged) }.sorted { left, right in
       let own = (left.times?.selfTime ?? 0, right.times?.selfTime ?? 0)
       if own.0 != own.1 { return own.0 > own.1 }
       let totals = (left.times?.total ?? 0, right.times?.total ?? 0)

@@ -60,26 +60,29 @@ public struct SlowCalls: Sendable {
   /// Looks for the `count` slowest calls of the functions that the rules choose.
   public init(
     of rules: [FilterRule], count: Int, in recording: Recording,
-    choosing filter: ReadingFilter = .all, progress: @escaping (Double) -> Void = { _ in }
+    choosing filter: ReadingFilter = .all, workers: ReadingWorkers = .all,
+    progress: @escaping (Double) -> Void = { _ in }
   ) {
-    var passes = ThreadPasses(recording, filter, passes: 3, progress)
-    let finder = SlowFinder(rules: rules, most: count)
-    let found = passes.run(finder) { $0.begin($1, $2, $3) }
-    slowest = found.slowest
-    calls = found.calls
-    problems = recording.problems + passes.problems
-    distribution = found.distribution
+    let reading = RecordingReading(
+      recording, choosing: filter, workers: workers, passes: 3, progress)
+    let first = reading.run(SlowPass(sink: SlowFinder(rules: rules, most: count)))
+    slowest = first.sink.slowest
+    calls = first.sink.calls
+    problems = recording.problems + first.problems
+    distribution = first.sink.distribution
     guard let typical = distribution?.quantile(0.5) else { return }
-    let nearest = passes.run(MedianFinder(rules: rules, wanted: typical)) { $0.begin($1, $2, $3) }
-    median = nearest.best
-    readTrees(rules, &passes)
+    let finder = MedianFinder(rules: rules, wanted: typical)
+    median = reading.run(SlowPass(sink: finder)).sink.best
+    readTrees(rules, reading, ValueCache(recording))
     problems += recording.symbolProblems
   }
 
-  private mutating func readTrees(_ rules: [FilterRule], _ passes: inout ThreadPasses) {
+  private mutating func readTrees(
+    _ rules: [FilterRule], _ reading: RecordingReading, _ values: ValueCache
+  ) {
     let wanted = slowest + (median.map { [$0] } ?? [])
-    let builder = TreeBuilder(rules: rules, wanted: wanted, values: passes.values)
-    let trees = passes.run(builder, wantsValues: true) { $0.begin($1, $2, $3) }
+    let builder = TreeBuilder(rules: rules, wanted: wanted, values: values)
+    let trees = reading.run(SlowPass(sink: builder)).sink
     for index in slowest.indices {
       trees.complete(&slowest[index])
       slowest[index].meanwhile = trees.meanwhile(index)
@@ -91,69 +94,39 @@ public struct SlowCalls: Sendable {
   }
 }
 
-/// Reads all chosen threads, one after the other, as often as needed.
-struct ThreadPasses {
-  private let recording: Recording
-  private let filter: ReadingFilter
-  private var meter: ProgressMeter
-  private(set) var problems: [String] = []
-  var values: ValueCache { ValueCache(recording) }
-
-  init(
-    _ recording: Recording, _ filter: ReadingFilter, passes: Int,
-    _ progress: @escaping (Double) -> Void
-  ) {
-    self.recording = recording
-    self.filter = filter
-    meter = ProgressMeter(recording, progress, passes: passes)
-  }
-
-  /// `begin` tells the sink which thread follows.
-  mutating func run<Sink: PassSink>(
-    _ sink: Sink, wantsValues: Bool = false,
-    _ begin: (inout Sink, ProcessRecording, ThreadRecording, SlowCalls.Place) -> Void
-  ) -> Sink {
-    var sink = sink
-    var found: [String] = []
-    for (index, process) in recording.processes.enumerated() {
-      let set = FunctionSet(process.entryOnlyFunctions())
-      for (place, thread) in process.threads.enumerated()
-      where filter.isChosen(process, thread) && thread.chunkCount > 0 {
-        begin(&sink, process, thread, .init(process: index, thread: place, call: 0))
-        var cursor = thread.cursor()
-        cursor.wantsValues = wantsValues
-        var stack = filter.stack(
-          of: thread, in: process, entryOnly: set, recordingStart: recording.startTime)
-        while let event = cursor.next() {
-          if event.kind == .chunk { meter.chunk() }
-          sink.passed(stack, until: event.time)
-          if cursor.hasValues, let values = cursor.takeValues(of: event) { sink.values(values) }
-          stack.apply(event, from: cursor, to: &sink)
-        }
-        if let end = process.openCallsEnd { sink.passed(stack, until: end) }
-        stack.finish(&sink, at: process.openCallsEnd)
-        found += cursor.problems
-      }
-    }
-    problems = found
-    return sink
-  }
+/// One of the passes.
+private protocol SlowSink: PassSink, Sendable {
+  /// The next thread follows.
+  mutating func begin(
+    _ process: ProcessRecording, _ thread: ThreadRecording, _ place: SlowCalls.Place)
+  /// Adds what was found in threads that come later in the recording.
+  mutating func add(_ next: Self)
 }
 
-/// A sink that is told the time between the events too.
-protocol PassSink: CallSink {
-  /// Nothing happened on the thread from the stack's time until then.
-  mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits)
-}
+/// Reads all chosen threads into one sink.
+private struct SlowPass<Sink: SlowSink>: ReadingPass {
+  var sink: Sink
+  var problems: [String] = []
 
-extension PassSink {
-  mutating func passed(_ stack: borrowing CallStack, until time: ClockUnits) {}
+  mutating func begin(_ process: ProcessRecording, _ index: Int) {}
+
+  mutating func read(_ events: ThreadEvents) {
+    if events.thread.chunkCount == 0 { return }
+    let place = SlowCalls.Place(process: events.processIndex, thread: events.threadIndex, call: 0)
+    sink.begin(events.process, events.thread, place)
+    problems += events.read(into: &sink).problems
+  }
+
+  mutating func add(_ next: consuming SlowPass) {
+    problems += next.problems
+    sink.add(next.sink)
+  }
 }
 
 /// Tells the chosen calls of a thread from others: the outermost of them are numbered from 1.
 ///
 /// A frame's tag is its number; 0: it is inside of one; -1: it is not.
-struct OutermostCalls {
+struct OutermostCalls: Sendable {
   private var functions: SelectedFunctions?
   private(set) var thread: (process: ProcessRecording, thread: ThreadRecording)?
   private(set) var place = SlowCalls.Place(process: 0, thread: 0, call: 0)
@@ -195,7 +168,7 @@ struct OutermostCalls {
 }
 
 /// A sink that asks only when the outermost chosen calls end.
-private protocol OutermostSink: PassSink {
+private protocol OutermostSink: SlowSink {
   var outermost: OutermostCalls { get set }
 }
 
@@ -243,10 +216,24 @@ private struct SlowFinder: OutermostSink {
     // Most are not among the slowest: that is decided before anything is made of them.
     if slowest.count == most, units <= leastUnits { return }
     guard let call = outermost.call(frame, frame.tag, at: time, how) else { return }
+    insert(call)
+  }
+
+  /// The earlier in the recording comes first where two took the same time.
+  private mutating func insert(_ call: SlowCalls.Call) {
     let index = slowest.firstIndex { $0.nanoseconds < call.nanoseconds } ?? slowest.count
     slowest.insert(call, at: index)
     if slowest.count > most { slowest.removeLast() }
     if let least = slowest.last { leastUnits = (least.end - least.start).rawValue }
+  }
+
+  mutating func add(_ next: SlowFinder) {
+    if next.calls == 0 { return }
+    scale = next.scale
+    calls += next.calls
+    pool.add(function: 0, of: next.pool, to: 0)
+    bounds = (min(bounds.least, next.bounds.least), max(bounds.most, next.bounds.most))
+    for call in next.slowest { insert(call) }
   }
 
   var distribution: Distribution? {
@@ -288,10 +275,16 @@ private struct MedianFinder: OutermostSink {
     distance = away
     best = call
   }
+
+  mutating func add(_ next: MedianFinder) {
+    guard next.distance < distance else { return }
+    distance = next.distance
+    best = next.best
+  }
 }
 
 /// The third pass: what each of the calls found called, and what other threads were in meanwhile.
-private struct TreeBuilder: PassSink {
+private struct TreeBuilder: SlowSink {
   private(set) var trees: [SlowCalls.Place: SlowTree] = [:]
   private var outermost: OutermostCalls
   private var pool = SlowNodes()
@@ -374,7 +367,16 @@ private struct TreeBuilder: PassSink {
     }
   }
 
+  var wantsValues: Bool { values.isOn }
+
   mutating func values(_ values: RecordedValues) { self.values.keep(values) }
+
+  mutating func add(_ next: TreeBuilder) {
+    trees.merge(next.trees) { first, _ in first }
+    arguments.merge(next.arguments) { first, _ in first }
+    results.merge(next.results) { first, _ in first }
+    for (index, watch) in next.watches.enumerated() { watches[index].add(watch) }
+  }
 
   /// Adds what was found of a call.
   func complete(_ call: inout SlowCalls.Call) {

@@ -31,7 +31,7 @@ public struct SlowTree: Sendable {
 }
 
 /// The nodes of the calls of one thread that are being read. Node 0 takes what nobody asked for.
-struct SlowNodes {
+struct SlowNodes: Sendable {
   private static let most = 1 << 20
   private struct Key: Hashable {
     var parent: Int32
@@ -133,11 +133,15 @@ public struct Meanwhile: Sendable {
 }
 
 /// Adds up what the other threads were in while one call ran.
-struct MeanwhileWatch {
-  private struct Thread: Hashable {
+struct MeanwhileWatch: Sendable {
+  private struct Thread: Hashable, Comparable {
     var process: Int32
     var serial: UInt32
     var id: Int32
+
+    static func < (left: Thread, right: Thread) -> Bool {
+      (left.process, left.serial, left.id) < (right.process, right.serial, right.id)
+    }
   }
   private static let mostFunctions = 3
   private static let mostThreads = 4096
@@ -159,12 +163,25 @@ struct MeanwhileWatch {
     parts[key, default: [:]][functions, default: 0] += nanoseconds
   }
 
+  /// Adds what threads that come later in the recording were in.
+  mutating func add(_ next: MeanwhileWatch) {
+    for (key, name) in next.names.sorted(by: { $0.key < $1.key }) {
+      guard names[key] != nil || names.count < Self.mostThreads else { continue }
+      names[key] = name
+      parts[key, default: [:]].merge(next.parts[key] ?? [:], uniquingKeysWith: +)
+    }
+  }
+
   var sorted: [Meanwhile] {
-    parts.map { key, parts in
+    // Of what took the same time, the order does not depend on the run.
+    parts.sorted { $0.key < $1.key }.map { key, parts in
       Meanwhile(
         process: key.process, thread: key.id, threadName: names[key] ?? "",
-        parts: parts.map { Meanwhile.Part(functions: $0.key, nanoseconds: $0.value) }
-          .sorted { $0.nanoseconds > $1.nanoseconds })
+        parts: parts.map { Meanwhile.Part(functions: $0.key, nanoseconds: $0.value) }.sorted {
+          $0.nanoseconds != $1.nanoseconds
+            ? $0.nanoseconds > $1.nanoseconds
+            : $0.functions.lexicographicallyPrecedes($1.functions)
+        })
     }.sorted { ($0.nanoseconds, $1.thread) > ($1.nanoseconds, $0.thread) }
   }
 }

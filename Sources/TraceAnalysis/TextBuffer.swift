@@ -1,47 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import RecordingReader
-import Units
-
 /// Text that is written a block at a time.
+///
+/// Unsafe, and why it is safe. `bytes` is `capacity` bytes that `memory` owns and frees; copies of the
+/// buffer share them, and only one of them is used. `count` is at most `capacity`: each `add` makes
+/// room first, and what is longer than all of it goes past it.
 public struct TextBuffer {
-  private var bytes: [UInt8] = []
+  private final class Memory {
+    let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: TextBuffer.capacity)
+    deinit { bytes.deallocate() }
+  }
+
+  private let memory = Memory()
+  private let bytes: UnsafeMutablePointer<UInt8>
+  private var count = 0
   private let sink: ([UInt8]) -> Bool
   /// The reader has closed its end: nothing more need be written.
   public private(set) var isClosed = false
+  /// A line's end is written when there is so much.
   private static let block = 1 << 16
+  private static let capacity = block + 4096
 
   /// `sink` writes a block; false where nothing more can be written.
   public init(_ sink: @escaping ([UInt8]) -> Bool) {
     self.sink = sink
-    bytes.reserveCapacity(Self.block + 4096)
+    bytes = memory.bytes
+  }
+
+  @inline(__always)
+  private mutating func makeRoom(_ wanted: Int) {
+    if Self.capacity - count < wanted { flush() }
   }
 
   mutating func add(_ text: StaticString) {
-    text.withUTF8Buffer { bytes.append(contentsOf: $0) }
+    add(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 
-  mutating func add(_ text: String) { bytes.append(contentsOf: text.utf8) }
-
-  mutating func add(_ text: [UInt8]) { bytes.append(contentsOf: text) }
-
-  mutating func add(spaces count: Int) {
-    bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: max(0, count)))
+  mutating func add(_ text: String) {
+    if text.isEmpty { return }
+    var text = text
+    text.withUTF8 { add($0) }
   }
 
-  /// Decimal digits, with zeros before them up to `width`.
+  @inline(__always)
+  mutating func add(_ text: [UInt8]) { text.withUnsafeBufferPointer { add($0) } }
+
+  @inline(__always)
+  private mutating func add(_ text: UnsafeBufferPointer<UInt8>) {
+    makeRoom(text.count)
+    guard let start = text.baseAddress else { return }
+    if text.count > Self.capacity {
+      if !isClosed { isClosed = !sink(Array(text)) }
+      return
+    }
+    (bytes + count).update(from: start, count: text.count)
+    count += text.count
+  }
+
+  @inline(__always)
+  mutating func add(_ byte: UInt8) {
+    makeRoom(1)
+    bytes[count] = byte
+    count += 1
+  }
+
+  /// At most `capacity` of them.
+  @inline(__always)
+  mutating func add(spaces wanted: Int) {
+    let wanted = min(max(0, wanted), Self.capacity)
+    makeRoom(wanted)
+    (bytes + count).update(repeating: UInt8(ascii: " "), count: wanted)
+    count += wanted
+  }
+
+  /// Decimal digits, with zeros before them up to `width`, at most 20.
   mutating func add(_ number: UInt64, width: Int = 1) {
-    var divisor: UInt64 = 1
-    var digits = 1
-    while number / divisor >= 10 {
-      divisor *= 10
-      digits += 1
+    makeRoom(20)
+    let digits = max(Self.digits(number), min(width, 20))
+    var rest = number
+    for place in stride(from: count + digits - 1, through: count, by: -1) {
+      let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+      bytes[place] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit)
+      rest = quotient
     }
-    for _ in 0..<max(0, width - digits) { bytes.append(UInt8(ascii: "0")) }
-    while divisor > 0 {
-      bytes.append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-      divisor /= 10
-    }
+    count += digits
   }
 
   /// How many digits a number has.
@@ -54,62 +96,27 @@ public struct TextBuffer {
     return digits
   }
 
+  @inline(__always)
   mutating func endLine() {
-    bytes.append(UInt8(ascii: "\n"))
-    if bytes.count >= Self.block { flush() }
+    add(UInt8(ascii: "\n"))
+    if count >= Self.block { flush() }
   }
 
   /// Hands over what is left.
   public mutating func flush() {
-    if !bytes.isEmpty && !isClosed { isClosed = !sink(bytes) }
-    bytes.removeAll(keepingCapacity: true)
-  }
-}
-
-/// Functions' names as they are shown, made once each while there is room.
-struct NameCache {
-  private let recording: Recording
-  private let shown: (String) -> String
-  private var names: [[UInt32: [UInt8]]]
-  /// Bytes of names that may still be kept: a hostile recording has long ones, for many functions.
-  private var room = 64 << 20
-
-  init(_ recording: Recording, shown: @escaping (String) -> String) {
-    self.recording = recording
-    self.shown = shown
-    names = Array(repeating: [:], count: recording.processes.count)
-  }
-
-  mutating func name(_ function: UInt32, process: Int) -> [UInt8] {
-    if let known = names[process][function] { return known }
-    let number = UInt64(function)
-    let text = recording.processes[process].function(number).label(number: number)
-    let name = Array(shown(text).utf8)
-    if name.count < room {
-      names[process][function] = name
-      room -= name.count + 64  // and the entry
+    if count > 0 && !isClosed {
+      isClosed = !sink(Array(UnsafeBufferPointer(start: bytes, count: count)))
     }
-    return name
-  }
-
-  /// The caller: a function's name, or the address where no module has it.
-  func caller(_ address: CodeAddress, time: ClockUnits, process: Int) -> String {
-    let found = recording.processes[process].caller(at: address, time: time)
-    return found.map(shown) ?? "\(address)"
-  }
-
-  /// A thread's name, cut to `most` characters.
-  func shownName(_ name: String, most: Int) -> String {
-    shownThreadName(name, most: most, shown)
+    count = 0
   }
 }
 
 /// Escape sequences of a replay; all empty where there is no terminal.
 public struct ReplayColours: Sendable {
-  var mark = ""
-  var dim = ""
-  var heading = ""
-  var end = ""
+  var mark: StaticString = ""
+  var dim: StaticString = ""
+  var heading: StaticString = ""
+  var end: StaticString = ""
 
   /// No colours: files and plain terminals.
   public static let none = ReplayColours()

@@ -47,7 +47,7 @@ struct FunctionTotals {
 }
 
 /// The totals of one process's functions, over as many of its threads as are read into it.
-struct TotalsTable: CallSink {
+struct TotalsTable: PassSink, Sendable {
   /// So many numbers that no module has get a row each: a damaged file may have any.
   private static let mostUnknown = 1 << 16
   /// Numbers below this are found in an array.
@@ -70,7 +70,7 @@ struct TotalsTable: CallSink {
   private var openElsewhere: [UInt64: Int32] = [:]
 
   /// Where functions share slots: by which key, which have one already, and the keys by slot.
-  private var groupKey: ((UInt32) -> String)?
+  private var groupKey: (@Sendable (UInt32) -> String)?
   private var seen: [Int] = []
   private var groupSlots: [String: Int] = [:]
   private(set) var groupKeys: [String] = []
@@ -97,7 +97,7 @@ struct TotalsTable: CallSink {
   }
 
   /// From now on, functions for which `key` is the same share a slot.
-  mutating func group(by key: @escaping (UInt32) -> String) {
+  mutating func group(by key: @escaping @Sendable (UInt32) -> String) {
     groupKey = key
     for function in seen { slots[function] = -1 }
     seen = []
@@ -196,6 +196,19 @@ struct TotalsTable: CallSink {
     case .cutOff: cutOff += 1
     case .returned, .entryOnly: break
     }
+  }
+
+  /// Adds what other threads of the process have, which come later in the recording.
+  mutating func add(_ next: TotalsTable) {
+    for (slot, number) in next.numbers.enumerated() {
+      let isGroup = slot < next.groupKeys.count
+      let here = isGroup ? addToGroup(next.groupKeys[slot], number) : self.slot(of: number)
+      totals[here].add(next.totals[slot])
+      histograms.add(function: slot, of: next.histograms, to: here)
+    }
+    unwound += next.unwound
+    stillOpen += next.stillOpen
+    cutOff += next.cutOff
   }
 
   /// A call tree's node: calls without times.

@@ -7,11 +7,11 @@ import RecordingReader
 ///
 /// Values of a call that the sink does not get (it is not selected) stay until the next ones come; they
 /// are those of the next call only if that is of the same function, which then has values of its own.
-public struct ValueCache {
+public struct ValueCache: Sendable {
   /// Nothing was recorded, or nobody wants it.
   public let isOn: Bool
   private var pending: [RecordedValues.Moment: RecordedValues] = [:]
-  private struct Key: Hashable {
+  private struct Key: Hashable, Sendable {
     var process: Int
     var function: UInt32
   }

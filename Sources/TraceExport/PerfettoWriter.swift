@@ -73,14 +73,28 @@ struct PerfettoWriter: SliceWriter {
 
   mutating func begin(_ thread: ExportedThread) {
     sequence += 1
-    lastTime = 0
     depth = 0
     deepTracks = 0
     names.beginSequence()
     let process = processTrack(thread)
+    beginSequence { descriptor in
+      descriptor.add(5, process)
+      descriptor.add(4) { described in
+        described.add(1, UInt64(UInt32(bitPattern: thread.process.pid)))
+        described.add(2, UInt64(UInt32(bitPattern: thread.thread.id)))
+        described.add(5, thread.threadName)
+      }
+    }
+  }
+
+  /// The track of what has this sequence's number. Tracks are numbered: processes below 2^32, others above.
+  private var track: UInt64 { 1 << 32 | sequence }
+
+  /// The clocks, what events of this sequence leave out, and its track, which `describe` says more of.
+  private mutating func beginSequence(_ describe: (inout ProtobufMessage) -> Void) {
+    lastTime = 0
     writeClocks()
-    // Tracks are numbered: processes below 2^32, threads above.
-    let track = 1 << 32 | sequence
+    let track = track
     packet { packet in
       packet.add(Packet.sequenceFlags, 1)
       packet.add(Packet.defaults) { defaults in
@@ -89,12 +103,7 @@ struct PerfettoWriter: SliceWriter {
       }
       packet.add(Packet.trackDescriptor) { descriptor in
         descriptor.add(1, track)
-        descriptor.add(5, process)
-        descriptor.add(4) { described in
-          described.add(1, UInt64(UInt32(bitPattern: thread.process.pid)))
-          described.add(2, UInt64(UInt32(bitPattern: thread.thread.id)))
-          described.add(5, thread.threadName)
-        }
+        describe(&descriptor)
       }
     }
   }
@@ -156,14 +165,14 @@ struct PerfettoWriter: SliceWriter {
         packet.add(Packet.trackDescriptor) { descriptor in
           descriptor.add(1, track)
           descriptor.add(2, name)
-          descriptor.add(5, 1 << 32 | sequence)
+          descriptor.add(5, self.track)
         }
       }
     }
     return deepTrack(level)
   }
 
-  private func deepTrack(_ level: Int) -> UInt64 { UInt64(level + 1) << 40 | 1 << 32 | sequence }
+  private func deepTrack(_ level: Int) -> UInt64 { UInt64(level + 1) << 40 | track }
 
   // MARK: - Events
 
@@ -276,7 +285,45 @@ struct PerfettoWriter: SliceWriter {
     }
   }
 
-  mutating func end(_ thread: ExportedThread, at time: UInt64) {}
+  /// A thread's times off the CPU are a sequence of their own: their track is below the thread's.
+  mutating func end(_ thread: ExportedThread, at time: UInt64) {
+    let threadTrack = track
+    var isBegun = false
+    thread.forEachAbsence(until: time) { absence in
+      if !isBegun {
+        isBegun = true
+        sequence += 1
+        beginSequence { descriptor in
+          descriptor.add(2, "off the CPU")
+          descriptor.add(5, threadTrack)
+        }
+        tellAbsences()
+      }
+      quick(
+        absence.from - lastTime, Event.begin, absence.isRunnable ? Absence.runnable : Absence.waits)
+      quick(absence.to - absence.from, Event.end, nil)
+      lastTime = absence.to
+    }
+  }
+
+  private enum Absence {
+    static let waits = PerfettoNames.Interned(name: 1, category: 0)
+    static let runnable = PerfettoNames.Interned(name: 2, category: 0)
+  }
+
+  /// The names of the slices of this sequence.
+  private func tellAbsences() {
+    packet { packet in
+      packet.add(Packet.internedData) { data in
+        for (number, text) in [(Absence.waits, "waits"), (Absence.runnable, "could run")] {
+          data.add(2) { name in
+            name.add(1, UInt64(number.name))
+            name.add(2, text)
+          }
+        }
+      }
+    }
+  }
 
   /// As a dictionary, `arguments`.
   private static func annotate(_ event: inout ProtobufMessage, _ arguments: [CallArgument]) {

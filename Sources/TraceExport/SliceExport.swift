@@ -37,9 +37,7 @@ struct SliceExport<Writer: SliceWriter> {
       stream.begin(process, index, clock, set)
       for thread in process.threads where filter.isChosen(process, thread) && thread.chunkCount > 0
       {
-        let exported = ExportedThread(
-          process: process, thread: thread,
-          startTime: clock.nanoseconds(thread.startTime ?? origin))
+        let exported = ExportedThread(process, thread, clock)
         let stack = filter.stack(
           of: thread, in: process, entryOnly: set, recordingStart: origin)
         lost &+= try read(exported, stack, progress)

@@ -31,12 +31,40 @@ struct ExportedThread {
   var thread: ThreadRecording
   /// When its first event was, in nanoseconds.
   var startTime: UInt64
+  fileprivate let clock: ExportClock
+
+  init(_ process: ProcessRecording, _ thread: ThreadRecording, _ clock: ExportClock) {
+    self.process = process
+    self.thread = thread
+    self.clock = clock
+    startTime = clock.nanoseconds(thread.startTime ?? clock.origin)
+  }
+
   /// The program's file name, or its pid.
   var processName: String {
     process.program?.split(separator: "/").last.map(String.init) ?? "process \(process.pid)"
   }
   /// The thread's name, or its id.
   var threadName: String { thread.name.isEmpty ? "thread \(thread.id)" : thread.name }
+}
+
+extension ExportedThread {
+  /// A time off the CPU, in nanoseconds since the recording's start.
+  struct Absence: Equatable {
+    var from, to: UInt64
+    /// It could have run, and another thread did; else it waited for something.
+    var isRunnable: Bool
+  }
+
+  /// Calls `body` with each of its times off the CPU that are known, from its first event to `end`.
+  func forEachAbsence(until end: UInt64, _ body: (Absence) -> Void) {
+    for interval in thread.offCPU?.intervals ?? [] {
+      let absence = Absence(
+        from: clock.nanoseconds(interval.from), to: clock.nanoseconds(interval.to),
+        isRunnable: interval.isRunnable)
+      if absence.to > startTime && absence.from < end { body(absence) }
+    }
+  }
 }
 
 /// Writes one format: it gets slices that nest properly, thread after thread.

@@ -129,6 +129,9 @@ import Testing
       }
       __attribute__((noinline)) int calls(const char *n) { return dlsym(RTLD_NEXT, n) != 0; }
       __attribute__((noinline)) size_t other(const char *n) { return strlen(n); }
+      __attribute__((noinline)) int before(int a) { return a * 3; }
+      __attribute__((noinline, no_instrument_function, patchable_function_entry(0)))
+      void *untraced(void) { return __builtin_return_address(0); }
       __attribute__((noinline)) long many(long a, long b, long c, long d, long e, long f, long g) {
         volatile long kept[4] = {a, b, c, d};
         return kept[0] + kept[1] + kept[2] + kept[3] + e + f + g;

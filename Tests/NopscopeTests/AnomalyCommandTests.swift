@@ -73,9 +73,14 @@ import Testing
     #expect(result.standardError.contains("an anomaly turned the tracer off: nopscope info"))
     let text = try runNopscope(["info", data])
     #expect(text.ending == .exit(0))
-    #expect(text.output.contains("stopped by an anomaly: events may be missing"))
-    #expect(text.output.contains(report))
+    let line = try #require(text.output.split(separator: "\n").first { $0.hasPrefix("process") })
+    #expect(line.contains("\(program): "))
+    #expect(line.contains("stopped by an anomaly: /"))
+    #expect(line.contains("a.out: the bytes are not the file's, at 0x"))
+    #expect(line.contains("\(report): events may be missing"))
     let document = try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)
+    let process = try #require((document["processes"] as? [[String: Any]])?.first)
+    #expect((process["anomaly"] as? String)?.hasSuffix(report) == true)
     #expect(document["corrupted"] as? Bool == true)
     #expect(document["calls"] as? Int == 0)
   }
@@ -104,8 +109,13 @@ import Testing
     let result = try runNopscope(["record", "-o", data, program])
     #expect(result.ending == .signal(SIGILL))
     #expect(result.standardError.contains("an anomaly turned the tracer off: nopscope info"))
+    let document = try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)
+    #expect(document["corrupted"] as? Bool == true)
+    let why = "a function returned, and where to was not known, so that the program was ended"
+    let process = try #require((document["processes"] as? [[String: Any]])?.first)
+    #expect(process["anomaly"] as? String == why)
     #expect(
-      try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)["corrupted"] as? Bool
-        == true)
+      try runNopscope(["info", data]).output.contains(
+        "stopped by an anomaly: \(why): events may be missing"))
   }
 }

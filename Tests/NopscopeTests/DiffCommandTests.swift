@@ -56,6 +56,44 @@ import Testing
     #expect((document["functions"] as? [Any])?.count == 4)
   }
 
+  @Test(
+    "--sort sorts by a column: numbers from the highest, new functions first, gone ones last",
+    arguments: [
+      ("change", ["work", "main", "added", "extra"]),
+      ("ratio", ["added", "work", "main", "extra"]),
+      ("before", ["main", "work", "extra", "added"]),
+      ("after", ["main", "work", "added", "extra"]),
+      ("name", ["added", "extra", "main", "work"]),
+    ])
+  func sort(order: String, expected: [String]) throws {
+    let old = try recording()
+    let new = try recording(program: "/opt/app-1.1", work: 300, extra: "added")
+    let result = try runNopscope(["diff", old, new, "--sort", order])
+    #expect(result.ending == .exit(0))
+    let lines = result.output.split(separator: "\n").dropFirst()
+    #expect(lines.compactMap { $0.split(separator: " ").last.map(String.init) } == expected)
+    let document = try jsonObject(
+      try runNopscope(["diff", old, new, "--sort", order, "--json"]).standardOutput)
+    let pairs = try #require(document["functions"] as? [[String: Any]])
+    let names = pairs.map { pair in
+      ["after", "before"].lazy.compactMap { (pair[$0] as? [String: Any])?["function"] as? String }
+        .first
+    }
+    #expect(names == expected)
+  }
+
+  @Test("report --diff shows the same table, and has no --sort")
+  func reportDiff() throws {
+    let old = try recording()
+    let new = try recording(program: "/opt/app-1.1", work: 300, extra: "added")
+    let table = try runNopscope(["diff", old, new]).output
+    #expect(table.contains("SELF BEFORE"))
+    #expect(try runNopscope(["report", new, "--diff", old]).output == table)
+    let sorted = try runNopscope(["report", new, "--diff", old, "--sort", "self"])
+    #expect(sorted.ending == .exit(64))
+    #expect(sorted.standardError.contains("nopscope diff has a --sort of its own"))
+  }
+
   @Test("--map takes one library for another")
   func renamed() throws {
     let old = try recording()
@@ -84,6 +122,9 @@ import Testing
       (["--fail-if", "10"], "expected a growth such as +10%"),
       (["--map", "one"], "expected OLD=NEW"),
       (["--column", "size"], "expected one of self, total"),
+      (
+        ["--sort", "size"], "Please provide one of 'change', 'ratio', 'before', 'after' or 'name'"
+      ),
     ])
   func wrong(arguments: [String], message: String) throws {
     let path = try recording()

@@ -35,6 +35,29 @@ import Testing
     #expect(page.hasPrefix("<!DOCTYPE html>") && page.contains("[\"main\",\"/bin/x\",\"\"]"))
   }
 
+  @Test(
+    "--from, --to, --function and --min choose the calls of the page",
+    arguments: [
+      (["--from", "5ns"], ["late", "long"]), (["--to", "5ns"], ["early"]),
+      (["--function", "late"], ["late"]), (["--min", "50ns"], ["long"]),
+    ])
+  func chosen(options: [String], expected: [String]) throws {
+    let chunk = SyntheticChunk { encoder in
+      encoder.call(0, from: 1_000_001, to: 1_000_009)
+      encoder.call(1, from: 1_000_011, to: 1_000_019)
+      encoder.call(2, from: 1_000_101, to: 1_000_199)
+    }
+    let module = SyntheticModule("/bin/x", functions: ["early", "late", "long"])
+    let path = try SyntheticRecording(
+      processes: [SyntheticProcess(modules: [module], chunks: [chunk])]
+    ).write()
+    let result = try runNopscope(["open", path] + options, environment: ["PATH": "/nowhere"])
+    #expect(result.ending == .exit(0))
+    let page = try String(contentsOfFile: path + ".html", encoding: .utf8)
+    let found = module.functions.filter { page.contains("[\"\($0)\",\"/bin/x\"") }
+    #expect(found == expected)
+  }
+
   @Test("without a browser it says where the page is")
   func noBrowser() throws {
     let path = try recording()

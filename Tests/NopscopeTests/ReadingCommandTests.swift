@@ -132,6 +132,80 @@ import Testing
     #expect(text.contains("not closed: it ended by _exit, exec or a signal, or still runs"))
   }
 
+  @Test(
+    "processes of one program are told apart by their arguments, which cannot drive the terminal")
+  func infoOfArguments() throws {
+    let all: [[String]?] = [
+      ["sh", "-c", "make all"], ["sh", "a\u{1b}[31m\u{10fffe}", ""],
+      ["sh", String(repeating: "x", count: 300)], ["sh"], nil,
+    ]
+    let processes = all.enumerated().map { index, arguments in
+      var process = SyntheticProcess(
+        modules: [SyntheticModule("/bin/sh", functions: ["main"])],
+        chunks: [SyntheticChunk { $0.call(0, from: 1_000_001, to: 1_000_101 - UInt64(index)) }])
+      process.pid = Int32(100 + index)
+      process.program = "/bin/sh"
+      process.arguments = arguments
+      return process
+    }
+    let path = try SyntheticRecording(processes: processes).write()
+    let shown = [
+      "/bin/sh -c 'make all'", "/bin/sh a\\x1b[31m\\xfe ''",
+      "/bin/sh " + String(repeating: "x", count: 199) + "…", "/bin/sh", "/bin/sh",
+    ]
+    let lines = try runNopscope(["info", path]).output.split(separator: "\n")
+      .filter { $0.hasPrefix("process") }
+    for (index, text) in shown.enumerated() {
+      #expect(lines[index].contains(" \(100 + index)-0 \(text): 1 thread"), "\(lines[index])")
+    }
+    let document = try jsonObject(try runNopscope(["info", path, "--json"]).standardOutput)
+    let found = try #require(document["processes"] as? [[String: Any]])
+    #expect(found.map { $0["arguments"] as? [String] } == all)
+    let table = try runNopscope(["report", path, "--by", "process"]).output
+    #expect(
+      table.split(separator: "\n").dropFirst().map { $0.components(separatedBy: "  ").last }
+        == shown.map { $0.replacing("/bin/", with: "") })
+    let groups = try jsonObject(
+      try runNopscope(["report", path, "--by", "process", "--json"]).standardOutput)
+    #expect((groups["groups"] as? [[String: Any]])?.map { $0["arguments"] as? [String] } == all)
+  }
+
+  @Test(
+    "--names says how functions are named, in every command that reads a recording",
+    arguments: [
+      ["report"], ["replay"], ["graph"], ["slow", "one::two"], ["diff"],
+      ["export", "--format", "folded"], ["export", "--format", "chrome"],
+    ])
+  func names(command: [String]) throws {
+    let path = try Self.recording()
+    let recordings = command == ["diff"] ? [path, path] : [path]
+    for (style, name) in [
+      ("short", "one::two"), ("full", "one::two()"), ("linked", "_ZN3one3twoEv"),
+    ] {
+      let result = try runNopscope(command + recordings + ["--names", style])
+      #expect(result.ending == .exit(0))
+      #expect(result.output.contains(name))
+      #expect(result.output.contains("_ZN3one3twoEv") == (style == "linked"))
+      // A replay has parentheses of its own.
+      if style == "short", command != ["replay"] { #expect(!result.output.contains("two()")) }
+    }
+    let wrong = try runNopscope(command + recordings + ["--names", "long"])
+    #expect(wrong.ending == .exit(64))
+    #expect(wrong.standardError.contains("'short', 'full' or 'linked'"))
+  }
+
+  @Test("graph --minimum leaves out functions with less than this percentage of all time")
+  func graphMinimum() throws {
+    let path = try Self.recording()
+    func functions(_ least: String) throws -> [String] {
+      let lines = try runNopscope(["graph", path, "--minimum", least]).output.split(separator: "\n")
+      return lines.dropFirst().compactMap { $0.split(separator: " ").last.map(String.init) }
+    }
+    #expect(try functions("0") == ["main", "one::two", "x+0x1020"])
+    #expect(try functions("1") == ["main", "one::two"])
+    #expect(try functions("10") == ["main"])
+  }
+
   @Test("graph shows the tree, and as JSON with its schema")
   func graph() throws {
     let path = try Self.recording()

@@ -216,6 +216,29 @@ import Testing
     }
   }
 
+  @Test("the recording has the arguments of each process, of a forked one too")
+  func arguments() throws {
+    let data = try output()
+    let program = try build(
+      """
+      #include <sys/wait.h>
+      #include <unistd.h>
+      __attribute__((noinline)) void work(void) { __asm__ volatile(""); }
+      int main(int count, char **words) {
+        if (count == 3 && fork() == 0) { work(); execl(words[0], words[0], "again", (char *)0); }
+        while (wait(0) > 0) {}
+        work();
+        return 0;
+      }
+      """)
+    #expect(try record(["-o", data, "--", program, "one", "a\u{1b}b"]).ending == .exit(0))
+    let document = try jsonObject(try runNopscope(["info", data, "--json"]).standardOutput)
+    let processes = try #require(document["processes"] as? [[String: Any]])
+    let first = [program, "one", "a\u{1b}b"]
+    #expect(
+      processes.map { $0["arguments"] as? [String] } == [first, first, [program, "again"]])
+  }
+
   @Test("a rule that matches no function is said; one that matches is not")
   func unusedRules() throws {
     let program = try Self.program.build()
@@ -229,6 +252,26 @@ import Testing
         "nopscope: --filter 'nosuch_*': no function that can be traced matches it; nopscope sites FILE lists them",
         "nopscope: --notrace '!absent': no function that can be traced matches it; nopscope sites FILE lists them",
       ])
+  }
+
+  @Test("a rule that matches no thread is said; one that matches is not, nor one that is overruled")
+  func unusedThreadRules() throws {
+    let program = try Self.program.build()
+    let own = (program as NSString).lastPathComponent.prefix(15)
+    func lines(_ rules: [String]) throws -> [Substring] {
+      let result = try record(
+        ["-o", output()] + rules.flatMap { ["--thread", $0] } + [program])
+      return result.standardError.split(separator: "\n").filter { $0.contains("matches it") }
+    }
+    let rest =
+      "no thread that called a traced function matches it; of a recording without --thread, "
+      + "nopscope report --by thread lists them"
+    #expect(
+      try lines([String(own), "nosuch*", "!absent"]) == [
+        "nopscope: --thread 'nosuch*': \(rest)", "nopscope: --thread '!absent': \(rest)",
+      ])
+    #expect(try lines(["*", "!\(own)", "\(own)"]) == [])
+    #expect(try lines(["nosuch*"]) == ["nopscope: --thread 'nosuch*': \(rest)"])
   }
 
   @Test("a report of a flight recorder says that it has but the end")

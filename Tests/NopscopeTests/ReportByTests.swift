@@ -84,8 +84,9 @@ import Testing
         """)
     #expect(
       try runNopscope(["report", path, "--by", "process", "--json"]).output == """
-        {"by":"process","corrupted":false,"groups":[{"calls":4,"name":"/usr/bin/program",\
-        "process":4711,"selfNanoseconds":1050,"thread":null,"totalNanoseconds":1050}],\
+        {"by":"process","corrupted":false,"groups":[{"arguments":null,"calls":4,\
+        "name":"/usr/bin/program","process":4711,"selfNanoseconds":1050,"thread":null,\
+        "totalNanoseconds":1050,"waitNanoseconds":null}],\
         "lostEvents":0,"schema":"nopscope.report-by/1","threads":2}
 
         """)
@@ -93,6 +94,47 @@ import Testing
       ["report", path, "--by", "module", "--sort", "name", "--limit", "1", "--csv"]
     ).output
     #expect(sorted.hasSuffix("calls,pid,tid,module\n71.4,750,1050,3,,,/bin/app\n"))
+  }
+
+  @Test(
+    "CPU and WAIT are shown where a thread was off the CPU, in every form, and can be sorted by")
+  func waits() throws {
+    let base: UInt64 = 1_000_000
+    let main = SyntheticChunk { encoder in
+      encoder.entry(0, at: base)
+      encoder.call(1, from: base + 100, to: base + 700)
+      encoder.exit(at: base + 1000)
+    }
+    let second = SyntheticChunk { $0.call(1, from: base, to: base + 800) }
+      .of(thread: 4712, serial: 1, name: "busy")
+    let module = SyntheticModule("/bin/app", functions: ["main", "wait"])
+    var recording = SyntheticRecording(
+      processes: [SyntheticProcess(modules: [module], chunks: [main, second])])
+    recording.switches = SyntheticSwitch.away(4711, from: base + 200, to: base + 600)
+    recording.switches += SyntheticSwitch.away(4711, from: base + 800, to: base + 825)
+    let path = try recording.write()
+    #expect(
+      try runNopscope(["report", path, "--by", "thread"]).output == """
+        SELF%      SELF     CPU    WAIT     TOTAL  CALLS   TID   PID  THREAD
+        55.6%  1.000 us  575 ns  425 ns  1.000 us      2  4711  4711  program
+        44.4%    800 ns  800 ns    0 ns    800 ns      1  4712  4711  busy
+
+        """)
+    #expect(
+      try runNopscope(["report", path, "--by", "thread", "--csv"]).output == """
+        self%,self,cpu,wait,total,calls,pid,tid,thread
+        55.6,1000,575,425,1000,2,4711,4711,program
+        44.4,800,800,0,800,1,4711,4712,busy
+
+        """)
+    let document = try jsonObject(
+      try runNopscope(["report", path, "--by", "thread", "--json"]).standardOutput)
+    let groups = try #require(document["groups"] as? [[String: Any]])
+    #expect(groups.map { $0["waitNanoseconds"] as? Int } == [425, 0])
+    for (order, first) in [("cpu", "busy"), ("wait", "program")] {
+      let sorted = try runNopscope(["report", path, "--by", "thread", "--sort", order, "--csv"])
+      #expect(sorted.output.split(separator: "\n")[1].hasSuffix(",\(first)"))
+    }
   }
 
   static let refusals = [

@@ -34,7 +34,7 @@ import Testing
     let sites = try #require(document["sites"] as? [[String: Any]])
     #expect(sites.count >= FixtureSource.instrumented.count)
     for site in sites {
-      #expect(Set(site.keys) == ["offset", "length", "form", "kind", "function"])
+      #expect(Set(site.keys) == ["offset", "length", "form", "kind", "function", "linkedName"])
       #expect(site["form"] as? String == form)
       #expect(site["kind"] as? String == kind)
       #expect(site["length"] as? Int == length)
@@ -107,6 +107,34 @@ import Testing
         #expect(line[index] != " " && line[line.index(before: index)] == " ")
       }
     }
+  }
+
+  @Test(
+    "--names: names are short, full or as the file has them; JSON has the linked name beside them")
+  func names() throws {
+    let source = """
+      template <class T> struct Pool { T *slot; __attribute__((noinline)) int run(T *); };
+      template <class T> int Pool<T>::run(T *one) { slot = one; return 1; }
+      extern "C" int use(Pool<int> *pool, int *one) { return pool->run(one) + 1; }
+      """
+    let path = try Fixture(
+      .gcc, ["-O1", "-fno-inline", "-pg", "-fPIC", "-x", "c++"], as: .sharedObject, source: source
+    ).build()
+    for (style, name) in [
+      ("short", "Pool::run"), ("full", "Pool<int>::run(int*)"), ("linked", "_ZN4PoolIiE3runEPi"),
+    ] {
+      let text = try runNopscope(["sites", path, "--names", style])
+      #expect(text.output.contains("  \(name)+0x"), "\(style): \(text.output)")
+      let document = try jsonObject(
+        runNopscope(["sites", path, "--json", "--names", style]).standardOutput)
+      let sites = try #require(document["sites"] as? [[String: Any]])
+      #expect(
+        sites.contains {
+          $0["function"] as? String == name && $0["linkedName"] as? String == "_ZN4PoolIiE3runEPi"
+        })
+    }
+    let standard = try runNopscope(["sites", path]).output
+    #expect(standard == (try runNopscope(["sites", path, "--names", "short"]).output))
   }
 
   @Test("names cannot drive the terminal")

@@ -112,6 +112,19 @@ import Testing
     #expect(parts.map { $0["functions"] as? [String] } == [["sleep", "hold"], ["hold"]])
   }
 
+  @Test("--minimum leaves out of the trees what took less than this percentage of the call")
+  func minimum() throws {
+    func names(_ least: String) throws -> [String] {
+      let run = try runNopscope(["slow", "main", "--minimum", least, try recording()])
+      #expect(run.ending == .exit(0))
+      return run.output.split(separator: "\n").dropFirst(3).prefix { $0 != "meanwhile:" }
+        .compactMap { $0.split(separator: " ").last.map(String.init) }
+    }
+    #expect(try names("0") == ["main", "work", "wait"])
+    #expect(try names("26.5") == ["main", "work"])
+    #expect(try names("50") == ["main"])
+  }
+
   @Test("a function that nobody called, and a tracer that only counts, are one clear line")
   func nothingToShow() throws {
     let none = try runNopscope(["slow", "nosuch", try recording()])

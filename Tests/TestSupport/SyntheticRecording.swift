@@ -23,6 +23,8 @@ public struct SyntheticRecording: Sendable {
   public var hasProcessLines = true
   /// With their modules and chunks.
   public var processes: [SyntheticProcess] = []
+  /// When threads left the CPU and came back; empty: there is no such file.
+  public var switches: [SyntheticSwitch] = []
 
   /// A recording of these processes.
   public init(tracer: String = "function_graph", processes: [SyntheticProcess] = []) {
@@ -50,6 +52,9 @@ public struct SyntheticRecording: Sendable {
         guard let lines = module.lineFile else { continue }
         try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(symbols)/\(name).lines"))
       }
+    }
+    if !switches.isEmpty {
+      try switchFile().write(to: URL(fileURLWithPath: directory + "/switches"))
     }
     if hasSession {
       try sessionJSON().write(to: URL(fileURLWithPath: directory + "/session.json"))
@@ -80,11 +85,44 @@ public struct SyntheticRecording: Sendable {
     return try JSONSerialization.data(withJSONObject: object)
   }
 
+  /// Its clocks have the moment 0 in common, so that its nanoseconds are units.
+  private func switchFile() -> Data {
+    var header = nrec_switches_header(
+      magic: NREC_SWITCHES_MAGIC, first_ticks: 0, first_nanoseconds: 0,
+      last_ticks: 2_000_000_000, last_nanoseconds: 1_000_000_000, lost: 0)
+    return switches.reduce(into: withUnsafeBytes(of: &header) { Data($0) }) { data, one in
+      var raw = nrec_switch(
+        nanoseconds: one.time, thread: UInt32(bitPattern: one.thread), kind: one.kind)
+      withUnsafeBytes(of: &raw) { data += $0 }
+    }
+  }
+
   private func processLines() throws -> Data {
     try processes.reduce(into: Data()) { lines, process in
       lines += try JSONSerialization.data(withJSONObject: ["process": process.line])
       lines.append(UInt8(ascii: "\n"))
     }
+  }
+}
+
+/// A thread leaves the CPU, or comes back.
+public struct SyntheticSwitch: Sendable {
+  /// In units.
+  public var time: UInt64
+  /// The thread's id.
+  public var thread: Int32
+  /// NREC_SWITCH_*.
+  public var kind: UInt32
+
+  /// The thread is off the CPU from one time to another: it waits, or could run.
+  public static func away(
+    _ thread: Int32, from: UInt64, to: UInt64, isRunnable: Bool = false
+  ) -> [SyntheticSwitch] {
+    let kind = isRunnable ? NREC_SWITCH_PREEMPTED : NREC_SWITCH_OUT
+    return [
+      SyntheticSwitch(time: from, thread: thread, kind: UInt32(kind)),
+      SyntheticSwitch(time: to, thread: thread, kind: UInt32(NREC_SWITCH_IN)),
+    ]
   }
 }
 
@@ -98,6 +136,8 @@ public struct SyntheticProcess: Sendable {
   public var parent: Int32 = 1
   /// Path of the executable.
   public var program = "/usr/bin/program"
+  /// As `processes` has them; nil: it says nothing.
+  public var arguments: [String]?
   /// In units.
   public var startTime: UInt64 = 1_000_000
   /// In units; 0: it was not closed.
@@ -122,11 +162,13 @@ public struct SyntheticProcess: Sendable {
   /// As session.json and `processes` have it.
   fileprivate var line: [String: Any] {
     let name = "\(pid)-\(incarnation)"
-    return [
+    var line: [String: Any] = [
       "pid": pid, "incarnation": incarnation, "parent": parent,
       "begin": parent > 1 ? "fork" : "start", "program": program,
       "events": name + ".events", "modules": name + ".modules",
     ]
+    line["arguments"] = arguments
+    return line
   }
 
   /// The bytes of `PID-N.events`.

@@ -9,14 +9,16 @@ import TraceAnalysis
 @Suite struct ReplayTests {
   static let base = ReportTests.base
 
-  private func graph(_ recording: Recording, colours: ReplayColours = .none) -> String {
+  private func graph(
+    _ recording: Recording, as layout: ReplayLayout = .ftrace, colours: ReplayColours = .none
+  ) -> String {
     var text: [UInt8] = []
     _ = FunctionGraphText.write(
       recording,
       to: TextBuffer {
         text += $0
         return true
-      }, colours: colours)
+      }, as: layout, colours: colours)
     return String(decoding: text, as: UTF8.self)
   }
 
@@ -50,6 +52,65 @@ import TraceAnalysis
       #expect(line.split(separator: "\u{1b}", omittingEmptySubsequences: false).count == 3)
       #expect(line.contains("\u{1b}[0m"))
     }
+  }
+
+  @Test("any number of threads is merged by time, and those of one time by the threads' order")
+  func merged() throws {
+    var generator = SeededGenerator(seed: UInt64.random(in: 0...UInt64.max))
+    print("merged threads: seed \(generator.seed)")
+    for threads in [1, 2, 3, 17] {
+      var chunks: [SyntheticChunk] = []
+      var calls: [(start: UInt64, thread: Int, length: UInt64)] = []
+      for thread in 0..<threads {
+        let start = Self.base + UInt64.random(in: 0...50, using: &generator)
+        let chunk = SyntheticChunk(baseTime: start) { encoder in
+          for _ in 0..<100 {
+            let time = encoder.time + UInt64.random(in: 0...20, using: &generator)
+            let length = UInt64.random(in: 0...9, using: &generator)
+            encoder.call(3, from: time, to: time + length)
+            calls.append((time, thread, length))
+          }
+        }
+        chunks.append(chunk.of(thread: Int32(500 + thread), serial: UInt32(thread), name: "t"))
+      }
+      calls.sort { ($0.start, $0.thread) < ($1.start, $1.thread) }
+      let lines = graph(try ReportTests.recording(chunks), as: .sinceStart)
+        .split(separator: "\n").dropFirst()
+      let found = lines.map { $0.split(separator: " ").dropFirst().map(String.init) }
+      #expect(found == calls.map { ["t/\(500 + $0.thread)", "\($0.length)", "ns", "leaf();"] })
+    }
+  }
+
+  @Test("a thread that is renamed has its new name from the chunk that has it")
+  func renamed() throws {
+    let first = SyntheticChunk { $0.call(3, from: Self.base, to: Self.base + 1) }
+    let second = SyntheticChunk(sequence: 1, baseTime: Self.base + 10) {
+      $0.call(3, from: Self.base + 10, to: Self.base + 11)
+    }
+    let recording = try ReportTests.recording([
+      first.of(thread: 9, serial: 0, name: "before"),
+      second.of(thread: 9, serial: 0, name: "later"),
+    ])
+    let lines = graph(recording, as: .sinceStart).split(separator: "\n").dropFirst()
+    #expect(lines.map { $0.split(separator: " ")[1] } == ["before/9", "later/9"])
+  }
+
+  @Test("functions of large and of unknown numbers have their own names")
+  func numbers() throws {
+    let numbers: [UInt32] = [3, 500_000, 0xf_ffff, 0x10_0000, 0xffff_ffff, 3, 0xffff_ffff, 500_000]
+    let recording = try ReportTests.recording([
+      SyntheticChunk { encoder in
+        for number in numbers {
+          encoder.call(number, from: encoder.time + 1, to: encoder.time + 2)
+        }
+      }
+    ])
+    let lines = graph(recording, as: .sinceStart).split(separator: "\n").dropFirst()
+    let process = recording.processes[0]
+    let expected = numbers.map { number in
+      process.function(UInt64(number)).label(number: UInt64(number)) + "();"
+    }
+    #expect(lines.map { String($0.split(separator: "ns  ").last ?? "") } == expected)
   }
 
   static let header = """

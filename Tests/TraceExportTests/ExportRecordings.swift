@@ -52,6 +52,24 @@ enum ExportRecordings {
     return chunks
   }
 
+  /// main (0) of each of two threads lasts from 100 to 1100; the first is off the CPU twice before its last
+  /// event, and once before its first and after its last.
+  static func waits() throws -> Recording {
+    let chunk = SyntheticChunk(baseTime: base + 100) {
+      $0.call(0, from: base + 100, to: base + 1100)
+    }
+    let other = chunk.of(thread: 4712, serial: 1, name: "busy")
+    var recording = SyntheticRecording(
+      processes: [SyntheticProcess(modules: [module()], chunks: [chunk, other])])
+    for (from, to, isRunnable) in [
+      (20, 90, false), (200, 500, false), (600, 650, true), (1200, 1300, false),
+    ] as [(UInt64, UInt64, Bool)] {
+      recording.switches += SyntheticSwitch.away(
+        4711, from: base + from, to: base + to, isRunnable: isRunnable)
+    }
+    return try Recording(directory: recording.write())
+  }
+
   /// main (0) opens parse (1), whose call of next_token (2) is unwound; leaf (5) is entry-only;
   /// main and the last parse never return.
   static func unusual() throws -> Recording {

@@ -84,6 +84,8 @@ struct PerfettoTrace {
   private(set) var instants: [(name: String, notes: [String])] = []
   private(set) var realtime: Set<UInt64> = []
   private var trackNames: [UInt64: String] = [:]
+  /// Of named tracks: the track that they are below.
+  private(set) var trackParents: [String: UInt64] = [:]
   /// Slices that are on other tracks than a thread's own, by the track's name.
   private(set) var deepSlices: [String: Int] = [:]
   private var sequences: [UInt64: Sequence] = [:]
@@ -142,6 +144,7 @@ struct PerfettoTrace {
     }
     if let name = track.text(2) {
       trackNames[track.number(1) ?? 0] = name
+      trackParents[name] = track.number(5)
       if threads[track.number(5) ?? 0] == nil { throw ProtobufFields.Malformed() }
     }
     if let thread = try track.message(4) {

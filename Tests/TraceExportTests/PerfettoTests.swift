@@ -92,6 +92,21 @@ import TraceExport
     #expect(counted(trace.pairing.slices) == reported(recording))
   }
 
+  @Test("a thread's times off the CPU are a track below its own, with the reason")
+  func offCPU() throws {
+    let (path, summary) = try export(try ExportRecordings.waits(), as: .perfetto)
+    let trace = try PerfettoTrace(path: path)
+    #expect(trace.pairing.problems == [])
+    #expect(trace.pairing.unclosed == 0)
+    #expect(trace.deepSlices == ["off the CPU": 2])
+    let tracks = trace.threads.filter { $0.value.tid == 4711 }.map(\.key)
+    #expect(trace.trackParents["off the CPU"].map { [$0] } == tracks)
+    #expect(
+      trace.pairing.slices.map(\.shown)
+        == ["main 0 100+1000", "waits 0 200+300", "could run 0 600+50", "main 0 100+1000"])
+    #expect(summary.calls == 2)
+  }
+
   @Test("a time that falls is held back, and reported")
   func fallingTime() throws {
     let base = ExportRecordings.base

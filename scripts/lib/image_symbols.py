@@ -27,7 +27,7 @@ class ImageSymbols:
                 self._join(first, other)
         for address, name in by_address.items():
             self.addresses.setdefault(self.group(name), set()).add(address)
-        found = json.loads(_output([nopscope, "sites", "--json", path]))
+        found = json.loads(_output([nopscope, "sites", "--json", "--names", "linked", path]))
         self.instrumented = {self.group(site["function"]) for site in found["sites"]}
 
     def group(self, name):

@@ -205,7 +205,9 @@ class Dash(Program):
 
     def loads(self):
         return [Load("script", [os.path.join(self.own, "script.sh")],
-                     varying={"onsig": "two children that end at once send one SIGCHLD"})]
+                     varying={"onsig": "two children that end at once send one SIGCHLD",
+                              "waitone": "whether it is called again depends on SIGCHLD's moment",
+                              "waitproc": "only waitone calls it"})]
 
 
 class Ninja(Program):

@@ -149,6 +149,9 @@ typedef struct nrc_request {
   char thread_name[16];
 } nrc_request;
 
+/// The rules for threads that a thread's name has matched until now: bit i is rule i.
+uint32_t nrc_arena_thread_rules_met(const nrc_arena *arena);
+
 /// To be called before there is an agent: processes are recorded by the flight recorder.
 void nrc_arena_expect_rings(nrc_arena *arena);
 /// The next request of an agent; false: there is none. nrc_arena_events is readable while rings are

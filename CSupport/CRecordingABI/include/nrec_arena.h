@@ -183,6 +183,8 @@ typedef struct nrec_arena {
   _Alignas(64) uint32_t alive[16];  ///< a robust mutex that the recorder holds; see nrec_is_dead
   _Alignas(64) uint32_t gate;   ///< NREC_GATE_*
   uint32_t takes_none;          ///< 1: no snapshot is taken any more
+  uint32_t thread_rules_met;    ///< rules of nrec_config.threads that a thread's name has matched:
+                                ///< bit i is rule i; agents set bits
   _Alignas(64) uint32_t is_held;  ///< 1: rings are being copied, or are about to be
   uint32_t requests_missed;     ///< all were taken
   nrec_request requests[NREC_REQUESTS];

@@ -185,6 +185,8 @@ enum {
                               ///< patching: what it loaded later is not traced
   NREC_FLAG_NO_CLOCK = 64,    ///< a thread's recording ended early: it may not read the time stamp
                               ///< counter. Its later events are only counted
+  NREC_FLAG_LOST_RETURN = 128,  ///< with CORRUPTED: a function returned, and where to was not known.
+                                ///< The program was ended
 };
 
 typedef struct nrec_chunk_header {

@@ -21,7 +21,8 @@ extension RecordServer {
     let status = ProcessStatus(peer)
     let process = TracedProcess(
       process: peer, parent: status?.parent ?? hello.parent, startTime: ClockUnits(hello.time),
-      incarnation: nextIncarnation(of: peer), program: linkTarget("/proc/\(peer)/exe"))
+      incarnation: nextIncarnation(of: peer), program: linkTarget("/proc/\(peer)/exe"),
+      arguments: processArguments(peer))
     do {
       let place = try arena.join(process, writer.makeFiles(of: process))
       var config = options.config(incarnation: process.incarnation, clock: clock)
@@ -42,11 +43,12 @@ extension RecordServer {
     let found = ClaimedProcess.find(claim, isTraced: running.isTraced)
     // One that has ended and cannot be found has its parent's number, as another image.
     let pid = found ?? parent?.process ?? 0
-    let program = linkTarget("/proc/\(pid)/exe")
+    // A copy has its parent's program and arguments. In /proc it may have those of the next one already.
+    let program = parent?.program ?? linkTarget("/proc/\(pid)/exe")
     let process = TracedProcess(
       process: pid, parent: parent?.process ?? 0, startTime: claim.time,
-      incarnation: nextIncarnation(of: pid),
-      program: program.isEmpty ? parent?.program ?? "" : program, copied: parent, isFork: true)
+      incarnation: nextIncarnation(of: pid), program: program,
+      arguments: parent?.arguments ?? processArguments(pid), copied: parent, isFork: true)
     do {
       let (place, error) = arena.adopt(process, claim, try writer.makeFiles(of: process))
       if error != 0 { warn("\(process.image.events): cannot write: \(systemError(error))") }
@@ -272,6 +274,7 @@ extension RecordServer {
     module.isPending = false
     module.armed = Int(applied.armed)
     module.status = ApplyStatus.text(applied)
+    module.isAnomaly = applied.status != 0 && applied.is_off != 0
     if module.status != ApplyStatus.done {
       warn("process \(process.process): \(module.message.path): \(module.status)")
     }

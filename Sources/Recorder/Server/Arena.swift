@@ -140,6 +140,9 @@ final class Arena {
     _ = nrc_arena_set_gate(arena, from.rawValue, state.rawValue)
   }
 
+  /// Which rules for threads the name of a thread has matched: bit i is rule i.
+  var threadRulesMet: UInt32 { nrc_arena_thread_rules_met(arena) }
+
   /// To be called before there is an agent, where each thread has a ring.
   func expectRings() { nrc_arena_expect_rings(arena) }
   /// No ring loses a chunk now: one is copied, or an agent asks for that.

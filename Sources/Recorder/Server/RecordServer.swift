@@ -69,7 +69,7 @@ public final class RecordServer {
     self.clock = clock
     var triggers = options.triggers
     triggers.timed = options.snapshots.functions
-    ruleUse = RuleUse(options.filter, arguments: options.arguments)
+    ruleUse = RuleUse(options)
     planner = Planner(filter: options.filter, triggers: triggers, arguments: options.arguments)
     arguments = ArgumentReader(debugFiles: source.debugFiles)
     loop = try EventLoop()
@@ -161,7 +161,7 @@ public final class RecordServer {
     arena.close()
     switches?.finish()
     missing.finish(latest: latest)
-    ruleUse.warnings.forEach(writer.warn)
+    ruleUse.warnings(threadRulesMet: arena.threadRulesMet).forEach(writer.warn)
     writer.finish(exitStatus: exitStatus)
     writer.saveSourceLines(sourceLines)
     source.keep()

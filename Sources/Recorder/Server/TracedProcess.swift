@@ -16,6 +16,8 @@ struct TracedModule {
   /// The text of what was chosen for each site.
   var plan = ""
   var status = ApplyStatus.done
+  /// `status` is the report of an anomaly.
+  var isAnomaly = false
   /// The agent has not reported yet whether it applied the plan.
   var isPending = false
 
@@ -43,6 +45,7 @@ struct TracedModule {
     load.skipped = skippedPlaces
     load.skippedReasons = skipped
     load.status = status
+    load.isAnomaly = isAnomaly
     load.plan = plan
     // A reader knows the usual name: only another one is written.
     load.symbols = symbolsName == Self.usualSymbolsName(message) ? nil : symbolsName
@@ -65,6 +68,8 @@ final class TracedProcess {
   let incarnation: UInt32
   let isFork: Bool
   let program: String
+  /// When it joined; empty where they could not be read.
+  let arguments: [String]
   /// As its HELLO says.
   let startTime: ClockUnits
   /// By generation: those that are loaded.
@@ -98,13 +103,14 @@ final class TracedProcess {
   /// `copied`: whose copy it is; nil: a fresh image.
   init(
     process: Int32, parent: Int32, startTime: ClockUnits, incarnation: UInt32, program: String,
-    copied: TracedProcess? = nil, isFork: Bool = false
+    arguments: [String] = [], copied: TracedProcess? = nil, isFork: Bool = false
   ) {
     self.process = process
     self.parent = parent
     self.startTime = startTime
     self.incarnation = incarnation
     self.program = program
+    self.arguments = arguments
     self.isFork = isFork
     self.copied = copied
     if let copied {
@@ -124,8 +130,10 @@ final class TracedProcess {
 
   /// Its line in `processes`.
   var session: Session.Process {
-    Session.Process(
+    var line = Session.Process(
       image: image, parent: parent, program: program, begin: isFork ? .fork : .start)
+    line.arguments = arguments.isEmpty ? nil : arguments
+    return line
   }
 }
 

@@ -73,7 +73,7 @@ struct PatchCommand: ParsableCommand {
   }
 
   private func measure() throws -> BenchReport {
-    let progress = Progress("nopscope-bench")
+    let progress = Progress("nopscope-bench", countsSeconds: false)
     if let library {
       return try PatchBench(
         library: library, isGenerated: false, workload: call, rounds: rounds, say: progress.say

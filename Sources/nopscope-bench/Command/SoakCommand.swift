@@ -59,7 +59,7 @@ struct SoakCommand: ParsableCommand {
       let nopscope = try besides(rig, "nopscope")
       result = try Soak(
         seconds: length, seed: seed, rig: rig, nopscope: nopscope,
-        say: Progress("nopscope-bench soak").say
+        say: Progress("nopscope-bench soak", countsSeconds: false).say
       ).run()
     } catch let error as SoakDeviation {
       complain("\(error)")

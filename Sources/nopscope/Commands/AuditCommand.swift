@@ -37,9 +37,12 @@ struct AuditCommand: ParsableCommand {
 
   func run() throws {
     let report: AuditReport
+    let progress = Progress("auditing \(pid)")
     do throws(AuditError) {
       report = try auditText(of: pid)
+      progress.finish()
     } catch {
+      progress.finish()
       complain("\(error)")
       throw ExitCode(2)
     }

@@ -6,19 +6,22 @@ import FunctionNames
 import RecordingReader
 import TraceAnalysis
 
+extension DifferenceOrder: ExpressibleByArgument {}
+
 struct DiffCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff",
     abstract: "Compare two recordings, function by function.",
     discussion: """
       One line a function, the largest change first: the figure before and after, how many times it \
-      is, and the change. Functions are the same where their linked names and their files' names are; \
+      is (×), and the change. --sort ratio sorts by the third, from the highest to the lowest: new \
+      functions first, those that are gone last. Functions are the same where their linked names and their files' names are; \
       the two programs are compared with one another even if their files have other names. --map \
       old.so=new.so says so of libraries.
 
       EXAMPLES
         nopscope diff old.data new.data
-        nopscope diff old.data --column p99
+        nopscope diff old.data --column p99 --sort ratio
         nopscope diff old.data new.data --fail-if +10%
         nopscope diff old.data new.data --map libparse-1.so=libparse-2.so
 
@@ -37,6 +40,9 @@ struct DiffCommand: ParsableCommand {
 
   @Option(help: "Compare self, total, calls, avg, p50, p99, min or max. Default: self, else calls.")
   var column: String?
+
+  @Option(help: "Sort by change (up or down), ratio (×), before, after or name. Default: change.")
+  var sort = DifferenceOrder.change
 
   @Option(
     help: ArgumentHelp(
@@ -102,20 +108,12 @@ struct DiffCommand: ParsableCommand {
 
   func run() throws {
     let recordings = try (read(before), read(after))
-    var pairs = try renaming()
-    if let old = program(recordings.0.opened), let new = program(recordings.1.opened), old != new {
-      pairs[old] = pairs[old] ?? new
-    }
-    let all = difference(
-      from: recordings.0.report, to: recordings.1.report, renaming: pairs)
-    let hasTimes = recordings.0.report.hasTimes && recordings.1.report.hasTimes
-    let table = DifferenceTable(
-      rows: all, column: column.flatMap(chosen) ?? (hasTimes ? .self : .calls),
-      sums: (ReportSums(recordings.0.report.rows), ReportSums(recordings.1.report.rows)))
+    var table = DifferenceTable(
+      recordings.0, recordings.1, column: column.flatMap(chosen), renaming: try renaming())
+    table.order = sort
     let most = shownRows(limit, isOnTerminal: outputWidth != nil && !json)
     if json {
-      let rows = most == 0 ? table.sorted : Array(table.sorted.prefix(most))
-      try writeJSON(DifferenceDocument(rows), schema: "report-diff")
+      try writeJSON(table.document(limit: most), schema: "report-diff")
     } else {
       write(table.text(limit: most, width: outputWidth), to: 1)
     }
@@ -128,16 +126,11 @@ struct DiffCommand: ParsableCommand {
     }
   }
 
-  private func read(_ directory: String) throws -> (opened: Recording, report: Report) {
+  private func read(_ directory: String) throws -> DifferenceTable.Side {
     let opened = try openRecording(directory, names)
     tellLeftOut(opened)
     let progress = Progress("reading \(directory)")
     defer { progress.finish() }
     return (opened, Report(of: opened, progress: progress.show))
-  }
-
-  /// The name of the file that was run.
-  private func program(_ recording: Recording) -> String? {
-    recording.processes.first?.program?.split(separator: "/").last.map(String.init)
   }
 }

@@ -36,6 +36,8 @@ struct DoctorCommand: ParsableCommand {
     var report: ProgramReport?
     var refusal: String?
     if let program {
+      let progress = Progress("searching \(program)")
+      defer { progress.finish() }
       do {
         let target = try TargetProgram(program, searchPath: environment("PATH"))
         report = try ProgramReport(target)

@@ -57,7 +57,7 @@ struct GraphCommand: ParsableCommand {
     let tree = CallTree(
       of: opened, choosing: filter, deepest: depth ?? .max, progress: progress.show)
     progress.finish()
-    let pager = Pager(isWanted: !noPager && !json)
+    let pager = Pager(isWanted: !noPager && !json, hasHeading: true)
     let text = GraphText(tree, minimum: minimum / 100)
     var out = PagedText(pager)
     if json { text.writeJSON(to: &out) } else { text.write(to: &out, width: outputWidth) }

@@ -36,8 +36,11 @@ struct RecordMcountCommand: ParsableCommand {
   var output: String?
 
   func run() throws {
+    let progress = Progress("searching \(file)")
+    defer { progress.finish() }
     do {
       let table = try SiteTable.discover(path: file, decoder: Decoder())
+      progress.finish()
       if table.sites.isEmpty {
         complain(noSites(file, table))
         throw ExitCode(1)
@@ -47,6 +50,7 @@ struct RecordMcountCommand: ParsableCommand {
     } catch let exit as ExitCode {
       throw exit
     } catch {
+      progress.finish()
       complain("\(error)")
       throw ExitCode(1)
     }

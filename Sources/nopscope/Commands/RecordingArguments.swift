@@ -11,14 +11,22 @@ import TraceAnalysis
 
 extension NameStyle: ExpressibleByArgument {}
 
+/// The help of `--names`.
+let nameStyleHelp: ArgumentHelp = """
+  How functions are named: short (Pool::run), full (Pool<int>::run(char*)) or linked (as in the ELF file).
+  """
+
 /// Where `nopscope record` writes without -o.
 let defaultRecording = "nopscope.data"
 
 /// Opens a recording; where it cannot be read, says why and ends the command.
 func openRecording(_ directory: String, _ names: NameStyle = .short) throws -> Recording {
+  let progress = Progress("opening \(directory)")
+  defer { progress.finish() }
   do {
     return try Recording(directory: directory, names: names)
   } catch {
+    progress.finish()
     complain("\(error)")
     throw ExitCode(1)
   }
@@ -61,11 +69,7 @@ struct RecordingArguments: ParsableArguments {
     help: ArgumentHelp("Only calls that lasted so long or longer: 1ms.", valueName: "time"))
   var min: TimeSpan?
 
-  @Option(
-    help: """
-      How functions are named: short (Pool::run), full (Pool<int>::run(char*)) or linked (as in the \
-      ELF file).
-      """)
+  @Option(help: nameStyleHelp)
   var names = NameStyle.short
 
   func open() throws -> Recording { try openRecording(directory, names) }

@@ -60,13 +60,14 @@ struct ReplayCommand: ParsableCommand {
     try requireEvents(opened)
     tellLeftOut(opened)
     recording.tellChosen()
-    let pager = Pager(isWanted: !noPager)
+    let format = tracer ?? standard(opened)
+    let pager = Pager(isWanted: !noPager, hasHeading: format == .functionGraph && !ftrace)
     let out = TextBuffer { pager.write($0) }
     // No progress on a terminal that the text or the pager writes to.
     let meter = ReplayMeter(
       opened, isatty(1) == 1 ? nil : Progress("replaying \(recording.directory)"))
     let problems: [String]
-    switch tracer ?? standard(opened) {
+    switch format {
     case .functionGraph:
       problems = FunctionGraphText.write(
         opened, to: out, choosing: filter,

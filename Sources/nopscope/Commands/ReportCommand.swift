@@ -62,7 +62,11 @@ struct ReportCommand: ParsableCommand {
       """)
   var function: String?
 
-  @Option(help: "Sort by self, total, calls, avg, min, max, p50, p99, variance or name.")
+  @Option(
+    help: """
+      Sort by \(ReportOrder.allCases.map(\.rawValue).joined(separator: ", ")). With --by: self, cpu, \
+      wait, total, calls or name.
+      """)
   var sort: ReportOrder?
 
   @Option(help: "Show only this many functions; 0: all. Default: 25 on a terminal, else all.")
@@ -88,7 +92,7 @@ struct ReportCommand: ParsableCommand {
   var noPager = false
 
   @Option(
-    help: "Compare with an older recording: what changed from OTHER to DIR.",
+    help: "Compare with an older recording, as nopscope diff OTHER DIR does.",
     completion: .directory)
   var diff: String?
 
@@ -125,7 +129,8 @@ struct ReportCommand: ParsableCommand {
     _ = try chosenColumns()
     _ = try limits()
     if diff != nil && sort != nil {
-      throw ValidationError("--sort cannot be used with --diff: a comparison is sorted by change")
+      throw ValidationError(
+        "--sort cannot be used with --diff: nopscope diff has a --sort of its own")
     }
     if uncalled && (diff != nil || sort != nil) {
       throw ValidationError(
@@ -142,7 +147,8 @@ struct ReportCommand: ParsableCommand {
     }
     if let sort, sort.sorted([GroupRow]()) == nil {
       throw ValidationError(
-        "--by \(by.rawValue) --sort \(sort.rawValue): expected self, total, calls or name")
+        "--by \(by.rawValue) --sort \(sort.rawValue): expected self, cpu, wait, total, calls or name"
+      )
     }
   }
 
@@ -191,7 +197,7 @@ struct ReportCommand: ParsableCommand {
     } else if csv {
       write(table.csv, to: 1)
     } else {
-      let pager = Pager(isWanted: !noPager)
+      let pager = Pager(isWanted: !noPager, hasHeading: table.beginsWithHeading)
       var out = PagedText(pager)
       out.add(table.text(width: outputWidth, bold: headingText))
       out.flush()
@@ -291,12 +297,12 @@ struct ReportCommand: ParsableCommand {
     arguments.directory = other
     let old = try arguments.open()
     let before = read(old, try arguments.filter(old), "reading \(other)")
-    let all = difference(from: before, to: report)
-    let rows = limited(all)
+    let table = DifferenceTable((old, before), (opened, report))
+    let most = shownRows(limit, isOnTerminal: outputWidth != nil && !json)
     if json {
-      try writeJSON(DifferenceDocument(rows), schema: "report-diff")
+      try writeJSON(table.document(limit: most), schema: "report-diff")
     } else {
-      write(differenceText(rows, ModuleMarks(all)), to: 1)
+      write(table.text(limit: most, width: outputWidth), to: 1)
     }
     complainOf(before.problems, in: other)
     finish(report, of: opened)

@@ -3,6 +3,7 @@
 import ArgumentParser
 import CallSites
 import CommandOutput
+import FunctionNames
 import MachineCode
 
 struct SitesCommand: ParsableCommand {
@@ -29,6 +30,9 @@ struct SitesCommand: ParsableCommand {
   @Argument(help: "An ELF executable or shared object for x86-64.", completion: .file())
   var file: String
 
+  @Option(help: nameStyleHelp)
+  var names = NameStyle.short
+
   @Flag(help: "Write one JSON document, schema nopscope.sites/1.")
   var json = false
 
@@ -37,18 +41,21 @@ struct SitesCommand: ParsableCommand {
 
   func run() throws {
     let table: SiteTable
+    let progress = Progress("searching \(file)")
     do {
       table = try SiteTable.load(path: file, decoder: Decoder())
+      progress.finish()
     } catch {
+      progress.finish()
       complain("\(error)")
       throw ExitCode(1)
     }
     if json {
-      try writeJSON(SitesDocument(file, table), schema: "sites")
+      try writeJSON(SitesDocument(file, table, names), schema: "sites")
     } else if skipped {
       write(skippedText(table), to: 1)
     } else {
-      write(sitesText(table), to: 1)
+      write(sitesText(table, names), to: 1)
     }
     if !table.sites.isEmpty {
       for refusal in table.nameOrigin.refusals { complain("\(refusal)") }

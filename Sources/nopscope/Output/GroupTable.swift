@@ -12,12 +12,15 @@ struct GroupTable {
   let rows: [GroupRow]
   private let paths: ShortPaths
   private let selfSum: Double
+  private let hasWaits: Bool
 
   init(_ report: Report, _ grouping: ReportGrouping, _ rows: [GroupRow]) {
     self.report = report
     self.grouping = grouping
     self.rows = rows
     paths = ShortPaths(Set(report.groups.compactMap(\.name)))
+    hasWaits = ReportColumn.showsWaits(
+      report.groups.map { ($0.selfTime ?? 0, $0.selfWait) })
     selfSum = report.groups.reduce(0) { $0 + Double($1.selfTime ?? 0) }
   }
 
@@ -34,10 +37,11 @@ struct GroupTable {
   }
 
   private var columns: [FittedTable.Column] {
-    var columns: [FittedTable.Column] =
-      hasTimes
-      ? [.number("SELF%"), .number("SELF"), .number("TOTAL", dropped: 1), .number("CALLS")]
-      : [.number("CALLS%"), .number("CALLS")]
+    var columns: [FittedTable.Column] = [.number(hasTimes ? "SELF%" : "CALLS%")]
+    if hasTimes { columns.append(.number("SELF")) }
+    if hasWaits { columns += [.number("CPU", dropped: 1), .number("WAIT", dropped: 3)] }
+    if hasTimes { columns.append(.number("TOTAL", dropped: 2)) }
+    columns.append(.number("CALLS"))
     if grouping == .thread { columns.append(.number("TID")) }
     if grouping == .thread || grouping == .process { columns.append(.number("PID", dropped: 0)) }
     return columns + [.text(grouping == .process ? "PROGRAM" : grouping.rawValue.uppercased())]
@@ -47,7 +51,8 @@ struct GroupTable {
     let percent = percent(of: row).map { fixed($0, 1) + "%" } ?? "-"
     var cells = [percent]
     if hasTimes {
-      cells += [row.selfTime, row.total].map { $0.map(durationText) ?? "-" }
+      let waits = hasWaits ? [cpu(row), row.selfWait] : []
+      cells += ([row.selfTime] + waits + [row.total]).map { $0.map(durationText) ?? "-" }
     }
     cells.append(grouped(row.calls))
     if grouping == .thread { cells.append(row.tid.map { "\($0)" } ?? "-") }
@@ -57,7 +62,12 @@ struct GroupTable {
 
   private func name(of row: GroupRow) -> String {
     guard let name = row.name else { return grouping == .file ? "(not known)" : "?" }
-    return neutralised(grouping == .thread ? name : paths[name])
+    if grouping == .thread { return neutralised(name) }
+    return neutralised(commandText(paths[name], row.arguments))
+  }
+
+  private func cpu(_ row: GroupRow) -> Int? {
+    row.selfTime.flatMap { own in row.selfWait.map { own - $0 } }
   }
 
   private func percent(of row: GroupRow) -> Double? {
@@ -66,15 +76,18 @@ struct GroupTable {
   }
 
   /// For programs: a line of the columns' names, then one a row; nanoseconds, whole paths, empty where
-  /// something is not known.
+  /// something is not known. `cpu` and `wait` are there where the table has them.
   var csv: String {
-    var lines = ["self%,self,total,calls,pid,tid,\(grouping.rawValue)"]
+    var lines = [
+      "self%,self,\(hasWaits ? "cpu,wait," : "")total,calls,pid,tid,\(grouping.rawValue)"
+    ]
     for row in rows {
-      let fields = [
-        hasTimes ? percent(of: row).map { fixed($0, 1) } : nil, row.selfTime.map { "\($0)" },
-        row.total.map { "\($0)" }, "\(row.calls)", row.pid.map { "\($0)" },
-        row.tid.map { "\($0)" }, row.name.map(csvField),
-      ]
+      let times = [row.selfTime] + (hasWaits ? [cpu(row), row.selfWait] : []) + [row.total]
+      let fields =
+        [hasTimes ? percent(of: row).map { fixed($0, 1) } : nil]
+        + times.map { $0.map { "\($0)" } }
+        + ["\(row.calls)", row.pid.map { "\($0)" }, row.tid.map { "\($0)" }]
+        + [row.name.map(csvField)]
       lines.append(fields.map { $0 ?? "" }.joined(separator: ","))
     }
     return lines.map { $0 + "\n" }.joined()
@@ -85,9 +98,13 @@ struct GroupTable {
 struct GroupDocument: Encodable {
   struct Group: Encodable {
     var name: String?
+    /// Of a process: the program's name first; nil: not known.
+    var arguments: [String]?
     var process, thread: Int32?
     var calls: UInt64
     var selfNanoseconds, totalNanoseconds: Int?
+    /// Of `selfNanoseconds`, when the thread was off the CPU; nil: not known.
+    var waitNanoseconds: Int?
   }
 
   /// `module`, `thread`, `process` or `file`.
@@ -101,8 +118,9 @@ struct GroupDocument: Encodable {
     by = grouping.rawValue
     groups = rows.map { row in
       Group(
-        name: row.name, process: row.pid, thread: row.tid, calls: row.calls,
-        selfNanoseconds: row.selfTime, totalNanoseconds: row.total)
+        name: row.name, arguments: row.arguments, process: row.pid, thread: row.tid,
+        calls: row.calls,
+        selfNanoseconds: row.selfTime, totalNanoseconds: row.total, waitNanoseconds: row.selfWait)
     }
     threads = report.threads
     lostEvents = report.lostEvents
@@ -121,8 +139,13 @@ extension ReportOrder {
     case .self: return by { Double($0.selfTime ?? -1) }
     case .total: return by { Double($0.total ?? -1) }
     case .calls: return by { Double($0.calls) }
+    case .cpu:
+      return by { row in
+        row.selfWait.flatMap { wait in row.selfTime.map { Double($0 - wait) } } ?? -1
+      }
+    case .wait: return by { Double($0.selfWait ?? -1) }
     case .name: return rows.sorted { ($0.name ?? "") < ($1.name ?? "") }
-    case .cpu, .wait, .avg, .min, .max, .p50, .p99, .variance: return nil
+    case .avg, .min, .max, .p50, .p99, .variance: return nil
     }
   }
 }

@@ -40,8 +40,12 @@ struct InfoDocument: Encodable {
     var incarnation: UInt32
     var parent: Int32
     var program: String?
+    /// The program's name first; nil: not known.
+    var arguments: [String]?
     /// It closed its recording itself.
     var ended: Bool
+    /// What turned its tracer off: which module, what was expected and found; nil: nothing, or not known.
+    var anomaly: String?
     var threads: [Thread]
 
     init(_ process: ProcessRecording) {
@@ -49,7 +53,9 @@ struct InfoDocument: Encodable {
       incarnation = process.incarnation
       parent = process.parent
       program = process.program
+      arguments = process.arguments
       ended = process.hasEnded
+      anomaly = anomalyText(process)
       threads = process.threads.map { Thread(id: $0.id, name: $0.name) }
     }
   }

@@ -64,6 +64,17 @@ private func optionsText(_ options: Session.Options) -> String {
   return parts.isEmpty ? "everything" : parts.joined(separator: " ")
 }
 
+/// What the anomaly was that turned the tracer of a process off; nil: there was none, or the recording does
+/// not say. Not safe for a terminal as it is.
+func anomalyText(_ process: ProcessRecording) -> String? {
+  guard process.isMarkedCorrupted else { return nil }
+  if let module = process.modules.first(where: \.isAnomaly) {
+    return "\(module.path): \(module.status)"
+  }
+  return process.hasLostReturn
+    ? "a function returned, and where to was not known, so that the program was ended" : nil
+}
+
 private func processLines(_ process: ProcessRecording) -> [(String, String)] {
   var state: [String] = [counted(process.threads.count, "thread")]
   if process.endTime > process.startTime {
@@ -87,13 +98,17 @@ private func processLines(_ process: ProcessRecording) -> [(String, String)] {
     state.append(
       "\(grouped(process.lostChunks)) chunks of events were lost: no space")
   }
-  if process.isMarkedCorrupted { state.append("stopped by an anomaly: events may be missing") }
+  if process.isMarkedCorrupted {
+    let what = anomalyText(process).map { ": \($0)" } ?? ""
+    state.append("stopped by an anomaly\(what): events may be missing")
+  }
   if process.isOverwriting { state.append("flight recorder") }
   if process.waits > 0 {
     let time = durationText(process.waitNanoseconds)
     state.append("waited \(counted(process.waits, "time")) for the disk, \(time)")
   }
-  let name = "\(process.pid)-\(process.incarnation) \(process.program ?? "?")"
+  let command = commandText(process.program ?? "?", process.arguments)
+  let name = "\(process.pid)-\(process.incarnation) \(command)"
   var lines = [("process", "\(name): \(state.joined(separator: ", "))")]
   for (module, loads) in merged(process.modules) {
     lines.append(("module", moduleText(module, loads: loads)))

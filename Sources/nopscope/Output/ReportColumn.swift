@@ -11,16 +11,18 @@ enum ReportColumn: String, CaseIterable {
   case callsPercent = "calls%"
   case calls, avg, p50, p99, min, max, variance, function, module, source, loads
 
-  /// Where less of all own time was off the CPU, two columns would say nothing.
-  private static let leastWait = 0.01
+  /// Own times, and how much of them was off the CPU: where that is less than 1 %, two columns would say
+  /// nothing.
+  static func showsWaits(_ times: [(own: Int, wait: Int?)]) -> Bool {
+    let waited = times.reduce(0.0) { $0 + Double($1.wait ?? 0) }
+    return waited > 0.01 * times.reduce(0.0) { $0 + Double($1.own) }
+  }
 
   /// What a report shows if nothing else is asked for.
   static func standard(_ report: Report) -> [ReportColumn] {
     guard report.hasTimes else { return [.callsPercent, .calls, .function, .module, .source] }
-    let times = report.rows.compactMap(\.times)
-    let waited = times.reduce(0.0) { $0 + Double($1.selfWait ?? 0) }
-    let all = times.reduce(0.0) { $0 + Double($1.selfTime) }
-    let waits: [ReportColumn] = waited > all * leastWait ? [.cpu, .wait] : []
+    let times = report.rows.compactMap(\.times).map { (own: $0.selfTime, wait: $0.selfWait) }
+    let waits: [ReportColumn] = showsWaits(times) ? [.cpu, .wait] : []
     return [.selfPercent, .self] + waits
       + [.total, .calls, .avg, .p99, .max, .function, .module, .source]
   }

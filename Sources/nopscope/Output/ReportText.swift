@@ -53,6 +53,9 @@ struct ReportTable {
     return text
   }
 
+  /// Whether the heading is its first line: else where threads were stuck comes before it.
+  var beginsWithHeading: Bool { stuck(report.openStacks).isEmpty }
+
   private func fitted(_ columns: [ReportColumn], _ width: Int?) -> FittedTable.Lines {
     let hasModules = columns.contains(.module)
     var table = FittedTable(columns.map(\.tableColumn))
@@ -90,7 +93,7 @@ struct ReportTable {
 func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -> String {
   var groups: [(stack: OpenStack, count: Int)] = []
   var places: [[String]: Int] = [:]
-  for stack in all where !(stack.hasEnded && stack.isMain) {
+  for stack in stuck(all) {
     let key = stack.calls.map(\.function)
     if let place = places[key] {
       groups[place].count += 1
@@ -118,6 +121,11 @@ func openStacksText(_ all: [OpenStack], width: Int?, bold: (String) -> String) -
   return bold(lines.heading) + lines.rows.joined() + rest + "\n"
 }
 
+/// Those of them that say something.
+private func stuck(_ all: [OpenStack]) -> [OpenStack] {
+  all.filter { !($0.hasEnded && $0.isMain) }
+}
+
 /// `9,412 calls of 31 functions in 2 threads, 4 still open; 0 events lost`.
 ///
 /// `rows` says how many rows of what the report has; nil: functions.
@@ -134,23 +142,3 @@ func reportClosing(_ report: Report, of recording: Recording, rows: String? = ni
   if isBeginningLost { line += "; earlier events were overwritten" }
   return "\(line); \(lossText(report.lostEvents, recording))"
 }
-
-/// The table of `nopscope report --diff`; `marks` are those of all rows.
-func differenceText(_ rows: [DifferenceRow], _ marks: ModuleMarks) -> String {
-  var table = TextTable(
-    ["CALLS", "CHANGE", "TOTAL", "CHANGE", "SELF", "CHANGE", "FUNCTION"], rightAligned: 6)
-  for row in rows {
-    let after = row.after
-    table.add([
-      grouped(after?.calls ?? 0), signed(grouped(row.calls), row.calls),
-      after?.times.map { durationText($0.total) } ?? "-",
-      row.total.map { signed(durationText($0), $0) } ?? "-",
-      after?.times.map { durationText($0.selfTime) } ?? "-",
-      row.selfTime.map { signed(durationText($0), $0) } ?? "-",
-      neutralised(marks.marked(row.label, module: row.modulePath)),
-    ])
-  }
-  return table.text()
-}
-
-private func signed(_ text: String, _ number: Int) -> String { number > 0 ? "+" + text : text }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CallSites
+import FunctionNames
 import TextFormat
 
 /// The document of `sites --json`.
@@ -9,7 +10,8 @@ struct SitesDocument: Encodable {
     var offset: UInt64
     var length: Int
     var form, kind: String
-    var function: String?
+    /// As `--names` says, and as in the ELF file.
+    var function, linkedName: String?
   }
   struct Skipped: Encodable {
     var offset: UInt64
@@ -21,14 +23,15 @@ struct SitesDocument: Encodable {
   var sites: [Site]
   var skipped: [Skipped]
 
-  init(_ file: String, _ table: SiteTable) {
+  init(_ file: String, _ table: SiteTable, _ names: NameStyle) {
     self.file = file
     buildID = table.buildID.map { hexDigits($0) }
     sites = table.sites.map { site in
-      Site(
+      let linked = table.functionName(of: site)
+      return Site(
         offset: site.offset.rawValue, length: site.length, form: site.form.name,
         kind: site.kind.name,
-        function: table.functionName(of: site))
+        function: linked.map(names.name), linkedName: linked)
     }
     skipped = table.skipped.map { Skipped(offset: $0.offset.rawValue, reason: $0.reason) }
   }

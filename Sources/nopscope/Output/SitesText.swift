@@ -2,10 +2,11 @@
 
 import CallSites
 import CommandOutput
+import FunctionNames
 import TextFormat
 
 /// The table of `nopscope sites`; empty where the file has none.
-func sitesText(_ table: SiteTable) -> String {
+func sitesText(_ table: SiteTable, _ names: NameStyle) -> String {
   if table.sites.isEmpty { return "" }
   let width = max(8, table.sites.last.map { "\($0.offset)".count } ?? 0)
   let columns = TextTable([
@@ -14,7 +15,7 @@ func sitesText(_ table: SiteTable) -> String {
   ])
   var text = columns.head
   for site in table.sites {
-    let name = table.functionName(of: site).map(neutralised) ?? "?"
+    let name = table.functionName(of: site).map { neutralised(names.name($0)) } ?? "?"
     text += columns.line([
       "\(site.offset)", "\(site.length)", site.form.name, site.kind.name,
       "\(name)+\(hexAddress(site.functionOffset))",
