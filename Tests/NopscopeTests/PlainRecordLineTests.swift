@@ -24,7 +24,7 @@ import Testing
     ],
     ["--graph", "main", "--max-depth", "3", "--threshold", "1.5ms", "--", "PROGRAM"],
     ["--thread", "w*", "--thread", "!w9", "--overwrite", "1M", "PROGRAM"],
-    ["--delay", "1ms", "--duration", "5s", "--start-on", "main", "--stop-on", "ma*", "PROGRAM"],
+    ["--delay", "1000s", "--duration", "5s", "--start-on", "main", "--stop-on", "ma*", "PROGRAM"],
     ["--overwrite", "1M", "--snapshot-on", "main>5s", "--snapshots", "3", "PROGRAM"],
     ["--overwrite", "1M", "--snapshot-signal", "USR1", "PROGRAM"],
     ["--args", "ma*", "--args", "f(int a, char *b) -> int", "PROGRAM"],
