@@ -169,6 +169,9 @@ let package = Package(
       name: "CRecorder", dependencies: ["CRecordingABI"], path: "CSupport/CRecorder",
       cSettings: [warnings]),
 
+    // The code that runs in a process that is visited, and the ptrace calls that start it.
+    .target(name: "CVisit", path: "CSupport/CVisit", cSettings: [warnings]),
+
     // Swift.
     .target(name: "TextFormat", swiftSettings: strictness),
     // The one encoder of JSON: for the documents of commands and the text files of recordings.
@@ -193,6 +196,9 @@ let package = Package(
       swiftSettings: strictness),
     // Finds the agent, the trampolines and the specimens, built or installed.
     .target(name: "ProductFiles", swiftSettings: strictness),
+    // Starts a thread in a process that runs, which calls one function of the agent.
+    .target(
+      name: "Visits", dependencies: ["CPatchCore", "CVisit"], swiftSettings: strictness),
     // Compares live text with the files that it came from.
     .target(
       name: "Audit", dependencies: ["LivePatching", "TextFormat", "Units"],
@@ -232,11 +238,13 @@ let package = Package(
       dependencies: [
         "CallSites", "ELFImage", "Filters", "FunctionNames", "MachineCode", "ProductFiles",
         "RecordingSchema", "CRecordingABI", "CRecorder", "CSourceLines", "TextFormat", "Units",
+        "Visits",
       ],
       swiftSettings: strictness),
     .executableTarget(
       name: "nopscope",
       dependencies: [
+        "Visits",
         "Audit", "CRecorder", "CallSites", "CommandOutput", "Filters", "FunctionNames",
         "LivePatching", "MachineCode", "Recorder", "RecordingReader", "RecordingSchema",
         "TextFormat", "TraceAnalysis", "TraceExport", "Units", "UnloadLab",

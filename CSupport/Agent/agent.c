@@ -18,30 +18,6 @@ static const char *environment(char **variables, const char *name) {
   return NULL;
 }
 
-// Accepts only ret, endbr64 and the nops that compilers pad with: the loader's slot may hold only
-// these.
-static bool is_padding(void *context, uint8_t kind, uint8_t length, uint64_t target,
-                       uint64_t address, const uint8_t *bytes) {
-  (void)context, (void)target, (void)address;
-  if (kind == NIK_RETURN) return length == 1 && bytes[0] == 0xc3;
-  if (kind == NIK_ENDBR64)
-    return length == 4 && bytes[0] == 0xf3 && bytes[1] == 0x0f && bytes[2] == 0x1e &&
-           bytes[3] == 0xfa;
-  if (kind != NIK_NOP) return false;
-  uint8_t i = 0;
-  while (i < length && (bytes[i] == 0x66 || bytes[i] == 0x2e)) i++;
-  if (i + 1 == length && bytes[i] == 0x90) return true;
-  if (i + 2 >= length || bytes[i] != 0x0f || bytes[i + 1] != 0x1f) return false;
-  uint8_t mode = bytes[i + 2] >> 6, base = bytes[i + 2] & 7;
-  uint8_t size = (uint8_t)(i + 3 + (base == 4 && mode != 3) + (mode == 1 ? 1 : mode == 2 ? 4 : 0));
-  return size == length;
-}
-
-static void changed(int event, void *context) {
-  (void)context;
-  if (event == NPC_LOADER_ADDED || event == NPC_LOADER_DELETED) nag_modules_changed();
-}
-
 static bool prepare(const char *path) {
   size_t i = 0;
   while (path[i]) i++;
@@ -65,17 +41,10 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
   // agents in one process, the second does nothing: the first one patches the sites.
   if (getauxval(AT_SECURE) || npc_loader_hook_is_anothers()) return;
   if (path == NULL || *path == 0 || !prepare(path)) return;
-  if (!nag_join()) return;
+  if (nag_join(-1) != 0) return;
   nag_exec_keep_agent();
   nag_environment_hide(variables);
-  nag_thread_prepare();
-  nag_stack_prepare();
-  nag_config.tracer = nag_tracer_choose(&nag_config.config);
-  nag_shadow_prepare();
-  nag_gate_prepare();
-  // After an anomaly nothing is patched any more, the loader neither.
-  if (!nag_modules_start() || nag_config.is_off) return;
-  if (npc_loader_hook_install(is_padding, NULL) == 0) npc_loader_subscribe(changed, NULL);
+  nag_session_begin(false);
 }
 
 __attribute__((destructor)) static void finish(void) {

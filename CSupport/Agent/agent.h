@@ -23,6 +23,14 @@
 #include "tracer.h"
 
 // agent.c: the beginning and the end of a program image. Offers nothing to the others.
+// visit.c: what a recorder has a running process do. Offers nothing to the others.
+
+// session.c: a recording of this process, from its beginning to its end
+/// Chooses the tracer, patches what is loaded, and is told of what will be. `is_late`: the program's
+/// code may have run, and several threads may be there. 0 or an errno.
+int nag_session_begin(bool is_late);
+/// Gives the process back: sites, hooked returns, the loader's hook. All threads can be stopped.
+void nag_session_end(nag_ending *ending);
 
 // exec_functions.c: libc's functions that start a program
 void nag_exec_prepare(void);
@@ -50,7 +58,14 @@ const char *nag_environment_value(const char *variable, const char *name);
 
 // modules.c
 void nag_modules_changed(void);
-bool nag_modules_start(void);
+/// False: there is no memory for it.
+bool nag_modules_start(bool is_late);
+/// Makes the sites of all modules what their files have, and looks at no module any more.
+void nag_modules_restore(nag_ending *ending);
+/// Where the stubs of all modules are, `room` at most. Returns how many there are.
+uint32_t nag_modules_stubs(npc_code_range *ranges, uint32_t room);
+/// Forgets all modules and unmaps their stubs, in which no thread is.
+void nag_modules_forget(void);
 
 // module_message.c
 void nag_module_describe(nrec_module_message *message, const npc_module *module,
@@ -63,6 +78,10 @@ void nag_module_describe(nrec_module_message *message, const npc_module *module,
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
                           nrec_applied *applied, size_t *stub_bytes);
+/// Makes the sites that nag_sites_module has changed what they were. `stubs`: what it returned.
+/// Returns how many it has put back.
+uint32_t nag_sites_restore(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
+                           const uint8_t *stubs, nrec_applied *applied);
 /// From now on the sites that call these stubs record nothing. The program's own code is not
 /// patched.
 void nag_sites_turn_off(uint8_t *stubs);
@@ -87,6 +106,7 @@ uint64_t nag_callgraph_calls(const nag_buffer *buffer);  ///< in all
 /// Of the functions of a module that is about to be patched; called under the loader's load lock.
 /// Numbers ascend from module to module. False: there is no memory for them.
 bool nag_values_add(const nrec_fetch *fetches, uint32_t count);
+void nag_values_forget(void);  ///< nobody reads them
 bool nag_values_are_sound(const nrec_fetch *fetches, uint32_t count);
 /// Whether a function has some at such a moment (NREC_AT_*), or is timed (NREC_FETCH_TIMED); with -1:
 /// whether it has any.
@@ -153,6 +173,9 @@ void nag_thread_leave(uint32_t flag);
 /// it is counted.
 nag_buffer *nag_thread_buffer(void);
 void nag_thread_finish(nag_buffer *buffer);  ///< writes what it holds
+/// Ends the recording of another thread, which is stopped outside of the agent. Returns how many of its
+/// returns stay hooked.
+uint32_t nag_thread_end(nag_tls *self);
 
 // shadow.c
 /// A slot for a frame whose return address is at `location`, on the stack where that is; NULL: none.
@@ -177,6 +200,9 @@ void nag_shadow_end(void);
 void nag_shadow_prepare(void);
 void nag_shadow_reserve(void);           ///< for threads that may not map memory later
 void nag_shadow_release(void);
+/// Gives all frames of a stopped thread their return addresses back, and its slots. Returns how many
+/// frames keep theirs.
+uint32_t nag_shadow_give_back(nag_tls *self);
 
 // stack_bounds.c
 void nag_stack_prepare(void);           ///< on the thread that starts the program
@@ -190,6 +216,11 @@ bool nag_orphan_add(uint64_t location, uint64_t trampoline, uint64_t return_addr
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline);
 bool nag_orphan_is_there(uint64_t location, uint64_t trampoline);
 bool nag_orphans_prepare(void);
+/// Gives the frames of all entries their return addresses back, where they can return at all.
+void nag_orphans_give_back(void);
+
+// shadow_regions.c; more in shadow_stack.h
+npc_code_range nag_trampolines_range(void);  ///< their addresses; empty: there are none
 
 // trampoline_range.c
 /// Loads it; NULL: returns cannot be hooked. `unwinding`: what unwinders call for each hooked frame
@@ -208,7 +239,10 @@ uint32_t nag_filter_action(const struct sock_filter *code, uint32_t count,
                            const struct seccomp_data *call);
 
 // process.c
-bool nag_join(void);                    ///< asks the recorder for a place; false: there is none
+/// Asks the recorder for a place: over a connection, or where it listens (-1). 0 or an errno.
+int nag_join(int socket);
+/// Nothing more is recorded, and nobody is asked again. A later nag_join begins anew.
+void nag_part(void);
 bool nag_is_joined(void);               ///< a forked child joins here; false: no recorder
 /// Counts events that are not recorded.
 void nag_lose(uint64_t events);
@@ -285,6 +319,8 @@ void nag_mail_done(const nrec_answer *answer, const nrec_plan_message *plan);
 /// Asks the recorder that listens at `path`. 0, or an errno: EPROTO where the answer is none. The
 /// files that came with the answer are the caller's; those that did not come are -1.
 int nag_ask(const char *path, const nrec_hello *hello, nrec_config *config, int *files, int count);
+/// The same, over a connection to the recorder, which is closed then.
+int nag_ask_over(int socket, const nrec_hello *hello, nrec_config *config, int *files, int count);
 /// Sends a message that needs no answer.
 void nag_tell(const char *path, const nrec_hello *hello);
 uint64_t nag_file_bytes(int file);      ///< 0 where it is no regular file

@@ -13,6 +13,7 @@
 
 enum { WAIT_SECONDS = 10, LOOK_NANOSECONDS = 10000000, SPINS = 200 };
 static const uint64_t FAR = 64ull << 30;
+static uint64_t mapped_bytes;  // of the arena
 enum { SLOWNESS = 1000 };  // of a wait that is counted: a thousandth of a second
 
 // How much may be mapped. Where address space is limited, most of it is the program's.
@@ -43,6 +44,9 @@ int nag_arena_map(int file) {
   if (error != 0) return error;
   const nrec_arena_layout most = nrec_arena_plan(UINT64_MAX);
   uint64_t bytes = nag_whole_pages(window(nrec_arena_bytes(&most)));
+  // Of an earlier recording of this process: nothing uses it any more (session.c).
+  if (nag_config.arena != NULL) NAG_CALL(SYS_munmap, nag_config.arena, mapped_bytes);
+  nag_config.arena = NULL;
   nrec_arena *arena =
       nag_mmap(far_below(), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
   if (arena == NULL) return ENOMEM;
@@ -56,6 +60,7 @@ int nag_arena_map(int file) {
   uint64_t mapped = (bytes - layout->data) / NREC_CHUNK_BYTES;
   if (mapped < layout->chunks) layout->chunks = (uint32_t)mapped;
   nag_config.arena = arena;
+  mapped_bytes = bytes;
   return 0;
 }
 

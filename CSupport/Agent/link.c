@@ -98,9 +98,14 @@ void nag_tell(const char *path, const nrec_hello *hello) {
 }
 
 int nag_ask(const char *path, const nrec_hello *hello, nrec_config *config, int *files, int count) {
-  for (int i = 0; i < count; i++) files[i] = -1;
   int socket = connect_to(path);
-  if (socket < 0) return -socket;
+  if (socket >= 0) return nag_ask_over(socket, hello, config, files, count);
+  for (int i = 0; i < count; i++) files[i] = -1;
+  return -socket;
+}
+
+int nag_ask_over(int socket, const nrec_hello *hello, nrec_config *config, int *files, int count) {
+  for (int i = 0; i < count; i++) files[i] = -1;
   int error = ETIMEDOUT;
   if (say(socket, hello) && is_ready(socket, POLLIN)) {
     bool is_answer = receive(socket, config, files, count) == (int64_t)sizeof *config &&

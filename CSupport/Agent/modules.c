@@ -18,26 +18,15 @@
 #include <sys/single_threaded.h>
 
 #include "agent.h"
+#include "known_modules.h"
 #include "syscalls.h"
 
-typedef struct known_module {
-  uint64_t load_bias, span_start, span_end;
-  uint64_t headers;      ///< where its program headers are
-  uint64_t build;        ///< a hash of its build-id
-  uint32_t generation;   ///< 0: it is over, and only its stubs are still there
-  bool seen;
-  bool is_overlaid;      ///< another module has replaced it without an announcement
-  uint64_t mark;         ///< address of the first armed site; 0: there is none
-  uint8_t marked[8];     ///< the bytes there, `mark_length` of them
-  uint8_t mark_length;
-  uint8_t *stubs;        ///< what its sites call; NULL: no site is armed
-  size_t stub_bytes;
-} known_module;
-
-static known_module *known;     // a fork copies it as it is
-static uint32_t known_count, known_capacity, last_generation;
+known_module *known;
+uint32_t known_count;
+static uint32_t known_capacity, last_generation;
 static uint32_t cursor;         // where the search for the next listed module starts
 static uint64_t last_adds, last_subs;  // the loader's counts at the last look
+static bool is_late;            // the recording has begun while the program ran
 
 static uint64_t hash(const uint8_t *bytes, uint32_t length) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -250,17 +239,30 @@ static nrec_plan_entry *copy_plan(const nrec_plan_message *plan, const nrec_plan
   return NULL;
 }
 
+// Where threads may run the code: the only protocol that needs no signal, unless another process can
+// stop the threads.
+static int32_t protocol_for(const shown_module *shown) {
+  if (!shown->may_run) return NPC_PROTOCOL_NONE;
+  return is_late ? NPC_PROTOCOL_AUTOMATIC : NPC_PROTOCOL_JUMP_GUARD;
+}
+
 static void patch(shown_module *shown, const nrec_plan_message *plan,
-                  const nrec_plan_entry *entries, nrec_applied *applied) {
-  // Where threads may run the code, the only protocol that needs no signal.
-  int32_t protocol = shown->may_run ? NPC_PROTOCOL_JUMP_GUARD : NPC_PROTOCOL_NONE;
+                  nrec_plan_entry *entries, nrec_applied *applied) {
   size_t stub_bytes;
   uint8_t *stubs = nag_sites_module(plan->generation, &shown->module, entries, plan->count,
-                                    protocol, applied, &stub_bytes);
+                                    protocol_for(shown), applied, &stub_bytes);
   if (shown->may_run && applied->status == NPC_UNSUITABLE) applied->status = NPC_RUNS_ALREADY;
   known_module *entry = &known[shown->place];
   entry->stubs = stubs, entry->stub_bytes = stub_bytes;
   if (applied->status == NPC_OK) set_mark(entry, entries, plan->count);
+  // What the sites were is needed where they are to be that again.
+  bool is_changed = applied->status == NPC_OK || applied->left_changed;
+  if (stubs != NULL && is_changed) {
+    entry->module = shown->module;
+    entry->plan = entries, entry->plan_count = plan->count;
+  } else {
+    nag_unmap(entries, nag_whole_pages((size_t)plan->count * sizeof *entries));
+  }
 }
 
 static void apply(shown_module *shown, const nrec_plan_message *plan, const nrec_answer *answer) {
@@ -273,7 +275,6 @@ static void apply(shown_module *shown, const nrec_plan_message *plan, const nrec
   if (entries != NULL) {
     add_fetches(plan, answer);
     patch(shown, plan, entries, &applied);
-    nag_unmap(entries, nag_whole_pages((size_t)plan->count * sizeof *entries));
   }
   applied.is_off = is_anomaly(&applied);
   if (applied.is_off) turn_off();
@@ -318,6 +319,7 @@ static void drop_gone(void) {
     nrec_gone gone = {NREC_MESSAGE_GONE, one.generation, nag_time()};
     nag_mail_add(&gone, sizeof gone);
     one.generation = 0;
+    nag_known_drop_plan(&one);
     if (one.stubs != NULL && one.is_overlaid) known[kept++] = one;
     else if (one.stubs != NULL) nag_unmap(one.stubs, one.stub_bytes);
   }
@@ -330,7 +332,7 @@ static void drop_gone(void) {
 // there is one thread (constructors that ran before the agent's may have created threads). Later:
 // those that the loader had listed when it was last at rest.
 static size_t count_of_running(bool is_start) {
-  if (is_start) return __libc_single_threaded ? 0 : SIZE_MAX;
+  if (is_start) return __libc_single_threaded && !is_late ? 0 : SIZE_MAX;
   return npc_loader_listed_before();
 }
 
@@ -377,8 +379,11 @@ static uint32_t list_generations(uint32_t *generations, uint32_t room, uint32_t 
   return count;
 }
 
-bool nag_modules_start(void) {
+bool nag_modules_start(bool begins_late) {
   if (!make_room()) return false;
+  is_late = begins_late;
+  last_generation = cursor = 0;
+  last_adds = last_subs = 0;
   nag_config.list_generations = list_generations;
   look_again(true);
   return true;

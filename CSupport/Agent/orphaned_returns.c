@@ -105,6 +105,15 @@ bool nag_orphan_is_there(uint64_t location, uint64_t trampoline) {
   return is_there;
 }
 
+void nag_orphans_give_back(void) {
+  for (uint64_t i = 0; i < capacity; i++) {
+    orphan *one = &entries[i];
+    if (one->location <= TAKEN_BACK || !nag_holds(one->location, one->trampoline)) continue;
+    *(volatile uint64_t *)one->location = one->return_address;
+    one->location = TAKEN_BACK;
+  }
+}
+
 uint64_t nag_orphan_take(uint64_t location, uint64_t trampoline) {
   uint64_t back = 0;
   nag_lock(&nag_process_state->orphans_lock);

@@ -37,7 +37,7 @@ static bool give_up(nag_process *process, int32_t error) {
   return false;
 }
 
-bool nag_join(void) {
+int nag_join(int socket) {
   nag_process *process = nag_process_state;
   nrec_hello hello = {
     .message = NREC_MESSAGE_HELLO, .version = NREC_MESSAGE_VERSION, .process = nag_process_id(),
@@ -46,7 +46,8 @@ bool nag_join(void) {
   nrec_config config;
   enum { ARENA, NOTES, FILES };
   int files[FILES];
-  int error = nag_ask(nag_config.socket_path, &hello, &config, files, FILES);
+  int error = socket >= 0 ? nag_ask_over(socket, &hello, &config, files, FILES)
+                          : nag_ask(nag_config.socket_path, &hello, &config, files, FILES);
   bool is_answered = error == 0;
   if (is_answered) {
     error = nag_arena_map(files[ARENA]);
@@ -54,19 +55,29 @@ bool nag_join(void) {
   }
   for (int i = 0; i < FILES; i++)
     if (files[i] >= 0) NAG_CALL(SYS_close, files[i]);
-  if (!is_answered) return give_up(process, error == EPROTO ? 0 : error);
+  if (!is_answered) {
+    give_up(process, error == EPROTO ? 0 : error);
+    return error;
+  }
   nrec_arena_process *place = error != 0 ? NULL : nag_arena_place(config.place);
   if (place == NULL) {
     hello.error = error != 0 ? error : EPROTO;
-    nag_tell(nag_config.socket_path, &hello);
-    return give_up(process, 0);
+    if (socket < 0) nag_tell(nag_config.socket_path, &hello);
+    give_up(process, 0);
+    return hello.error;
   }
   nag_config.config = config;
   nag_config.image = config.image;
   process->place = config.place;
   begin_header(process, &place->header);
   process->id = nag_config.joined = hello.process;
-  return true;
+  return 0;
+}
+
+void nag_part(void) {
+  nag_process *process = nag_process_state;
+  const int32_t id = process->id;
+  *process = (nag_process){.id = id};
 }
 
 // Names the modules that this copy of a process has.

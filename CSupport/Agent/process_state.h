@@ -46,6 +46,15 @@ typedef struct nag_shared {
   bool is_off;                  ///< an anomaly turned the tracer off for good: see modules.c
 } nag_shared;
 
+/// What came of the end of a recording in a process that runs on.
+typedef struct nag_ending {
+  uint32_t restored;       ///< sites
+  uint32_t left;           ///< sites that are not what their files have
+  uint32_t kept_returns;   ///< frames that still return to a trampoline, which stays
+  int32_t error;           ///< of the first site that is left: an NPC_* status
+  bool is_quiet;           ///< no thread is in code of ours
+} nag_ending;
+
 extern nag_process *nag_process_state;
 extern nag_shared nag_config;
 

@@ -272,9 +272,38 @@ void nag_shadow_release(void) {
   nag_stacks_release(all);
   nag_self.stacks = NULL;
   nag_self.top = nag_self.end = nag_self.first = NULL;
-  nag_regions_release(!is_free);
+  nag_regions_release(&nag_self, !is_free);
   nag_nodes_release(all);
   nag_unmap(all, sizeof *all);
+}
+
+// The thread is stopped outside of the agent, so its slots are settled, and each frame whose return
+// address is a trampoline can be given its own.
+static bool give_address_back(const nag_slot *slot) {
+  if (!nag_hooks(slot) || !nag_is_in_memory(slot)) return true;
+  *(volatile uint64_t *)nag_location(slot) = slot->return_address;
+  return nag_holds(nag_location(slot), slot->return_address);
+}
+
+uint32_t nag_shadow_give_back(nag_tls *self) {
+  nag_stacks *all = self->stacks;
+  if (all == NULL) return 0;
+  if (self->first != NULL) all->current->inner->top = self->top;
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i <= all->count; i++) {
+    nag_walk over = nag_walk_over(i == all->count ? &all->own : all->sorted[i]);
+    for (nag_slot *slot; (slot = nag_walk_next(&over)) != NULL;) {
+      bool is_kept = !give_address_back(slot) &&
+                     !nag_orphan_add(nag_location(slot), nag_trampoline(slot), slot->return_address);
+      kept += is_kept;
+      if (!is_kept) slot->stack = NAG_STACK_FREE;
+    }
+  }
+  nag_stacks_release(all);
+  nag_regions_release(self, kept > 0);
+  nag_nodes_release(all);
+  nag_unmap(all, sizeof *all);
+  return kept;
 }
 
 // --- what is open -------------------------------------------------------------------------------

@@ -32,10 +32,6 @@ static _Atomic uint32_t used_regions[REGIONS / 32 + 1];  // a bit each
 static uint32_t mapped[REGIONS];          // bytes of each region that are mapped
 static nag_tls *owners[REGIONS];          // the thread that has it
 
-bool nag_regions_prepare(void (*unwinding)(void)) {
-  range = nag_trampolines_find(unwinding);
-  return range != NULL;
-}
 
 // 4c 89 5c 24 f0      mov  %r11, -16(%rsp)
 // 4c 8d 1d disp32     lea  slot(%rip), %r11
@@ -53,6 +49,26 @@ static void write_trampolines(uint8_t *code, size_t bytes) {
     __builtin_memcpy(one + 8, &distance, 4);
     __builtin_memcpy(one + 24, &handler, 8);
   }
+}
+
+// Of an earlier recording, with another tracer. No frame returns to them.
+static bool write_again(uint32_t region) {
+  uint8_t *code = range + (uint64_t)region * REGION_BYTES;
+  if (NAG_CALL(SYS_mprotect, code, mapped[region], PROT_READ | PROT_WRITE) != 0) return false;
+  write_trampolines(code, mapped[region]);
+  return NAG_CALL(SYS_mprotect, code, mapped[region], PROT_READ | PROT_EXEC) == 0;
+}
+
+bool nag_regions_prepare(void (*unwinding)(void)) {
+  bool is_there = range != NULL;
+  if (!is_there) range = nag_trampolines_find(unwinding);
+  for (uint32_t i = 0; is_there && i < REGIONS; i++)
+    if (mapped[i] != 0 && owners[i] == NULL && !write_again(i)) return false;
+  return range != NULL;
+}
+
+npc_code_range nag_trampolines_range(void) {
+  return (npc_code_range){(uint64_t)range, (uint64_t)range + (range == NULL ? 0 : NAG_SHADOW_DISTANCE)};
 }
 
 static uint8_t *slots_of(uint32_t region) {
@@ -113,9 +129,9 @@ bool nag_is_this_threads(const nag_slot *slot) {
   return range != NULL && offset < NAG_SHADOW_DISTANCE && owners[offset / REGION_BYTES] == &nag_self;
 }
 
-void nag_regions_release(bool keeps) {
+void nag_regions_release(const nag_tls *self, bool keeps) {
   for (uint32_t i = 0; !keeps && i < REGIONS; i++)
-    if (owners[i] == &nag_self) give_back(i);
+    if (owners[i] == self) give_back(i);
 }
 
 // --- blocks -------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ bool nag_block_grow(nag_block *block);
 /// One user less.
 void nag_block_release(nag_stacks *all, nag_block *block);
 /// The thread ends: its regions are another's from now on, but those that `keeps`.
-void nag_regions_release(bool keeps);
+void nag_regions_release(const nag_tls *self, bool keeps);
 /// Whether the slot is in a region of this thread's.
 bool nag_is_this_threads(const nag_slot *slot);
 void nag_regions_reserve(uint32_t count);  ///< for threads that may not map memory later

@@ -158,6 +158,24 @@ static void describe_failure(nrec_applied *applied, const npc_result *result,
     __builtin_memcpy(applied->actual, result->actual, sizeof applied->actual);
 }
 
+// Executes a transaction of these pokes, by mprotect or, where that is refused, by /proc/self/mem.
+static bool execute(const npc_module *module, const npc_poke *pokes, uint32_t count,
+                    int32_t protocol, nrec_applied *applied) {
+  npc_transaction transaction = {
+    .pokes = pokes, .count = count, .load_bias = module->load_bias, .build_id = module->build_id,
+    .build_id_length = module->build_id_length, .protocol = protocol,
+    .writer = NPC_WRITER_MPROTECT, .verify = decoded_by_the_recorder,
+  };
+  npc_result result;
+  bool done = npc_transaction_execute(&transaction, &result);
+  if (!done && result.status == NPC_UNWRITABLE) {
+    transaction.writer = NPC_WRITER_PROC_MEM;
+    done = npc_transaction_execute(&transaction, &result);
+  }
+  if (!done) describe_failure(applied, &result, &transaction);
+  return done;
+}
+
 uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
                           const nrec_plan_entry *plan, uint32_t count, int32_t protocol,
                           nrec_applied *applied, size_t *stub_bytes) {
@@ -175,23 +193,33 @@ uint8_t *nag_sites_module(uint32_t generation, const npc_module *module,
     return NULL;
   }
   uint32_t made = make_pokes(pokes, module, plan, count, stubs, applied);
-  npc_transaction transaction = {
-    .pokes = pokes, .count = made, .load_bias = module->load_bias, .build_id = module->build_id,
-    .build_id_length = module->build_id_length, .protocol = protocol,
-    .writer = NPC_WRITER_MPROTECT, .verify = decoded_by_the_recorder,
-  };
-  npc_result result;
-  bool done = npc_transaction_execute(&transaction, &result);
-  if (!done && result.status == NPC_UNWRITABLE) {
-    transaction.writer = NPC_WRITER_PROC_MEM;
-    done = npc_transaction_execute(&transaction, &result);
-  }
-  if (!done) {
-    applied->armed = applied->nopped = 0;
-    describe_failure(applied, &result, &transaction);
-  }
+  if (!execute(module, pokes, made, protocol, applied)) applied->armed = applied->nopped = 0;
   nag_unmap(pokes, bytes);
   return stubs;
+}
+
+// The other way round: what was written is expected.
+static void turn_round(npc_poke *poke) {
+  uint8_t written[NPC_SITE_BYTES];
+  __builtin_memcpy(written, poke->replacement, sizeof written);
+  __builtin_memcpy(poke->replacement, poke->expected, sizeof written);
+  __builtin_memcpy(poke->expected, written, sizeof written);
+  poke->flags = 0;  // what was written is one instruction
+}
+
+uint32_t nag_sites_restore(const npc_module *module, const nrec_plan_entry *plan, uint32_t count,
+                           const uint8_t *stubs, nrec_applied *applied) {
+  *applied = (nrec_applied){.status = NPC_UNWRITABLE, .error = ENOMEM};
+  size_t bytes = nag_whole_pages((size_t)count * sizeof(npc_poke));
+  npc_poke *pokes = nag_pages(bytes);
+  if (pokes == NULL) return 0;
+  nrec_applied ignored = {0};
+  uint32_t made = make_pokes(pokes, module, plan, count, stubs, &ignored);
+  for (uint32_t i = 0; i < made; i++) turn_round(&pokes[i]);
+  applied->status = NPC_OK;
+  bool done = execute(module, pokes, made, NPC_PROTOCOL_AUTOMATIC, applied);
+  nag_unmap(pokes, bytes);
+  return done ? made : 0;
 }
 
 // Exchanges the handlers' addresses for those of the handlers that return at once. Each address is

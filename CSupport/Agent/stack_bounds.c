@@ -12,15 +12,9 @@
 #include "agent.h"
 #include "syscalls.h"
 
-static uint64_t first_thread;  // its thread pointer
+static uint64_t first_thread;  // its thread pointer; 0: the agent came later than it
 
-static uint64_t thread_pointer(void) {
-  uint64_t pointer;
-  __asm__("movq %%fs:0, %0" : "=r"(pointer));
-  return pointer;
-}
-
-void nag_stack_prepare(void) { first_thread = thread_pointer(); }
+void nag_stack_prepare(void) { first_thread = nag_thread_pointer(); }
 
 // Reads /proc/self/maps up to the mapping that contains `address`.
 static bool find_mapping(uint64_t address, uint64_t *low, uint64_t *high) {
@@ -50,8 +44,9 @@ static bool find_mapping(uint64_t address, uint64_t *low, uint64_t *high) {
 
 static void find_stack(void *unused) {
   (void)unused;
-  uint64_t pointer = thread_pointer(), low, high;
-  bool is_first = pointer == first_thread;
+  uint64_t pointer = nag_thread_pointer(), low, high;
+  bool is_first = first_thread != 0 ? pointer == first_thread
+                                    : nag_own_thread_id() == nag_process_id();
   if (nag_is_confined) {
     // A guess, from the usual size of a stack.
     nag_self.stack_high = is_first ? (getauxval(AT_RANDOM) | 0xfff) + 1 : pointer;

@@ -34,6 +34,17 @@ static void end_recording(void) {
   nag_shadow_release();
 }
 
+uint32_t nag_thread_end(nag_tls *self) {
+  nag_buffer *buffer = self->buffer;
+  if (buffer != NULL) {
+    nag_thread_finish(buffer);
+    nag_unmap(buffer, nag_config.tracer->buffer_bytes);
+  }
+  uint32_t kept = nag_shadow_give_back(self);
+  __builtin_memset(self, 0, sizeof *self);
+  return kept;
+}
+
 // Called when the thread ends. libc calls the destructors of thread-specific data in rounds, as long
 // as there are new data. What others of them call belongs to the thread too, so this one waits for
 // the last round. (Its key was the first of the process, so it is called first in each round.) A

@@ -91,6 +91,13 @@ typedef struct nag_tls {
 
 extern __thread nag_tls nag_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/// The thread's control block; its thread variables lie at fixed distances from it.
+static inline uint64_t nag_thread_pointer(void) {
+  uint64_t pointer;
+  __asm__("movq %%fs:0, %0" : "=r"(pointer));
+  return pointer;
+}
+
 /// Offset of the rseq area's sequence pointer from the thread pointer; 0: threads have no such
 /// area.
 extern int64_t nag_rseq __attribute__((visibility("hidden")));

@@ -76,6 +76,11 @@ bool nag_values_add(const nrec_fetch *fetches, uint32_t count) {
   return true;
 }
 
+void nag_values_forget(void) {
+  if (known != NULL) nag_unmap(known, bytes_of(known->capacity));
+  known = NULL;
+}
+
 typedef struct range {
   const nrec_fetch *next, *end;
 } range;

@@ -112,14 +112,14 @@ NPC_HIDDEN bool npc_runs_clear(const npc_transaction *transaction, npc_run_side 
                                npc_result *result);
 
 // stop.c
-typedef struct npc_stopped {
-  int32_t thread;
-  uint64_t *pc;  // where its PC is stored, in the context that it returns to; NULL: it sleeps
-  uint64_t sp;
-} npc_stopped;
-/// While stopped: calls `visit` for every parked or sleeping thread until it returns false.
-NPC_HIDDEN void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context),
-                              void *context);
+// outside_stop.c: the same, where another process stops the threads
+NPC_HIDDEN bool npc_outside_is_used(void);
+NPC_HIDDEN bool npc_outside_stop(const npc_stop_request *request, npc_stop_report *report);
+NPC_HIDDEN bool npc_outside_settle(npc_stop_report *report);
+NPC_HIDDEN void npc_outside_resume(void);
+NPC_HIDDEN void npc_outside_each(bool (*visit)(const npc_stopped *thread, void *context),
+                                 void *context);
+NPC_HIDDEN int32_t npc_outside_find_vfork(void);
 
 /// While stopped: whether the time that the stop was given is over.
 NPC_HIDDEN bool npc_stop_is_overdue(void);

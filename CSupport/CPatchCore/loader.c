@@ -219,6 +219,10 @@ static int plant(npc_verifier verify, void *verifier) {
   if (error) {
     write_jump(jump.expected, true);
     jump.length = 0;
+  } else if (any_in(RT_ADD)) {
+    adding = true;  // another thread's load, whose end the jump will see
+  } else if (!any_in(RT_DELETE)) {
+    count_listed();  // others may have ended while the jump was written
   }
   return error;
 }

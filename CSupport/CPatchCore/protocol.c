@@ -66,7 +66,10 @@ bool npc_poke_allows_jump_guard(const npc_poke *poke) {
 npc_lead npc_lead_for(const npc_poke *poke, int32_t protocol, int32_t writer) {
   const npc_lead none = {0}, trap = {1, {0xcc}}, test = {1, {0xa9}};
   const npc_lead jump = {2, {0xeb, (uint8_t)(poke->length - 2)}};
+  // Nobody runs into what is half written: the threads have never run it, or another process has
+  // stopped all of them.
   if (protocol == NPC_PROTOCOL_NONE) return none;
+  if (protocol == NPC_PROTOCOL_STOP_MACHINE && npc_outside_is_used()) return none;
   if (protocol == NPC_PROTOCOL_BREAKPOINT) return trap;
   if (protocol == NPC_PROTOCOL_JUMP_GUARD) return jump;
   // A jump is 2 bytes that must appear at once. That is not certain across fetch blocks (of 16

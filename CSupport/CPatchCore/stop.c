@@ -270,9 +270,10 @@ static bool settle(int tasks, npc_stop_report *report) {
   return true;
 }
 
-bool npc_stop_is_overdue(void) { return is_past(&deadline); }
+bool npc_stop_is_overdue(void) { return !npc_outside_is_used() && is_past(&deadline); }
 
 bool npc_stop_settle(npc_stop_report *report) {
+  if (npc_outside_is_used()) return npc_outside_settle(report);
   int tasks = npc_tasks_open();
   if (tasks < 0) {
     report->error = errno;
@@ -284,6 +285,7 @@ bool npc_stop_settle(npc_stop_report *report) {
 }
 
 bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report) {
+  if (npc_outside_is_used()) return npc_outside_stop(request, report);
   *report = (npc_stop_report){0};
   current = *request;
   uint32_t milliseconds = request->timeout_milliseconds ? request->timeout_milliseconds : 1000;
@@ -302,11 +304,19 @@ bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report) 
 }
 
 void npc_resume_threads(void) {
+  if (npc_outside_is_used()) {
+    npc_outside_resume();
+    return;
+  }
   atomic_store(&released, atomic_load(&epoch));
   futex(&released, FUTEX_WAKE, INT32_MAX, NULL);
 }
 
 void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context), void *context) {
+  if (npc_outside_is_used()) {
+    npc_outside_each(visit, context);
+    return;
+  }
   for (uint32_t i = 0; i < slot_count; i++) {
     int state = atomic_load(&slots[i].state);
     npc_stopped stopped = {.thread = slots[i].thread, .sp = slots[i].sp};
@@ -320,6 +330,7 @@ void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context), void
 }
 
 int32_t npc_stop_find_vfork(void) {
+  if (npc_outside_is_used()) return npc_outside_find_vfork();
   for (uint32_t i = 0; i < slot_count; i++) {
     int64_t number = slots[i].system_call;
     if (atomic_load(&slots[i].state) == ASLEEP &&

@@ -145,7 +145,8 @@ static bool verify_all(const execution *e) {
 static bool check_shape(const execution *e) {
   const npc_transaction *t = e->transaction;
   bool needs_signals = t->protocol != NPC_PROTOCOL_NONE && t->protocol != NPC_PROTOCOL_JUMP_GUARD;
-  if (needs_signals && !are_signals_prepared)
+  bool is_outside = npc_outside_is_used() && t->protocol != NPC_PROTOCOL_BREAKPOINT;
+  if (needs_signals && !is_outside && !are_signals_prepared)
     return fail(e, NPC_UNSUITABLE, NPC_PHASE_PREPARE, 0);
   for (size_t i = 0; i < t->count; i++) {
     const npc_poke *poke = &t->pokes[i];
@@ -324,7 +325,11 @@ npc_retry npc_retry_begin(uint32_t milliseconds) {
 static bool may_pass(const npc_result *result) {
   bool blocks_trap = result->status == NPC_NOT_STOPPED && result->error == EPERM &&
                      result->protocol == NPC_PROTOCOL_BREAKPOINT;
-  return (result->status == NPC_THREAD_INSIDE || blocks_trap) && !result->left_changed;
+  // Where another process stops the threads, it cannot stop the parent of a vfork.
+  bool waits_for_child = result->status == NPC_NOT_STOPPED && result->error == EAGAIN &&
+                         npc_outside_is_used();
+  return (result->status == NPC_THREAD_INSIDE || blocks_trap || waits_for_child) &&
+         !result->left_changed;
 }
 
 bool npc_retry_wait(npc_retry *retry, const npc_result *result) {

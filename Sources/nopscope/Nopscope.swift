@@ -24,7 +24,8 @@ struct Nopscope: ParsableCommand {
       """,
     version: versionText,
     subcommands: [
-      RecordCommand.self, ReportCommand.self, SlowCommand.self, DiffCommand.self,
+      RecordCommand.self, AttachCommand.self, DetachCommand.self, ReportCommand.self,
+      SlowCommand.self, DiffCommand.self,
       ReplayCommand.self,
       GraphCommand.self,
       InfoCommand.self, ExportCommand.self, OpenCommand.self, DoctorCommand.self, DemoCommand.self,

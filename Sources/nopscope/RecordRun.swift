@@ -35,7 +35,7 @@ struct RecordRun {
         complain(line)
       }
       let ending = try run.run(whenWaiting: { complain(waitingText($0)) })
-      RecordSummary(program: program, server: run.server, isQuiet: settings.isQuiet).print()
+      RecordSummary(image: program.image, server: run.server, isQuiet: settings.isQuiet).print()
       if settings.requiresSites, run.server.moduleTotals.armed == 0 {
         complain("--require-sites: no function could be traced")
         throw ExitCode(125)

@@ -21,6 +21,7 @@
 #include "memory_reading.h"
 #include "modules.h"
 #include "near_memory.h"
+#include "outside.h"
 #include "poke.h"
 #include "stop.h"
 

@@ -12,6 +12,8 @@
 
 enum { NPC_STOP_MAX_THREADS = 4096 };
 
+typedef struct npc_code_range { uint64_t start, end; } npc_code_range;
+
 typedef struct npc_stop_request {
   /// How long to wait for all, in milliseconds; 0: 1000.
   uint32_t timeout_milliseconds;
@@ -39,6 +41,20 @@ int npc_stop_prepare(void);
 /// True on success; otherwise no thread is left stopped. Not reentrant: the caller holds the patch
 /// lock.
 bool npc_stop_threads(const npc_stop_request *request, npc_stop_report *report);
+
+/// Where a stopped thread stands.
+typedef struct npc_stopped {
+  int32_t thread;
+  uint64_t *pc;  ///< where its PC is stored, in the context that it returns to; NULL: it sleeps
+  uint64_t sp;
+  uint64_t thread_pointer;  ///< 0: it is not known, since it was not stopped from outside
+} npc_stopped;
+
+/// While stopped: whether a thread is inside one of these pieces of code, or will come back there from
+/// a signal's handler. True also where it cannot be known.
+bool npc_stop_finds_inside(const struct npc_code_range *ranges, size_t count);
+/// While stopped: calls `visit` for every thread until it returns false.
+void npc_stop_each(bool (*visit)(const npc_stopped *thread, void *context), void *context);
 
 /// Releases the stopped threads. Each executes a serialising instruction before it returns to its
 /// code. Sleepers do not: they were never stopped.

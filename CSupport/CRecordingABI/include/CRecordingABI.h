@@ -10,6 +10,7 @@
 #include "nrec_messages.h"
 #include "nrec_notes.h"
 #include "nrec_recording.h"
+#include "nrec_visit.h"
 #include "nrec_switches.h"
 
 #endif

@@ -100,7 +100,15 @@ extension AgentConnections {
         process, because: "it runs as user \(user), and the recorder as user \(geteuid())")
       return
     }
-    let connection = Connection(socket, process)
+    begin(Connection(socket, process))
+  }
+
+  /// A connection that a visit has made; `process` has its other end.
+  func adopt(_ socket: Int32, from process: Int32) {
+    begin(Connection(Descriptor(socket), process))
+  }
+
+  private func begin(_ connection: Connection) {
     connection.registration = loop.add(connection.socket.number) { [weak self] in
       self?.serve(connection)
     }

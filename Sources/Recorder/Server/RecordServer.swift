@@ -114,6 +114,11 @@ public final class RecordServer {
     }
   }
 
+  /// Says in the recording why it does not have them.
+  func omitSwitches(because reason: String) {
+    if options.recordsSwitches, options.tracer == .functionGraph { writer.noteNoSwitches(reason) }
+  }
+
   /// The recording's directory.
   public var recordingPath: String { writer.folder.path }
   /// Where agents connect.
@@ -124,6 +129,8 @@ public final class RecordServer {
   public var activeProcesses: Int { running.count + connections.count }
   /// Those that are connected and alive.
   public var connectedProcesses: Int { running.tracedCount }
+  /// The path of the first one's program.
+  public var tracedProgram: String? { latest.values.min { $0.image < $1.image }?.program }
   /// Processes that were ever traced.
   public var tracedProcesses: Int { writer.images.count }
   /// Processes that the program started and that are not recorded, or not wholly.
@@ -220,6 +227,13 @@ public final class RecordServer {
     writer.add(process)
     missing.settle(process)
     if isRunning { running.begin(process) } else { end(process) }
+  }
+
+  /// A process that runs on is recorded no longer.
+  func leave(_ process: TracedProcess) {
+    arena.look()
+    readEvents()
+    running.leave(process)
   }
 
   /// Reads what agents have said, and does what they ask for.

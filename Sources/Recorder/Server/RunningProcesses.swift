@@ -81,6 +81,11 @@ final class RunningProcesses {
     }
   }
 
+  /// Waits no longer for one that runs on.
+  func leave(_ process: TracedProcess) {
+    if let one = watched[process.process], one.traced === process { finish(one) }
+  }
+
   /// Waits for none any more.
   func finishAll() {
     for one in watched.values { finish(one) }

@@ -30,6 +30,7 @@ struct RecordCommand: ParsableCommand {
         nopscope record --overwrite 16M --snapshot-signal USR2 ./server
         nopscope record --args 'handle_*' --args 'sum(int a) -> int' ./server
         nopscope record --delay 10s --duration 5s ./server
+        nopscope record --pid 1234 --duration 10s
         nopscope record --start-on serve --stop-on 'shut_down*' ./server
 
       EXIT STATUS
@@ -42,6 +43,11 @@ struct RecordCommand: ParsableCommand {
       """)
 
   @OptionGroup var arguments: RecordArguments
+
+  @Option(
+    name: [.customShort("p"), .customLong("pid")],
+    help: ArgumentHelp("Record a process that runs, as nopscope attach does.", valueName: "pid"))
+  var process: Int32?
 
   @Argument(
     parsing: .captureForPassthrough,
@@ -60,12 +66,24 @@ struct RecordCommand: ParsableCommand {
     if let first = command.first, first != "--", first.hasPrefix("-") {
       throw ValidationError("Unknown option '\(first)'")
     }
+    if let process {
+      if process <= 0 {
+        throw ValidationError("--pid: expected a number above 0, found \(process)")
+      }
+      if let word = words.first {
+        throw ValidationError("expected a program or --pid, found both: '\(word)'")
+      }
+      return
+    }
     if words.isEmpty {
       throw ValidationError("expected a program to run: nopscope record -- PROGRAM [ARGUMENT]...")
     }
   }
 
-  func run() throws { try record().passOn() }
+  func run() throws {
+    if let process { return try AttachRun(settings: arguments.settings, process: process).run() }
+    try record().passOn()
+  }
 
   func record() throws -> TargetEnding {
     try RecordRun(settings: arguments.settings, words: words).run()

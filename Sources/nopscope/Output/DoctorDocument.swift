@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Recorder
+import Visits
 
 /// The document of `doctor --json`.
 struct DoctorDocument: Encodable {
@@ -12,6 +13,10 @@ struct DoctorDocument: Encodable {
   struct Limit: Encodable {
     var name: String
     var value: UInt64?
+  }
+  struct Process: Encodable {
+    var pid: Int32
+    var threads, asleep, modules: Int
   }
   struct Module: Encodable {
     var path: String
@@ -31,10 +36,18 @@ struct DoctorDocument: Encodable {
   var opensText: Bool
   var limits: [Limit]
   var agent, trampolines, program, refusal: String?
+  /// One that can be attached to.
+  var process: Process?
   var modules: [Module]
   var missing: [String]
 
-  init(_ machine: MachineReport, _ report: ProgramReport?, _ refusal: String?) {
+  init(
+    _ machine: MachineReport, _ report: ProgramReport?, _ refusal: String?,
+    _ outlook: VisitOutlook?
+  ) {
+    process = outlook.map {
+      Process(pid: $0.process, threads: $0.threads, asleep: $0.asleep, modules: $0.modules)
+    }
     kernel = machine.kernel
     ticksPerSecond = machine.ticksPerSecond
     ticksAreSteady = machine.areTicksSteady

@@ -2,18 +2,25 @@
 
 import Recorder
 import TextFormat
+import Visits
 
 /// The report as text: one finding a line.
 struct DoctorText {
   let machine: MachineReport
   let program: ProgramReport?
+  var outlook: VisitOutlook?
 
   var text: String { lines.map { neutralised($0) + "\n" }.joined() }
 
   private var lines: [String] {
     var lines = machineLines
+    if program != nil || outlook != nil { lines.append("") }
+    if let outlook {
+      lines.append(
+        "yes  process \(outlook.process) can be attached to: \(counted(outlook.threads, "thread")), "
+          + "\(grouped(outlook.asleep)) asleep; \(counted(outlook.modules, "module"))")
+    }
     guard let program else { return lines }
-    lines.append("")
     for module in program.modules { lines += Self.lines(of: module) }
     for name in program.missing { lines.append("no   \(name): the loader does not find it") }
     let count = program.sites

@@ -6,7 +6,8 @@ import TextFormat
 
 /// What nopscope prints when a recording is done: what went wrong, and one closing line.
 struct RecordSummary {
-  let program: TargetProgram
+  /// Of the program: its path.
+  let image: String
   let server: RecordServer
   let isQuiet: Bool
   private var output: String { server.recordingPath }
@@ -17,11 +18,11 @@ struct RecordSummary {
     let events = server.eventTotals()
     if server.tracedProcesses == 0 {
       complain(
-        "\(program.image): no agent connected from it, so nothing is recorded: nopscope doctor "
-          + "\(program.image) says why")
+        "\(image): no agent connected from it, so nothing is recorded: nopscope doctor "
+          + "\(image) says why")
     } else if totals.sites == 0 {
       complain(
-        "\(program.image): no instrumented function in it or its libraries: compile with -pg or "
+        "\(image): no instrumented function in it or its libraries: compile with -pg or "
           + "-fpatchable-function-entry=5")
     }
     if totals.sites > 0, totals.armed == 0, totals.unwanted == totals.sites {
