@@ -144,7 +144,7 @@ import Testing
         """
     ).build()
     let copy = try TemporaryFolder.shared.fresh("copy") + "/libcopy.so"
-    try FileManager.default.copyItem(atPath: library, toPath: copy)
+    try ProgramFile.copy(library, to: copy)
     let program = try Program(source: "arguments.c").build()
     let traced = try TracedRun(
       program, ["plugins", library, copy],
