@@ -20,6 +20,7 @@
 #include "CPatchCore.h"
 #include "process_state.h"
 #include "thread_state.h"
+#include "Trampolines.h"
 #include "tracer.h"
 
 // agent.c: the beginning and the end of a program image. Offers nothing to the others.
@@ -186,7 +187,7 @@ uint64_t nag_shadow_pop(nag_slot *slot, uint64_t location, nag_returned *how);
 void nag_shadow_resume(void);
 bool nag_shadow_matches(const nag_slot *slot, uint64_t location);  ///< it returns as it was entered
 uint32_t nag_shadow_live_depth(uint64_t location);  ///< without the frames that are over
-void nag_shadow_unwinding(void);         ///< an exception or a cancellation ends the innermost frame
+nag_unwinding nag_shadow_unwinding;      ///< an exception or a cancellation ends the innermost frame
 void nag_shadow_jumping(uint64_t pointer);  ///< longjmp sets the stack pointer to this
 uint32_t nag_shadow_depth(void);         ///< of the current stack
 /// Whether a function is open outside of the slot, which is the innermost of the current stack. It is
@@ -225,7 +226,13 @@ npc_code_range nag_trampolines_range(void);  ///< their addresses; empty: there 
 // trampoline_range.c
 /// Loads it; NULL: returns cannot be hooked. `unwinding`: what unwinders call for each hooked frame
 /// that they end.
-uint8_t *nag_trampolines_find(void (*unwinding)(void));
+uint8_t *nag_trampolines_find(nag_unwinding *unwinding);
+
+// handler_frame.c
+/// What the trampolines' personality routine returns. Calls `note` for each hooked frame that ends.
+int nag_handler_frame(int version, int actions, uint64_t exception_class,
+                      struct _Unwind_Exception *exception, struct _Unwind_Context *context,
+                      const void *caller, void (*note)(void));
 
 // seccomp.c
 /// What the program is about to do by prctl(2) or seccomp(2): a system call's number and arguments.

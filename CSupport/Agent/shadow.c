@@ -203,7 +203,7 @@ void nag_shadow_resume(void) {
 
 // An exception or a cancellation ends the innermost frame that it has not ended yet, on the stack that
 // it runs on.
-void nag_shadow_unwinding(void) {
+static void note_unwinding(void) {
   nag_stacks *all = nag_self.stacks;
   if (all == NULL) return;
   uint64_t signals = nag_block_signals();
@@ -216,6 +216,13 @@ void nag_shadow_unwinding(void) {
   }
   if (slot != NULL) slot->stack |= NAG_UNWOUND;
   nag_restore_signals(signals);
+}
+
+int nag_shadow_unwinding(int version, int actions, uint64_t exception_class,
+                         struct _Unwind_Exception *exception, struct _Unwind_Context *context,
+                         const void *caller) {
+  return nag_handler_frame(version, actions, exception_class, exception, context, caller,
+                           note_unwinding);
 }
 
 // longjmp ends the frames below the stack pointer that it sets, on that pointer's stack.

@@ -59,7 +59,7 @@ static bool write_again(uint32_t region) {
   return NAG_CALL(SYS_mprotect, code, mapped[region], PROT_READ | PROT_EXEC) == 0;
 }
 
-bool nag_regions_prepare(void (*unwinding)(void)) {
+bool nag_regions_prepare(nag_unwinding *unwinding) {
   bool is_there = range != NULL;
   if (!is_there) range = nag_trampolines_find(unwinding);
   for (uint32_t i = 0; is_there && i < REGIONS; i++)

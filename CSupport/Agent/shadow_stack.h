@@ -10,6 +10,7 @@
 #ifndef NAG_SHADOW_STACK_H
 #define NAG_SHADOW_STACK_H
 
+#include "Trampolines.h"
 #include "thread_state.h"
 
 typedef struct nag_block {
@@ -59,7 +60,7 @@ typedef struct nag_stacks {
 
 // shadow_regions.c
 /// `unwinding`: see nag_trampolines_find.
-bool nag_regions_prepare(void (*unwinding)(void));
+bool nag_regions_prepare(nag_unwinding *unwinding);
 /// A block of slots, all free; NULL: there is none. `is_large`: a region, which can grow.
 nag_block *nag_block_take(nag_stacks *all, bool is_large);
 /// Makes a large block longer by a part. False: there is no more.

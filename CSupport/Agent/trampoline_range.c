@@ -31,12 +31,12 @@ static bool beside(char *path, size_t size, const char *name) {
   return true;
 }
 
-uint8_t *nag_trampolines_find(void (*unwinding)(void)) {
+uint8_t *nag_trampolines_find(nag_unwinding *unwinding) {
   char path[4096];
   if (!is_roomy() || !beside(path, sizeof path, "libNopscopeTrampolines.so")) return NULL;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   uint8_t **start = library == NULL ? NULL : dlsym(library, "nopscope_trampolines");
-  void (**called)(void) = start == NULL ? NULL : dlsym(library, "nopscope_unwinding");
+  nag_unwinding **called = start == NULL ? NULL : dlsym(library, "nopscope_unwinding");
   if (called == NULL) return NULL;
   *called = unwinding;
   return *start;

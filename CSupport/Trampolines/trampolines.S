@@ -54,8 +54,10 @@
         .cfi_endproc
         .skip   NAG_SHADOW_DISTANCE
 
-// _Unwind_Reason_Code personality(int version, _Unwind_Action actions, ...): Itanium C++ ABI,
-// Exception Handling, 1.3 and 2.5.2.
+// _Unwind_Reason_Code personality(int version, _Unwind_Action actions, uint64_t class, struct
+// _Unwind_Exception *, struct _Unwind_Context *): Itanium C++ ABI, Exception Handling, 1.3 and 2.5.2.
+// The agent's function has the same arguments and result, and a sixth argument: where the unwinder
+// called.
         .set    CLEANUP_PHASE, 2
         .set    CONTINUE_UNWIND, 8
         .text
@@ -67,11 +69,8 @@ personality:
         movq    unwinding(%rip), %rax
         testq   %rax, %rax
         jz      1f
-        subq    $8, %rsp
-        .cfi_adjust_cfa_offset 8
-        callq   *%rax
-        addq    $8, %rsp
-        .cfi_adjust_cfa_offset -8
+        movq    (%rsp), %r9
+        jmpq    *%rax
 1:      movl    $CONTINUE_UNWIND, %eax
         ret
         .cfi_endproc

@@ -103,12 +103,9 @@ import Testing
     }
   }
 
-  private static let hasLibcxx = FileManager.default.fileExists(
-    atPath: "/usr/include/c++/v1/string")
-
   @Test(
     "libc++'s strings are read, too",
-    .enabled(if: hasLibcxx, "libc++'s headers are not here: apt install libc++-dev"))
+    .enabled(if: UnwinderTests.hasLibcxx, "libc++'s headers are not here: apt install libc++-dev"))
   func ofLibcxx() throws {
     let program = try Program(
       source: "arguments.cpp", variant: .clang, extra: ["-gdwarf-5", "-stdlib=libc++"]

@@ -24,7 +24,7 @@ static bool has_range, may_grow;
 
 // Where trampolines and slots lie, instead of trampoline_range.c's: an address range that no unwinder
 // knows.
-uint8_t *nag_trampolines_find(void (*unwinding)(void)) {
+uint8_t *nag_trampolines_find(nag_unwinding *unwinding) {
   (void)unwinding;
   return nag_mmap(NULL, (uint64_t)2 * NAG_SHADOW_DISTANCE, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
