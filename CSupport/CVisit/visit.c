@@ -52,7 +52,8 @@ struct nvi_stopped {
   struct user_regs_struct before, now;
 };
 
-enum { CALLS_MILLISECONDS = 1000 };
+// A thread must get its registers back, however seldom a busy machine lets it run.
+enum { CALLS_MILLISECONDS = 30000 };
 
 int nvi_stop(pid_t thread, uint32_t milliseconds, nvi_stopped **result) {
   nvi_stopped *stopped = calloc(1, sizeof *stopped);
@@ -121,7 +122,7 @@ int nvi_start_helper(nvi_stopped *stopped, uint64_t code, uint64_t stack, uint64
 
 void nvi_release(nvi_stopped *stopped) {
   // To a stop where the kernel looks for signals, without a step in the program's code.
-  nvi_interrupt(stopped->thread, true, stopped->deadline);
+  nvi_interrupt(stopped->thread, true, nvi_now() + (uint64_t)CALLS_MILLISECONDS * 1000000);
   struct user_regs_struct registers = stopped->before;
   nvi_begin_call_again(&registers);
   nvi_set_registers(stopped->thread, &registers);

@@ -84,12 +84,12 @@ import Testing
 
   /// Each storm by itself in the form that needs stopped threads, all together in each.
   static let stormRows =
-    ["1", "1s", "mm", "cl", "cf", "ct"].map { (forms[0], $0) } + forms.map { ($0, "cmlftps") }
+    ["1", "1s", "mm", "cl", "cf", "ct"].map { (forms[0], $0) } + forms.map { ($0, "cmlfts") }
 
   @Test("storms of malloc, loads, forks, threads and signals", arguments: stormRows)
   func storms(form: [String], work: String) throws {
     let program = try RunningProgram(Self.server(form), [work, Self.library(form)])
-    for tracer in Self.tracers.prefix(work == "cmlftps" ? 5 : 2) {
+    for tracer in Self.tracers.prefix(work == "cmlfts" ? 5 : 2) {
       try attach(program, fresh(), ["--quiet", "--tracer", tracer], milliseconds: 30)
     }
     #expect(try !bytesDiffer(program) || work.contains("l"))
