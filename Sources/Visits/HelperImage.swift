@@ -35,13 +35,12 @@ struct HelperImage {
   let layout: HelperLayout
   private let variables: [(offset: UInt64, bytes: [UInt8])]
   private let vector: [UInt8]
-  private let state: LoaderState
+  private let places: [(number: UInt64, offset: UInt64?)]
   private let guards: [UInt8]
 
   // tcbhead_t of glibc (sysdeps/x86_64/nptl/tls.h): bytes from its beginning.
   private static let ownAddress = 0, vectorAddress = 8, selfAddress = 16, multipleThreads = 24
   private static let guardsAddress = 40, guardsBytes = 16
-  private static let counterOfGeneration = 0
 
   /// `threadPointer`: of the thread that is stopped, from which guards and the number of the loader's
   /// last change are taken.
@@ -75,12 +74,9 @@ struct HelperImage {
       vectorEntries: entries)
     self.variables = variables
     self.guards = guards
-    self.state = state
-    vectorPlaces = places
+    self.places = places
     vector = Self.vector(entries: entries, generation: generation)
   }
-
-  private let vectorPlaces: [(number: UInt64, offset: UInt64?)]
 
   /// dtv_t: the number of entries, then the generation, then an address and what is to be freed for
   /// each module.
@@ -113,7 +109,7 @@ struct HelperImage {
     put(UInt32(1), layout.threadPointer + Self.multipleThreads)
     put(guards, layout.threadPointer + Self.guardsAddress)
     put(vector, layout.vector)
-    for place in vectorPlaces {
+    for place in places {
       guard let offset = place.offset else { continue }
       put(pointer - offset, layout.vector + 16 + Int(place.number) * 16)
     }

@@ -71,18 +71,8 @@ public final class AttachedRun {
     _ process: Int32, agent: String, output: String, options: RecordOptions,
     duration: UInt64?, source: SiteSource, clock: TraceClock
   ) throws {
-    nrc_ignore_file_size_signal()
-    nrc_raise_descriptor_limit()
-    let folder = try RecordingFolder(path: output)
-    do {
-      server = try RecordServer(
-        folder: folder, command: commandLine(of: process), options: options, source: source,
-        clock: clock)
-    } catch {
-      folder.discard()
-      throw error
-    }
-    self.folder = folder
+    (server, folder) = try RecordServer.make(
+      at: output, command: commandLine(of: process), options: options, source: source, clock: clock)
     self.process = process
     self.agent = agent
     self.duration = duration

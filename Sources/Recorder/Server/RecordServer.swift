@@ -92,6 +92,25 @@ public final class RecordServer {
     }
   }
 
+  /// Makes the recording at `output` and its recorder, in a process that may have few descriptors and
+  /// short files. Where that fails, nothing is left of the recording.
+  static func make(
+    at output: String, command: [String], options: RecordOptions, source: SiteSource,
+    clock: TraceClock
+  ) throws -> (RecordServer, RecordingFolder) {
+    nrc_ignore_file_size_signal()
+    nrc_raise_descriptor_limit()
+    let folder = try RecordingFolder(path: output)
+    do {
+      let server = try RecordServer(
+        folder: folder, command: command, options: options, source: source, clock: clock)
+      return (server, folder)
+    } catch {
+      folder.discard()
+      throw error
+    }
+  }
+
   /// Makes what the first messages of an agent need: the Swift runtime makes a generic type, and
   /// looks for conformances, at its first use. To be called while the program is being loaded: it
   /// waits for no answer then, and for each answer later.

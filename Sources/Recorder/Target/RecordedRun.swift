@@ -23,17 +23,8 @@ public final class RecordedRun {
     _ program: TargetProgram, words: [String], agent: String, output: String,
     options: RecordOptions, source: SiteSource, clock: TraceClock
   ) throws {
-    nrc_ignore_file_size_signal()
-    nrc_raise_descriptor_limit()
-    let folder = try RecordingFolder(path: output)
-    do {
-      server = try RecordServer(
-        folder: folder, command: words, options: options, source: source, clock: clock)
-    } catch {
-      folder.discard()
-      throw error
-    }
-    self.folder = folder
+    (server, folder) = try RecordServer.make(
+      at: output, command: words, options: options, source: source, clock: clock)
     self.program = program
     self.words = words
     self.agent = agent

@@ -9,8 +9,8 @@ struct AttachCommand: ParsableCommand {
     abstract: "Record a process that runs already, and leave it as it was.",
     discussion: """
       Works on processes whose program or libraries were compiled with -pg, -pg -mfentry or \
-      -fpatchable-function-entry=5. One of its threads is interrupted for about a millisecond; no \
-      system call of it fails. Ctrl-C, the end of --duration or the process's own end ends the \
+      -fpatchable-function-entry=5. One of its threads is interrupted for about a millisecond; its \
+      system call goes on. Ctrl-C, the end of --duration or the process's own end ends the \
       recording. Then every call site is what its file has, and all calls return as they would \
       have; the agent's library stays mapped, and nothing of it runs.
 
